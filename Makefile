@@ -1,0 +1,55 @@
+# Every target sets up what it needs in .venv, from nothing but a python3 (3.11 or newer).
+#
+#   make demo    streams over real sockets, against a scripted API on a loopback port
+#   make test    the tests, warnings as errors, with the coverage that is promised
+#   make check   linters and type checkers
+#   make docs    the documentation, warnings as errors, into docs/_build/html
+#   make clean   removes what the others made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo test check docs format clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/trio-stream demo
+
+test: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report --include='trio_stream/_protocol/*,trio_stream/_http/*' --fail-under=100 --skip-covered --show-missing
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC127 --startable-in-context-manager=serve_forever $$(find trio_stream examples -name '*.py')
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes trio_stream --ignoreexternal
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio_stream needs Python 3.11 or newer; try: make PYTHON=python3.13 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	$(PIP) install --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo pyproject.toml
+	$(PIP) install --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
