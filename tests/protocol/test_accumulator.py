@@ -1,0 +1,692 @@
+"""`_accumulator`: the order of events, what is delivered for each, and the message that they make."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from tests.protocol.streams import (
+    PING,
+    STOP,
+    accumulate,
+    block,
+    change,
+    delta,
+    end,
+    final,
+    raw,
+    start,
+    text,
+    tool_json,
+)
+from trio_stream import InvalidResponseError, InvalidToolInputError
+from trio_stream._protocol import (
+    CitationCharLocation,
+    CitationEvent,
+    CompactionBlock,
+    CompactionEvent,
+    ContentBlockDeltaEvent,
+    ContentBlockStopEvent,
+    ErrorEvent,
+    ErrorObject,
+    FallbackBlock,
+    InputJsonEvent,
+    MCPToolUseBlock,
+    Message,
+    MessageAccumulator,
+    MessageStopEvent,
+    ServerToolUseBlock,
+    SignatureEvent,
+    TextBlock,
+    TextDelta,
+    TextEvent,
+    ThinkingBlock,
+    ThinkingEvent,
+    ToolUseBlock,
+    UnknownBlock,
+    UnknownEvent,
+    Usage,
+    decode_event,
+)
+
+
+def types(events: list[Any]) -> list[str]:
+    return [str(event.type) for event in events]
+
+
+def snapshot(accumulator: MessageAccumulator) -> Message:
+    message = accumulator.snapshot()
+    assert message is not None
+    return message
+
+
+def test_text() -> None:
+    """Each delta, then its helper; the block at its end, the message at its end."""
+    accumulator, events = accumulate(
+        [start(), PING, block(0), text(0, "Hel"), text(0, ""), text(0, "lo"), end(0), change(), STOP]
+    )
+    assert types(events) == [
+        "message_start",
+        "content_block_start",
+        *["content_block_delta", "text"] * 3,
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+    helpers = [event for event in events if isinstance(event, TextEvent)]
+    assert [(event.text, event.snapshot) for event in helpers] == [("Hel", "Hel"), ("", "Hel"), ("lo", "Hello")]
+    assert helpers[0].to_dict() == {"type": "text", "text": "Hel", "snapshot": "Hel"}
+    stop, last = events[-3], events[-1]
+    assert isinstance(stop, ContentBlockStopEvent)
+    assert stop.content_block == TextBlock(text="Hello")
+    assert isinstance(last, MessageStopEvent)
+    assert last.message is accumulator.snapshot()
+    assert last.message == Message(
+        id="msg_1",
+        model="claude-test",
+        content=(TextBlock(text="Hello"),),
+        stop_reason="end_turn",
+        usage=Usage(input_tokens=7, output_tokens=9),
+    )
+    assert accumulator.text == "Hello"
+    assert accumulator.text_parts == ["Hel", "lo"]
+    assert accumulator.complete
+
+
+def test_before_anything() -> None:
+    """There is no message yet, and nothing of one."""
+    accumulator = MessageAccumulator()
+    assert not accumulator.started
+    assert not accumulator.complete
+    assert accumulator.snapshot() is None
+    assert accumulator.text == ""
+    assert accumulator.usage == Usage()
+    assert accumulator.stop_reason is None
+    accumulate([PING, {"type": "new_event"}], accumulator)
+    assert not accumulator.started
+    accumulate([start()], accumulator)
+    assert accumulator.started
+    assert accumulator.usage.input_tokens == 7
+
+
+def test_thinking() -> None:
+    """Pieces are joined; the signature is assigned, not appended; estimates are summed."""
+    accumulator, events = accumulate(
+        [
+            start(),
+            block(0, "thinking"),
+            delta(0, "thinking_delta", thinking=""),
+            delta(0, "thinking_delta", thinking="Hm", estimated_tokens=50),
+            delta(0, "thinking_delta", thinking="m.", estimated_tokens=None),
+            delta(0, "signature_delta", signature="wrong"),
+            delta(0, "signature_delta", signature="sig"),
+            end(0),
+            block(1, "thinking", thinking="x"),
+            delta(1, "thinking_delta", thinking="y", estimated_tokens=50),
+        ]
+    )
+    helpers = [event for event in events if isinstance(event, ThinkingEvent)]
+    assert [(event.thinking, event.snapshot) for event in helpers] == [
+        ("", ""),
+        ("Hm", "Hm"),
+        ("m.", "Hmm."),
+        ("y", "xy"),
+    ]
+    assert helpers[2].to_dict() == {"type": "thinking", "thinking": "m.", "snapshot": "Hmm."}
+    assert [event.signature for event in events if isinstance(event, SignatureEvent)] == ["wrong", "sig"]
+    assert snapshot(accumulator).content == (
+        ThinkingBlock(thinking="Hmm.", signature="sig"),
+        ThinkingBlock(thinking="xy", incomplete=True),
+    )
+    assert accumulator.thinking_parts == ["Hm", "m.", "x", "y"]
+    assert accumulator.estimated_thinking_tokens == 100
+    assert accumulator.text == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [("tool_use", ToolUseBlock), ("server_tool_use", ServerToolUseBlock), ("mcp_tool_use", MCPToolUseBlock)],
+)
+def test_tool_input(kind: str, cls: type[ToolUseBlock]) -> None:
+    """It comes in pieces; what it says so far is parsed when looked at."""
+    pieces = ["", '{"city": "Par', 'is", "days"', ": 12", "3}"]
+    accumulator, events = accumulate(
+        [start(), block(0, kind), *[tool_json(0, piece) for piece in pieces], end(0), change("tool_use"), STOP]
+    )
+    helpers = [event for event in events if isinstance(event, InputJsonEvent)]
+    assert [event.snapshot for event in helpers] == [
+        {},
+        {},
+        {"city": "Paris"},
+        {"city": "Paris", "days": 12},
+        {"city": "Paris", "days": 123},
+    ]
+    assert helpers[2].to_dict() == {
+        "type": "input_json",
+        "partial_json": 'is", "days"',
+        "snapshot": {"city": "Paris"},
+    }
+    (tool,) = snapshot(accumulator).content
+    assert isinstance(tool, cls)
+    assert tool.input == {"city": "Paris", "days": 123}
+    assert tool.input_json == "".join(pieces)
+    assert not tool.incomplete
+
+
+def test_tool_input_that_came_at_once() -> None:
+    """Some servers send it in ``content_block_start``; deltas would replace it."""
+    at_once = final(block(0, "tool_use", input={"a": 1}), tool_json(0, ""), end(0)).content[0]
+    assert isinstance(at_once, ToolUseBlock)
+    assert at_once.input == {"a": 1}
+    replaced = final(block(0, "tool_use", input={"a": 1}), tool_json(0, '{"a": 2}'), end(0)).content[0]
+    assert isinstance(replaced, ToolUseBlock)
+    assert replaced.input == {"a": 2}
+
+
+def test_tool_input_that_does_not_parse() -> None:
+    """The message completes; looking at the input raises, and the text is there."""
+    message = final(block(0, "tool_use"), tool_json(0, '{"a": x}'), end(0))
+    (tool,) = message.content
+    assert isinstance(tool, ToolUseBlock)
+    assert not tool.incomplete
+    assert tool.input_json == '{"a": x}'
+    with pytest.raises(InvalidToolInputError):
+        _ = tool.input
+
+
+CUT = "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "pieces", "ended", "incomplete"),
+    [
+        (CUT, ['{"a": 1'], True, True),
+        (CUT, ['{"a": 1'], False, True),
+        (CUT, ['{"a": 1}'], True, False),
+        (CUT, ['{"a": 1}'], False, True),
+        (CUT, ['"a"'], True, True),
+        (CUT, [], True, True),
+        (CUT, [" "], True, True),
+        ("refusal", ['{"a": 1'], True, True),
+        ("model_context_window_exceeded", ['{"a": 1'], True, True),
+        ("stop_sequence", ['{"a": 1'], True, True),
+        ("new_reason", ['{"a": 1'], True, True),
+        ("tool_use", ['{"a": 1'], True, False),
+        ("tool_use", ['{"a": 1}'], True, False),
+        ("tool_use", [], True, False),
+        ("tool_use", ['{"a": 1}'], False, True),
+        ("end_turn", ['{"a": 1'], True, False),
+        ("pause_turn", [], True, False),
+    ],
+)
+def test_tool_input_that_was_cut(stop_reason: str, pieces: list[str], *, ended: bool, incomplete: bool) -> None:
+    """No input is invented: ``content_block_stop`` proves nothing when the reply was cut."""
+    events = [block(0), end(0), block(1, "tool_use"), *[tool_json(1, piece) for piece in pieces]]
+    if ended:
+        events.append(end(1))
+    accumulator, delivered = accumulate([start(), *events, change(stop_reason), STOP])
+    tool = snapshot(accumulator).content[1]
+    assert isinstance(tool, ToolUseBlock)
+    assert tool.incomplete is incomplete
+    assert tool.input_json == "".join(pieces)
+    if incomplete:
+        with pytest.raises(InvalidToolInputError, match="not complete"):
+            _ = tool.input
+    last = delivered[-1]
+    assert isinstance(last, MessageStopEvent)
+    assert last.message.content[1] == tool
+
+
+def test_only_the_last_tool_block_can_be_cut() -> None:
+    """One before it was finished, whatever it says; and a tool without arguments that was answered was called."""
+    accumulator, _ = accumulate(
+        [
+            start(),
+            block(0, "tool_use"),
+            tool_json(0, "{"),
+            end(0),
+            block(1, "server_tool_use"),
+            end(1),
+            block(2, "new_tool_result"),
+            end(2),
+            change(CUT),
+            STOP,
+        ]
+    )
+    first, second, _ = snapshot(accumulator).content
+    assert isinstance(first, ToolUseBlock)
+    assert not first.incomplete
+    assert isinstance(second, ServerToolUseBlock)
+    assert second.input == {}
+
+
+def test_partial_message() -> None:
+    """What is open is incomplete, and so is a closed tool block that may have been cut."""
+    accumulator, _ = accumulate([start(), block(0, "tool_use"), tool_json(0, '{"a'), end(0)])
+    assert snapshot(accumulator).content[0].incomplete
+    accumulate([block(1, "tool_use"), tool_json(1, "{}"), end(1), block(2), text(2, "x")], accumulator)
+    assert [item.incomplete for item in snapshot(accumulator).content] == [False, False, True]
+    assert snapshot(accumulator).stop_reason is None
+
+
+def test_citations() -> None:
+    """They are appended; each event knows those until it."""
+    first, second = ({"type": "char_location", "cited_text": name, "document_title": None} for name in "ab")
+    accumulator, events = accumulate(
+        [
+            start(),
+            block(0, citations=[]),
+            delta(0, "citations_delta", citation=first),
+            delta(0, "citations_delta", citation={**second, "new": 1}),
+            end(0),
+        ]
+    )
+    helpers = [event for event in events if isinstance(event, CitationEvent)]
+    one = CitationCharLocation(cited_text="a")
+    two = CitationCharLocation(cited_text="b", extra={"new": 1})
+    assert [(event.citation, event.snapshot) for event in helpers] == [(one, (one,)), (two, (one, two))]
+    assert [len(event.to_dict()["snapshot"]) for event in helpers] == [1, 2]
+    (cited,) = snapshot(accumulator).content
+    assert isinstance(cited, TextBlock)
+    assert cited.citations == (one, two)
+    assert cited.to_param()["citations"][1]["new"] == 1
+
+
+def test_citations_that_came_at_once() -> None:
+    """Those of ``content_block_start`` come first."""
+    first, second = ({"type": "char_location", "cited_text": name} for name in "ab")
+    (cited,) = final(block(0, citations=[first]), delta(0, "citations_delta", citation=second), end(0)).content
+    assert isinstance(cited, TextBlock)
+    assert [item["cited_text"] for item in cited.to_param()["citations"]] == ["a", "b"]
+
+
+def test_compaction() -> None:
+    """The summary is assigned; what a delta does not say stays."""
+    accumulator, events = accumulate(
+        [
+            start(),
+            block(0, "compaction", new=1),
+            delta(0, "compaction_delta", content="summary"),
+            delta(0, "compaction_delta", encrypted_content="e"),
+            delta(0, "signature_delta", signature="s"),
+            end(0),
+        ]
+    )
+    helpers = [event for event in events if isinstance(event, CompactionEvent)]
+    assert [event.to_dict() for event in helpers] == [
+        {"type": "compaction", "content": "summary"},
+        {"type": "compaction", "encrypted_content": "e"},
+    ]
+    (compaction,) = snapshot(accumulator).content
+    assert compaction == CompactionBlock(content="summary", encrypted_content="e", signature="s", extra={"new": 1})
+
+
+def test_fallback() -> None:
+    """The model that took over is the message's model, at once."""
+    to = {"from": {"model": "a"}, "to": {"model": "b"}, "trigger": {"type": "refusal"}}
+    accumulator, _ = accumulate([start(), block(0, "fallback", **to)])
+    assert snapshot(accumulator).model == "b"
+    assert isinstance(snapshot(accumulator).content[0], FallbackBlock)
+    accumulate([end(0), block(1, "fallback")], accumulator)
+    assert snapshot(accumulator).model == "b"
+
+
+def test_unknown_things() -> None:
+    """Events pass through, deltas stay with their block, blocks stay as they came."""
+    accumulator, events = accumulate(
+        [
+            {"type": "new_event", "x": 1},
+            start(),
+            {"type": "new_event", "x": 2},
+            block(0),
+            delta(0, "new_delta", y=1),
+            text(0, "a"),
+            end(0),
+            block(1, "new_block", z=1),
+            delta(1, "new_delta", y=2),
+            text(1, "not text"),
+            end(1),
+            change("new_reason"),
+            STOP,
+        ]
+    )
+    assert [event.raw["x"] for event in events if isinstance(event, UnknownEvent)] == [1, 2]
+    message = snapshot(accumulator)
+    assert message.stop_reason == accumulator.stop_reason == "new_reason"
+    first, second = message.content
+    assert isinstance(first, TextBlock)
+    assert [item.raw for item in first.unknown_deltas] == [{"type": "new_delta", "y": 1}]
+    assert isinstance(second, UnknownBlock)
+    assert second.deltas == ({"type": "new_delta", "y": 2}, {"type": "text_delta", "text": "not text"})
+    assert second.to_param() == {"type": "new_block", "z": 1}
+    assert not second.incomplete
+    assert accumulator.text == message.text == "a"
+
+
+def test_message_deltas() -> None:
+    """What they say overwrites, what they do not say stays; without usage, the usage stays."""
+    accumulator, _ = accumulate(
+        [
+            start(container={"id": "old"}, input_transformations=[]),
+            change(None, delta={"container": {"id": "new"}, "stop_sequence": "s"}),
+            change("stop_sequence", usage={"output_tokens": 20, "iterations": [{"type": "message"}]}),
+            change(None, usage=None, context_management={"applied_edits": []}),
+            {"type": "message_delta", "delta": {}, "input_transformations": [{"type": "t"}]},
+            STOP,
+        ]
+    )
+    message = snapshot(accumulator)
+    assert message.container is not None
+    assert message.container.id == "new"
+    assert message.stop_sequence == "s"
+    assert message.stop_reason == "stop_sequence"
+    assert message.usage is accumulator.usage
+    assert message.usage.input_tokens == 7
+    assert message.usage.output_tokens == 20
+    assert len(message.usage.iterations or ()) == 1
+    assert message.context_management is not None
+    assert message.input_transformations is not None
+    assert message.input_transformations[0].type == "t"
+
+
+def test_interleaved_blocks() -> None:
+    """Blocks may overlap; each gets its own."""
+    message = final(
+        block(0),
+        block(1, "tool_use"),
+        text(0, "a"),
+        tool_json(1, '{"x"'),
+        block(2),
+        text(2, "c"),
+        text(0, "b"),
+        end(2),
+        tool_json(1, ": 1}"),
+        end(0),
+        end(1),
+    )
+    first, second, third = message.content
+    assert first == TextBlock(text="ab")
+    assert isinstance(second, ToolUseBlock)
+    assert second.input == {"x": 1}
+    assert third == TextBlock(text="c")
+    assert message.text == "abc"
+
+
+def test_block_open_at_the_end() -> None:
+    """The message is complete, the block is not."""
+    message = final(block(0), text(0, "a"))
+    assert message.content == (TextBlock(text="a", incomplete=True),)
+
+
+def test_content_in_message_start() -> None:
+    """Blocks that are there from the beginning are complete."""
+    accumulator, _ = accumulate(
+        [start(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "t"}]), block(2), text(2, "b")]
+    )
+    assert [item.incomplete for item in snapshot(accumulator).content] == [False, False, True]
+    assert accumulator.text == "ab"
+    assert accumulator.thinking_parts == ["t"]
+
+
+BEGUN = [start(), block(0), block(1, "tool_use"), block(2, "thinking"), block(3, "redacted_thinking", data="d")]
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "reason"),
+    [
+        ([], text(0, "a"), "content_block_delta event: there was no message_start"),
+        ([], block(0), "content_block_start event: there was no message_start"),
+        ([], end(0), "content_block_stop event: there was no message_start"),
+        ([], change(), "message_delta event: there was no message_start"),
+        ([], STOP, "message_stop event: there was no message_start"),
+        ([start()], start(), "message_start event: the message has started"),
+        ([start()], text(0, "a"), "content_block_delta event: block 0 has not started"),
+        ([start()], delta(0, "new_delta"), "content_block_delta event: block 0 has not started"),
+        ([start()], end(0), "content_block_stop event: block 0 has not started"),
+        ([start()], block(1), "content_block_start event: it starts block 1; the next is 0"),
+        (BEGUN, block(0), "content_block_start event: it starts block 0; the next is 4"),
+        (BEGUN, block(5), "content_block_start event: it starts block 5; the next is 4"),
+        (BEGUN, text(10**30, "a"), f"content_block_delta event: block {10**30} has not started"),
+        ([*BEGUN, end(0)], text(0, "a"), "content_block_delta event: block 0 is complete"),
+        ([*BEGUN, end(0)], end(0), "content_block_stop event: block 0 is complete"),
+        (BEGUN, tool_json(0, "{"), "content_block_delta event: a text block takes no input_json_delta"),
+        (BEGUN, text(1, "a"), "content_block_delta event: a tool_use block takes no text_delta"),
+        (BEGUN, text(2, "a"), "content_block_delta event: a thinking block takes no text_delta"),
+        (BEGUN, text(3, "a"), "content_block_delta event: a redacted_thinking block takes no text_delta"),
+        (
+            BEGUN,
+            delta(0, "thinking_delta", thinking=""),
+            "content_block_delta event: a text block takes no thinking_delta",
+        ),
+        (
+            BEGUN,
+            delta(0, "signature_delta", signature=""),
+            "content_block_delta event: a text block takes no signature_delta",
+        ),
+        (BEGUN, delta(0, "compaction_delta"), "content_block_delta event: a text block takes no compaction_delta"),
+        (
+            BEGUN,
+            delta(2, "citations_delta", citation={"type": "new"}),
+            "content_block_delta event: a thinking block takes no citations_delta",
+        ),
+        (BEGUN, STOP, "message_stop event: there was no stop_reason"),
+        ([start(), change(), STOP], STOP, "message_stop event: the message is complete"),
+        ([start(), change(), STOP], start(), "message_start event: the message is complete"),
+        ([start(), change(), STOP], {"type": "new" * 100}, "event: the message is complete"),
+        ([start(), block(0), change(), STOP], text(0, "a"), "content_block_delta event: the message is complete"),
+    ],
+)
+def test_order(before: list[dict[str, Any]], event: dict[str, Any], reason: str) -> None:
+    """An event out of order is refused by name, and changes nothing."""
+    accumulator, _ = accumulate(before)
+    message = accumulator.snapshot()
+    with pytest.raises(InvalidResponseError) as caught:
+        accumulate([event], accumulator)
+    assert str(caught.value).startswith("unexpected ")
+    assert str(caught.value).endswith(reason[-40:])
+    assert len(str(caught.value)) < 200
+    assert accumulator.snapshot() is message or accumulator.snapshot() == message
+
+
+def test_negative_index() -> None:
+    """Even if it did not come from `decode_event`."""
+    accumulator, _ = accumulate(BEGUN)
+    with pytest.raises(InvalidResponseError):
+        accumulator.add(ContentBlockDeltaEvent(-1, TextDelta("a")))
+
+
+@pytest.mark.parametrize("before", [[], [start()]])
+def test_error_event(before: list[dict[str, Any]]) -> None:
+    """It is for the caller to raise; it is no part of a message."""
+    accumulator, _ = accumulate(before)
+    with pytest.raises(InvalidResponseError, match="unexpected error event"):
+        accumulator.add(ErrorEvent(error=ErrorObject(message="m")))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [block(0), *[text(0, "x" * 100)] * 10],
+        [block(0), *[text(0, "\u20ac" * 34)] * 10],
+        [block(0, "thinking"), *[delta(0, "thinking_delta", thinking="x" * 100)] * 10],
+        [block(0, "thinking"), *[delta(0, "signature_delta", signature="x" * 100)] * 10],
+        [block(0, "tool_use"), *[tool_json(0, "\u20ac" * 34)] * 10],
+        [block(0), *[delta(0, "citations_delta", citation={"type": "new", "x": "x" * 100})] * 10],
+        [block(0), *[delta(0, "new_delta", x="x" * 100)] * 10],
+        [block(0, "compaction"), *[delta(0, "compaction_delta", content="x" * 100)] * 10],
+        [block(index, "new_block", x="x" * 100) for index in range(10)],
+        [block(0, "web_search_tool_result", content=[{"type": "web_search_result", "title": "x" * 1000}])],
+    ],
+)
+def test_message_size_limit(events: list[dict[str, Any]]) -> None:
+    """What is held is counted in bytes; beyond the limit it is refused, and what came before stays."""
+    accumulator = MessageAccumulator(max_message_bytes=1000)
+    with pytest.raises(InvalidResponseError, match=r"1000 bytes \(max_message_bytes\)"):
+        accumulate([start(usage={}), *events], accumulator)
+    assert len(snapshot(accumulator).text) < 1000
+
+
+def test_message_start_counts() -> None:
+    """The limit holds for what arrives with it, too."""
+    accumulator = MessageAccumulator(max_message_bytes=1000)
+    with pytest.raises(InvalidResponseError, match="max_message_bytes"):
+        accumulate([start(content=[{"type": "text", "text": "x" * 1000}])], accumulator)
+    assert accumulator.snapshot() is None
+
+
+def test_number_of_blocks() -> None:
+    """It is limited, in ``message_start`` as well."""
+    accumulator = MessageAccumulator(max_blocks=3)
+    with pytest.raises(InvalidResponseError, match=r"3 blocks \(max_blocks\)"):
+        accumulate([start(), *[block(index) for index in range(10)]], accumulator)
+    assert len(snapshot(accumulator).content) == 3
+    with pytest.raises(InvalidResponseError, match="max_blocks"):
+        accumulate([start(content=[{"type": "text", "text": ""}] * 4)], MessageAccumulator(max_blocks=3))
+
+
+def test_nested_too_deeply_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could just be decoded may be too deep to be encoded; that is our error, too."""
+
+    def encode(_: object) -> bytes:
+        raise RecursionError
+
+    monkeypatch.setattr("msgspec.json.encode", encode)
+    accumulator = MessageAccumulator()
+    with pytest.raises(InvalidResponseError, match="nested too deeply"):
+        accumulator.add(decode_event(raw(start())))
+
+
+def test_snapshots_are_right_whenever_they_are_looked_at() -> None:
+    """Events kept from the beginning tell at the end what was so at their time."""
+    pieces = [f'"{number}",' for number in range(50)]
+    events: list[dict[str, Any]] = [start(), block(0), block(1, "tool_use"), tool_json(1, "[")]
+    for piece in pieces:
+        events += [text(0, piece), tool_json(1, piece)]
+    _, delivered = accumulate([*events, end(0), end(1), change(), STOP])
+    texts = [event for event in delivered if isinstance(event, TextEvent)]
+    inputs = [event for event in delivered if isinstance(event, InputJsonEvent)][1:]
+    order = list(range(len(pieces)))
+    random.Random(0).shuffle(order)
+    for index in order:
+        assert texts[index].snapshot == "".join(pieces[: index + 1])
+        assert inputs[index].snapshot == [str(number) for number in range(index + 1)]
+
+
+def test_snapshot_of_invalid_input_so_far() -> None:
+    """It raises when looked at, and only then."""
+    _, delivered = accumulate([start(), block(0, "tool_use"), tool_json(0, '{"a": x}')])
+    event = delivered[-1]
+    assert isinstance(event, InputJsonEvent)
+    with pytest.raises(InvalidToolInputError):
+        _ = event.snapshot
+
+
+def test_message_so_far_is_made_when_looked_at() -> None:
+    """And again only after the next event; finished blocks are made once."""
+    accumulator, _ = accumulate([start(), block(0), text(0, "a"), end(0), block(1), text(1, "b")])
+    one = snapshot(accumulator)
+    assert snapshot(accumulator) is one
+    accumulate([PING, {"type": "new_event"}], accumulator)
+    assert snapshot(accumulator) is one
+    accumulate([text(1, "c")], accumulator)
+    two = snapshot(accumulator)
+    assert two.content[0] is one.content[0]
+    assert [one.text, two.text] == ["ab", "abc"]
+
+
+def test_work_per_event_does_not_grow() -> None:
+    """Twice the events touch the text twice as often, not four times: every piece is kept, never joined."""
+
+    class Joined(str):
+        """Counts how often pieces are put together."""
+
+        __slots__ = ()
+        joins = 0
+
+        def __add__(self, other: str) -> str:
+            Joined.joins += 1
+            return str(self) + other
+
+    accumulator, _ = accumulate([start(), block(0)])
+    piece = Joined("piece")
+    helpers = [accumulator.add(ContentBlockDeltaEvent(0, TextDelta(piece)))[1] for _ in range(1000)]
+    assert Joined.joins == 0
+    assert len(accumulator.text_parts) == 1000
+    assert all(part is piece for part in accumulator.text_parts)
+    shared = {id(event._pieces) for event in helpers if isinstance(event, TextEvent)}
+    assert len(shared) == 1
+
+
+def test_tool_input_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pieces there were, and however often the message is looked at."""
+    parsed: list[int] = []
+
+    def decode(data: bytes) -> object:
+        parsed.append(len(data))
+        return {}
+
+    monkeypatch.setattr("trio_stream._protocol._blocks.decode_json", decode)
+    pieces = ['"piece",'] * 1000
+    accumulator, events = accumulate(
+        [start(), block(0, "tool_use"), *[tool_json(0, piece) for piece in pieces], end(0), change(CUT), STOP]
+    )
+    for _ in range(3):
+        tool = snapshot(accumulator).content[0]
+        assert isinstance(tool, ToolUseBlock)
+        assert tool.input == {}
+    assert parsed == [8000]
+    assert isinstance(events[-1], MessageStopEvent)
+
+
+EVENTS: list[dict[str, Any]] = [
+    PING,
+    STOP,
+    start(),
+    change(),
+    change(None),
+    {"type": "new_event"},
+    *[
+        event
+        for index in range(3)
+        for event in (
+            block(index),
+            block(index, "tool_use"),
+            block(index, "new_block"),
+            text(index, "a"),
+            tool_json(index, "{"),
+            delta(index, "new_delta"),
+            end(index),
+        )
+    ],
+]
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=25))
+def test_any_order(events: list[dict[str, Any]]) -> None:
+    """Any events in any order: a consistent message, or `InvalidResponseError`."""
+    accumulator = MessageAccumulator()
+    accumulate([start()], accumulator)
+    for event in events:
+        before = snapshot(accumulator)
+        try:
+            _, delivered = accumulate([event], accumulator)
+        except InvalidResponseError:
+            assert snapshot(accumulator) == before
+            continue
+        message = snapshot(accumulator)
+        assert message.text == accumulator.text
+        assert Message.from_dict(message.to_dict()).text == message.text
+        assert (not delivered) is (event == PING)
+        assert all(str(item.type) == event["type"] for item in delivered[:1])
+        assert not (accumulator.complete and message.stop_reason is None)
+
+
+@given(st.lists(st.text(max_size=10), max_size=20))
+def test_any_text(pieces: list[str]) -> None:
+    """Any text in any pieces is that text."""
+    message = final(block(0), *[text(0, piece) for piece in pieces], end(0))
+    assert message.text == "".join(pieces)
+    assert message.to_param() == {"role": "assistant", "content": [{"type": "text", "text": "".join(pieces)}]}

@@ -1,0 +1,85 @@
+"""`_values`: what all values of the API have in common."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.protocol.streams import STOP, accumulate, block, change, delta, end, start, text
+from tests.protocol.test_blocks import IDS, WHOLE
+from trio_stream import IncompleteStreamError
+from trio_stream._protocol import Message, MessageStreamEvent, UnknownObject
+from trio_stream._protocol._blocks import read_block
+from trio_stream._protocol._values import Value, by_tag, without_nulls
+
+# `coverage --source=a.package` imports the package to find it, and forgets it again: then there are two msgspecs.
+two_msgspecs = Message().__reduce__()[0] is not getattr(sys.modules["msgspec._utils"], "rebuild", None)
+pickles = pytest.mark.skipif(two_msgspecs, reason="msgspec was imported twice, so its values cannot be pickled")
+
+
+@pickles
+@pytest.mark.parametrize("raw", WHOLE, ids=IDS)
+def test_pickled_blocks(raw: dict[str, Any]) -> None:
+    """They may travel to another process."""
+    block = read_block({**raw, "new": 1})
+    assert pickle.loads(pickle.dumps(block)) == block
+
+
+@pickles
+def test_pickled_error_with_a_partial_message() -> None:
+    """So may what was received before an error, and everything that was delivered."""
+    accumulator, events = accumulate(
+        [
+            start(),
+            block(0),
+            text(0, "a"),
+            delta(0, "citations_delta", citation={"type": "new"}),
+            end(0),
+            block(1, "tool_use"),
+            delta(1, "input_json_delta", partial_json="{"),
+            change(),
+            STOP,
+        ]
+    )
+    error = IncompleteStreamError("cut", partial=accumulator.snapshot())
+    assert pickle.loads(pickle.dumps(error)).partial == accumulator.snapshot()
+    copies: list[MessageStreamEvent] = pickle.loads(pickle.dumps(events))
+    assert copies == events
+
+
+def test_unknown_values() -> None:
+    """They are what they hold."""
+    value = UnknownObject(raw={"type": "new", "x": None})
+    assert str(value.type) == "new"
+    assert value.to_dict() == value.raw
+    assert UnknownObject.from_wire(value.raw) == value
+    assert str(UnknownObject(raw={}).type) == ""
+
+
+def subclasses(cls: type[Value]) -> list[type[Value]]:
+    return [item for child in cls.__subclasses__() for item in (child, *subclasses(child))]
+
+
+BARE = [
+    cls
+    for cls in subclasses(Value)
+    if cls.__struct_config__.tag != "(abstract)" and not any(field.required for field in msgspec.structs.fields(cls))
+]
+
+
+@pytest.mark.parametrize("cls", BARE)
+def test_nothing_but_the_type(cls: type[Value]) -> None:
+    """What does not need a field can be read without any, and writes itself so that it is read again."""
+    tag = cls.__struct_config__.tag
+    assert cls.from_wire({"type": tag}) == cls()
+    assert cls.from_wire(cls().to_dict()) == cls()
+    assert by_tag(cls) == {tag: cls}
+
+
+def test_without_nulls() -> None:
+    """Members that are null are left out at every depth; items of lists are not."""
+    assert without_nulls({"a": None, "b": [None, {"c": None, "d": 1}]}) == {"b": [None, {"d": 1}]}

@@ -1,0 +1,427 @@
+"""Wire events to what a stream delivers, and to a message.
+
+What belongs here: which event may follow which, what each adds to its block, the helper events, and the bounds
+on a message. What does not: what an event looks like (`_events`, `_decode`).
+
+Work per event does not depend on what came before: text, thinking and tool input stay in pieces until somebody
+looks, or until their block is complete.
+
+The rules of order::
+
+    ping, unknown events      any time
+    message_start             once, before anything else
+    content_block_start       with the next index; blocks may overlap
+    content_block_delta       of a kind that fits its block, which is open
+    content_block_stop        of an open block, which it closes
+    message_delta             any time
+    message_stop              once, after a stop_reason; nothing follows. A block still open is incomplete.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+import msgspec
+
+from trio_stream._errors import InvalidResponseError, InvalidToolInputError
+from trio_stream._protocol._blocks import (
+    CompactionBlock,
+    ContentBlock,
+    FallbackBlock,
+    InputBlock,
+    TextBlock,
+    ThinkingBlock,
+    UnknownBlock,
+)
+from trio_stream._protocol._citations import Citation
+from trio_stream._protocol._deltas import (
+    CitationsDelta,
+    CompactionDelta,
+    Delta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+)
+from trio_stream._protocol._events import (
+    CitationEvent,
+    CompactionEvent,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    InputJsonEvent,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    MessageStreamEvent,
+    PingEvent,
+    RawContentBlockStopEvent,
+    RawMessageStopEvent,
+    RawMessageStreamEvent,
+    SignatureEvent,
+    TextEvent,
+    ThinkingEvent,
+    UnknownEvent,
+)
+from trio_stream._protocol._message import Message
+from trio_stream._protocol._usage import Usage
+
+# After these a tool input that does not parse is the model's mistake. After any other, ``max_tokens`` first of all, it
+# was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
+_WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
+
+
+class _BlockState:
+    """A block that is being put together."""
+
+    __slots__ = ("built", "changes", "citations", "closed", "deltas", "pieces", "start", "takes")
+
+    def __init__(self, start: ContentBlock, *, closed: bool = False) -> None:
+        self.start = start
+        self.closed = closed
+        self.built: ContentBlock | None = start if closed else None
+        self.takes: type[Delta] | None = None  # the kind of delta that appends to `pieces`
+        self.pieces: list[str] = []
+        self.citations: list[Citation] = []
+        self.changes: dict[str, str] = {}  # what was sent whole: signature, summary
+        self.deltas: list[Delta] = []  # those that this version does not know
+        if isinstance(start, TextBlock):
+            self.takes = TextDelta
+            self.citations.extend(start.citations or ())
+            if start.text:
+                self.pieces.append(start.text)
+        elif isinstance(start, ThinkingBlock):
+            self.takes = ThinkingDelta
+            if start.thinking:
+                self.pieces.append(start.thinking)
+        elif isinstance(start, InputBlock):
+            self.takes = InputJSONDelta
+
+    def build(self) -> ContentBlock:
+        """The block as it is now."""
+        if self.built is None:
+            self.built = self._build()
+        return self.built
+
+    def _build(self) -> ContentBlock:
+        start = self.start
+        changes: dict[str, Any] = {"incomplete": not self.closed}
+        if isinstance(start, UnknownBlock):
+            changes["deltas"] = tuple(delta.to_dict() for delta in self.deltas)
+            return msgspec.structs.replace(start, **changes)
+        changes.update(self.changes)
+        changes["unknown_deltas"] = tuple(self.deltas)
+        if self.pieces:
+            text = "".join(self.pieces)
+            if isinstance(start, TextBlock):
+                changes["text"] = text
+            elif isinstance(start, ThinkingBlock):
+                changes["thinking"] = text
+            else:
+                changes["input_json"] = text
+        if self.citations:
+            changes["citations"] = tuple(self.citations)
+        return msgspec.structs.replace(start, **changes)
+
+
+@final
+class MessageAccumulator:
+    """Puts the message of one stream together, and makes of each wire event what a stream delivers.
+
+    Args:
+      max_message_bytes: The largest message, in bytes of UTF-8: its text, thinking, tool input, and the JSON of
+        what arrives whole.
+      max_blocks: The most content blocks.
+
+    Attributes:
+      complete: Whether ``message_stop`` has come.
+      text_parts: Every non-empty piece of text, of all text blocks, in the order in which they came.
+      thinking_parts: The same for thinking.
+      estimated_thinking_tokens: The sum of what the API estimated in ``thinking_delta`` events. Beta.
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_bytes",
+        "_max_blocks",
+        "_max_message_bytes",
+        "_message",
+        "_open",
+        "_snapshot",
+        "complete",
+        "estimated_thinking_tokens",
+        "text_parts",
+        "thinking_parts",
+    )
+
+    complete: bool
+    text_parts: list[str]
+    thinking_parts: list[str]
+    estimated_thinking_tokens: int
+
+    def __init__(self, *, max_message_bytes: int = 256 * 1024 * 1024, max_blocks: int = 10_000) -> None:
+        self.complete = False
+        self.text_parts = []
+        self.thinking_parts = []
+        self.estimated_thinking_tokens = 0
+        self._max_message_bytes = max_message_bytes
+        self._max_blocks = max_blocks
+        self._bytes = 0
+        self._message: Message | None = None  # all but the content
+        self._blocks: list[_BlockState] = []
+        self._open: dict[int, _BlockState] = {}
+        self._snapshot: Message | None = None  # valid until the next event
+
+    @property
+    def started(self) -> bool:
+        """Whether ``message_start`` has come."""
+        return self._message is not None
+
+    @property
+    def text(self) -> str:
+        """The text so far, of all text blocks."""
+        return "".join(self.text_parts)
+
+    @property
+    def usage(self) -> Usage:
+        """The usage so far; zeros before ``message_start``."""
+        return Usage() if self._message is None else self._message.usage
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped; None for as long as that is not known."""
+        return None if self._message is None else self._message.stop_reason
+
+    def add(self, event: RawMessageStreamEvent) -> tuple[MessageStreamEvent, ...]:
+        """Take the next event of the wire.
+
+        Args:
+          event: What `decode_event` returned. An `ErrorEvent` is the caller's to raise.
+
+        Returns:
+          What a stream delivers for it: nothing for a ping; else the event, for a delta with the helper event
+          after it.
+
+        Raises:
+          InvalidResponseError: the event does not fit what came before, or the message is larger than a limit. The
+            message so far is as it was.
+        """
+        if type(event) is ContentBlockDeltaEvent:
+            block = self._open.get(event.index)
+            if block is None:
+                raise _unexpected(event, self._why_not_open(event.index))
+            delta = event.delta
+            if type(delta) is TextDelta and block.takes is TextDelta:
+                text = delta.text
+                if text:
+                    self._grow(len(text) if text.isascii() else len(text.encode()))
+                    block.pieces.append(text)
+                    block.built = None
+                    self._snapshot = None
+                    self.text_parts.append(text)
+                return event, TextEvent(text, block.pieces, len(block.pieces))
+            return self._add_delta(event, delta, block)
+        if isinstance(event, PingEvent):
+            return ()
+        if self.complete:
+            raise _unexpected(event, "the message is complete")
+        if isinstance(event, UnknownEvent):
+            return (event,)
+        if isinstance(event, MessageStartEvent):
+            return self._start_message(event)
+        if self._message is None:
+            raise _unexpected(event, "there was no message_start")
+        match event:
+            case ContentBlockStartEvent():
+                return self._start_block(event)
+            case RawContentBlockStopEvent():
+                return self._stop_block(event)
+            case MessageDeltaEvent():
+                return self._change_message(self._message, event)
+            case RawMessageStopEvent():
+                return self._stop_message(self._message)
+            case _:
+                raise _unexpected(event, "an error is no part of a message")
+
+    def snapshot(self) -> Message | None:
+        """The message as far as it has come; None before ``message_start``.
+
+        Blocks that are open are marked incomplete, and so is a tool block whose input was cut. Costs nothing until
+        the next event when called again.
+        """
+        if self._snapshot is None and self._message is not None:
+            content = [block.build() for block in self._blocks]
+            if self._message.stop_reason not in _WHOLE_STOP_REASONS:
+                _mark_cut(content)
+            self._snapshot = msgspec.structs.replace(self._message, content=tuple(content))
+        return self._snapshot
+
+    def _start_message(self, event: MessageStartEvent) -> tuple[MessageStreamEvent, ...]:
+        if self._message is not None:
+            raise _unexpected(event, "the message has started")
+        self._check_number(len(event.message.content))
+        self._grow(_size(event.message))
+        self._message = event.message
+        for block in event.message.content:
+            self._append(_BlockState(block, closed=True))
+        return (event,)
+
+    def _start_block(self, event: ContentBlockStartEvent) -> tuple[MessageStreamEvent, ...]:
+        index = event.index
+        if index != len(self._blocks):
+            raise _unexpected(event, f"it starts block {index}; the next is {len(self._blocks)}")
+        self._check_number(index + 1)
+        self._grow(_size(event.content_block))
+        block = _BlockState(event.content_block)
+        self._append(block)
+        self._open[index] = block
+        start = event.content_block
+        if isinstance(start, FallbackBlock) and start.to is not None and self._message is not None:
+            # "The final hop's fallback block names the model that served the response."
+            self._message = msgspec.structs.replace(self._message, model=start.to.model)
+        return (event,)
+
+    def _append(self, block: _BlockState) -> None:
+        self._snapshot = None
+        self._blocks.append(block)
+        if isinstance(block.start, TextBlock):
+            self.text_parts += block.pieces
+        elif isinstance(block.start, ThinkingBlock):
+            self.thinking_parts += block.pieces
+
+    def _add_delta(
+        self, event: ContentBlockDeltaEvent, delta: Delta, block: _BlockState
+    ) -> tuple[MessageStreamEvent, ...]:
+        """Add any delta but the one that is most frequent by far."""
+        start = block.start
+        if isinstance(delta, UnknownDelta) or isinstance(start, UnknownBlock):
+            self._grow(_size(delta))
+            block.deltas.append(delta)
+            return self._changed(block, event)
+        helper: MessageStreamEvent
+        match delta:
+            case ThinkingDelta() if block.takes is ThinkingDelta:
+                if delta.thinking:
+                    self._grow(_utf8_length(delta.thinking))
+                    block.pieces.append(delta.thinking)
+                    self.thinking_parts.append(delta.thinking)
+                self.estimated_thinking_tokens += delta.estimated_tokens or 0
+                helper = ThinkingEvent(delta.thinking, block.pieces, len(block.pieces))
+            case InputJSONDelta() if block.takes is InputJSONDelta:
+                if delta.partial_json:
+                    self._grow(_utf8_length(delta.partial_json))
+                    block.pieces.append(delta.partial_json)
+                helper = InputJsonEvent(delta.partial_json, block.pieces, len(block.pieces))
+            case SignatureDelta() if isinstance(start, ThinkingBlock | CompactionBlock):
+                self._grow(_utf8_length(delta.signature))
+                block.changes["signature"] = delta.signature
+                helper = SignatureEvent(delta.signature)
+            case CitationsDelta() if isinstance(start, TextBlock):
+                self._grow(_size(delta))
+                block.citations.append(delta.citation)
+                helper = CitationEvent(delta.citation, block.citations, len(block.citations))
+            case CompactionDelta() if isinstance(start, CompactionBlock):
+                self._grow(_size(delta))
+                for name in ("content", "encrypted_content"):
+                    if (value := getattr(delta, name)) is not None:
+                        block.changes[name] = value
+                helper = CompactionEvent(delta.content, delta.encrypted_content)
+            case _:
+                raise _unexpected(event, f"a {start.type} block takes no {delta.type}")
+        return self._changed(block, event, helper)
+
+    def _changed(self, block: _BlockState, *events: MessageStreamEvent) -> tuple[MessageStreamEvent, ...]:
+        block.built = None
+        self._snapshot = None
+        return events
+
+    def _stop_block(self, event: RawContentBlockStopEvent) -> tuple[MessageStreamEvent, ...]:
+        block = self._open.pop(event.index, None)
+        if block is None:
+            raise _unexpected(event, self._why_not_open(event.index))
+        block.closed = True
+        self._changed(block)
+        built = block.build()
+        block.pieces = []  # the block has them joined; events that refer to them keep them
+        return (ContentBlockStopEvent(event.index, built),)
+
+    def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
+        # What a delta does not say stays as it was.
+        changes: dict[str, Any] = {
+            name: value
+            for source, names in (
+                (event.delta, ("container", "stop_details", "stop_reason", "stop_sequence")),
+                (event, ("context_management", "input_transformations")),
+            )
+            for name in names
+            if (value := getattr(source, name)) is not None
+        }
+        self._message = msgspec.structs.replace(message, usage=message.usage.updated(event.usage), **changes)
+        self._snapshot = None
+        return (event,)
+
+    def _stop_message(self, message: Message) -> tuple[MessageStreamEvent, ...]:
+        if message.stop_reason is None:
+            raise InvalidResponseError("unexpected message_stop event: there was no stop_reason")
+        self.complete = True
+        self._open.clear()
+        final = self.snapshot()
+        assert final is not None
+        return (MessageStopEvent(final),)
+
+    def _grow(self, size: int) -> None:
+        size += self._bytes
+        if size > self._max_message_bytes:
+            raise InvalidResponseError(
+                f"message too large: more than {self._max_message_bytes} bytes (max_message_bytes)"
+            )
+        self._bytes = size
+
+    def _check_number(self, blocks: int) -> None:
+        if blocks > self._max_blocks:
+            raise InvalidResponseError(f"message too large: more than {self._max_blocks} blocks (max_blocks)")
+
+    def _why_not_open(self, index: int) -> str:
+        if self.complete:
+            return "the message is complete"
+        if self._message is None:
+            return "there was no message_start"
+        if index < len(self._blocks):
+            return f"block {index} is complete"
+        return f"block {index} has not started"
+
+
+def _mark_cut(content: list[ContentBlock]) -> None:
+    """Mark the last tool block incomplete if its input was cut: no input is ever invented."""
+    for index in range(len(content) - 1, -1, -1):
+        block = content[index]
+        if isinstance(block, InputBlock):
+            # No text at all says "no arguments" or "cut before the first": it is the last block that may be cut.
+            cut = index == len(content) - 1 and not block.input_json.strip()
+            if cut or not _parses(block):
+                content[index] = msgspec.structs.replace(block, incomplete=True)
+            return
+
+
+def _parses(block: InputBlock) -> bool:
+    try:
+        block.input  # noqa: B018 - it is parsed when looked at
+    except InvalidToolInputError:
+        return False
+    return True
+
+
+def _size(value: object) -> int:
+    try:
+        return len(msgspec.json.encode(value))
+    except RecursionError as error:
+        raise InvalidResponseError("invalid event: nested too deeply") from error
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _unexpected(event: RawMessageStreamEvent, reason: str) -> InvalidResponseError:
+    return InvalidResponseError(f"unexpected {event.type[:50]} event: {reason}")

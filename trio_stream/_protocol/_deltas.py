@@ -1,0 +1,76 @@
+"""What a ``content_block_delta`` event adds to a block. How it is added is `_accumulator`'s business."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeAlias, final
+
+from trio_stream._protocol._citations import Citation
+from trio_stream._protocol._values import Tagged, Unknown
+
+# Deltas are made for every event. They hold no reference cycles, so the garbage collector may ignore them.
+
+
+@final
+class TextDelta(Tagged, frozen=True, gc=False, tag="text_delta"):
+    """More text."""
+
+    type: ClassVar[Literal["text_delta"]] = "text_delta"
+    text: str
+
+
+@final
+class InputJSONDelta(Tagged, frozen=True, gc=False, tag="input_json_delta"):
+    """More of the JSON text of a tool's input."""
+
+    type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
+    partial_json: str
+
+
+@final
+class ThinkingDelta(Tagged, frozen=True, gc=False, tag="thinking_delta"):
+    """More thinking.
+
+    Attributes:
+      thinking: What to append.
+      estimated_tokens: A coarse count of the tokens thought since the last one. Beta.
+    """
+
+    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
+    thinking: str
+    estimated_tokens: int | None = None
+
+
+@final
+class SignatureDelta(Tagged, frozen=True, gc=False, tag="signature_delta"):
+    """The whole signature of a thinking block."""
+
+    type: ClassVar[Literal["signature_delta"]] = "signature_delta"
+    signature: str
+
+
+@final
+class CitationsDelta(Tagged, frozen=True, tag="citations_delta"):
+    """One more citation."""
+
+    type: ClassVar[Literal["citations_delta"]] = "citations_delta"
+    citation: Citation
+
+
+@final
+class CompactionDelta(Tagged, frozen=True, gc=False, tag="compaction_delta"):
+    """The whole summary of a compaction block. Beta."""
+
+    type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
+    content: str | None = None
+    encrypted_content: str | None = None
+
+
+@final
+class UnknownDelta(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
+    """A delta whose ``type`` this version does not know. It is kept on its block."""
+
+
+Delta: TypeAlias = (
+    TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
+)
+"""Any delta. One of a type this version does not know is an `UnknownDelta`."""

@@ -1,0 +1,296 @@
+"""The events of a stream: as they come over the wire, and the more convenient ones made from them.
+
+What belongs here: what each event says. What does not: making them from bytes (`_decode`) or from one
+another (`_accumulator`).
+
+``Raw...`` events are what the wire has where what a `MessageStream` delivers has more: ``content_block`` in
+``content_block_stop``, ``message`` in ``message_stop``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final
+
+import msgspec
+
+from trio_stream._protocol._blocks import ContentBlock
+from trio_stream._protocol._citations import Citation
+from trio_stream._protocol._deltas import Delta
+from trio_stream._protocol._message import (
+    Container,
+    ContextManagement,
+    InputTransformation,
+    Message,
+    StopDetails,
+)
+from trio_stream._protocol._partial_json import parse_partial_json
+from trio_stream._protocol._usage import MessageDeltaUsage
+from trio_stream._protocol._values import Tagged, Unknown, Value
+
+Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""Which block of the message, from 0."""
+
+# The events of every delta hold no reference cycles, so the garbage collector may ignore them.
+
+
+@final
+class MessageStartEvent(Tagged, frozen=True, tag="message_start"):
+    """The message begins. Its content is empty, its usage preliminary."""
+
+    type: ClassVar[Literal["message_start"]] = "message_start"
+    message: Message
+
+
+@final
+class ContentBlockStartEvent(Tagged, frozen=True, tag="content_block_start"):
+    """A block begins. Blocks without deltas arrive whole in it."""
+
+    type: ClassVar[Literal["content_block_start"]] = "content_block_start"
+    index: Index
+    content_block: ContentBlock
+
+
+@final
+class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_delta"):
+    """A block grows."""
+
+    type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
+    index: Index
+    delta: Delta
+
+
+@final
+class RawContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
+    """A block is complete."""
+
+    type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
+    index: Index
+
+
+@final
+class ContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
+    """A block is complete: here it is."""
+
+    type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
+    index: Index
+    content_block: ContentBlock
+
+
+@final
+class MessageDelta(Value, frozen=True, kw_only=True):
+    """What of a message is known only at its end."""
+
+    container: Container | None = None
+    stop_details: StopDetails | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+@final
+class MessageDeltaEvent(Tagged, frozen=True, kw_only=True, tag="message_delta"):
+    """What of a message is known only at its end: why it stopped, what it cost."""
+
+    type: ClassVar[Literal["message_delta"]] = "message_delta"
+    delta: MessageDelta
+    usage: MessageDeltaUsage = msgspec.field(default_factory=MessageDeltaUsage)
+    context_management: ContextManagement | None = None
+    input_transformations: tuple[InputTransformation, ...] | None = None
+
+
+@final
+class RawMessageStopEvent(Tagged, frozen=True, tag="message_stop"):
+    """The message is complete."""
+
+    type: ClassVar[Literal["message_stop"]] = "message_stop"
+
+
+@final
+class MessageStopEvent(Tagged, frozen=True, tag="message_stop"):
+    """The message is complete: here it is."""
+
+    type: ClassVar[Literal["message_stop"]] = "message_stop"
+    message: Message
+
+
+@final
+class PingEvent(Tagged, frozen=True, tag="ping"):
+    """The connection is alive."""
+
+    type: ClassVar[Literal["ping"]] = "ping"
+
+
+@final
+class ErrorObject(Value, frozen=True, kw_only=True):
+    """What went wrong.
+
+    Attributes:
+      type: For example ``"overloaded_error"``; None when the API did not say.
+      message: The API's sentence.
+      details: More, for some errors; ``error_code`` is a stable name of the cause.
+    """
+
+    type: str | None = None
+    message: str = ""
+    details: dict[str, Any] | None = None
+
+
+@final
+class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
+    """The API failed in the middle of a stream."""
+
+    type: ClassVar[Literal["error"]] = "error"
+    error: ErrorObject
+    request_id: str | None = None
+
+
+@final
+class UnknownEvent(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
+    """An event whose ``type`` this version does not know."""
+
+
+@final
+class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
+    """More text.
+
+    Attributes:
+      text: The text that was added.
+    """
+
+    type: ClassVar[Literal["text"]] = "text"
+    text: str
+    _pieces: list[str]  # of the whole block, shared with it: an event keeps no copy
+    _count: int  # how many of them there were at this event
+
+    @property
+    def snapshot(self) -> str:
+        """The block's whole text at the time of this event, joined when looked at."""
+        return "".join(self._pieces[: self._count])
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
+        """This event as JSON-able data."""
+        return {"type": "text", "text": self.text, "snapshot": self.snapshot}
+
+
+@final
+class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
+    """More thinking.
+
+    Attributes:
+      thinking: The thinking that was added.
+    """
+
+    type: ClassVar[Literal["thinking"]] = "thinking"
+    thinking: str
+    _pieces: list[str]
+    _count: int
+
+    @property
+    def snapshot(self) -> str:
+        """The block's whole thinking at the time of this event, joined when looked at."""
+        return "".join(self._pieces[: self._count])
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
+        """This event as JSON-able data."""
+        return {"type": "thinking", "thinking": self.thinking, "snapshot": self.snapshot}
+
+
+@final
+class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
+    """More of a tool's input.
+
+    Attributes:
+      partial_json: The JSON text that was added.
+    """
+
+    type: ClassVar[Literal["input_json"]] = "input_json"
+    partial_json: str
+    _pieces: list[str]
+    _count: int
+
+    @property
+    def snapshot(self) -> object:
+        """The input as far as it had come at this event, parsed when looked at.
+
+        Raises:
+          InvalidToolInputError: what came cannot be the beginning of JSON.
+        """
+        return parse_partial_json("".join(self._pieces[: self._count]))
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
+        """This event as JSON-able data."""
+        return {"type": "input_json", "partial_json": self.partial_json, "snapshot": self.snapshot}
+
+
+@final
+class CitationEvent(Tagged, frozen=True, tag="citation"):
+    """One more citation.
+
+    Attributes:
+      citation: The citation that was added.
+    """
+
+    type: ClassVar[Literal["citation"]] = "citation"
+    citation: Citation
+    _citations: list[Citation]
+    _count: int
+
+    @property
+    def snapshot(self) -> tuple[Citation, ...]:
+        """All citations of the block at the time of this event."""
+        return tuple(self._citations[: self._count])
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
+        """This event as JSON-able data."""
+        return {
+            "type": "citation",
+            "citation": self.citation.to_dict(),
+            "snapshot": [citation.to_dict() for citation in self.snapshot],
+        }
+
+
+@final
+class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
+    """A thinking block is signed."""
+
+    type: ClassVar[Literal["signature"]] = "signature"
+    signature: str
+
+
+@final
+class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
+    """The summary of a compaction block. Beta."""
+
+    type: ClassVar[Literal["compaction"]] = "compaction"
+    content: str | None = None
+    encrypted_content: str | None = None
+
+
+RawMessageStreamEvent: TypeAlias = (
+    MessageStartEvent
+    | MessageDeltaEvent
+    | RawMessageStopEvent
+    | ContentBlockStartEvent
+    | ContentBlockDeltaEvent
+    | RawContentBlockStopEvent
+    | PingEvent
+    | ErrorEvent
+    | UnknownEvent
+)
+"""Any event as it comes over the wire."""
+
+MessageStreamEvent: TypeAlias = (
+    MessageStartEvent
+    | MessageDeltaEvent
+    | MessageStopEvent
+    | ContentBlockStartEvent
+    | ContentBlockDeltaEvent
+    | ContentBlockStopEvent
+    | TextEvent
+    | ThinkingEvent
+    | InputJsonEvent
+    | CitationEvent
+    | SignatureEvent
+    | CompactionEvent
+    | UnknownEvent
+)
+"""Any event that a `MessageStream` delivers."""

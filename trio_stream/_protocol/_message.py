@@ -1,0 +1,216 @@
+"""A message of the API, whole or as far as it has come, and what it holds besides blocks and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias, cast, final
+
+import msgspec
+
+from trio_stream._errors import InvalidResponseError
+from trio_stream._protocol._blocks import ContentBlock, TextBlock
+from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._usage import Usage
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
+
+
+@final
+class Skill(Value, frozen=True, kw_only=True):
+    """A skill loaded in a container."""
+
+    skill_id: str = ""
+    type: str = ""
+    version: str = ""
+
+
+@final
+class Container(Value, frozen=True, kw_only=True):
+    """The container of the code execution tool."""
+
+    id: str = ""
+    expires_at: str | None = None
+    skills: tuple[Skill, ...] | None = None
+
+
+@final
+class CacheMissModelChanged(Tagged, frozen=True, kw_only=True, tag="model_changed"):
+    """The model is another."""
+
+    type: ClassVar[Literal["model_changed"]] = "model_changed"
+    cache_missed_input_tokens: int = 0
+
+
+@final
+class CacheMissSystemChanged(Tagged, frozen=True, kw_only=True, tag="system_changed"):
+    """The system prompt is another."""
+
+    type: ClassVar[Literal["system_changed"]] = "system_changed"
+    cache_missed_input_tokens: int = 0
+
+
+@final
+class CacheMissToolsChanged(Tagged, frozen=True, kw_only=True, tag="tools_changed"):
+    """The tools are others."""
+
+    type: ClassVar[Literal["tools_changed"]] = "tools_changed"
+    cache_missed_input_tokens: int = 0
+
+
+@final
+class CacheMissMessagesChanged(Tagged, frozen=True, kw_only=True, tag="messages_changed"):
+    """The messages are others."""
+
+    type: ClassVar[Literal["messages_changed"]] = "messages_changed"
+    cache_missed_input_tokens: int = 0
+
+
+@final
+class CacheMissPreviousMessageNotFound(Tagged, frozen=True, kw_only=True, tag="previous_message_not_found"):
+    """The message to compare with is gone."""
+
+    type: ClassVar[Literal["previous_message_not_found"]] = "previous_message_not_found"
+
+
+@final
+class CacheMissUnavailable(Tagged, frozen=True, kw_only=True, tag="unavailable"):
+    """There is no diagnosis."""
+
+    type: ClassVar[Literal["unavailable"]] = "unavailable"
+
+
+CacheMissReason: TypeAlias = (
+    CacheMissModelChanged
+    | CacheMissSystemChanged
+    | CacheMissToolsChanged
+    | CacheMissMessagesChanged
+    | CacheMissPreviousMessageNotFound
+    | CacheMissUnavailable
+    | UnknownObject
+)
+"""Why the prompt cache could not reuse the previous request."""
+
+
+@final
+class Diagnostics(Value, frozen=True, kw_only=True):
+    """Why the prompt cache could not reuse the previous request; None while the diagnosis is pending."""
+
+    cache_miss_reason: CacheMissReason | None = None
+
+
+@final
+class RefusalStopDetails(Tagged, frozen=True, kw_only=True, tag="refusal"):
+    """Why the model refused."""
+
+    type: ClassVar[Literal["refusal"]] = "refusal"
+    category: str | None = None
+    explanation: str | None = None
+    fallback_credit_token: str | None = None
+    fallback_has_prefill_claim: bool | None = None
+    recommended_model: str | None = None
+
+
+StopDetails: TypeAlias = RefusalStopDetails | UnknownObject
+
+
+@final
+class ClearToolUsesEdit(Tagged, frozen=True, kw_only=True, tag="clear_tool_uses_20250919"):
+    """Old tool results were cleared. Beta."""
+
+    type: ClassVar[Literal["clear_tool_uses_20250919"]] = "clear_tool_uses_20250919"
+    cleared_input_tokens: int = 0
+    cleared_tool_uses: int = 0
+
+
+@final
+class ClearThinkingEdit(Tagged, frozen=True, kw_only=True, tag="clear_thinking_20251015"):
+    """Old thinking was cleared. Beta."""
+
+    type: ClassVar[Literal["clear_thinking_20251015"]] = "clear_thinking_20251015"
+    cleared_input_tokens: int = 0
+    cleared_thinking_turns: int = 0
+
+
+@final
+class ContextManagement(Value, frozen=True, kw_only=True):
+    """What was edited out of the context. Beta."""
+
+    applied_edits: tuple[ClearToolUsesEdit | ClearThinkingEdit | UnknownObject, ...] = ()
+
+
+@final
+class InputTransformation(Value, frozen=True, kw_only=True):
+    """What the API changed in the request before the model saw it. Beta."""
+
+    type: str = ""
+    path: str = ""
+    reason: str = ""
+
+
+@final
+class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="message"):
+    """A message of the assistant.
+
+    Attributes:
+      id: The API's name for it.
+      model: The model that wrote it; after a fallback, the one that took over.
+      content: Its blocks, in order.
+      stop_reason: Why the model stopped; None for as long as it has not. New reasons may appear.
+      usage: What it cost.
+      extra: The fields that the API sent and this version does not know.
+    """
+
+    type: ClassVar[Literal["message"]] = "message"
+    id: str = ""
+    role: str = "assistant"
+    model: str = ""
+    content: tuple[ContentBlock, ...] = ()
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+    container: Container | None = None
+    diagnostics: Diagnostics | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+    context_management: ContextManagement | None = None
+    input_transformations: tuple[InputTransformation, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of all text blocks, joined."""
+        return "".join([block.text for block in self.content if isinstance(block, TextBlock)])
+
+    def to_param(self) -> dict[str, Any]:
+        """This message as one of a request's ``messages``, with everything the API sent in its content.
+
+        Raises:
+          InvalidToolInputError: a tool block's input was cut or is not valid JSON.
+        """
+        return {"role": "assistant", "content": [block.as_json(param=True) for block in self.content]}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Message:
+        """Make the message of decoded JSON.
+
+        Raises:
+          InvalidResponseError: a field has the wrong type.
+        """
+        if (raw.get("type") or "message") != "message" or "content" not in raw:
+            raise InvalidResponseError("invalid message: not an object of the type `message`")
+        try:
+            return cls.from_wire(raw)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise InvalidResponseError(f"invalid message: {error}") from error
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Message:
+        """Make the message of an answer that is not streamed.
+
+        Raises:
+          InvalidResponseError: it is not JSON, not an object, or a field has the wrong type.
+        """
+        try:
+            raw = decode_json(data.encode() if isinstance(data, str) else data)
+        except JSON_ERRORS as error:
+            raise InvalidResponseError(f"invalid message: {error} ({len(data)} bytes)") from error
+        if not isinstance(raw, dict):
+            raise InvalidResponseError("invalid message: not a JSON object")
+        return cls.from_dict(cast("dict[str, Any]", raw))

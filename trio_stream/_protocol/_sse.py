@@ -1,0 +1,265 @@
+"""The event-stream parser: bytes to raw events, as WHATWG's "9.2.6 Interpreting an event stream" has it.
+
+What belongs here: lines, fields, dispatch, and the bounds on them. What does not: what the data means (`_decode`).
+
+What is not quite WHATWG's:
+
+* data is bytes; an event without an ``event:`` line has the type ``""``, not ``"message"``;
+* an event whose data is empty is not dispatched; but ``event: error`` always is, for an error must not be
+  lost just because it says nothing;
+* an event larger than a limit ends the stream with `EventStreamParser.failure`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, TypeAlias, final
+
+from trio_stream._errors import InvalidResponseError
+
+RawEvent: TypeAlias = tuple[str, bytes]
+"""The type from the ``event:`` line ("" if there was none), and the ``data:`` lines joined with LF."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+_FIELDS: Final = (b"data", b"event", b"id", b"retry")
+_LONGEST_FIELD: Final = 5
+_MOST_DIGITS: Final = 18  # of a reconnection time that anybody would wait for; `int` refuses thousands of them
+
+_COMMENTS: Final = re.compile(rb"^:.*\n", re.MULTILINE)
+_BLANK_LINES: Final = re.compile(rb"\n{3,}")
+
+# What is parsed at once, so that what parsing needs besides the event is bounded, too.
+_WINDOW: Final = 256 * 1024
+
+# The types of the Messages API, so that the usual event needs no decoding.
+_TYPES: Final = {
+    name.encode(): name
+    for name in (
+        "message_start",
+        "content_block_start",
+        "ping",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    )
+}
+
+
+@final
+class EventStreamParser:
+    """Parses an event stream that arrives in any pieces.
+
+    An event counts when its blank line has come: "once the end of the file is reached, any pending data must be
+    discarded", so there is no call for the end.
+
+    Work is linear in the bytes fed, however they are cut. What is kept between calls is the unfinished event, at
+    most ``max_event_bytes``, without its comments and the fields that are to be ignored.
+
+    Args:
+      max_event_bytes: The largest event, in bytes: its data, its unfinished line included. Comments do not count.
+
+    Attributes:
+      failure: Set when a limit was passed. The events before that were returned; what comes after is ignored.
+      last_event_id: The ``id`` of the last event, "" if there was none.
+      retry: The server's reconnection time in milliseconds, None if it gave none.
+    """
+
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_head",
+        "_id",
+        "_ignoring",
+        "_line",
+        "_line_bytes",
+        "_max_event_bytes",
+        "_pending",
+        "_type",
+        "failure",
+        "last_event_id",
+        "retry",
+    )
+
+    failure: InvalidResponseError | None
+    last_event_id: str
+    retry: int | None
+
+    def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
+        self.failure = None
+        self.last_event_id = ""
+        self.retry = None
+        self._max_event_bytes = max_event_bytes
+        self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
+        self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
+        self._pending = False  # between the first field of an event and its blank line
+        self._type = ""
+        self._id = ""
+        self._data = bytearray()  # "the data buffer": each line with an LF
+        self._line = bytearray()  # the beginning of an unfinished line
+        self._line_bytes = 0  # how long it is; more than `_line` holds when it is being ignored
+        # What the unfinished line is, when it is not kept because it is going to be ignored. A comment may have any
+        # length; a field that nobody knows has the limit of any other.
+        self._ignoring: Literal["", "comment", "field"] = ""
+
+    def feed(self, data: bytes) -> list[RawEvent]:
+        """Take the next bytes of the stream.
+
+        Args:
+          data: Any number of bytes, cut anywhere.
+
+        Returns:
+          The events that these bytes completed.
+        """
+        events: list[RawEvent] = []
+        if self.failure is not None:
+            return events
+        if self._head is not None:
+            # WHATWG: "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any".
+            data = self._head + data
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._head = data
+                return events
+            self._head = None
+            data = data.removeprefix(_BOM)
+        if len(data) <= _WINDOW:
+            self._feed_window(data, events)
+        else:
+            for start in range(0, len(data), _WINDOW):
+                self._feed_window(data[start : start + _WINDOW], events)
+        return events
+
+    def _feed_window(self, data: bytes, events: list[RawEvent]) -> None:
+        # "Lines must be separated by either a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single
+        # U+000A LINE FEED (LF) character, or a single U+000D CARRIAGE RETURN (CR) character." From here on: LF.
+        if self._after_cr and data:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._line_bytes:
+            end = data.find(b"\n") + 1
+            if not end:
+                self._hold(data)
+                return
+            self._take_line(data[:end], events)
+            data = data[end:]
+        end = data.rfind(b"\n") + 1
+        self._take_lines(data[:end], events)
+        if end < len(data):
+            self._hold(data[end:])
+
+    def _take_lines(self, data: bytes, events: list[RawEvent]) -> None:
+        """Take any number of whole lines."""
+        start = 0
+        while self._pending and start < len(data):  # the rest of an event that began earlier
+            end = data.index(b"\n", start) + 1
+            if not data.startswith(b":", start):
+                self._take_line(data[start:end], events)
+            start = end
+        data = data[start:]
+        taken = self._take_usual_events(data, events)
+        if not taken:
+            # Perhaps it is what keeps connections alive that is in the way. It has no effect.
+            data = _BLANK_LINES.sub(b"\n\n", _COMMENTS.sub(b"", data)).lstrip(b"\n")
+            taken = self._take_usual_events(data, events)
+        for line in data[taken:].splitlines(keepends=True):
+            self._take_line(line, events)
+
+    def _take_usual_events(self, data: bytes, events: list[RawEvent]) -> int:
+        """Take events that look as the API writes them, ``event: name LF data: json LF LF``, with little work.
+
+        Returns:
+          How much of the data was taken: all that ends with a blank line, or nothing if anything in it looks
+          different.
+        """
+        end = data.rfind(b"\n\n")
+        if not 0 < end <= self._max_event_bytes or not data.startswith(b"event: ") or self.failure is not None:
+            return 0
+        parts = data[7:end].split(b"\n\nevent: ")
+        usual: list[RawEvent] = []
+        for part in parts:
+            name, _, payload = part.partition(b"\ndata: ")
+            if name not in _TYPES or not payload:
+                return 0
+            usual.append((_TYPES[name], payload))
+        # Each part has one LF at least. If there are no more, then every payload is one whole line.
+        if data.count(b"\n", 0, end) != 3 * len(parts) - 2:
+            return 0
+        events += usual
+        return end + 2
+
+    def _take_line(self, line: bytes, events: list[RawEvent]) -> None:
+        """Take one line with its line end, or the rest of the one that is held."""
+        if self.failure is not None:
+            return
+        body = line[:-1]
+        length = self._line_bytes + len(body)
+        ignoring, self._ignoring = self._ignoring, ""
+        self._line_bytes = 0
+        if self._line:
+            self._line += body
+            body = bytes(self._line)
+            self._line = bytearray()
+        if not length:
+            self._dispatch(events)
+        # WHATWG: "If the line starts with a U+003A COLON character (:)", "ignore the line".
+        elif ignoring == "comment" or (not ignoring and body.startswith(b":")):
+            return
+        elif self._fits(length) and not ignoring:
+            self._take_field(body)
+
+    def _hold(self, piece: bytes) -> None:
+        """Keep the beginning of a line, unless it is going to be ignored."""
+        if self.failure is not None:
+            return
+        if not self._line_bytes and piece.startswith(b":"):
+            self._ignoring = "comment"
+        self._line_bytes += len(piece)
+        if self._ignoring == "comment" or not self._fits(self._line_bytes) or self._ignoring:
+            return
+        self._line += piece
+        if len(self._line) > _LONGEST_FIELD:
+            name, _, _ = bytes(self._line[: _LONGEST_FIELD + 1]).partition(b":")
+            if name not in _FIELDS:
+                self._ignoring = "field"
+                self._line = bytearray()
+
+    def _fits(self, line_bytes: int) -> bool:
+        """Whether the event is within bounds with a line of this length; if not, this stream has failed."""
+        if len(self._data) + line_bytes <= self._max_event_bytes:
+            return True
+        self.failure = InvalidResponseError(
+            f"event too large: more than {self._max_event_bytes} bytes (max_event_bytes)"
+        )
+        self._data = bytearray()
+        self._line = bytearray()
+        return False
+
+    def _take_field(self, line: bytes) -> None:
+        self._pending = True
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")  # "If value starts with a U+0020 SPACE character, remove it from value."
+        if name == b"data":
+            self._data += value
+            self._data += b"\n"
+        elif name == b"event":
+            self._type = _TYPES.get(value) or value.decode("utf-8", "replace")
+        elif name == b"id":
+            # "If the field value does not contain U+0000 NULL, then set the last event ID buffer".
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) <= _MOST_DIGITS:
+            # "If the field value consists of only ASCII digits"
+            self.retry = int(value)
+
+    def _dispatch(self, events: list[RawEvent]) -> None:
+        self._pending = False
+        self.last_event_id = self._id
+        event_type, self._type = self._type, ""
+        del self._data[-1:]  # "If the data buffer's last character is a U+000A LINE FEED (LF) character, ..."
+        if self._data or event_type == "error":
+            events.append((event_type, bytes(self._data)))
+        self._data = bytearray()

@@ -1,0 +1,212 @@
+"""What every value of the Messages API has in common here: read tolerantly, write losslessly.
+
+What belongs here: the base Structs and how they are read from and written to JSON objects. What does not:
+any particular type of the API.
+
+The rules of reading, the same everywhere:
+
+* a field that is missing or null gets its default; a field we do not know is no error;
+* an object whose ``type`` we do not know becomes an `Unknown` value that keeps the JSON;
+* a field of the wrong JSON type is an error (`msgspec.ValidationError`), never a surprise later.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast, final
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A value of the Messages API. Values never change once made."""
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Make this value of a JSON object of the API's.
+
+        Raises:
+          msgspec.ValidationError: a field has the wrong JSON type.
+        """
+        names = wire_names(cls)
+        parts = _parts(cls)
+        fields: dict[str, Any] = {}
+        for name, value in raw.items():
+            if value is None or name not in names:
+                continue
+            part = parts.get(name)
+            fields[name] = value if part is None else _read_part(value, part)
+        return msgspec.convert(fields, cls)
+
+    param_nulls: ClassVar[frozenset[str]] = frozenset()  # what a request must hold even when it is null
+
+    def to_dict(self) -> dict[str, Any]:
+        """This value as JSON-able data, under the API's field names; what is None is left out."""
+        return self.as_json(param=False)
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:
+        """This value as JSON-able data: as a request takes it (``param``), or everything about it."""
+        out: dict[str, Any] = {}
+        tag = self.__struct_config__.tag
+        if tag is not None:
+            out["type"] = tag
+        for name, wire_name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, name)
+            if value is not None or (param and wire_name in self.param_nulls):
+                out[wire_name] = plain(value, param=param)
+        return out
+
+
+class Tagged(Value, frozen=True, kw_only=True, tag_field="type", tag="(abstract)"):
+    """A value whose JSON says in ``type`` what it is."""
+
+
+class Extended(Value, frozen=True, kw_only=True):
+    """A value that keeps the fields it does not know.
+
+    Attributes:
+      extra: The fields that the API sent and this version does not know.
+    """
+
+    extra: Mapping[str, Any] = {}
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Make this value of a JSON object of the API's.
+
+        Raises:
+          msgspec.ValidationError: a field has the wrong JSON type.
+        """
+        names = wire_names(cls) - {"extra"}
+        value = super().from_wire({name: item for name, item in raw.items() if name in names})
+        extra = {name: item for name, item in raw.items() if name not in names and name != "type"}
+        return msgspec.structs.replace(value, extra=extra) if extra else value
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:
+        """This value as JSON-able data: as a request takes it (``param``), or everything about it."""
+        out = super().as_json(param=param)
+        extra = out.pop("extra")
+        out.update((name, item) for name, item in extra.items() if param or item is not None)
+        return out
+
+
+class Unknown(Tagged, frozen=True, kw_only=True, tag="(unknown)"):
+    """A value whose ``type`` this version does not know.
+
+    ``type`` is what the API sent. To type checkers it is the literal ``"(unknown)"``, so that comparing
+    ``.type`` with a known name rules this class out; ``str(value.type)`` compares with any other name.
+
+    Attributes:
+      raw: The JSON object as it came.
+    """
+
+    raw: dict[str, Any]
+
+    if TYPE_CHECKING:
+        type: ClassVar[Literal["(unknown)"]]
+    else:
+
+        @property
+        def type(self) -> str:
+            return cast("str", self.raw.get("type", ""))
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Keep a JSON object as it is."""
+        return cls(raw=dict(raw))
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
+        """The JSON object as it came."""
+        return dict(self.raw)
+
+
+@final
+class UnknownObject(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
+    """Something inside a block, an event or the usage whose ``type`` this version does not know."""
+
+
+def plain(value: object, *, param: bool) -> Any:
+    """A value, or a collection of them, as JSON-able data."""
+    if isinstance(value, Value):
+        return value.as_json(param=param)
+    if isinstance(value, tuple):
+        return [plain(item, param=param) for item in cast("tuple[object, ...]", value)]
+    return value
+
+
+def without_nulls(value: object) -> object:
+    """JSON without the members that are null: to the API they are the same as none."""
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return {name: without_nulls(item) for name, item in members.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in cast("list[object]", value)]
+    return value
+
+
+def read_tagged(known: Mapping[str, type[Value]], unknown: type[Unknown], raw: Mapping[str, Any]) -> Value:
+    """Make the value that the ``type`` of a JSON object names, or an ``unknown`` one.
+
+    Raises:
+      msgspec.ValidationError: there is no ``type``, or a field has the wrong JSON type.
+    """
+    tag = raw.get("type")
+    if not isinstance(tag, str):
+        raise msgspec.ValidationError("Object without a `type`")
+    return known.get(tag, unknown).from_wire(raw)
+
+
+def by_tag(*classes: type[Value]) -> dict[str, Any]:
+    """The classes by the ``type`` they stand for."""
+    return {cast("str", cls.__struct_config__.tag): cls for cls in classes}
+
+
+@functools.cache
+def wire_names(cls: type[Value]) -> frozenset[str]:
+    """The names in JSON of the fields of a class."""
+    return frozenset(cls.__struct_encode_fields__)
+
+
+class _Part(NamedTuple):
+    """How the objects within one field are read."""
+
+    untagged: type[Value] | None
+    known: Mapping[str, type[Value]]
+    unknown: type[Unknown]
+
+
+def _read_part(value: object, part: _Part) -> object:
+    if isinstance(value, dict):
+        raw = cast("dict[str, Any]", value)
+        if part.untagged is not None:
+            return part.untagged.from_wire(raw)
+        return read_tagged(part.known, part.unknown, raw)
+    if isinstance(value, list):
+        return [_read_part(item, part) for item in cast("list[object]", value)]
+    return value  # `msgspec.convert` says what is wrong with it, if anything
+
+
+@functools.cache
+def _parts(cls: type[Value]) -> Mapping[str, _Part]:
+    """For each field that holds values, how to read them; found from the annotations."""
+    found: dict[str, _Part] = {}
+    for field in msgspec.structs.fields(cls):
+        classes = list(_values_within(field.type))
+        if classes:
+            unknown = [item for item in classes if issubclass(item, Unknown)]
+            untagged = [item for item in classes if item.__struct_config__.tag is None]
+            found[field.encode_name] = _Part(
+                untagged=untagged[0] if untagged else None,
+                known=by_tag(*(item for item in classes if item not in unknown)),
+                unknown=unknown[0] if unknown else UnknownObject,
+            )
+    return found
+
+
+def _values_within(annotation: object) -> Iterator[type[Value]]:
+    if isinstance(annotation, type) and issubclass(annotation, Value):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _values_within(argument)
