@@ -1,0 +1,26 @@
+"""The only room that touches sockets and httpx.
+
+What belongs here: getting a request to the API and the bytes of its answer back, by our own Trio transport or by
+whatever httpx transport the caller brings. What does not: what the bytes mean (`_protocol`).
+"""
+
+from ._body import BODY_EXTENSION as BODY_EXTENSION, ResponseBody as ResponseBody
+from ._error_body import read_error_body as read_error_body
+from ._httpx import httpx
+from ._limits import Limits as Limits
+from ._pool import ConnectionStatistics as ConnectionStatistics
+from ._sender import Response as Response, Sender as Sender
+from ._timeouts import Timeouts as Timeouts
+from ._transport import (
+    ON_BODY_EXTENSION as ON_BODY_EXTENSION,
+    ON_SENT_EXTENSION as ON_SENT_EXTENSION,
+    Transport as Transport,
+)
+
+AsyncBaseTransport = httpx.AsyncBaseTransport
+AsyncByteStream = httpx.AsyncByteStream
+AsyncClient = httpx.AsyncClient
+HTTPRequest = httpx.Request
+HTTPResponse = httpx.Response
+Headers = httpx.Headers
+Timeout = httpx.Timeout

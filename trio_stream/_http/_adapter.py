@@ -1,0 +1,219 @@
+"""Bodies that come through transports which are not ours.
+
+What belongs here: reading httpx's response streams, and leaving none of their async generators behind. What does
+not: our own connections (`_socket_body`).
+
+A stream of httpx is a tower of async generators. Closing the outermost leaves those below it to the garbage
+collector; so it is never closed in mid-air. It is read on instead, in a scope that is already cancelled: what has
+arrived is skipped, the first wait raises `trio.Cancelled` at the bottom, and that unwinds every floor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+
+from ._body import ResponseBody
+from ._connection import Origin
+from ._failures import FOREIGN_FAILURES, body_failure
+from ._httpx import httpx
+from ._pool import Slots
+
+_log = logging.getLogger("trio_stream")
+
+_DRAIN_PIECES = 10_000
+"""How many pieces are skipped before a stream that never waits is left as it is."""
+
+
+@final
+class MemoryBody(ResponseBody):
+    """A body that has been read already."""
+
+    __slots__ = ("_content", "_open")
+
+    waited = False
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._open = True
+
+    async def receive_some(self) -> bytes:
+        """As `ResponseBody.receive_some`; never waits."""
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
+        content, self._content = self._content, b""
+        return content
+
+    def close(self) -> None:
+        """As `ResponseBody.close`."""
+        self._open = False
+
+    def finish(self) -> None:
+        """As `ResponseBody.finish`."""
+        self._open = False
+
+
+@final
+class HeldBody(ResponseBody):
+    """Another body, and the slot that is given back when it has been let go of."""
+
+    __slots__ = ("_body", "_slots", "cancel_safe", "waited")
+
+    def __init__(self, body: ResponseBody, slots: Slots) -> None:
+        self._body = body
+        self._slots: Slots | None = slots
+        self.cancel_safe = body.cancel_safe
+        self.waited = body.waited
+
+    async def receive_some(self) -> bytes:
+        """As `ResponseBody.receive_some`."""
+        data = await self._body.receive_some()
+        self.waited = self._body.waited
+        return data
+
+    @enable_ki_protection
+    def close(self) -> None:
+        """As `ResponseBody.close`."""
+        self._body.close()
+        self._release()
+
+    @enable_ki_protection
+    def finish(self) -> None:
+        """As `ResponseBody.finish`."""
+        self._body.finish()
+        self._release()
+
+    async def aclose(self) -> None:
+        """As `ResponseBody.aclose`."""
+        self.close()
+        await self._body.aclose()
+
+    def _release(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
+
+
+@final
+class ForeignBody(ResponseBody):
+    """The body of a response of any httpx transport.
+
+    A cancelled read breaks such a stream, and the next one would look like its end: so it is broken loudly.
+
+    Args:
+      response: With its stream not read.
+      origin: For error texts.
+      slots: One is given back when the response has been closed.
+    """
+
+    __slots__ = ("_broken", "_disposed", "_ended", "_iterator", "_open", "_origin", "_response", "_scope", "_slots")
+
+    cancel_safe = False
+    waited = False  # it may have, but how would one know
+
+    def __init__(self, response: httpx.Response, *, origin: Origin | None, slots: Slots) -> None:
+        self._response = response
+        self._origin = origin
+        self._slots = slots
+        self._iterator: AsyncIterator[bytes] | None = None
+        self._scope: trio.CancelScope | None = None
+        self._open = True
+        self._broken = False
+        self._ended = False
+        self._disposed = False
+
+    @enable_ki_protection
+    async def receive_some(self) -> bytes:
+        """As `ResponseBody.receive_some`, but that a cancelled call leaves it broken."""
+        if self._scope is not None:
+            raise trio.BusyResourceError("another task is already receiving from this body")
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
+        if self._broken:
+            raise trio.BrokenResourceError(
+                "an earlier receive failed or was cancelled, and this transport cannot take up where it was"
+            )
+        await checkpoint_if_cancelled()
+        data = b""
+        try:
+            with trio.CancelScope() as self._scope:
+                while not data and not self._ended:
+                    data = await self._next()
+        except BaseException:
+            self._broken = True
+            raise
+        finally:
+            self._scope = None
+            if not self._open:
+                await self._dispose()  # noqa: ASYNC102 - it does not wait, and shields itself
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
+        return data
+
+    async def _next(self) -> bytes:
+        if self._iterator is None:
+            stream = self._response.stream
+            assert isinstance(stream, httpx.AsyncByteStream)
+            self._iterator = stream.__aiter__()
+        try:
+            return await self._iterator.__anext__()
+        except StopAsyncIteration:
+            self._ended = True
+            return b""
+        except FOREIGN_FAILURES as exc:
+            forget_request(exc)
+            raise body_failure(exc, origin=self._origin) from exc
+
+    @enable_ki_protection
+    def close(self) -> None:
+        """As `ResponseBody.close`, but that the connection is closed only by `aclose`."""
+        self._open = False
+        if self._scope is not None:
+            self._scope.cancel(reason="the body was closed")
+
+    def finish(self) -> None:
+        """As `close`: whether the connection is used again is the transport's to decide."""
+        self.close()
+
+    @enable_ki_protection
+    async def aclose(self) -> None:
+        """Close the response. Never waits on the peer; effective even when cancelled; not a checkpoint."""
+        self.close()
+        if self._scope is None:
+            await self._dispose()
+        # Else a task is still on its way out of `receive_some`, and does it there.
+
+    async def _dispose(self) -> None:
+        if self._disposed:
+            return
+        self._disposed = True
+        try:
+            with trio.CancelScope(shield=True) as scope:
+                scope.cancel(reason="unwinding the response stream")
+                for _ in range(_DRAIN_PIECES):
+                    if self._iterator is None or self._ended or self._broken:
+                        break
+                    await self._next()
+            with trio.CancelScope(shield=True) as scope:
+                scope.cancel(reason="closing the response")
+                await self._response.aclose()
+        except Exception:  # noqa: BLE001 - whatever a stream raises on its way out must not hide the caller's error
+            _log.debug("a response of another transport failed to close", exc_info=True)
+        finally:
+            self._slots.release()
+
+
+def forget_request(exc: BaseException) -> None:
+    """Take the request, and with it key and prompt, off httpx's exceptions: they stay reachable as causes."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, (httpx.RequestError, httpx.HTTPStatusError)):
+            seen.request = _NO_REQUEST
+        seen = seen.__cause__ or seen.__context__
+
+
+_NO_REQUEST = httpx.Request("POST", "https://request.invalid/")

@@ -1,0 +1,247 @@
+"""One connection: requests go out on it one after another, and the answer to each comes in.
+
+What belongs here: sending a request, reading the head of its answer, handing over the body, and finding out whether
+the connection can be used again. What does not: opening sockets (`_socket`), framing (`_parser`), who uses which
+connection (`_pool`), clocks beyond those of httpx's ``timeout`` extension.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import trio
+from trio.lowlevel import wait_readable, wait_writable
+
+from ._httpx import httpx
+from ._limits import Limits
+from ._parser import Head, ResponseParser
+from ._request import WireRequest
+from ._socket import close_socket, os_reason, receive, receive_nowait
+
+_LOOK_EVERY_SECONDS = 0.1
+"""How often a request that the server is slow to take is interrupted to see whether an answer has come already."""
+
+_SEND_UNINTERRUPTED_BYTES = 1 << 20
+"""Sent without waiting before other tasks get their turn."""
+
+_DRAIN_BYTES = 65536
+"""How much of an earlier answer is read to get at a connection; beyond that a new one is cheaper."""
+
+
+class Origin(NamedTuple):
+    """Where a connection goes."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> Origin:
+        """The origin of an ``http`` or ``https`` URL."""
+        # Not `url.host`: that decodes international names, and fails for some.
+        default_port = 443 if url.scheme == "https" else 80
+        return cls(url.scheme, url.raw_host.decode("ascii"), default_port if url.port is None else url.port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ServerDisconnectedError(httpx.RemoteProtocolError):
+    """The connection ended before the head of an answer had arrived."""
+
+
+class StaleConnectionError(Exception):
+    """A connection that had served before failed without one byte of an answer; ``__cause__`` says how."""
+
+
+@final
+class Connection:
+    """A connected socket and the answer that is being read from it."""
+
+    __slots__ = ("_reused", "_sent_whole", "early_body", "idle_since", "origin", "parser", "sock")
+
+    def __init__(self, sock: socket.socket, origin: Origin) -> None:
+        self.sock = sock
+        self.origin = origin
+        self.parser: ResponseParser | None = None
+        self.early_body = b""
+        self.idle_since = 0.0
+        self._reused = False
+        self._sent_whole = False
+
+    def close(self) -> None:
+        """Close the socket now."""
+        close_socket(self.sock)
+        if self.parser is not None:
+            self.parser.discard()
+
+    async def exchange(
+        self,
+        request: WireRequest,
+        *,
+        limits: Limits,
+        send_seconds: float | None,
+        read_seconds: float | None,
+        on_sent: Callable[[], None],
+    ) -> Head:
+        """Send a request and read the head of its answer.
+
+        Checkpoint and cancellation: the connection is of no use after a cancelled call; the caller closes it.
+
+        Args:
+          request: What to send.
+          limits: Bounds of the head.
+          send_seconds: For the whole request.
+          read_seconds: For each wait for bytes of the head.
+          on_sent: Called once when sending is over: with the last byte, or with an answer that came before it.
+
+        Raises:
+          httpx.TransportError: No answer.
+          StaleConnectionError: No answer, not one byte, from a connection that had served before.
+          trio.ClosedResourceError: The connection was closed by this program.
+        """
+        self.parser = parser = ResponseParser(
+            method=request.method,
+            max_header_bytes=limits.header_bytes,
+            max_interim_answers=limits.interim_answers,
+        )
+        self.early_body = b""
+        self._sent_whole = False
+        try:
+            broken = await self._send(request, parser, send_seconds)
+            if self._sent_whole:
+                on_sent()
+            head = await self._read_head(parser, read_seconds, broken)
+            if not self._sent_whole:
+                on_sent()
+        except (httpx.NetworkError, ServerDisconnectedError) as exc:
+            self._check_open()
+            if self._reused and not parser.started:
+                raise StaleConnectionError from exc
+            raise
+        self._reused = True
+        return head
+
+    def _check_open(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError("the connection was closed by this program")
+
+    async def _send(self, request: WireRequest, parser: ResponseParser, seconds: float | None) -> OSError | None:
+        """Send all of it, or until the server has answered or stopped listening.
+
+        Returns:
+          The error that ended sending early: there may be an answer all the same (a 413, and then a close).
+        """
+        sock = self.sock
+        in_a_row = 0
+        with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds) as scope:
+            for buffer in request.buffers:
+                unsent = memoryview(buffer)
+                while unsent:
+                    try:
+                        sent = sock.send(unsent)
+                    except (BlockingIOError, ssl.SSLWantWriteError):
+                        in_a_row = 0
+                        if await self._wait_to_send(parser):
+                            return None
+                    except ssl.SSLWantReadError:  # pragma: no cover - only a renegotiation reads in order to write
+                        await wait_readable(sock)
+                    except OSError as exc:
+                        return exc
+                    else:
+                        unsent = unsent[sent:]
+                        in_a_row += sent
+                        if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
+                            in_a_row = 0
+                            await trio.lowlevel.checkpoint()
+            self._sent_whole = True
+        if scope.cancelled_caught:
+            raise httpx.WriteTimeout(f"{self.origin} did not take the whole request within {seconds:g} s")
+        return None
+
+    async def _wait_to_send(self, parser: ResponseParser) -> bool:
+        """Wait until more can be sent; True if there is no point in sending more, for an answer has come."""
+        with trio.move_on_after(_LOOK_EVERY_SECONDS):
+            await wait_writable(self.sock)
+            return False
+        # RFC 9112, 9.5: a client that sends a message body SHOULD monitor the connection for an error response.
+        try:
+            data = receive_nowait(self.sock)
+        except OSError:
+            return False  # sending will say it, and reading after it
+        if data:
+            self.early_body = parser.feed(data)
+            return parser.head is not None or parser.ended
+        return data == b""
+
+    async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> Head:
+        while parser.head is None:
+            if parser.failure is not None:
+                raise httpx.RemoteProtocolError(f"{self.origin}: {parser.failure}")
+            try:
+                data = await self._receive(seconds)
+            except OSError as exc:
+                error = exc if broken is None else broken
+                raise httpx.ReadError(f"{self.origin}: {os_reason(error)}") from error
+            if data:
+                self.early_body = parser.feed(data)
+            elif broken is not None:
+                raise httpx.WriteError(f"{self.origin}: {os_reason(broken)}") from broken
+            else:
+                part = "in the middle of the headers" if parser.started else "without an answer"
+                raise ServerDisconnectedError(f"{self.origin}: the server closed the connection {part}")
+        return parser.head
+
+    async def _receive(self, seconds: float | None) -> bytes:
+        if seconds is None:
+            return await receive(self.sock)
+        with trio.move_on_after(seconds):
+            return await receive(self.sock)
+        raise httpx.ReadTimeout(f"{self.origin}: not one byte of an answer within {seconds:g} s")
+
+    # Between two exchanges.
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow once the present answer has been read to its end."""
+        parser = self.parser
+        if parser is None or not self._sent_whole or self.sock.fileno() < 0:
+            return False
+        return parser.reusable if parser.ended else parser.keep_alive
+
+    async def make_ready(self, deadline: float) -> bool:
+        """Read what is left of the last answer, and look whether the server is still there.
+
+        Waits, if the end of the last answer has not arrived, until ``deadline`` at most; otherwise not a
+        checkpoint.
+
+        Args:
+          deadline: A time of Trio's clock.
+
+        Returns:
+          False when the connection is of no use: it was closed, or something arrived that nobody asked for.
+        """
+        parser = self.parser
+        assert parser is not None
+        left = _DRAIN_BYTES
+        try:
+            while not parser.ended and left > 0:
+                data = receive_nowait(self.sock)
+                if data is None:
+                    data = b""
+                    with trio.move_on_at(deadline):
+                        data = await receive(self.sock)
+                if not data:
+                    return False
+                left -= len(data)
+                parser.feed(data)
+            # Also processes what TLS sends for itself (session tickets), which makes the socket readable.
+            return parser.reusable and receive_nowait(self.sock) is None
+        except OSError:
+            return False
+        finally:
+            parser.discard()

@@ -1,0 +1,111 @@
+"""What a failure of httpx, TLS or the operating system is in this library.
+
+What belongs here: the mapping, for failures before the head of an answer and in its body. What does not: when to
+try again, and failures of our own sockets' bodies (`_socket_body` raises the right ones at once).
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+
+from trio_stream._errors import (
+    APIConnectionError,
+    APIError,
+    ConnectTimeoutError,
+    IncompleteStreamError,
+    InvalidResponseError,
+    SendTimeoutError,
+)
+
+from ._connection import Origin, ServerDisconnectedError
+from ._httpx import httpx
+from ._socket import os_reason
+from ._timeouts import Timeouts
+from ._tls import can_help_to_retry, tls_reason
+
+FOREIGN_FAILURES = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    trio.BrokenResourceError,
+    OSError,
+    UnicodeError,
+    ImportError,
+)
+"""What transports raise that is mapped. Anything else is a mistake in a program, and leaves as itself."""
+
+_ACCEPTED = "the API may have accepted the request"
+
+
+def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts, sent: bool) -> APIError:
+    """Map a failure before the head of an answer.
+
+    Args:
+      exc: One of `FOREIGN_FAILURES`.
+      origin: Where the request went, if that is known.
+      timeouts: The clocks that the transport was given.
+      sent: Whether the request had been sent.
+    """
+    detail = str(exc) or type(exc).__name__
+    if isinstance(exc, httpx.ConnectTimeout):
+        return ConnectTimeoutError(f"connect: {_located(detail, origin)}", seconds=timeouts.connect or 0.0)
+    if isinstance(exc, httpx.WriteTimeout):
+        return SendTimeoutError(f"send: {_located(detail, origin)}", seconds=timeouts.send or 0.0)
+    tls = _tls_error(exc)
+    if tls is not None and not sent:
+        return APIConnectionError(f"cannot connect to {origin}: {tls_reason(tls)}", retryable=can_help_to_retry(tls))
+    if isinstance(exc, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
+        return APIConnectionError(f"the request cannot be sent: {detail}", retryable=False)
+    if isinstance(exc, (httpx.DecodingError, httpx.StreamError, ImportError)):
+        return APIConnectionError(f"the transport failed: {detail}", retryable=False)
+    if isinstance(exc, httpx.RemoteProtocolError) and not _is_disconnect(exc):
+        return InvalidResponseError(f"the answer breaks HTTP/1.1: {_located(detail, origin)}")
+    if isinstance(exc, OSError):
+        detail = os_reason(exc)
+    elif isinstance(exc, httpx.ConnectError):
+        detail = _connect_reason(exc, detail)
+    sentence = _located(detail, origin)
+    if sent:
+        sentence = f"{sentence} ({_ACCEPTED})"
+    return APIConnectionError(sentence, may_have_been_accepted=sent)
+
+
+def body_failure(exc: Exception, *, origin: Origin | None) -> APIError:
+    """Map a failure in the middle of a body that came through a transport which is not ours."""
+    detail = str(exc) or type(exc).__name__
+    if isinstance(exc, (httpx.RemoteProtocolError, httpx.DecodingError)):
+        return IncompleteStreamError(f"the stream was cut: {_located(detail, origin)}")
+    if isinstance(exc, OSError):
+        detail = os_reason(exc)
+    return APIConnectionError(f"{_located(detail, origin)} in the middle of the answer", may_have_been_accepted=True)
+
+
+def _located(detail: str, origin: Origin | None) -> str:
+    return detail if origin is None or str(origin) in detail else f"{origin}: {detail}"
+
+
+def _tls_error(exc: BaseException) -> ssl.SSLError | None:
+    """The TLS error that a transport turned into its own."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _connect_reason(exc: BaseException, detail: str) -> str:
+    """What the operating system said; httpcore keeps only "All connection attempts failed"."""
+    seen = exc.__cause__ or exc.__context__
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return f"cannot connect: {os_reason(seen)}" if "cannot connect" not in detail else detail
+        seen = seen.__cause__ or seen.__context__
+    return detail
+
+
+def _is_disconnect(exc: Exception) -> bool:
+    # httpcore has no class of its own for it.
+    return isinstance(exc, ServerDisconnectedError) or str(exc).startswith("Server disconnected")

@@ -1,0 +1,240 @@
+"""One HTTP/1.1 answer: bytes in, head and body out.
+
+What belongs here: the framing of an answer (RFC 9112) as `httptools` sees it, and the bounds it does not have.
+What does not: sockets, clocks, and what an error is called; this module does no I/O.
+
+Bytes of the socket go to `ResponseParser.feed` in pieces of any size, and it returns the bytes of the body among
+them. ``head`` is there once the final answer's header block is whole. ``ended`` says that nothing more will come:
+the body is complete, or ``failure`` says in words what is wrong. Bytes of the body that came before a failure are
+returned before it can be seen. Work is linear in the bytes, and what is kept is bounded by the limits.
+
+What `httptools` does, measured: status and ``should_keep_alive()`` are right only inside its callbacks; every 1xx
+fires the whole set of callbacks; after the last ``on_message_complete`` it goes on with the next answer in the
+same callbacks; it has no notion of EOF; and it bounds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import httptools
+import msgspec
+
+_PREFIX_BYTES = 32
+"""How much of the beginning is kept to see whether it is HTTP at all: the parser accepts RTSP and ICE too."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of the final answer."""
+
+    status_code: int
+    reason: bytes
+    headers: list[tuple[bytes, bytes]]
+    http_version: str
+
+
+@final
+class ResponseParser:
+    """One answer, 1xx answers before it included."""
+
+    __slots__ = (
+        "_beyond_end",
+        "_feed_data",
+        "_head_request",
+        "_header_bytes",
+        "_headers",
+        "_http",
+        "_interim_left",
+        "_max_header_bytes",
+        "_pieces",
+        "_pieces_at_end",
+        "_prefix",
+        "_reason",
+        "_until_eof",
+        "_without_body",
+        "complete",
+        "ended",
+        "failure",
+        "head",
+        "keep_alive",
+        "on_body",
+    )
+
+    def __init__(self, *, method: str, max_header_bytes: int, max_interim_answers: int) -> None:
+        self.head: Head | None = None
+        self.complete = False
+        self.ended = False
+        self.failure: str | None = None
+        self.keep_alive = False
+        self._head_request = method == "HEAD"
+        self._max_header_bytes = max_header_bytes
+        self._interim_left = max_interim_answers
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
+        self._reason = b""
+        self._until_eof = False
+        self._without_body = 0  # bytes fed since the last byte of the body
+        self._pieces: list[bytes] = []
+        self._pieces_at_end = 0
+        self._beyond_end = False
+        self._prefix = b""
+        # The parser calls this for every piece of the body: straight into the list.
+        self.on_body: Callable[[bytes], None] = self._pieces.append
+        self._http: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._feed_data: Callable[[bytes], None] = self._http.feed_data
+
+    @property
+    def started(self) -> bool:
+        """Whether any byte has been fed."""
+        return bool(self._prefix)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can serve another request: the answer is whole, and nothing came after it."""
+        return self.complete and self.keep_alive and not self._beyond_end
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes from the socket.
+
+        Args:
+          data: Not empty. Not to be called once ``ended``.
+
+        Returns:
+          The bytes of the body among them.
+        """
+        if len(self._prefix) < _PREFIX_BYTES:
+            self._prefix += data[:_PREFIX_BYTES]
+        try:
+            self._feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._refused(exc)
+        pieces = self._pieces
+        if self.complete:
+            del pieces[self._pieces_at_end :]
+        if not pieces:
+            self._without_body += len(data)
+            if self._without_body > self._max_header_bytes and not self.ended:
+                part = "header block" if self.head is None else "stretch without a byte of the body"
+                self.fail(f"a {part} of more than {self._max_header_bytes} bytes")
+            return b""
+        self._without_body = 0
+        if len(pieces) == 1:
+            return pieces.pop()
+        body = b"".join(pieces)
+        pieces.clear()
+        return body
+
+    def feed_eof(self) -> None:
+        """Take note that the server closed the connection. ``ended`` is True afterwards."""
+        self.keep_alive = False
+        if self.ended:
+            return
+        if self.head is None:
+            self.fail("the connection was closed in the middle of the headers")
+        elif self._until_eof:
+            # RFC 9112, 6.3: neither Transfer-Encoding nor Content-Length: the body ends with the connection.
+            self.complete = self.ended = True
+        else:
+            self.fail("the connection was closed before the end of the body")
+
+    def discard(self) -> None:
+        """Let go of the parser underneath, which refers back to this object."""
+        self._http = None
+        self._feed_data = _refuse_bytes
+
+    def fail(self, reason: str) -> None:
+        """Give up: nothing more will come."""
+        self.failure = reason
+        self.ended = True
+        self.keep_alive = False
+
+    def _refused(self, exc: httptools.HttpParserError) -> None:
+        if self.complete:
+            # What follows a complete answer cannot spoil it; the connection is done for.
+            self._beyond_end = True
+        elif self.failure is None:
+            sentence = str(exc) or type(exc).__name__
+            place = "headers" if self.head is None else "body"
+            self.fail(f"the {place} cannot be parsed as HTTP/1.1: {sentence}")
+
+    # Called by the parser. An exception raised here stops it, and arrives in `feed` as an HttpParserError.
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer that is not a line end."""
+        if self.complete:
+            self._beyond_end = True
+
+    def on_status(self, reason: bytes) -> None:
+        """A piece of the reason phrase."""
+        if self.head is None:
+            self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer."""
+        if self.head is not None:
+            return
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > self._max_header_bytes:
+            self.fail(f"a header block of more than {self._max_header_bytes} bytes")
+            raise _StopParsingError
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The end of a header block: a 1xx answer's or the final one's."""
+        http = self._http
+        if self.head is not None or http is None:
+            return
+        status, version = http.get_status_code(), http.get_http_version()
+        if version not in ("1.1", "1.0") or not self._prefix.lstrip(b"\r\n").startswith(b"HTTP/"):
+            self.fail("the answer is not HTTP/1.1")
+            raise _StopParsingError
+        if status < 200:
+            self._interim(status)
+            return
+        self.head = Head(status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}")
+        self.keep_alive = http.should_keep_alive()
+        self._until_eof = _is_until_eof(self._headers)
+        if self._head_request:
+            # RFC 9110, 9.3.2: no content, whatever the headers say. The parser cannot be told.
+            self.keep_alive = False
+            self.on_message_complete()
+            raise _StopParsingError
+
+    def on_message_complete(self) -> None:
+        """The end of an answer."""
+        if self.head is not None and not self.complete:
+            self.complete = self.ended = True
+            self._pieces_at_end = len(self._pieces)
+
+    def _interim(self, status: int) -> None:
+        if status < 100 or status == 101:
+            # RFC 9110, 15.2.2: only an Upgrade that was asked for may be answered with 101.
+            self.fail(f"the answer is {status:03d}, which was not asked for")
+            raise _StopParsingError
+        self._interim_left -= 1
+        if self._interim_left < 0:
+            self.fail("too many 1xx answers before the final one")
+            raise _StopParsingError
+        self._headers = []
+        self._reason = b""
+
+
+class _StopParsingError(Exception):
+    """Stops the parser; the reason has been noted."""
+
+
+def _refuse_bytes(_data: bytes) -> None:
+    raise httptools.HttpParserError("the answer has been let go of")
+
+
+def _is_until_eof(headers: list[tuple[bytes, bytes]]) -> bool:
+    codings = b""
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"content-length":
+            return False
+        if lowered == b"transfer-encoding":
+            codings = value
+    # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
+    return codings.rpartition(b",")[2].strip().lower() != b"chunked"

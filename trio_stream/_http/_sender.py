@@ -1,0 +1,298 @@
+"""Sending one request of this library, by whichever transport, and the one place where foreign errors are mapped.
+
+What belongs here: the httpx client around our transport, a caller's transport or a caller's client; the answer as
+the layers above see it. What does not: what is sent (`_client`), retries and clocks (`_stream`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import msgspec
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from trio_stream._errors import APIConnectionError
+
+from ._adapter import ForeignBody, HeldBody, MemoryBody, forget_request
+from ._body import BODY_EXTENSION, ResponseBody
+from ._connection import Origin
+from ._failures import FOREIGN_FAILURES, request_failure
+from ._httpx import httpx
+from ._limits import Limits
+from ._pool import ConnectionStatistics, Slots
+from ._proxies import proxy_for
+from ._socket_body import SocketBody
+from ._timeouts import Timeouts
+from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Transport
+
+
+@final
+class Response(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The head of an answer, and its body.
+
+    Args:
+      status_code: The HTTP status.
+      headers: Names are case-insensitive.
+      http_version: For example ``"HTTP/1.1"``.
+      url: Where the request went, without credentials.
+      body: Whoever holds it closes it.
+    """
+
+    status_code: int
+    headers: httpx.Headers
+    http_version: str
+    url: str
+    body: ResponseBody
+
+
+@final
+class Sender:
+    """Sends requests to one base URL.
+
+    Args:
+      base_url: Requests go below it.
+      http_client: Use this client; it is never closed here.
+      transport: Use this transport; it is closed by `aclose`. Default: ours, or httpx's own where the environment
+        names a proxy for ``base_url``.
+      ssl_context: Trust this. Default: what httpx trusts.
+      max_connections: How many requests may be under way at once. None: no limit of ours.
+      limits: How large an answer's head may be.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._ssl_context = ssl_context
+        self._keep = False
+        self._closed = False
+        self._owns_client = http_client is None
+        self._client = http_client
+        self._proxy = None if http_client or transport else _environment_proxy(base_url)
+        self._own: Transport | None = None
+        if http_client is None and transport is None and self._proxy is None:
+            self._own = transport = Transport(ssl_context=ssl_context, max_connections=max_connections, limits=limits)
+        if transport is not None:
+            self._client = _plain_client(transport)
+        # Requests to other transports wait here, not inside httpcore: its queue is not safe to cancel
+        # (encode/httpcore#1093). Our own has slots of its own.
+        inside = getattr(http_client, "_transport", transport)
+        self._slots = None if self._own else Slots(_foreign_limit(inside, max_connections))
+
+    @enable_ki_protection
+    async def send(
+        self,
+        *,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, Any] | None,
+        content: bytes,
+        timeouts: Timeouts,
+        on_sent: Callable[[], None],
+    ) -> Response:
+        """Send a request and read the head of its answer.
+
+        A checkpoint. When it is cancelled or fails nothing of it is left: no socket, no slot. There is no clock
+        for the head of the answer: the caller's scope is.
+
+        Args:
+          method: The HTTP method.
+          url: The path below the base URL.
+          headers: Sent as they are, and win over those of a caller's client.
+          params: The query.
+          content: The body of the request.
+          timeouts: ``connect`` and ``send`` are used.
+          on_sent: Called once when the request has been sent.
+
+        Raises:
+          APIConnectionError: No answer (its subclasses name the clock that ran out).
+          InvalidResponseError: An answer that is not HTTP, or larger than a limit.
+          trio.ClosedResourceError: This sender, or the caller's client, is closed.
+        """
+        sent = False
+
+        def note_sent() -> None:
+            nonlocal sent
+            if not sent:
+                sent = True
+                on_sent()
+
+        bodies: list[ResponseBody] = []
+        origin: Origin | None = None
+        try:
+            client = self._open_client()
+            request = self._build(client, method, url, headers, params, content)
+            origin = Origin.of(request.url)
+            request.extensions.update(
+                {"timeout": timeouts.to_httpx(), ON_SENT_EXTENSION: note_sent, ON_BODY_EXTENSION: bodies.append}
+            )
+            return await self._send(client, request, origin, note_sent)
+        except FOREIGN_FAILURES as exc:
+            _close_all(bodies)
+            forget_request(exc)
+            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=sent) from exc
+        except BaseException:
+            _close_all(bodies)
+            raise
+
+    async def _send(
+        self, client: httpx.AsyncClient, request: httpx.Request, origin: Origin, note_sent: Callable[[], None]
+    ) -> Response:
+        slots = self._slots
+        if slots is None:
+            answer = await self._exchange(client, request)
+            return _response(request, answer, _read_already(answer) or answer.extensions[BODY_EXTENSION])
+        await slots.acquire()
+        try:
+            note_sent()
+            answer = await self._exchange(client, request)
+            body = _read_already(answer) or answer.extensions.get(BODY_EXTENSION)
+        except BaseException:
+            slots.release()
+            raise
+        # From here on the slot is the body's.
+        if isinstance(body, ResponseBody):
+            body = HeldBody(body, slots)
+        else:
+            body = ForeignBody(answer, origin=origin, slots=slots)
+        return _response(request, answer, body)
+
+    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+        # A header that was given wins, so a client's auth does not get to replace it.
+        auth: Any = None if "authorization" in request.headers else httpx.USE_CLIENT_DEFAULT
+        return await client.send(request, stream=True, auth=auth, follow_redirects=False)
+
+    def _build(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, Any] | None,
+        content: bytes,
+    ) -> httpx.Request:
+        base, below = httpx.URL(self._base_url), httpx.URL(url)
+        query = base.params.merge(below.params).merge(params or {})
+        path = base.raw_path.partition(b"?")[0].rstrip(b"/") + below.raw_path.partition(b"?")[0]
+        target = base.copy_with(raw_path=path)
+        return client.build_request(method, target, headers=_encode(headers), params=query or None, content=content)
+
+    def _open_client(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise trio.ClosedResourceError("the connections are closed")
+        if self._client is None:
+            assert self._proxy is not None
+            self._client = _plain_client(self._proxy_transport(self._proxy))
+        if self._client.is_closed:
+            raise trio.ClosedResourceError("the http_client is closed")
+        return self._client
+
+    def _proxy_transport(self, proxy: str) -> httpx.AsyncBaseTransport:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if self._keep else 0)
+        verify = True if self._ssl_context is None else self._ssl_context
+        try:
+            return httpx.AsyncHTTPTransport(proxy=proxy, verify=verify, limits=limits)
+        except ValueError:
+            pass  # its text shows the proxy's URL, which may hold a password
+        raise APIConnectionError("the proxy that the environment names cannot be used", retryable=False)
+
+    def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
+        """Whether to keep idle connections from now on. A transport of the caller's keeps what it likes."""
+        self._keep = keep
+        if self._own is not None:
+            self._own.keep_connections(keep)
+
+    def statistics(self) -> ConnectionStatistics:
+        """Count connections and waiting requests; a transport that is not ours does not tell its idle ones."""
+        if self._own is not None:
+            return self._own.statistics()
+        assert self._slots is not None
+        return ConnectionStatistics(active=self._slots.taken, idle=0, waiting=self._slots.waiting)
+
+    @enable_ki_protection
+    def close(self) -> None:
+        """Close what can be closed without waiting; later requests raise `trio.ClosedResourceError`."""
+        self._closed = True
+        if self._own is not None:
+            self._own.close()
+
+    @enable_ki_protection
+    async def aclose(self) -> None:
+        """Close every connection. Never a caller's client. Effective even when cancelled; a checkpoint."""
+        self.close()
+        if self._owns_client and self._client is not None:
+            await self._client.aclose()
+        await trio.lowlevel.checkpoint()
+
+
+def _close_all(bodies: list[ResponseBody]) -> None:
+    for body in bodies:
+        body.close()
+
+
+def _read_already(answer: httpx.Response) -> MemoryBody | None:
+    """A body that was in memory from the start, or that a hook of the caller's client has read."""
+    body = answer.extensions.get(BODY_EXTENSION)
+    if not answer.is_stream_consumed or (isinstance(body, ResponseBody) and not isinstance(body, SocketBody)):
+        return None  # a response without a stream counts as consumed: what its extension brings is the body
+    try:
+        return MemoryBody(answer.content)
+    except httpx.ResponseNotRead:
+        return None  # a hook took some of it: reading on says so
+
+
+def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
+    return Response(
+        status_code=answer.status_code,
+        headers=answer.headers,
+        http_version=answer.http_version,
+        url=str(request.url.copy_with(userinfo=b"")),
+        body=body,
+    )
+
+
+def _plain_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """A client of httpx that adds nothing of its own."""
+    client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=None)
+    for name in list(client.headers):
+        del client.headers[name]
+    return client
+
+
+def _environment_proxy(base_url: str) -> str | None:
+    try:
+        return proxy_for(httpx.URL(base_url))
+    except httpx.InvalidURL:
+        return None  # `send` says so
+
+
+def _foreign_limit(transport: object, max_connections: int | None) -> int | None:
+    """How many requests may enter a transport at once without queueing inside it."""
+    pool = getattr(transport, "_pool", None)
+    inside = getattr(pool, "_max_connections", None)
+    if not isinstance(inside, int) or getattr(pool, "_http2", False):
+        return max_connections
+    return inside if max_connections is None else min(inside, max_connections)
+
+
+def _encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    encoded: list[tuple[bytes, bytes]] = []
+    for name, value in headers.items():
+        try:
+            encoded.append((name.encode("ascii"), value.encode("latin-1")))
+        except UnicodeError:
+            break  # the exception holds the value
+    else:
+        return encoded
+    raise APIConnectionError("a header holds characters that cannot be sent", retryable=False)

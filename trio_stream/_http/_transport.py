@@ -1,0 +1,217 @@
+"""Our own Trio transport: HTTP/1.1 over TCP and TLS.
+
+What belongs here: one request from httpx's `Request` to httpx's `Response`, and the clocks of connecting. What does
+not: the errors of this library (`_sender` maps), and proxies, HTTP/2 and unix sockets (httpx's own transports).
+
+Whoever makes a socket owns it until it is handed on, there is no checkpoint in between, and KeyboardInterrupt waits
+for the next one: so a cancellation at any step closes the socket at once and gives the slot back.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Self, final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._body import BODY_EXTENSION
+from ._connection import Connection, Origin, StaleConnectionError
+from ._httpx import httpx
+from ._limits import Limits
+from ._parser import Head
+from ._pool import ConnectionStatistics, Lease, Pool
+from ._request import WireRequest, read_request
+from ._socket import open_tcp, os_reason, start_tls
+from ._socket_body import BodyStream, SocketBody
+from ._tls import default_context, tls_reason
+
+ON_SENT_EXTENSION = "trio_stream.on_sent"
+"""Key of a request's extensions: a callable, called once when the request has been sent."""
+
+ON_BODY_EXTENSION = "trio_stream.on_body"
+"""Key of a request's extensions: a callable, told of the body before anything else sees it."""
+
+_DRAIN_SECONDS = 0.05
+"""How long a request waits for the end of an earlier answer before it takes another connection."""
+
+
+@final
+class Transport(httpx.AsyncBaseTransport):
+    """An httpx transport for Trio: HTTP/1.1, no async generators, safe to cancel at every step.
+
+    Idle connections are kept between ``__aenter__`` and `aclose` only.
+
+    Args:
+      ssl_context: Used as it is. Default: what httpx trusts, read at the first https request.
+      max_connections: How many requests may be under way at once; further ones wait in turn. None: no limit.
+      max_idle: How many connections are kept for the next request.
+      idle_seconds: For how long.
+      limits: How large the head of an answer may be.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int | None = None,
+        max_idle: int = 100,
+        idle_seconds: float = 30.0,
+        limits: Limits | None = None,
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._limits = Limits() if limits is None else limits
+        self._pool = Pool(max_connections=max_connections, max_idle=max_idle, idle_seconds=idle_seconds)
+
+    @enable_ki_protection
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its answer.
+
+        A checkpoint. When it is cancelled, the connection is closed before this returns.
+
+        Of the ``timeout`` extension, ``connect`` (TCP and TLS) and ``write`` (the whole request) are clocks of a
+        whole phase; ``pool`` counts waiting for a connection, and ``read`` each wait for bytes.
+
+        Raises:
+          httpx.TransportError: No answer.
+          trio.ClosedResourceError: The transport was closed.
+        """
+        origin = _origin(request)
+        wire = await read_request(request)
+        seconds: dict[str, float | None] = request.extensions.get("timeout") or {}
+        lease = await self._acquire(seconds.get("pool"))
+        try:
+            head = await self._exchange(lease, origin, wire, request.extensions)
+            body = SocketBody(lease)
+            on_body = request.extensions.get(ON_BODY_EXTENSION)
+            if on_body is not None:
+                on_body(body)
+        except BaseException:
+            lease.close()
+            raise
+        return httpx.Response(
+            head.status_code,
+            headers=head.headers,
+            stream=BodyStream(body, read_seconds=seconds.get("read")),
+            extensions={
+                BODY_EXTENSION: body,
+                "http_version": head.http_version.encode("ascii"),
+                "reason_phrase": head.reason,
+            },
+        )
+
+    async def _acquire(self, seconds: float | None) -> Lease:
+        if seconds is None:
+            return await self._pool.acquire()
+        with trio.move_on_after(seconds):
+            return await self._pool.acquire()
+        raise httpx.PoolTimeout(f"no connection became free within {seconds:g} s")
+
+    async def _exchange(self, lease: Lease, origin: Origin, wire: WireRequest, extensions: dict[str, Any]) -> Head:
+        seconds: dict[str, float | None] = extensions.get("timeout") or {}
+        on_sent = _once(extensions.get(ON_SENT_EXTENSION))
+        connection = await self._reuse(lease, origin)
+        while True:
+            if connection is None:
+                connection = await self._connect(lease, origin, seconds.get("connect"))
+            try:
+                return await connection.exchange(
+                    wire,
+                    limits=self._limits,
+                    send_seconds=seconds.get("write"),
+                    read_seconds=seconds.get("read"),
+                    on_sent=on_sent,
+                )
+            except StaleConnectionError:
+                # RFC 9112, 9.3.1: a server may close an idle connection at any time, also while a request is on
+                # its way to it. A POST must not be repeated blindly (9.2.2 of RFC 9110), but here the connection
+                # had served before and ended without one byte: in practice the server never saw the request.
+                # Once only: the next connection is new, and a failure on it is reported.
+                connection.close()
+                connection = None
+
+    async def _reuse(self, lease: Lease, origin: Origin) -> Connection | None:
+        deadline = trio.current_time() + _DRAIN_SECONDS
+        while True:
+            connection = self._pool.take_idle(origin)
+            if connection is None:
+                return None
+            lease.connection = connection
+            if await connection.make_ready(deadline):
+                return connection
+            connection.close()
+
+    async def _connect(self, lease: Lease, origin: Origin, seconds: float | None) -> Connection:
+        context = self._context() if origin.scheme == "https" else None
+        self._pool.make_room()
+        phase = "TCP connection"
+        with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds):
+            try:
+                sock: socket.socket = await open_tcp(origin.host, origin.port)
+                if context is not None:
+                    phase = "TLS handshake"
+                    sock = await start_tls(sock, context, server_hostname=origin.host)
+            except ssl.SSLError as exc:
+                raise httpx.ConnectError(f"cannot connect to {origin}: {tls_reason(exc)}") from exc
+            except OSError as exc:
+                raise httpx.ConnectError(f"cannot connect to {origin}: {os_reason(exc)}") from exc
+            except ValueError as exc:  # UnicodeError among them: a name that no resolver takes
+                raise httpx.ConnectError(f"cannot connect to {origin}: not a host name: {exc}") from exc
+            connection = lease.connection = Connection(sock, origin)
+            self._pool.check_open()
+            return connection
+        raise httpx.ConnectTimeout(f"cannot connect to {origin}: no {phase} within {seconds:g} s")
+
+    def _context(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            try:
+                self._ssl_context = default_context()
+            except OSError as exc:
+                raise httpx.LocalProtocolError(f"the TLS trust store cannot be read: {os_reason(exc)}") from exc
+        return self._ssl_context
+
+    def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
+        """Whether to keep idle connections from now on."""
+        self._pool.keep = keep
+        if not keep:
+            self._pool.close_idle()
+
+    def statistics(self) -> ConnectionStatistics:
+        """Count connections and waiting requests."""
+        return self._pool.statistics()
+
+    def close(self) -> None:
+        """Close every connection, in use or not, without waiting."""
+        self._pool.close()
+
+    async def aclose(self) -> None:
+        """As `close`. A checkpoint; effective even when cancelled."""
+        self._pool.close()
+        await trio.lowlevel.checkpoint()
+
+    async def __aenter__(self) -> Self:
+        """Keep idle connections from now on. Not a checkpoint."""
+        self.keep_connections(keep=True)
+        return self
+
+
+def _origin(request: httpx.Request) -> Origin:
+    if request.url.scheme not in ("http", "https") or not request.url.raw_host:
+        raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host", request=request)
+    return Origin.of(request.url)
+
+
+def _once(on_sent: Callable[[], None] | None) -> Callable[[], None]:
+    called = on_sent is None
+
+    def call() -> None:
+        nonlocal called
+        if not called:
+            called = True
+            assert on_sent is not None
+            on_sent()
+
+    return call
