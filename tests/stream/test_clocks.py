@@ -1,0 +1,144 @@
+"""The clocks of a stream, on `MockClock`: each names itself, measures waiting only, and keeps what arrived."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+import trio_stream as ts
+from trio_stream.testing import http_error, pause, ping, raw, say, stall, stop
+
+from .api import PARAMS, client_of
+
+SLOW_PINGS = [step for _ in range(200) for step in (pause(0.5), ping())]
+
+
+@pytest.mark.parametrize(
+    ("script", "timeouts", "error", "after", "text"),
+    [
+        ([stall()], {"first_event": 2}, ts.FirstEventTimeoutError, 2, None),
+        ([pause(5), say("late")], {"first_event": 2}, ts.FirstEventTimeoutError, 2, None),
+        ([raw(b": head\n\n"), stall()], {"silence": 2, "first_event": 60}, ts.SilenceTimeoutError, 2, None),
+        ([say("Hello"), stall()], {"silence": 2}, ts.SilenceTimeoutError, 2, "Hello"),
+        ([say("Hello"), *SLOW_PINGS], {"stall": 2, "silence": 1}, ts.StallTimeoutError, 2, "Hello"),
+        ([say("Hello"), *SLOW_PINGS], {"total": 3}, ts.TotalTimeoutError, 3, "Hello"),
+        ([pause(9), say("late")], {"total": 3}, ts.TotalTimeoutError, 3, None),
+    ],
+)
+async def test_each_clock(script, timeouts, error, after, text, autojump_clock):
+    client, api = client_of(script, timeout=ts.Timeouts(**timeouts))
+    began = trio.current_time()
+    with pytest.raises(error) as caught:
+        async with client.messages.stream(**PARAMS) as stream:
+            await stream.until_done()
+    clock = error.clock
+    assert isinstance(caught.value, ts.APITimeoutError)
+    assert isinstance(caught.value, trio.TooSlowError)
+    assert isinstance(caught.value, ts.APIConnectionError)
+    assert str(caught.value).startswith(f"{clock}: ")
+    assert caught.value.seconds == timeouts[clock]
+    assert trio.current_time() - began == pytest.approx(after, abs=0.51)
+    assert (caught.value.partial.text if caught.value.partial else None) == text
+    assert api.open_streams == 0
+
+
+async def test_pings_are_bytes_but_no_progress(autojump_clock):
+    """Long thinking is silent but for pings: `silence` allows it, for ever by default."""
+    client, _ = client_of([*SLOW_PINGS, say("done")], timeout=ts.Timeouts(silence=1))
+    async with client.messages.stream(**PARAMS) as stream:
+        assert await stream.get_final_text() == "done"
+
+
+async def test_a_slow_consumer_is_not_the_network(autojump_clock):
+    """The clocks of waiting do not run while nobody waits."""
+    client, _ = client_of(
+        [say("one "), pause(0.5), say("two "), pause(0.5), say("three")], timeout=ts.Timeouts(silence=1, stall=1)
+    )
+    async with client.messages.stream(**PARAMS) as stream:
+        async for _ in stream:
+            await trio.sleep(30)
+    assert stream.message.text == "one two three"
+
+
+async def test_polling_does_not_outwit_a_clock(autojump_clock):
+    """Waits that were cancelled add up."""
+    client, _ = client_of([say("Hello"), stall()], timeout=ts.Timeouts(silence=5))
+    polls = 0
+    with pytest.raises(ts.SilenceTimeoutError):
+        async with client.messages.stream(**PARAMS) as stream:
+            while True:
+                polls += 1
+                with trio.move_on_after(0.7):
+                    await stream.receive()
+    assert 7 <= polls < 60
+
+
+async def test_total_is_raised_by_the_next_receive(autojump_clock):
+    """`total` counts the consumer too, and does not interrupt the body."""
+    client, api = client_of([say("Hello"), stall()], timeout=ts.Timeouts(total=5))
+    async with client.messages.stream(**PARAMS) as stream:
+        await stream.receive()
+        await trio.sleep(20)
+        assert api.open_streams == 0  # the connection is closed when the clock runs out, though nobody waits
+        with pytest.raises(ts.TotalTimeoutError) as first:
+            await stream.receive()
+        with pytest.raises(ts.TotalTimeoutError) as second:
+            await stream.receive()
+    assert first.value is second.value
+    assert first.value.partial is not None
+
+
+async def test_total_does_not_touch_a_complete_message(autojump_clock):
+    client, _ = client_of([say("Hello")], timeout=ts.Timeouts(total=5))
+    async with client.messages.stream(**PARAMS) as stream:
+        await stream.until_done()
+        await trio.sleep(20)
+    assert stream.message.text == "Hello"
+
+
+async def test_total_includes_retries(autojump_clock):
+    client, _ = client_of(*[[http_error(529)]] * 9, max_retries=8, timeout=ts.Timeouts(total=4))
+    began = trio.current_time()
+    with pytest.raises(ts.TotalTimeoutError):
+        async with client.messages.stream(**PARAMS):
+            pass
+    assert trio.current_time() - began == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (5, ts.Timeouts(connect=5, send=5, first_event=5, silence=5)),
+        (None, ts.Timeouts(connect=None, send=None, first_event=None, silence=None)),
+        (float("inf"), ts.Timeouts(connect=None, send=None, first_event=None, silence=None)),
+        (ts.Timeouts(stall=7), ts.Timeouts(stall=7)),
+    ],
+)
+def test_timeouts_of(given, expected):
+    assert ts.Timeouts.of(given) == expected
+
+
+@pytest.mark.parametrize("bad", [True, "5", [1]])
+def test_timeouts_of_refuses(bad):
+    with pytest.raises(TypeError, match="timeout must be"):
+        ts.Timeouts.of(bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan")])
+def test_timeouts_must_be_positive(bad):
+    with pytest.raises(ValueError, match=r"Timeouts\.silence"):
+        ts.Timeouts(silence=bad)
+
+
+async def test_per_call_timeout(autojump_clock):
+    client, _ = client_of([stall()])
+    with pytest.raises(ts.FirstEventTimeoutError) as caught:
+        async with client.messages.stream(**PARAMS, timeout=ts.Timeouts(first_event=1)):
+            pass
+    assert caught.value.may_have_been_accepted
+
+
+async def test_a_stop_after_a_pause_still_completes(autojump_clock):
+    client, _ = client_of([say("a"), pause(200), stop("end_turn")])
+    async with client.messages.stream(**PARAMS) as stream:
+        assert (await stream.get_final_message()).stop_reason == "end_turn"

@@ -1,0 +1,18 @@
+"""One stream: its nursery, its clocks, and the events pulled through it.
+
+What belongs here: everything that happens between entering and leaving one stream's block. What does not: which
+request is made (`_client`), sockets (`_http`), the meaning of bytes (`_protocol`).
+"""
+
+from ._event_stream import EventStream as EventStream
+from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
+from ._opening import (
+    Closable as Closable,
+    StreamRequest as StreamRequest,
+    check_encoding as check_encoding,
+    read_error_answer as read_error_answer,
+    read_request_id as read_request_id,
+)
+from ._retrying import with_retries as with_retries
+from ._stats import ResponseInfo as ResponseInfo, StreamStats as StreamStats
+from ._views import PieceView as PieceView, TextChunks as TextChunks

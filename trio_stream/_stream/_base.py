@@ -1,0 +1,360 @@
+"""One stream, from entering its block to leaving it: what `MessageStream` and `EventStream` share.
+
+What belongs here: the life of a stream (enter, receive, close, leave), who may do what when, and which error it
+ends with. What does not: opening requests (`_opening`), reading (`_reader`), the clocks' arithmetic (`_clocks`),
+the exception contract of the block (`_nursery_block`), the meaning of events (`_protocol`).
+
+Events are *pulled*: bytes are read, decoded and accumulated in the caller's task, one wire event at a time, so
+that backpressure is TCP's and a cancelled `receive` has taken nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Generic, NoReturn, TypeVar
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled
+
+from trio_stream._errors import (
+    APIError,
+    APITimeoutError,
+    IncompleteStreamError,
+    SilenceTimeoutError,
+    StallTimeoutError,
+    TotalTimeoutError,
+)
+from trio_stream._protocol import Message, RateLimits, Usage
+
+from ._clocks import Clock, Clocks
+from ._nursery_block import NurseryBlock
+from ._opening import Opened, Opening, StreamRequest
+from ._stats import ResponseInfo, StreamStats
+
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+_CLOCK_ERRORS: dict[Clock, tuple[type[APITimeoutError], str]] = {
+    "silence": (SilenceTimeoutError, "not one byte for {:g} s in the middle of the stream"),
+    "stall": (StallTimeoutError, "no event other than ping for {:g} s in the middle of the stream"),
+    "total": (TotalTimeoutError, "the stream was not complete within {:g} s"),
+}
+
+
+class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
+    """A message on its way: the life of one request, its nursery and its connection."""
+
+    def __init__(self, request: StreamRequest, *, raw_events: bool) -> None:
+        self._request = request
+        self._raw_events = raw_events
+        self._ready: deque[Any] = deque()
+        self._opening: Opening | None = None
+        self._opened: Opened | None = None
+        self._block: NurseryBlock | None = None
+        self._clocks: Clocks | None = None
+        self._error: APIError | None = None
+        self._complete = False
+        self._closed = False
+        self._left = False
+        self._cancel_reason: str | None = None
+
+    # Entering and leaving. Both pass a socket from owner to owner, so neither is interrupted by a
+    # KeyboardInterrupt between two steps: it is raised where they wait.
+
+    @trio.lowlevel.enable_ki_protection
+    async def _enter(self) -> None:
+        if self._block is not None:
+            raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
+        self._block = block = NurseryBlock()
+        timeouts = self._request.timeouts
+        entered_at = trio.current_time()
+        await block.enter()
+        try:
+            self._clocks = clocks = Clocks(timeouts, entered_at=entered_at)
+            self._opening = Opening(self._request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events)
+            self._request.live.add(self)
+            self._opened = opened = await self._opening.open()
+            self._ready = opened.reader.ready
+            if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
+                self._finish()
+            elif clocks.needed:
+                block.nursery.start_soon(clocks.watch, self._expire, name="trio_stream clocks")
+        except BaseException as exc:
+            self._left = True
+            if isinstance(exc, APIError):
+                self._error = exc
+            self.close_now()
+            # Waits for the nursery, which has no tasks yet; `Cancelled` of an outer scope goes on.
+            if await block.exit(exc):  # noqa: ASYNC102
+                raise trio.ClosedResourceError("the stream was cancelled while it was being opened") from None  # noqa: ASYNC104
+            raise
+
+    @trio.lowlevel.enable_ki_protection
+    async def _leave(self, exc: BaseException | None) -> bool:
+        block = self._block
+        if block is None:
+            raise RuntimeError("this stream was never entered")
+        self.close_now()
+        if self._left:
+            raise RuntimeError("this stream has been left already")
+        block.check_may_leave()
+        self._left = True
+        if self._opened is not None:
+            await self._opened.reader.body.aclose()
+        return await block.exit(exc)
+
+    # Receiving.
+
+    async def receive(self) -> EventT_co:
+        """Receive the next event of this message.
+
+        Events arrive in the order the API sent them; ``ping`` events are consumed here.
+
+        Always a cancellation point. If it is cancelled nothing is lost: the next call returns the event this one
+        was waiting for. Every read that waited is a schedule point, and decoding what has already arrived yields
+        to other tasks about every millisecond.
+
+        Returns:
+          The next event.
+
+        Raises:
+          trio.EndOfChannel: After ``message_stop``. Not an error.
+          IncompleteStreamError: The connection ended before ``message_stop``.
+          APIStatusError: The API sent an ``error`` event (the class is chosen by ``error.type``).
+          APITimeoutError: One of the clocks of `Timeouts` ran out.
+          InvalidResponseError: The answer breaks the protocol or a limit.
+          trio.ClosedResourceError: This stream was closed by this program.
+          trio.BusyResourceError: Another task is already waiting here.
+        """
+        await checkpoint_if_cancelled()
+        if self._ready or await self._make_ready():
+            event: EventT_co = self._ready.popleft()
+            return event
+        raise trio.EndOfChannel
+
+    async def __anext__(self) -> EventT_co:
+        # Not inherited: one frame less for every event.
+        await checkpoint_if_cancelled()
+        if self._ready or await self._make_ready():
+            event: EventT_co = self._ready.popleft()
+            return event
+        raise StopAsyncIteration
+
+    async def _make_ready(self) -> bool:
+        """Bring at least one event into ``_ready``; False after ``message_stop``."""
+        if self._complete:
+            return False
+        opened = self._opened
+        if opened is None or self._closed or self._error is not None:
+            self._raise_unusable()
+        reader, ready = opened.reader, self._ready
+        try:
+            while True:
+                if reader.wants_schedule_point():
+                    await reader.schedule_point()
+                if not reader.advance():
+                    await reader.read()
+                elif ready:
+                    break
+        except APIError as error:
+            self._fail(error)
+        except trio.ClosedResourceError:
+            self._raise_unusable()
+        assert self._clocks is not None
+        self._clocks.progress()
+        if reader.accumulator.complete:
+            self._finish()
+        return True
+
+    async def _pull(self) -> bool:
+        """Take one wire event off the stream for a view; False after ``message_stop``."""
+        self._ready.clear()
+        return await self._make_ready()
+
+    async def until_done(self) -> None:
+        """Read the stream to its end.
+
+        A checkpoint. If it is cancelled nothing is lost.
+
+        Raises:
+          APIError: As `receive`.
+        """
+        await trio.lowlevel.checkpoint()
+        while await self._pull():
+            await checkpoint_if_cancelled()
+
+    # Ending.
+
+    def _finish(self) -> None:
+        """``message_stop`` came: the message is whole, and the connection may serve another request."""
+        assert self._opened is not None
+        self._complete = True
+        self._opened.reader.body.finish()
+        self._let_go("the message is complete")
+
+    def _fail(self, error: APIError) -> NoReturn:
+        """End with an error, for good: every later call raises the same one."""
+        if self._closed or self._error is not None:
+            self._raise_unusable()
+        self._record(error)
+        raise error
+
+    def _record(self, error: APIError) -> None:
+        assert self._opened is not None
+        error.partial = self.partial
+        if error.request_id is None:
+            error.request_id = self.request_id
+        self._error = error
+        self._ready.clear()
+        self._opened.reader.body.close()
+        self._let_go("the stream failed")
+
+    def _expire(self, clock: Clock) -> None:
+        """A clock ran out: the waiting `receive` wakes with its error, or the next one raises it."""
+        kind, sentence = _CLOCK_ERRORS[clock]
+        seconds: float = getattr(self._request.timeouts, clock)
+        self._record(kind(f"{clock}: " + sentence.format(seconds), seconds=seconds, may_have_been_accepted=True))
+
+    def _let_go(self, reason: str) -> None:
+        self._request.live.discard(self)
+        if self._clocks is not None:
+            self._clocks.scope.cancel(reason=reason)
+
+    def _raise_unusable(self) -> NoReturn:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._opened is None and not self._closed:
+            raise RuntimeError(
+                "the request goes out when the stream is entered: write `async with stream:` around this"
+            )
+        raise trio.ClosedResourceError("this stream is closed")
+
+    def close_now(self) -> None:
+        """Close without waiting: `aclose` without its checkpoint."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._opening is not None and self._opened is None:
+            self._opening.abort()
+        if self._opened is not None and not self._complete:
+            self._ready.clear()
+            self._opened.reader.body.close()
+        self._let_go("the stream was closed")
+
+    async def aclose(self) -> None:
+        """Close this stream and its connection, from any task.
+
+        A task that waits in `receive` gets `trio.ClosedResourceError`. Tasks in `nursery` go on until the block
+        ends. Effective even when cancelled; a checkpoint; never waits on the peer.
+        """
+        self.close_now()
+        if self._opened is not None:
+            await self._opened.reader.body.aclose()
+        await trio.lowlevel.checkpoint()
+
+    async def close(self) -> None:
+        """As `aclose`: the official SDK's name for it."""
+        await self.aclose()
+
+    def cancel(self, reason: str | None = None) -> None:
+        """End the block without an exception, from any task.
+
+        The body of the block and the tasks in `nursery` are cancelled; the connection closes when the block is
+        left. Once the block has been left this does nothing.
+
+        Args:
+          reason: Kept as `cancel_reason`.
+
+        Raises:
+          RuntimeError: The block has not been entered.
+        """
+        if self._block is None:
+            raise RuntimeError("there is no block to cancel: this stream has not been entered")
+        if self._left:
+            return
+        if self._cancel_reason is None:
+            self._cancel_reason = "cancelled by the program" if reason is None else reason
+        self._block.nursery.cancel_scope.cancel(reason=reason or "stream.cancel() was called")
+
+    # What can be read at any time, also after the block.
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The nursery of this stream.
+
+        The block ends when the tasks in it have ended, as with any nursery; they are cancelled when the body of
+        the block fails or is cancelled, and their failure cancels the body.
+        """
+        if self._block is None:
+            raise RuntimeError("the nursery exists once the stream has been entered")
+        return self._block.nursery
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why `cancel` was called; None when it was not."""
+        return self._cancel_reason
+
+    @property
+    def message(self) -> Message:
+        """The whole message, once ``message_stop`` came.
+
+        Raises:
+          APIError: The error this stream ended with; `IncompleteStreamError` where it was left or closed early,
+            or is not at its end yet (see `partial`).
+        """
+        partial = self.partial
+        if self._complete and partial is not None:
+            return partial
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._left or self._closed:
+            sentence = "the stream was left before message_stop: see .partial"
+        else:
+            sentence = "the message is not complete yet: read on, or see .partial"
+        raise IncompleteStreamError(sentence, partial=partial, request_id=self.request_id)
+
+    @property
+    def partial(self) -> Message | None:
+        """The message as far as it has been read; None before ``message_start``."""
+        return None if self._opened is None else self._opened.reader.accumulator.snapshot()
+
+    @property
+    def text(self) -> str:
+        """The text of the message as far as it has been read, all text blocks joined."""
+        return "" if self._opened is None else self._opened.reader.accumulator.text
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens counted so far; None before ``message_start``. Final with ``message_stop``."""
+        partial = self.partial
+        return None if partial is None else partial.usage
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped; None until it did."""
+        return None if self._opened is None else self._opened.reader.accumulator.stop_reason
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's ``request-id`` of this answer."""
+        return None if self._opened is None else self._opened.request_id
+
+    @property
+    def response(self) -> ResponseInfo:
+        """The head of the HTTP answer.
+
+        Raises:
+          RuntimeError: There is none: the stream was not entered, or opening it failed.
+        """
+        if self._opened is None:
+            raise RuntimeError("there is no response: the stream has not been opened")
+        return self._opened.response
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        """What the answer's ``anthropic-ratelimit-*`` headers say; None before it arrived."""
+        return None if self._opened is None else self._opened.rate_limits
+
+    @property
+    def stats(self) -> StreamStats:
+        """Timings and counts up to now."""
+        return StreamStats() if self._opened is None else self._opened.stats()

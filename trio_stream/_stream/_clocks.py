@@ -1,0 +1,92 @@
+"""The clocks that run while a stream is read: ``silence``, ``stall`` and ``total``.
+
+What belongs here: keeping account of waiting, and one task that notices when a clock has run out. What does not:
+what happens then (the stream closes its body and raises), and the clocks of opening (`_opening`).
+
+A `CancelScope` around each read would cost several microseconds an event. Instead the reader only notes since
+when it waits, and the watchdog wakes when the earliest clock could have run out, looks, and sleeps again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, final
+
+import trio
+
+from trio_stream._http import Timeouts
+
+Clock = Literal["silence", "stall", "total"]
+
+_SHORTEST_NAP = 0.01
+"""Seconds. Keeps the watchdog from spinning beside a reader that polls and has used up nearly all of a clock."""
+
+
+@final
+class Clocks:
+    """What the reader notes, and the watchdog that reads it.
+
+    Only waiting counts for ``silence`` and ``stall``: a wait that was cancelled adds to the next one (polling
+    does not outwit a clock), and the time a consumer takes between two waits adds nothing.
+    """
+
+    __slots__ = ("_silence", "_silence_used", "_stall", "_stall_used", "_total_at", "_waiting_since", "scope")
+
+    def __init__(self, timeouts: Timeouts, *, entered_at: float) -> None:
+        self._silence = math.inf if timeouts.silence is None else timeouts.silence
+        self._stall = math.inf if timeouts.stall is None else timeouts.stall
+        self._total_at = math.inf if timeouts.total is None else entered_at + timeouts.total
+        self._waiting_since: float | None = None
+        self._silence_used = 0.0
+        self._stall_used = 0.0
+        self.scope = trio.CancelScope()
+
+    @property
+    def needed(self) -> bool:
+        """Whether any of these clocks is set."""
+        return min(self._silence, self._stall, self._total_at) < math.inf
+
+    def wait_begins(self, now: float) -> None:
+        """The reader begins to wait for the network."""
+        self._waiting_since = now
+
+    def wait_ends(self, now: float, *, with_bytes: bool) -> None:
+        """The reader stopped waiting."""
+        since = self._waiting_since
+        waited = 0.0 if since is None else now - since
+        self._waiting_since = None
+        self._stall_used += waited
+        self._silence_used = 0.0 if with_bytes else self._silence_used + waited
+
+    def progress(self) -> None:
+        """An event other than ``ping`` arrived."""
+        self._stall_used = 0.0
+
+    def _next(self, now: float) -> tuple[Clock, float]:
+        since = self._waiting_since
+        start = now if since is None else since
+        silence_at = start + self._silence - self._silence_used
+        stall_at = start + self._stall - self._stall_used
+        if since is None:
+            # Nobody waits, so neither can run out before a wait has begun and lasted.
+            soonest = now + _SHORTEST_NAP
+            silence_at, stall_at = max(silence_at, soonest), max(stall_at, soonest)
+        first: tuple[Clock, float] = ("total", self._total_at)
+        if silence_at < first[1]:
+            first = ("silence", silence_at)
+        if stall_at < first[1]:
+            first = ("stall", stall_at)
+        return first
+
+    async def watch(self, expire: Callable[[Clock], None]) -> None:
+        """Call ``expire`` with the first clock that runs out, then return. Ends when ``scope`` is cancelled."""
+        with self.scope:
+            while True:
+                await trio.sleep_until(self._next(trio.current_time())[1])
+                # After a stall of the whole program bytes and deadline are due at once: bytes go first.
+                await trio.lowlevel.checkpoint()
+                clock, deadline = self._next(trio.current_time())
+                if deadline <= trio.current_time():
+                    expire(clock)
+                    return

@@ -1,0 +1,55 @@
+"""`EventStream`: the wire events of one message, without helper events.
+
+What belongs here: entering and leaving it as its own context manager. What does not: everything else (`_base`).
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import final
+
+import trio
+
+from trio_stream._protocol import RawMessageStreamEvent
+
+from ._base import StreamBase
+from ._opening import StreamRequest
+
+
+@final
+class EventStream(StreamBase[RawMessageStreamEvent]):
+    """The raw events of a message, as ``client.messages.create(stream=True)`` gives them.
+
+    The request goes out when it is entered: ``async with stream:``. Only events the API sent are delivered,
+    without ``ping``; the message is accumulated all the same, for ``partial`` and ``message``.
+    """
+
+    def __init__(self, request: StreamRequest) -> None:
+        super().__init__(request, raw_events=True)
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> EventStream:
+        """Send the request, and return when the first event other than ``ping`` has arrived.
+
+        A checkpoint. Retries happen only here. When it is cancelled or fails, the connection is closed.
+
+        Raises:
+          APIError: The last attempt's error.
+          RuntimeError: It has been entered before.
+        """
+        await self._enter()
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Unlike other resources it owns a nursery, whose cancellation (`cancel`) ends here.
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        """Close the connection or hand it back, then wait for the tasks in the stream's nursery.
+
+        Never waits on the peer. A schedule point, not a cancellation point.
+        """
+        return await self._leave(exc)  # noqa: ASYNC102 - waits as a nursery does

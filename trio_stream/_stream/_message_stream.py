@@ -1,0 +1,175 @@
+"""`MessageStream`: one message as events, as text, and as a whole; and what makes one.
+
+What belongs here: what only an accumulated stream offers (views, final message). What does not: the life of the
+stream (`_base`).
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import final
+
+import trio
+
+from trio_stream._errors import IncompleteStreamError
+from trio_stream._protocol import Message, MessageStreamEvent
+
+from ._base import StreamBase
+from ._opening import StreamRequest
+from ._views import PieceView, TextChunks
+
+
+@final
+class MessageStream(StreamBase[MessageStreamEvent]):
+    """A message on its way, as ``client.messages.stream`` gives it.
+
+    Iterating yields each wire event (``message_start``, ``content_block_start``, ``content_block_delta``,
+    ``content_block_stop``, ``message_delta``, ``message_stop``) and, right after a delta, the event that is easier
+    to use: ``text``, ``thinking``, ``input_json``, ``citation``, ``signature``, ``compaction``.
+
+    The plain attributes (``message``, ``text``, ``usage``, ``partial``, ``stats``...) outlive the block.
+    """
+
+    def __init__(self, request: StreamRequest) -> None:
+        super().__init__(request, raw_events=False)
+        self._text_view: PieceView | None = None
+        self._thinking_view: PieceView | None = None
+
+    @property
+    def text_stream(self) -> PieceView:
+        """The text of the message, piece by piece; one view per stream, which goes on where it was left."""
+        if self._text_view is None:
+            self._text_view = self.texts()
+        return self._text_view
+
+    @property
+    def thinking_stream(self) -> PieceView:
+        """The thinking of the message, piece by piece; one view per stream."""
+        if self._thinking_view is None:
+            self._thinking_view = PieceView(
+                lambda: () if self._opened is None else self._opened.reader.accumulator.thinking_parts, self._pull
+            )
+        return self._thinking_view
+
+    def texts(self) -> PieceView:
+        """A new view of the text: what has arrived so far from the start, then what arrives."""
+        return PieceView(lambda: () if self._opened is None else self._opened.reader.accumulator.text_parts, self._pull)
+
+    def text_chunks(
+        self, *, min_chars: int = 1, at_punctuation: bool = False, max_delay: float | None = None
+    ) -> TextChunks:
+        """A new view of the text, from the start, in pieces of a size that is pleasant to display.
+
+        A piece is given when it has ``min_chars`` characters (and, with ``at_punctuation``, the end of a clause to
+        cut at), when its oldest character has waited for ``max_delay``, or at the end. No text is ever dropped.
+
+        Args:
+          min_chars: The least number of characters of a piece.
+          at_punctuation: Cut only after the last ``. ! ? ; :`` or line end of what is there.
+          max_delay: Seconds a character may wait for company; None: for ever. With an httpx transport that is not
+            ours this is looked at only when text arrives.
+        """
+        cancel_safe = self._opened is None or self._opened.reader.body.cancel_safe
+        return TextChunks(
+            self.texts(),
+            min_chars=min_chars,
+            at_punctuation=at_punctuation,
+            max_delay=max_delay,
+            cancel_safe=cancel_safe,
+        )
+
+    async def get_final_message(self) -> Message:
+        """Read to the end and return the message. After the block, return it if it was complete.
+
+        A checkpoint. If it is cancelled nothing is lost.
+
+        Raises:
+          APIError: As `receive`; `IncompleteStreamError` when the block was left early.
+        """
+        if self._closed and self._error is None:
+            await trio.lowlevel.checkpoint()
+            return self.message
+        await self.until_done()
+        return self.message
+
+    async def get_final_text(self) -> str:
+        """Read to the end and return the text, all text blocks joined.
+
+        A checkpoint. If it is cancelled nothing is lost.
+
+        Raises:
+          APIError: As `get_final_message`.
+          RuntimeError: The message has no text block, as with the official SDK; `text` is ``""`` then.
+        """
+        message = await self.get_final_message()
+        if not any(block.type == "text" for block in message.content):
+            kinds = ", ".join(block.type for block in message.content) or "no"
+            raise RuntimeError(f"there is no text in this message: it has {kinds} content blocks")
+        return message.text
+
+    @property
+    def current_message_snapshot(self) -> Message:
+        """The message as far as it has been read.
+
+        Raises:
+          IncompleteStreamError: Nothing of it has been read yet.
+        """
+        partial = self.partial
+        if partial is None:
+            raise IncompleteStreamError("no message_start has been read yet", request_id=self.request_id)
+        return partial
+
+
+@final
+class MessageStreamManager:
+    """What ``client.messages.stream`` returns: ``async with`` it to make the request.
+
+    Nothing happens before it is entered, and one that is never entered leaves nothing behind. Each entry is a
+    request of its own.
+    """
+
+    def __init__(self, request: StreamRequest) -> None:
+        self._request = request
+        self._entered: dict[trio.lowlevel.Task, list[MessageStream]] = {}
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> MessageStream:
+        """Send the request, and return when the first event other than ``ping`` has arrived.
+
+        A checkpoint. Retries happen only here. When it is cancelled or fails, the connection is closed.
+
+        Raises:
+          APIError: The last attempt's error.
+        """
+        stream = MessageStream(self._request)
+        await stream._enter()  # pyright: ignore[reportPrivateUsage]
+        self._entered.setdefault(trio.lowlevel.current_task(), []).append(stream)
+        return stream
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        """Close the connection or hand it back, then wait for the tasks in the stream's nursery.
+
+        Never waits on the peer. A schedule point, not a cancellation point.
+        """
+        task = trio.lowlevel.current_task()
+        streams = self._entered.get(task)
+        if not streams:
+            return await self._leave_elsewhere(exc)  # noqa: ASYNC102 - raises at once
+        stream = streams[-1]
+        try:
+            return await stream._leave(exc)  # noqa: ASYNC102  # pyright: ignore[reportPrivateUsage]
+        finally:
+            # Not where it was refused, out of order: it can still be left later.
+            if stream._left:  # pyright: ignore[reportPrivateUsage]
+                streams.remove(stream)
+                if not streams:
+                    del self._entered[task]
+
+    async def _leave_elsewhere(self, exc: BaseException | None) -> bool:
+        for streams in self._entered.values():
+            # Raises: it is not this task's to leave; but its connection closes.
+            return await streams[-1]._leave(exc)  # pyright: ignore[reportPrivateUsage]
+        raise RuntimeError("this stream was never entered")

@@ -1,0 +1,155 @@
+"""The nursery that a stream owns, and which exception leaves its block.
+
+What belongs here: opening and closing that nursery from `__aenter__` and `__aexit__`, and the exception contract.
+What does not: anything about messages or connections.
+
+The contract, row by row (`tests/stream/test_exception_contract.py` holds each):
+
+==============================  ==============================================
+what happened                   what leaves the block
+==============================  ==============================================
+body raises                     that exception, the same object
+child raises                    the body is cancelled; the child's exception
+body and child raise            one group, ``[body, child]``
+KeyboardInterrupt, SystemExit   it alone, wherever it was raised
+outer scope cancelled           `Cancelled`; with a failing child, its exception
+own scope cancelled             nothing
+body raises a group             that group, the same object
+==============================  ==============================================
+
+An exception of the body never enters the nursery: the nursery would wrap it into a group. It sees the body's
+`Cancelled` only, because the nursery's scope alone can tell whether that was its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import cast, final
+
+import trio
+
+
+@final
+class NurseryBlock:
+    """One nursery, opened and closed by hand from an asynchronous context manager."""
+
+    __slots__ = ("_manager", "_task", "nursery")
+
+    nursery: trio.Nursery
+
+    def __init__(self) -> None:
+        self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
+
+    async def enter(self) -> None:
+        """Open the nursery in the current task. Not a checkpoint."""
+        self._task = trio.lowlevel.current_task()
+        self.nursery = await self._manager.__aenter__()
+
+    def check_may_leave(self) -> None:
+        """Refuse to leave in another task, or out of order.
+
+        Raises:
+          RuntimeError: Leaving now would corrupt Trio's stack of nurseries.
+        """
+        task = trio.lowlevel.current_task()
+        if task is not self._task:
+            raise RuntimeError(
+                f"this stream was entered in task {self._task.name!r} and cannot be left in task {task.name!r}: "
+                "a stream belongs to the task that entered it (`aclose()` and `cancel()` work from any task)"
+            )
+        nurseries = task.child_nurseries
+        if not nurseries or nurseries[-1] is not self.nursery:
+            raise RuntimeError(
+                "streams and nurseries are left in the reverse order of entering them, "
+                "and one that was entered after this stream is still open"
+            )
+
+    async def exit(self, body: BaseException | None) -> bool:
+        """Close the nursery, waiting for its tasks, after the body ended with ``body``.
+
+        Returns:
+          What ``__aexit__`` returns: True when ``body`` ends here, False when it goes on as itself.
+        """
+        cancelled, failure = _separate(body)
+        if failure is not None:
+            self.nursery.cancel_scope.cancel(reason=f"the body of the stream block raised {type(failure).__name__}")
+        try:
+            await self._manager.__aexit__(
+                None if cancelled is None else type(cancelled),
+                cancelled,
+                None if cancelled is None else cancelled.__traceback__,
+            )
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - sorted out below; nothing of it is dropped
+            outer, failures = _sort_out(exc)
+        else:
+            outer, failures = None, []
+
+        if failure is not None:
+            failures.insert(0, failure)
+        leaving = _what_leaves(failures) or outer
+        if leaving is None:
+            return True
+        if leaving is body or (leaving is outer and cancelled is body is not None):
+            return False
+        context = leaving.__context__
+        try:
+            raise leaving
+        finally:
+            # As Trio's own nursery does: where the exception came from stays what it was.
+            leaving.__context__ = context
+            del leaving, outer, failures, failure, cancelled, body
+
+
+def _parts(exc: BaseException) -> tuple[BaseException, ...]:
+    """What a group holds; any other exception by itself."""
+    if isinstance(exc, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exc).exceptions
+    return (exc,)
+
+
+def _holds_cancelled(exc: BaseException) -> bool:
+    return any(isinstance(part, trio.Cancelled) or (part is not exc and _holds_cancelled(part)) for part in _parts(exc))
+
+
+def _separate(exc: BaseException | None) -> tuple[BaseException | None, BaseException | None]:
+    """Split into what is `Cancelled` and what really failed, keeping the object where nothing has to be split."""
+    if exc is None or not _holds_cancelled(exc):
+        return None, exc
+    if isinstance(exc, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exc).split(trio.Cancelled)
+    return exc, None
+
+
+def _sort_out(exc: BaseException) -> tuple[BaseException | None, list[BaseException]]:
+    """The outer cancellation, if any, and the failures among what the nursery raised."""
+    outer: BaseException | None = None
+    failures: list[BaseException] = []
+    for raised in _parts(exc):
+        cancelled, failure = _separate(raised)
+        if cancelled is not None and outer is None:
+            outer = cancelled
+        if failure is not None:
+            failures.append(failure)
+    return outer, failures
+
+
+def _what_leaves(failures: list[BaseException]) -> BaseException | None:
+    if not failures:
+        return None
+    for failure in failures:
+        interrupt = _find_interrupt(failure)
+        if interrupt is not None:
+            return interrupt
+    if len(failures) == 1:
+        return failures[0]
+    return BaseExceptionGroup("the stream block failed in more than one place", failures)
+
+
+def _find_interrupt(exc: BaseException) -> BaseException | None:
+    for part in _parts(exc):
+        found: BaseException | None = part if isinstance(part, (KeyboardInterrupt, SystemExit)) else None
+        if found is None and part is not exc:
+            found = _find_interrupt(part)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,261 @@
+"""Opening a stream: request, answer's head, first event, and doing it again while that is allowed.
+
+What belongs here: everything between entering the block and the first event other than ``ping``; nothing has been
+handed to the caller until then, so this is also the only part that is ever retried. What does not: reading on
+(`_reader`, `_base`) and making the request (`_client`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, MutableSet
+from typing import Protocol, final
+
+import msgspec
+import trio
+
+from trio_stream._errors import (
+    APIError,
+    FirstEventTimeoutError,
+    InvalidResponseError,
+    SilenceTimeoutError,
+    TotalTimeoutError,
+)
+from trio_stream._http import Limits, Response, Timeouts, read_error_body
+from trio_stream._protocol import RateLimits, error_from_response
+
+from ._clocks import Clocks
+from ._reader import EventReader
+from ._retrying import with_retries
+from ._stats import ResponseInfo, StreamStats
+
+_ERROR_BODY_SECONDS = 10.0
+"""How long an error's body is waited for: its status is known and must not be lost to a body that stalls."""
+
+_LONGEST_REQUEST_ID = 100
+"""Characters. What is longer is not an id."""
+
+_SNIPPET = 200
+"""Characters of a body that is not an event stream which its error shows."""
+
+
+class Closable(Protocol):
+    """What a client closes when it is closed itself."""
+
+    def close_now(self) -> None:
+        """Close without waiting."""
+
+
+class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as the client prepared it; it may be sent several times.
+
+    Args:
+      send: Sends it. Takes the number of retries taken so far, and what to call once it is wholly sent.
+      unix_time: Seconds since the epoch, for ``retry-after`` dates.
+      live: The open streams of the client.
+    """
+
+    send: Callable[[int, Callable[[], None]], Awaitable[Response]]
+    timeouts: Timeouts
+    max_retries: int
+    limits: Limits
+    unix_time: Callable[[], float]
+    live: MutableSet[Closable]
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer whose first event has arrived."""
+
+    reader: EventReader
+    response: ResponseInfo
+    rate_limits: RateLimits
+    request_id: str | None
+    began_at: float
+    attempts: int
+
+    def stats(self) -> StreamStats:
+        """The reader's counts and moments, as seconds since this attempt began."""
+        reader = self.reader
+        reader.note_firsts()
+
+        def since_began(moment: float | None) -> float | None:
+            return None if moment is None else moment - self.began_at
+
+        return StreamStats(
+            time_to_first_byte=since_began(reader.first_byte_at),
+            time_to_first_event=since_began(reader.first_event_at),
+            time_to_first_text=since_began(reader.first_text_at),
+            longest_gap=reader.longest_gap,
+            events=reader.events,
+            bytes=reader.bytes,
+            attempts=self.attempts,
+        )
+
+
+@final
+class Opening:
+    """One go at opening, from the first attempt to the last."""
+
+    def __init__(self, request: StreamRequest, *, clocks: Clocks, entered_at: float, raw_events: bool) -> None:
+        self._request = request
+        self._clocks = clocks
+        self._raw_events = raw_events
+        total = request.timeouts.total
+        self._scope = trio.CancelScope(deadline=math.inf if total is None else entered_at + total)
+        self._aborted = False
+        self._sent = False
+
+    def abort(self) -> None:
+        """Give up: `open` raises `trio.ClosedResourceError`."""
+        self._aborted = True
+        self._scope.cancel(reason="the stream was closed while it was being opened")
+
+    async def open(self) -> Opened:
+        """Send the request and wait for the first event other than ``ping``.
+
+        Raises:
+          APIError: The last attempt's error, or `TotalTimeoutError`.
+          trio.ClosedResourceError: `abort` was called.
+        """
+        with self._scope:
+            return await with_retries(self._attempt, max_retries=self._request.max_retries)
+        if self._aborted:
+            raise trio.ClosedResourceError("the stream was closed while it was being opened")
+        seconds = self._request.timeouts.total or 0.0
+        accepted = " (the API may have accepted the request)" if self._sent else ""
+        raise TotalTimeoutError(
+            f"total: the stream was not open within {seconds:g} s{accepted}",
+            seconds=seconds,
+            may_have_been_accepted=self._sent,
+        )
+
+    async def _attempt(self, retries_taken: int) -> Opened:
+        limit = self._request.timeouts.first_event
+        began_at = trio.current_time()
+        response: Response | None = None
+        self._sent = False
+        with trio.CancelScope() as scope:
+
+            def on_sent() -> None:
+                self._sent = True
+                # Waiting for a connection and sending have clocks of their own.
+                if limit is not None:
+                    scope.deadline = trio.current_time() + limit
+
+            try:
+                response = await self._request.send(retries_taken, on_sent)
+                await self._check_head(response, scope)
+                reader = EventReader(
+                    response.body, clocks=self._clocks, limits=self._request.limits, raw_events=self._raw_events
+                )
+                await self._read_first_event(reader)
+            except BaseException as exc:
+                if response is not None:
+                    if isinstance(exc, APIError) and exc.request_id is None:
+                        exc.request_id = read_request_id(response)
+                    response.body.close()
+                    await response.body.aclose()
+                raise
+            return Opened(
+                reader=reader,
+                response=ResponseInfo.of(response),
+                rate_limits=RateLimits.from_headers(response.headers),
+                request_id=read_request_id(response),
+                began_at=began_at,
+                attempts=retries_taken + 1,
+            )
+        seconds = limit or 0.0
+        missing = "the response headers" if response is None else "the first event"
+        raise FirstEventTimeoutError(
+            f"first_event: waited {seconds:g} s for {missing} (the API may have accepted the request)",
+            seconds=seconds,
+            may_have_been_accepted=True,
+            request_id=None if response is None else read_request_id(response),
+        )
+
+    async def _read_first_event(self, reader: EventReader) -> None:
+        silence = self._request.timeouts.silence
+        while True:
+            while reader.advance():
+                if reader.ready:
+                    return
+            # A scope per read is affordable here: there are few before the first event.
+            with trio.move_on_after(math.inf if silence is None else silence) as scope:
+                await reader.read()
+            if scope.cancelled_caught:
+                raise SilenceTimeoutError(
+                    f"silence: not one byte for {silence:g} s while waiting for the first event",
+                    seconds=silence or 0.0,
+                    may_have_been_accepted=True,
+                )
+
+    async def _check_head(self, response: Response, scope: trio.CancelScope) -> None:
+        """Raise unless an event stream follows."""
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status_code == 200:
+            check_encoding(response)
+        # Gateways exist that send no content-type at all.
+        if response.status_code == 200 and content_type in ("", "text/event-stream"):
+            return
+        raise await read_error_answer(self._request, response, scope, self._scope)
+
+
+async def read_error_answer(request: StreamRequest, response: Response, *scopes: trio.CancelScope) -> APIError:
+    """Read the body of an answer that is not what was asked for, and make an error of it. Lets go of the body.
+
+    Its status is known and worth more than the clocks: they bound the body, and do not replace the error.
+
+    Args:
+      request: What was asked.
+      response: The answer.
+      *scopes: Those of the clocks that are running.
+    """
+    now = trio.current_time()
+    deadlines = [scope.deadline for scope in scopes]
+    seconds = min(_ERROR_BODY_SECONDS, request.timeouts.silence or math.inf, min(deadlines) - now)
+    for scope in scopes:
+        scope.deadline = math.inf
+    try:
+        body = await read_error_body(
+            response.body, limit_bytes=request.limits.error_body_bytes, seconds=max(seconds, 0.0)
+        )
+    finally:
+        for scope, deadline in zip(scopes, deadlines, strict=True):
+            scope.deadline = deadline
+    return answer_error(response, body, unix_time=request.unix_time())
+
+
+def check_encoding(response: Response) -> None:
+    """Refuse a body that is compressed, or whatever else was done to it.
+
+    Raises:
+      InvalidResponseError: It names the coding.
+    """
+    for header, plain in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
+        for coding in response.headers.get(header, "").split(","):
+            name = coding.strip().lower()
+            if name not in ("", "identity", plain):
+                raise InvalidResponseError(
+                    f"the answer is encoded ({name[:40]!r}) although accept-encoding: identity was asked for"
+                )
+
+
+def read_request_id(response: Response) -> str | None:
+    """The ``request-id`` of an answer, if it can be one: the texts of errors repeat it."""
+    value: str = response.headers.get("request-id", "")
+    return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
+
+
+def answer_error(response: Response, body: bytes, *, unix_time: float) -> APIError:
+    """The error for an answer that is not what was asked for."""
+    error = error_from_response(response.status_code, response.headers, body, now=unix_time)
+    if response.status_code != 200 or error.type is not None:
+        return error
+    content_type = response.headers.get("content-type", "")[:100]
+    snippet = ""
+    if content_type.lower().startswith("text/"):
+        text = " ".join(body[: 4 * _SNIPPET].decode("utf-8", "replace").split())
+        snippet = f": {text[:_SNIPPET]!r}"
+    return InvalidResponseError(
+        f"the answer is {content_type!r}, not the text/event-stream that was asked for{snippet}"
+    )

@@ -1,0 +1,47 @@
+"""The retry loop: one operation, tried again while the error allows it.
+
+What belongs here: sleeping between attempts and knowing when to give up. What does not: which errors are worth
+another attempt and how long to wait (`_protocol`, pure).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from trio_stream._errors import APIError
+from trio_stream._protocol import decide_retry
+
+_log = logging.getLogger("trio_stream")
+
+T = TypeVar("T")
+
+
+async def with_retries(attempt: Callable[[int], Awaitable[T]], *, max_retries: int) -> T:
+    """Call ``attempt(retries_taken)`` until it returns, or fails for good.
+
+    Checkpoint and cancellation: those of ``attempt``, and the sleep in between.
+
+    Raises:
+      APIError: The last attempt's.
+    """
+    retries_taken = 0
+    while True:
+        try:
+            return await attempt(retries_taken)
+        except APIError as error:
+            delay = decide_retry(
+                error,
+                retries_taken=retries_taken,
+                max_retries=max_retries,
+                jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            )
+            if delay is None:
+                raise
+            _log.info("retry %d of %d in %.2f s after %s", retries_taken + 1, max_retries, delay, type(error).__name__)
+        await trio.sleep(delay)
+        retries_taken += 1

@@ -1,0 +1,63 @@
+"""What a stream can tell about itself: its answer's head and its timings.
+
+What belongs here: frozen values that outlive the stream. What does not: how they are measured (`_base`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from trio_stream._http import Headers, Response
+
+
+class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of the HTTP answer. Holds nothing of the request, so no key.
+
+    Args:
+      status_code: The HTTP status.
+      headers: The answer's headers; names are case-insensitive.
+      http_version: For example ``"HTTP/1.1"``.
+      url: Where the request went.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    http_version: str
+    url: str
+
+    @classmethod
+    def of(cls, response: Response) -> ResponseInfo:
+        """Copy the head of an answer."""
+        return cls(
+            status_code=response.status_code,
+            headers=Headers(response.headers),
+            http_version=response.http_version,
+            url=response.url,
+        )
+
+
+class StreamStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Timings and counts of one stream, as of the moment it was asked for.
+
+    Times are seconds since the request that was answered began, its connection included and earlier attempts
+    excluded. None: it has not happened.
+
+    Args:
+      time_to_first_byte: Until the first byte of the answer's body.
+      time_to_first_event: Until the first event other than ``ping``.
+      time_to_first_text: Until the first text of the message.
+      longest_gap: The longest wait between two network reads, in seconds.
+      events: Wire events received, ``ping`` excluded.
+      bytes: Bytes of the answer's body received.
+      attempts: Requests made for this stream, retries included.
+    """
+
+    time_to_first_byte: float | None = None
+    time_to_first_event: float | None = None
+    time_to_first_text: float | None = None
+    longest_gap: float = 0.0
+    events: int = 0
+    bytes: int = 0
+    attempts: int = 0
