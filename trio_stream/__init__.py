@@ -1,0 +1,125 @@
+"""Streaming LLM messages over Anthropic's Messages API, the Trio way.
+
+::
+
+    import trio, trio_stream as ts
+
+    async with ts.Client() as client:
+        async with client.messages.stream(model=..., max_tokens=1024, messages=[...]) as stream:
+            async for text in stream.text_stream:
+                print(text, end="", flush=True)
+
+The rooms, from the top: `cli`, `testing`, `_client`, `_stream`, `_http`, `_protocol`, `_errors`. Each imports only
+rooms below it.
+"""
+
+from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount
+from trio_stream._errors import (
+    APIConnectionError as APIConnectionError,
+    APIError as APIError,
+    APIStatusError as APIStatusError,
+    APITimeoutError as APITimeoutError,
+    AuthenticationError as AuthenticationError,
+    BadRequestError as BadRequestError,
+    ClientClosedRequestError as ClientClosedRequestError,
+    ConflictError as ConflictError,
+    ConnectTimeoutError as ConnectTimeoutError,
+    ContentTooLargeError as ContentTooLargeError,
+    CredentialsError as CredentialsError,
+    FirstEventTimeoutError as FirstEventTimeoutError,
+    GatewayTimeoutError as GatewayTimeoutError,
+    HTTPNotImplementedError as HTTPNotImplementedError,
+    IncompleteStreamError as IncompleteStreamError,
+    InternalServerError as InternalServerError,
+    InvalidResponseError as InvalidResponseError,
+    InvalidToolInputError as InvalidToolInputError,
+    NotFoundError as NotFoundError,
+    OutputParseError as OutputParseError,
+    OverloadedError as OverloadedError,
+    PaymentRequiredError as PaymentRequiredError,
+    PermissionDeniedError as PermissionDeniedError,
+    PreconditionFailedError as PreconditionFailedError,
+    RateLimitError as RateLimitError,
+    RequestHeaderFieldsTooLargeError as RequestHeaderFieldsTooLargeError,
+    RequestTimeoutError as RequestTimeoutError,
+    SendTimeoutError as SendTimeoutError,
+    ServiceUnavailableError as ServiceUnavailableError,
+    SilenceTimeoutError as SilenceTimeoutError,
+    StallTimeoutError as StallTimeoutError,
+    TotalTimeoutError as TotalTimeoutError,
+    UnprocessableEntityError as UnprocessableEntityError,
+)
+from trio_stream._http import (
+    ConnectionStatistics as ConnectionStatistics,
+    Limits as Limits,
+    Timeouts as Timeouts,
+)
+from trio_stream._protocol import (
+    AdvisorToolResultBlock as AdvisorToolResultBlock,
+    BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
+    Citation as Citation,
+    CitationEvent as CitationEvent,
+    CitationsDelta as CitationsDelta,
+    CodeExecutionToolResultBlock as CodeExecutionToolResultBlock,
+    CompactionBlock as CompactionBlock,
+    CompactionDelta as CompactionDelta,
+    CompactionEvent as CompactionEvent,
+    ContainerUploadBlock as ContainerUploadBlock,
+    ContentBlock as ContentBlock,
+    ContentBlockDeltaEvent as ContentBlockDeltaEvent,
+    ContentBlockParam as ContentBlockParam,
+    ContentBlockStartEvent as ContentBlockStartEvent,
+    ContentBlockStopEvent as ContentBlockStopEvent,
+    Delta as Delta,
+    ErrorEvent as ErrorEvent,
+    ErrorObject as ErrorObject,
+    FallbackBlock as FallbackBlock,
+    InputJSONDelta as InputJSONDelta,
+    InputJsonEvent as InputJsonEvent,
+    MCPToolListingBlock as MCPToolListingBlock,
+    MCPToolResultBlock as MCPToolResultBlock,
+    MCPToolUseBlock as MCPToolUseBlock,
+    Message as Message,
+    MessageDelta as MessageDelta,
+    MessageDeltaEvent as MessageDeltaEvent,
+    MessageParam as MessageParam,
+    MessageStartEvent as MessageStartEvent,
+    MessageStopEvent as MessageStopEvent,
+    MessageStreamEvent as MessageStreamEvent,
+    PingEvent as PingEvent,
+    RateLimit as RateLimit,
+    RateLimits as RateLimits,
+    RawContentBlockStopEvent as RawContentBlockStopEvent,
+    RawMessageStopEvent as RawMessageStopEvent,
+    RawMessageStreamEvent as RawMessageStreamEvent,
+    RedactedThinkingBlock as RedactedThinkingBlock,
+    ServerToolUseBlock as ServerToolUseBlock,
+    SignatureDelta as SignatureDelta,
+    SignatureEvent as SignatureEvent,
+    TextBlock as TextBlock,
+    TextDelta as TextDelta,
+    TextEditorCodeExecutionToolResultBlock as TextEditorCodeExecutionToolResultBlock,
+    TextEvent as TextEvent,
+    ThinkingBlock as ThinkingBlock,
+    ThinkingDelta as ThinkingDelta,
+    ThinkingEvent as ThinkingEvent,
+    ToolParam as ToolParam,
+    ToolSearchToolResultBlock as ToolSearchToolResultBlock,
+    ToolUseBlock as ToolUseBlock,
+    UnknownBlock as UnknownBlock,
+    UnknownDelta as UnknownDelta,
+    UnknownEvent as UnknownEvent,
+    Usage as Usage,
+    WebFetchToolResultBlock as WebFetchToolResultBlock,
+    WebSearchToolResultBlock as WebSearchToolResultBlock,
+)
+from trio_stream._stream import (
+    EventStream as EventStream,
+    MessageStream as MessageStream,
+    MessageStreamManager as MessageStreamManager,
+    PieceView as PieceView,
+    ResponseInfo as ResponseInfo,
+    StreamStats as StreamStats,
+    TextChunks as TextChunks,
+)
+from trio_stream._version import __version__ as __version__

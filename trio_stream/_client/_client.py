@@ -1,0 +1,182 @@
+"""`Client`: the object a program holds, and whose connections its streams share.
+
+What belongs here: making, copying and closing it. What does not: its calls (`_messages`) and its options
+(`_settings`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import final
+
+import trio
+
+from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Limits, Sender, Timeout, Timeouts
+
+from ._messages import Beta, Messages
+from ._settings import DEFAULT_VERSION, UNSET, Connections, Credentials, Settings, check_max_retries, read_settings
+
+
+@final
+class Client:
+    """A client of the Messages API for Trio programs.
+
+    ::
+
+        async with Client() as client:
+            async with client.messages.stream(model=..., max_tokens=1024, messages=[...]) as stream:
+                async for text in stream.text_stream:
+                    print(text, end="", flush=True)
+
+    Inside ``async with`` connections are kept for the next request, and leaving closes them and every stream that
+    is still open. Without ``async with`` it works too, and keeps no idle connections.
+
+    Args:
+      api_key: Sent as ``x-api-key``. Default: ``ANTHROPIC_API_KEY``.
+      auth_token: Sent as ``Authorization: Bearer``, in place of a key. Default: ``ANTHROPIC_AUTH_TOKEN``.
+      base_url: Default: ``ANTHROPIC_BASE_URL``, else ``https://api.anthropic.com``.
+      anthropic_version: The ``anthropic-version`` header. ``2023-06-01`` alone takes ``temperature``, ``top_p``
+        and ``top_k``.
+      default_headers: Sent with every request; ``ANTHROPIC_CUSTOM_HEADERS`` adds to them.
+      max_retries: How often a request is tried again while nothing of its answer has been handed out.
+      timeout: `Timeouts`, or a number of seconds or an `httpx.Timeout` for connect, send, first_event and silence;
+        None: no limit.
+      max_connections: How many requests may be under way at once; further ones wait. None: no limit.
+      limits: How large an answer may be.
+      ssl_context: Trust this instead of what httpx trusts (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, certifi).
+      transport: An `httpx.AsyncBaseTransport` to use instead of ours (a proxy, HTTP/2, a test).
+      http_client: An `httpx.AsyncClient` to use instead of ours. It is never closed here.
+
+    Raises:
+      CredentialsError: No usable key or token. Its text holds nothing of it.
+      ValueError: An option that cannot be.
+    """
+
+    messages: Messages
+    beta: Beta
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        auth_token: str | None = None,
+        base_url: str | None = None,
+        anthropic_version: str = DEFAULT_VERSION,
+        default_headers: Mapping[str, str] | None = None,
+        max_retries: int = 2,
+        timeout: Timeouts | Timeout | float | None = UNSET,
+        max_connections: int | None = None,
+        limits: Limits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: AsyncBaseTransport | None = None,
+        http_client: AsyncClient | None = None,
+    ) -> None:
+        if transport is not None and http_client is not None:
+            raise ValueError("give transport or http_client, not both")
+        settings = read_settings(
+            api_key=api_key,
+            auth_token=auth_token,
+            base_url=base_url,
+            anthropic_version=anthropic_version,
+            default_headers=default_headers,
+            max_retries=max_retries,
+            timeout=timeout,
+            limits=limits,
+        )
+        sender = Sender(
+            base_url=settings.base_url,
+            http_client=http_client,
+            transport=transport,
+            ssl_context=ssl_context,
+            max_connections=max_connections,
+            limits=settings.limits,
+        )
+        self._set_up(settings, Connections(sender))
+
+    def _set_up(self, settings: Settings, connections: Connections) -> None:
+        self._settings = settings
+        self._connections = connections
+        self.messages = Messages(settings, connections)
+        self.beta = Beta(settings, connections)
+
+    def __repr__(self) -> str:
+        return f"<trio_stream.Client base_url={self._settings.base_url!r}>"
+
+    def with_options(
+        self,
+        *,
+        api_key: str | None = None,
+        auth_token: str | None = None,
+        anthropic_version: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        max_retries: int | None = None,
+        timeout: Timeouts | Timeout | float | None = UNSET,
+    ) -> Client:
+        """Copy this client with other options. The copy shares the connections, so closing one closes both.
+
+        Args:
+          api_key: In place of the present key or token.
+          auth_token: In place of the present key or token.
+          anthropic_version: In place of the present one.
+          default_headers: Added to the present ones.
+          max_retries: In place of the present number.
+          timeout: In place of the present clocks.
+        """
+        old = self._settings
+        credentials = old.credentials
+        if api_key is not None or auth_token is not None:
+            credentials = Credentials.find(api_key, auth_token, {})
+        copy: Client = object.__new__(Client)
+        copy._set_up(
+            Settings(
+                credentials=credentials,
+                base_url=old.base_url,
+                anthropic_version=old.anthropic_version if anthropic_version is None else anthropic_version,
+                default_headers={**old.default_headers, **(default_headers or {})},
+                max_retries=old.max_retries if max_retries is None else check_max_retries(max_retries),
+                timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),
+                limits=old.limits,
+            ),
+            self._connections,
+        )
+        return copy
+
+    def statistics(self) -> ConnectionStatistics:
+        """How many connections are active and idle, and how many requests wait for one."""
+        return self._connections.sender.statistics()
+
+    async def __aenter__(self) -> Client:
+        """Keep connections for the next request from now on. A checkpoint.
+
+        Raises:
+          trio.ClosedResourceError: It has been closed.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._connections.closed:
+            raise trio.ClosedResourceError("this client is closed")
+        self._connections.sender.keep_connections(keep=True)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """As `aclose`."""
+        await self.aclose()
+
+    @trio.lowlevel.enable_ki_protection
+    async def aclose(self) -> None:
+        """Close every stream that is still open, and every connection.
+
+        A task that waits in a stream's ``receive`` gets `trio.ClosedResourceError`, and so does every request made
+        afterwards. Effective even when cancelled; a checkpoint; never waits on a peer.
+        """
+        self._connections.closed = True
+        for stream in list(self._connections.live):
+            stream.close_now()
+        try:
+            await self._connections.sender.aclose()
+        finally:
+            self._connections.sender.close()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,128 @@
+"""The calls: ``client.messages`` and ``client.beta.messages``.
+
+What belongs here: signatures, and handing parameters on. What does not: preparing a request (`_requests`), and
+everything after it was entered (`_stream`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack, final, overload
+
+from trio_stream._protocol import Message
+from trio_stream._stream import EventStream, MessageStreamManager
+
+from ._count_tokens import MessageTokensCount, count_tokens
+from ._options import BetaCountCall, BetaMessageCall, CountCall, MessageCall
+from ._requests import Requests
+from ._settings import Connections, Settings
+
+
+@final
+class Messages:
+    """``client.messages``: the Messages API.
+
+    Every call takes the parameters of the API (https://docs.claude.com/en/api/messages) and, beside them,
+    ``timeout`` and ``max_retries`` in place of the client's, and ``extra_headers``, ``extra_query`` and
+    ``extra_body`` for what this library does not know.
+    """
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self._requests = Requests(settings, connections, beta=False)
+
+    def stream(self, **params: Unpack[MessageCall]) -> MessageStreamManager:
+        """Stream a message: ``async with client.messages.stream(...) as stream``.
+
+        Nothing is sent before the block is entered. The parameters are read now: changing ``messages`` later
+        changes nothing.
+
+        Args:
+          **params: The parameters of the API, and the options every call takes.
+
+        Raises:
+          TypeError: A parameter is missing, or is not JSON.
+          ValueError: A parameter this ``anthropic-version`` has removed, or a header that cannot be sent.
+        """
+        return MessageStreamManager(self._requests.message(params))
+
+    @overload
+    async def create(self, *, stream: Literal[False] = False, **params: Unpack[MessageCall]) -> Message: ...
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[MessageCall]) -> EventStream: ...
+    async def create(self, *, stream: bool = False, **params: Unpack[MessageCall]) -> Message | EventStream:
+        """Create a message and wait for all of it; or, with ``stream=True``, get its raw events.
+
+        The message is streamed underneath, so that a long answer meets no idle limit on its way. A checkpoint.
+        When it is cancelled the connection closes.
+
+        Args:
+          stream: True gives an `EventStream`; its request goes out at ``async with``.
+          **params: The parameters of the API, and the options every call takes.
+
+        Raises:
+          APIError: As `MessageStream.receive`.
+          TypeError: A parameter is missing, or is not JSON.
+          ValueError: A parameter this ``anthropic-version`` has removed, or a header that cannot be sent.
+        """
+        return await self._requests.create(params, stream=stream)
+
+    async def count_tokens(self, **params: Unpack[CountCall]) -> MessageTokensCount:
+        """Count the input tokens of a request without making it.
+
+        A checkpoint. ``first_event`` of the clocks bounds the whole answer.
+
+        Args:
+          **params: The parameters of the API (https://docs.claude.com/en/api/messages-count-tokens), and the
+            options every call takes.
+
+        Raises:
+          APIError: The request failed.
+          TypeError: A parameter is missing, or is not JSON.
+        """
+        return await count_tokens(self._requests.count(params))
+
+
+@final
+class BetaMessages:
+    """``client.beta.messages``: as `Messages`, with the parameters that are in beta and ``betas=[...]``."""
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self._requests = Requests(settings, connections, beta=True)
+
+    def stream(self, **params: Unpack[BetaMessageCall]) -> MessageStreamManager:
+        """As `Messages.stream`.
+
+        Args:
+          **params: The parameters of the API, ``betas``, and the options every call takes.
+        """
+        return MessageStreamManager(self._requests.message(params))
+
+    @overload
+    async def create(self, *, stream: Literal[False] = False, **params: Unpack[BetaMessageCall]) -> Message: ...
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[BetaMessageCall]) -> EventStream: ...
+    async def create(self, *, stream: bool = False, **params: Unpack[BetaMessageCall]) -> Message | EventStream:
+        """As `Messages.create`.
+
+        Args:
+          stream: True gives an `EventStream`; its request goes out at ``async with``.
+          **params: The parameters of the API, ``betas``, and the options every call takes.
+        """
+        return await self._requests.create(params, stream=stream)
+
+    async def count_tokens(self, **params: Unpack[BetaCountCall]) -> MessageTokensCount:
+        """As `Messages.count_tokens`.
+
+        Args:
+          **params: The parameters of the API, ``betas``, and the options every call takes.
+        """
+        return await count_tokens(self._requests.count(params))
+
+
+@final
+class Beta:
+    """``client.beta``: what the API offers behind an ``anthropic-beta`` header."""
+
+    messages: BetaMessages
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self.messages = BetaMessages(settings, connections)

@@ -1,0 +1,46 @@
+"""What a call takes beside the parameters of the API.
+
+What belongs here: the keyword arguments of calls, for type checkers and for `_requests` to take apart. What does
+not: the API's own parameters (`_protocol`).
+"""
+
+from __future__ import annotations
+
+from trio_stream._http import Timeout, Timeouts
+from trio_stream._protocol import (
+    BetaCountTokensParams,
+    BetaMessageCreateParams,
+    CountTokensParams,
+    MessageCreateParams,
+    RequestOptions,
+)
+
+
+class CallOptions(RequestOptions, total=False):
+    """The options every call takes.
+
+    ``timeout`` and ``max_retries`` replace the client's; ``extra_headers``, ``extra_query`` and ``extra_body`` are
+    sent as they are, and win over what this library would send.
+    """
+
+    timeout: Timeouts | Timeout | float | None
+    max_retries: int
+
+
+class MessageCall(MessageCreateParams, CallOptions):
+    """Keyword arguments of ``client.messages.stream`` and ``create``."""
+
+
+class BetaMessageCall(BetaMessageCreateParams, CallOptions):
+    """Keyword arguments of ``client.beta.messages.stream`` and ``create``."""
+
+
+class CountCall(CountTokensParams, CallOptions):
+    """Keyword arguments of ``client.messages.count_tokens``."""
+
+
+class BetaCountCall(BetaCountTokensParams, CallOptions):
+    """Keyword arguments of ``client.beta.messages.count_tokens``."""
+
+
+OPTION_NAMES = frozenset(CallOptions.__annotations__) | frozenset(RequestOptions.__annotations__)
