@@ -1,0 +1,358 @@
+"""The sweep finds what is left behind, wherever it is, and nothing where there is nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import warnings
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from trio_stream.testing import ScriptedAPI, _leftovers, cancel_everywhere, say, stall
+from trio_stream.testing._leftovers import open_descriptors
+
+from .answers import BODY, KEY
+
+Log = list[str]
+
+
+async def test_every_step_is_reached(autojump_clock: trio.testing.MockClock) -> None:
+    """A run is cut after each thing that happens in it, in the task itself and in its child."""
+    log: Log = []
+
+    async def child() -> None:
+        for number in range(2):
+            await trio.sleep(1.4)
+            log.append(f"child {number}")
+
+    async def fn() -> None:
+        log.append("begin")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            for number in range(3):
+                await trio.sleep(1)
+                log.append(f"parent {number}")
+        log.append("end")
+
+    runs: list[Log] = []
+
+    def check() -> None:
+        runs.append(log.copy())
+        log.clear()
+
+    steps = await cancel_everywhere(fn, check, when="before")
+    whole = ["begin", "parent 0", "child 0", "parent 1", "child 1", "parent 2", "end"]
+    assert runs[0] == runs[-1] == whole
+    assert len(runs) == steps + 2
+    assert all(run == whole[: len(run)] for run in runs)
+    assert {len(run) for run in runs} == {1, 2, 3, 4, 5, 7}  # nothing can be cancelled between the last two
+
+
+@pytest.mark.parametrize("when", ["before", "after", "both"])
+async def test_how_many_runs_are_cancelled(when: Literal["before", "after", "both"]) -> None:
+    async def fn() -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+
+    # Five checkpoints make six steps; each checkpoint is one schedule of the task.
+    assert await cancel_everywhere(fn, when=when) == (12 if when == "both" else 6)
+
+
+async def test_the_reason_is_given() -> None:
+    reasons: list[str] = []
+
+    async def fn() -> None:
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            reasons.append(str(cancelled))
+            raise
+
+    await cancel_everywhere(fn, when="before")
+    assert "cancel_everywhere: before task step 0" in reasons[0]
+
+
+async def test_only_descendants_are_counted_and_cancelled() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        assert await cancel_everywhere(fn, when="before") == 2
+        before = turns
+        await trio.sleep(0.001)
+        assert turns > before
+        nursery.cancel_scope.cancel(reason="seen")
+
+
+async def test_checks_may_be_async_and_their_failure_is_named() -> None:
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    calls = 0
+
+    async def check() -> None:
+        nonlocal calls
+        calls += 1
+        await trio.lowlevel.checkpoint()
+        assert calls < 3, "third time"
+
+    with pytest.raises(AssertionError, match=r"cancelled before task step 1 .*: the check fails.*third time") as caught:
+        await cancel_everywhere(fn, check)
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+class Cycle:
+    """Keeps itself alive until the garbage collector comes."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+        self.me = self
+
+
+async def never() -> None:
+    await trio.sleep_forever()
+
+
+async def ticks() -> AsyncIterator[int]:
+    for number in range(10):
+        await trio.lowlevel.checkpoint()
+        yield number
+
+
+async def leak_a_socket() -> None:
+    held = socket.socket()
+    await trio.lowlevel.checkpoint()
+    held.close()
+
+
+pipes: list[tuple[int, int]] = []
+
+
+async def leak_a_pipe() -> None:
+    """No object owns it, so no warning tells of it: only the descriptors do."""
+    pipes.append(os.pipe())
+    await trio.lowlevel.checkpoint()
+    close_pipes()
+
+
+def close_pipes() -> None:
+    while pipes:
+        for number in pipes.pop():
+            os.close(number)
+
+
+async def leak_a_cycle_with_a_socket() -> None:
+    sock = socket.socket()
+    Cycle(sock)
+    await trio.lowlevel.checkpoint()
+    sock.close()
+
+
+async def leak_a_coroutine() -> None:
+    later = never()
+    await trio.lowlevel.checkpoint()
+    later.close()
+
+
+async def leak_an_async_generator() -> None:
+    async for number in ticks():
+        if number == 3:
+            break
+    await trio.lowlevel.checkpoint()
+
+
+class Raises:
+    def __del__(self) -> None:
+        raise RuntimeError("in __del__")
+
+
+async def leak_an_exception() -> None:
+    held: object = Raises()
+    await trio.lowlevel.checkpoint()
+    del held
+
+
+async def swallow_and_fail() -> None:
+    try:
+        await trio.lowlevel.checkpoint()
+    except trio.Cancelled:
+        raise ValueError("instead") from None  # what a careless conversion does
+
+
+async def fail_in_a_child() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(swallow_and_fail)
+
+
+@pytest.mark.parametrize(
+    ("fn", "text"),
+    [
+        (leak_a_socket, r"cancelled before task step 0 \(.*\): left behind: ResourceWarning: unclosed <socket"),
+        (leak_a_pipe, r"cancelled before task step 0 .*file descriptor \d+ \(pipe:\[\d+\]\)"),
+        (leak_a_cycle_with_a_socket, r"cancelled before .*ResourceWarning: unclosed <socket"),
+        (leak_a_coroutine, r"coroutine 'never' was never awaited"),
+        (leak_an_async_generator, r"ResourceWarning: Async generator .*ticks"),
+        (leak_an_exception, r"without any cancellation: left behind: Exception ignored in.*RuntimeError: in __del__"),
+        (swallow_and_fail, r"cancelled before task step 0 .*: ValueError left swallow_and_fail"),
+        (fail_in_a_child, r"cancelled .*: ExceptionGroup left fail_in_a_child"),
+    ],
+)
+async def test_what_is_left_behind_is_found(fn: Callable[[], Any], text: str) -> None:
+    if fn is leak_a_pipe and open_descriptors() is None:
+        pytest.skip("this system does not list its descriptors")
+    with pytest.raises(AssertionError, match=text) as caught:
+        await cancel_everywhere(fn)
+    if "ValueError" in text or "RuntimeError" in text:
+        assert caught.value.__cause__ is not None
+    close_pipes()
+
+
+async def test_a_failure_without_cancellation_is_named() -> None:
+    async def fn() -> None:
+        raise ValueError("always")
+
+    with pytest.raises(AssertionError, match=r"without any cancellation: ValueError left .*fn") as caught:
+        await cancel_everywhere(fn)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+async def test_a_failure_in_the_last_run_is_named() -> None:
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        assert calls < 4
+
+    with pytest.raises(AssertionError, match="after 2 steps without a cancellation: the check fails"):
+        await cancel_everywhere(fn, check, when="after")
+
+
+async def test_a_system_that_does_not_list_its_descriptors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_leftovers, "_DIRECTORIES", (tmp_path / "none",))
+    assert open_descriptors() is None
+
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    assert await cancel_everywhere(fn, when="before") == 2
+    (tmp_path / "7").touch()
+    monkeypatch.setattr(_leftovers, "_DIRECTORIES", (tmp_path,))
+    assert open_descriptors() == {"7": "of a kind not told"}
+
+
+async def test_a_function_that_never_comes_to_its_end_is_given_up() -> None:
+    async def fn() -> None:
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(AssertionError, match="takes more than 10 task steps"):
+        await cancel_everywhere(fn, max_steps=10)
+
+
+async def test_the_outer_cancellation_is_respected(autojump_clock: trio.testing.MockClock) -> None:
+    async def fn() -> None:
+        await trio.sleep(10)
+
+    with trio.move_on_after(5) as scope:
+        await cancel_everywhere(fn)
+    assert scope.cancelled_caught
+
+
+async def test_everything_is_put_back() -> None:
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    hook, filters, frozen = sys.unraisablehook, list(warnings.filters), gc.get_freeze_count()
+    await cancel_everywhere(fn)
+    assert sys.unraisablehook is hook
+    assert list(warnings.filters) == filters
+    assert gc.get_freeze_count() == frozen
+
+
+async def test_other_warnings_are_passed_on() -> None:
+    async def fn() -> None:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        await trio.lowlevel.checkpoint()
+
+    with pytest.warns(DeprecationWarning, match="old") as caught:
+        await cancel_everywhere(fn)
+    assert len(caught) == 1
+
+
+async def test_a_frozen_heap_stays_frozen() -> None:
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    gc.freeze()
+    try:
+        await cancel_everywhere(fn)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+async def test_in_memory_under_a_mock_clock(autojump_clock: trio.testing.MockClock) -> None:
+    api = ScriptedAPI(default=[say("a b", ttft=1, tps=1), say("c", ttft=5)])
+
+    async def fn() -> None:
+        request = httpx.Request("POST", "http://api/v1/messages", json=BODY, headers=KEY)
+        response = await api.handle_async_request(request)
+        body = response.extensions["trio_stream.body"]
+        try:
+            while await body.receive_some():
+                pass
+        finally:
+            body.close()
+
+    def check() -> None:
+        assert api.open_streams == 0
+
+    assert await cancel_everywhere(fn, check) > 6
+
+
+async def test_over_real_sockets_with_a_server_in_the_same_program() -> None:
+    api = ScriptedAPI(default=[say("a"), stall()])
+    async with api.serve() as server:
+
+        async def fn() -> None:
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            try:
+                await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                await stream.receive_some()
+            finally:
+                stream.socket.close()
+
+        async def leaky() -> None:
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await stream.receive_some()
+            await trio.lowlevel.checkpoint()
+            stream.socket.close()
+
+        async def check() -> None:
+            await server.wait_no_connections()
+
+        assert await cancel_everywhere(fn, check) > 4
+        with pytest.raises(AssertionError, match="left behind: ResourceWarning: unclosed <socket"):
+            await cancel_everywhere(leaky)

@@ -1,0 +1,311 @@
+"""What a strict scripted API refuses, rule by rule, and that it takes what is right."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from trio_stream.testing._signing import sign
+from trio_stream.testing._strict import find_fault, takes_prefill
+
+JSON = dict[str, Any]
+
+
+def user(*content: Any) -> JSON:
+    return {"role": "user", "content": content[0] if isinstance(content[0], str) else list(content)}
+
+
+def assistant(*content: Any) -> JSON:
+    return {"role": "assistant", "content": content[0] if isinstance(content[0], str) else list(content)}
+
+
+def text(value: Any = "x", **fields: Any) -> JSON:
+    return {"type": "text", "text": value, **fields}
+
+
+def use(use_id: str = "t1", **fields: Any) -> JSON:
+    return {"type": "tool_use", "id": use_id, "name": "f", "input": {}, **fields}
+
+
+def result(use_id: str = "t1", **fields: Any) -> JSON:
+    return {"type": "tool_result", "tool_use_id": use_id, "content": "y", **fields}
+
+
+def thinking(signature: str = "recorded") -> JSON:
+    return {"type": "thinking", "thinking": "hm", "signature": signature}
+
+
+TOOL: JSON = {"name": "f", "input_schema": {"type": "object"}}
+OLD = "claude-sonnet-4-20250514"
+
+
+def body(*messages: JSON, **fields: Any) -> JSON:
+    return {"model": "claude-opus-5", "max_tokens": 10, "messages": list(messages or [user("hi")]), **fields}
+
+
+GOOD: list[tuple[str, JSON]] = [
+    ("plain", body()),
+    ("blocks", body(user(text(), {"type": "image", "source": {}}, {"type": "document", "source": {}, "title": "t"}))),
+    ("system text", body(system="be brief")),
+    ("system blocks", body(system=[text(cache_control={"type": "ephemeral"})])),
+    ("system message", body(user("a"), {"role": "system", "content": "b"}, user("c"))),
+    ("turns in a row", body(user("a"), user("b"), assistant("c"), assistant("d"), user("e"))),
+    ("tool", body(user("a"), assistant(text(), use()), user(result(), text()))),
+    ("two tools", body(user("a"), assistant(use(), use("t2")), user(result("t2"), result()))),
+    ("results in two messages", body(user("a"), assistant(use(), use("t2")), user(result()), user(result("t2")))),
+    ("same id in another turn", body(user("a"), assistant(use()), user(result()), assistant(use()), user(result()))),
+    ("result of blocks", body(user("a"), assistant(use()), user(result(content=[text()], is_error=True)))),
+    ("result without content", body(user("a"), assistant(use()), user({"type": "tool_result", "tool_use_id": "t1"}))),
+    ("signed thinking", body(user("a"), assistant(thinking(), text()), user("b"))),
+    ("thinking before a tool", body(user("a"), assistant(thinking(), use()), user(result()))),
+    ("blank text between blocks", body(user("a"), assistant(text("\n\n"), thinking(), text()), user("b"))),
+    ("prefill on an old model", body(user("a"), assistant("The answer is ("), model=OLD)),
+    ("paused turn", body(user("a"), assistant({"type": "server_tool_use", "id": "s", "name": "n", "input": {}}))),
+    ("thinking on", body(max_tokens=2048, thinking={"type": "enabled", "budget_tokens": 1024})),
+    ("adaptive thinking", body(thinking={"type": "adaptive", "display": "omitted"})),
+    (
+        "tools",
+        body(tools=[TOOL, {"type": "web_search_20260318", "name": "web_search"}, {"type": "a_toolset_20260801"}]),
+    ),
+    ("tool choice", body(tools=[TOOL], tool_choice={"type": "tool", "name": "f"})),
+    ("stream", body(stream=True, stop_sequences=["x"], metadata={}, service_tier="auto", output_config={})),
+    ("nothing to write", body(max_tokens=0)),
+    ("four breakpoints", body(user(*[text(cache_control={"type": "ephemeral"})] * 4))),
+    (
+        "caller and toolset",
+        body(user("a"), assistant(use(caller={"type": "direct"}, toolset_name=None)), user(result())),
+    ),
+    ("nulls", body(thinking=None, system=None, tools=None, tool_choice=None)),
+]
+
+
+@pytest.mark.parametrize(("request_body"), [b for _, b in GOOD], ids=[name for name, _ in GOOD])
+def test_what_is_right_passes(request_body: JSON) -> None:
+    before = copy.deepcopy(request_body)
+    assert find_fault(request_body) is None
+    assert request_body == before
+
+
+BAD: list[tuple[JSON, str]] = [
+    # Fields
+    ({"max_tokens": 1, "messages": [user("a")]}, "model: Field required"),
+    ({"model": "m", "messages": [user("a")]}, "max_tokens: Field required"),
+    ({"model": "m", "max_tokens": 1}, "messages: Field required"),
+    (body(model=7), "model: Input should be a valid string"),
+    (body(model=""), "model: Input should be a valid string"),
+    (body(max_tokens="10"), "max_tokens: Input should be a valid integer"),
+    (body(max_tokens=True), "max_tokens: Input should be a valid integer"),
+    (body(max_tokens=-1), "max_tokens: Input should be greater"),
+    (body(max_tokens=0, stream=True), "max_tokens: Input should be greater"),
+    (body(max_token=10), "max_token: Extra inputs are not permitted"),
+    (body(betas=["x"]), "betas: Extra inputs are not permitted"),
+    (body(context_management={}), "context_management: Extra inputs are not permitted"),
+    (body(temperature=1.0), "temperature: Extra inputs are not permitted with anthropic-version"),
+    (body(top_p=1.0), "top_p: Extra inputs"),
+    (body(top_k=1), "top_k: Extra inputs"),
+    (body(stream="yes"), "stream: Input should be a valid boolean"),
+    (body(system=7), "system: Input should be a valid list"),
+    (body(system=[{"type": "image", "source": {}}]), "system.0: Input tag 'image'"),
+    (body(thinking=7), "thinking: Input should be an object"),
+    (body(thinking={"type": "on"}), "thinking: Input tag 'on'"),
+    (body(thinking={"type": "enabled"}), "thinking.enabled.budget_tokens: Field required"),
+    (body(thinking={"type": "enabled", "budget_tokens": 5}), "thinking.enabled.budget_tokens: Input should be"),
+    (body(thinking={"type": "enabled", "budget_tokens": 1024}), "max_tokens: `max_tokens` must be greater"),
+    # Tools
+    (body(tools={"a": 1}), "tools: Input should be a valid list"),
+    (body(tools=[7]), "tools.0: Input should be an object"),
+    (body(tools=[{"input_schema": {}}]), "tools.0.custom.name: Field required"),
+    (body(tools=[{**TOOL, "name": "has space"}]), "tools.0.custom.name: String should match"),
+    (body(tools=[TOOL, TOOL]), "tools: Tool names must be unique."),
+    (body(tools=[{"name": "f"}]), "tools.0.custom.input_schema: Field required"),
+    (body(tools=[{"name": "f", "input_schema": {}}]), "tools.0.custom.input_schema.type: Input should be 'object'"),
+    (body(tools=[TOOL], tool_choice={"type": "tool", "name": "g"}), "tool_choice: Tool 'g' not found"),
+    # Messages
+    ({**body(), "messages": []}, "messages: at least one message is required"),
+    ({**body(), "messages": {}}, "messages: Input should be a valid list"),
+    ({**body(), "messages": ["x"]}, "messages.0: Input should be an object"),
+    (body({"content": "x"}), "messages.0.role: Field required"),
+    (body({"role": "tool", "content": "x"}), "messages.0.role: Input should be 'user'"),
+    (body({"role": "user"}), "messages.0.content: Field required"),
+    (body({"role": "user", "content": 7}), "messages.0.content: Input should be a valid list"),
+    (body({"role": "user", "content": "x", "id": "m"}), "messages.0.id: Extra inputs are not permitted"),
+    (body(assistant("a"), user("b")), 'messages: first message must use the "user" role'),
+    (body({"role": "system", "content": "a"}, user("b")), 'messages: first message must use the "user" role'),
+    (body(user("a"), {"role": "assistant", "content": []}, user("b")), "messages.1: all messages must have non-empty"),
+    (body(user("")), "messages.0: all messages must have non-empty content"),
+    # Blocks
+    (body(user("a"), assistant({"text": "x"}), user("b")), "messages.1.content.0.type: Field required"),
+    (body(user(7)), "messages.0.content.0: Input should be an object"),
+    (body(user({"type": "brand_new"})), "messages.0.content.0: Input tag 'brand_new' found using 'type'"),
+    (body(user(text(""))), "messages.0.content.0: text content blocks must be non-empty"),
+    (body(user(text(" \n"))), "messages.0.content.0: text content blocks must contain non-whitespace"),
+    (body(user("  ")), "messages.0.content.0: text content blocks must contain non-whitespace"),
+    (
+        body(user("a"), assistant(text(), text("\n")), user("b")),
+        "messages.1.content.1: text content blocks must contain",
+    ),
+    (body(user(text(7))), "messages.0.content.0.text.text: Input should be a valid string"),
+    (body(user({"type": "text"})), "messages.0.content.0.text.text: Field required"),
+    (body(user(text(id="x"))), "messages.0.content.0.text.id: Extra inputs are not permitted"),
+    (body(user("a"), assistant(thinking("")), user("b")), "messages.1.content.0: Invalid `signature`"),
+    (
+        body(user("a"), assistant({"type": "thinking", "thinking": "x"}), user("b")),
+        "messages.1.content.0.thinking.signature: Field required",
+    ),
+    (
+        body(user("a"), assistant(use(input="{}")), user(result())),
+        "messages.1.content.0.tool_use.input: Input should be",
+    ),
+    (
+        body(user("a"), assistant(use(incomplete=True)), user(result())),
+        "messages.1.content.0.tool_use.incomplete: Extra",
+    ),
+    (
+        body(user("a"), assistant(use()), user(result(content=[text("")]))),
+        "messages.2.content.0.tool_result.content.0: text content",
+    ),
+    (
+        body(user("a"), assistant(use()), user(result(content=[use()]))),
+        "messages.2.content.0.tool_result.content.0: Input tag 'tool_use'",
+    ),
+    (
+        body(user("a"), assistant(use()), user(result(content=7))),
+        "messages.2.content.0.tool_result.content: Input should be a valid list",
+    ),
+    (body(user(use())), "messages.0.content.0: `tool_use` blocks are not permitted in `user` messages"),
+    (body(user("a"), assistant(result()), user("b")), "messages.1.content.0: `tool_result` blocks are not permitted"),
+    (
+        body(user("a"), {"role": "system", "content": [{"type": "image", "source": {}}]}, user("b")),
+        "messages.1.content.0: `image`",
+    ),
+    (body(user({"type": "compaction", "content": "x"})), "messages.0.content.0: Input tag 'compaction'"),
+    # Pairs
+    (
+        body(user("a"), assistant(text(), use()), user("b")),
+        "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: t1.",
+    ),
+    (
+        body(user("a"), assistant(use(), use("t2")), user(result())),
+        "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: t2.",
+    ),
+    (body(user("a"), assistant(use())), "messages.1: `tool_use` ids were found without"),
+    (
+        body(user("a"), assistant(use()), {"role": "system", "content": "x"}, user(result())),
+        "messages.1: `tool_use` ids were found without",
+    ),
+    (body(user(result())), "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: t1."),
+    (body(user("a"), assistant(use()), user(result(), result("t9"))), "messages.2.content.1: unexpected `tool_use_id`"),
+    (
+        body(user("a"), assistant(use()), user(result()), assistant("b"), user(result())),
+        "messages.4.content.0: unexpected",
+    ),
+    (
+        body(user("a"), assistant(use()), user(result(), result())),
+        "messages.2.content.1: each tool_use must have a single result",
+    ),
+    (
+        body(user("a"), assistant(use()), user(text(), result())),
+        "messages.2.content.1: `tool_result` blocks must come first",
+    ),
+    (
+        body(user("a"), assistant(use()), user("b"), user(result())),
+        "messages.3.content.0: `tool_result` blocks must come first",
+    ),
+    (body(user("a"), assistant(use(), use()), user(result())), "messages.1.content.1: `tool_use` ids must be unique"),
+    # Ends
+    (
+        body(user("a"), assistant(text(), thinking()), user("b")),
+        "messages.1.content.1: The final block in an assistant message cannot be `thinking`.",
+    ),
+    (
+        body(user("a"), assistant({"type": "redacted_thinking", "data": "x"}), user("b")),
+        "messages.1.content.0: The final block",
+    ),
+    (body(user("a"), assistant("b")), "messages.1: This model does not support assistant message prefill."),
+    (
+        body(user("a"), assistant("b "), model=OLD),
+        "messages.1: final assistant content cannot end with trailing whitespace",
+    ),
+    (
+        body(user(*[text(cache_control={"type": "ephemeral"})] * 5)),
+        "messages: A maximum of 4 blocks with cache_control",
+    ),
+    (
+        body(
+            user(text(cache_control={"type": "ephemeral"})),
+            system=[text(cache_control={"type": "ephemeral"})] * 3,
+            tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}],
+        ),
+        "messages: A maximum of 4 blocks with cache_control may be provided. Found 5.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_body", "start"), BAD, ids=[start for _, start in BAD])
+def test_what_is_wrong_is_refused_by_its_path(request_body: JSON, start: str) -> None:
+    fault = find_fault(request_body)
+    assert fault is not None
+    assert fault.startswith(start), fault
+
+
+@pytest.mark.parametrize(
+    ("version", "request_body", "start"),
+    [
+        (None, body(), "anthropic-version: header is required"),
+        ("2020-01-01", body(), 'anthropic-version: "2020-01-01" is not a valid version'),
+        ("2023-06-01", body(temperature=0.5, top_p=0.9, top_k=5), None),
+        ("2026-10-21", body(), None),
+    ],
+)
+def test_versions(version: str | None, request_body: JSON, start: str | None) -> None:
+    fault = find_fault(request_body, version=version)
+    assert fault == start or (fault or "").startswith(start or "nothing")
+
+
+def test_betas_know_more() -> None:
+    compaction = {"type": "compaction", "content": "so far"}
+    messages = [user("a"), assistant(compaction, text()), user("b")]
+    assert find_fault(body(*messages)) is not None
+    assert find_fault(body(*messages), beta=True) is None
+    assert find_fault(body(context_management={}, mcp_servers=[], fallbacks=[]), beta=True) is None
+    system = {"role": "system", "content": "x", "clear_at": "never"}
+    assert find_fault(body(user("a"), system), beta=True) is None
+    assert find_fault(body(user("a"), system)) == "messages.1.clear_at: Extra inputs are not permitted"
+    assert find_fault(body(user("a"), {"role": "system", "output_config": {}}, user("b")), beta=True) is None
+
+
+def test_counting_takes_less() -> None:
+    counted = {"model": "claude-opus-5", "messages": [user("a")]}
+    assert find_fault(counted, counting=True) is None
+    assert find_fault(body(), counting=True) == "max_tokens: Extra inputs are not permitted"
+    assert find_fault({**counted, "temperature": 1}, counting=True) == "temperature: Extra inputs are not permitted"
+
+
+def test_thinking_that_does_not_fit_what_came_before() -> None:
+    asked = body(user("a"))
+    signed = {"type": "thinking", "thinking": "hm", "signature": sign(asked, [], "hm")}
+    assert find_fault(body(user("a"), assistant(signed, text()), user("b"))) is None
+    fault = find_fault(body(user("another"), assistant(signed, text()), user("b")))
+    assert fault is not None
+    assert fault.startswith("messages.1.content.0: Invalid `signature` in `thinking` block")
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [
+        ("claude-3-opus-latest", True),
+        ("claude-3-7-sonnet-20250219", True),
+        ("claude-sonnet-4-20250514", True),
+        ("claude-opus-4-1-20250805", True),
+        ("claude-opus-4-5", True),
+        ("claude-opus-4-6", False),
+        ("claude-sonnet-4-7-20260101", False),
+        ("claude-opus-5", False),
+        ("claude-fable-5-1", False),
+        ("a-model-nobody-knows", False),
+    ],
+)
+def test_prefill_ends_with_4_6(model: str, takes: bool) -> None:
+    assert takes_prefill(model) is takes

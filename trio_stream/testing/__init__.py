@@ -1,0 +1,52 @@
+"""A Messages API by script, for your tests as much as ours.
+
+What belongs here: the public names of the test kit. What does not: anything that a program needs in production.
+
+::
+
+    from trio_stream.testing import ScriptedAPI, call, disconnect, http_error, say, think
+
+
+    async def test_my_agent(autojump_clock):
+        api = ScriptedAPI(
+            [http_error(529, retry_after=2)],
+            [think("Let me look."), call("search", {"query": "trio"})],
+            [say("Found it.", ttft=0.2, tps=50)],
+        )
+        async with trio_stream.Client(api_key="test", transport=api) as client:
+            await my_agent(client)
+        assert api.requests[2].messages[-1]["role"] == "user"
+        api.assert_done()
+
+A script is a list of steps, and answers one request. In memory there are no sockets and no threads, so a mock clock
+makes hours pass at once; ``async with api.serve() as server`` plays the same scripts on a real port.
+`cancel_everywhere` cancels a piece of code at each of its steps in turn and finds what it leaves behind.
+"""
+
+from __future__ import annotations
+
+from trio_stream.testing._cancel_everywhere import cancel_everywhere as cancel_everywhere
+from trio_stream.testing._model import scripted_model as scripted_model
+from trio_stream.testing._requests import RecordedHeaders as RecordedHeaders, RecordedRequest as RecordedRequest
+from trio_stream.testing._scripted import Script as Script, ScriptedAPI as ScriptedAPI
+from trio_stream.testing._server import Server as Server
+from trio_stream.testing._steps import (
+    Step as Step,
+    block as block,
+    call as call,
+    disconnect as disconnect,
+    event as event,
+    fail as fail,
+    headers as headers,
+    http_error as http_error,
+    pause as pause,
+    ping as ping,
+    raw as raw,
+    redacted_think as redacted_think,
+    say as say,
+    server_tool as server_tool,
+    stall as stall,
+    stop as stop,
+    think as think,
+    usage as usage,
+)

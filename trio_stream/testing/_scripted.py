@@ -1,0 +1,298 @@
+"""The scripted API: which script answers which request, and what is remembered of it.
+
+What belongs here: routing, order, bookkeeping. What does not: rules about requests (`_strict`), answers
+(`_timeline`), carrying them (`_memory`, `_server`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias, final
+
+import trio
+
+from trio_stream._http._body import BODY_EXTENSION
+from trio_stream._http._httpx import httpx
+from trio_stream.testing._json import as_object, is_object
+from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
+from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
+from trio_stream.testing._server import Server, Serving
+from trio_stream.testing._steps import HTTPError, Step, checked
+from trio_stream.testing._strict import find_fault
+from trio_stream.testing._timeline import Facts, Head, Moment, error_answer, json_answer, timeline
+from trio_stream.testing._wire import count_input_tokens, make_id
+
+Script: TypeAlias = Iterable[Step] | Callable[[RecordedRequest], Iterable[Step]]
+"""The steps of one answer, or a function that makes them for a request."""
+
+
+@final
+class ScriptedAPI(httpx.AsyncBaseTransport):
+    """A Messages API that answers by scripts, for tests and demonstrations.
+
+    It is a transport, so a client can use it in memory, without sockets, threads or tasks and right under
+    `trio.testing.MockClock`::
+
+        api = ScriptedAPI([say("Hello", ttft=0.2, tps=50)], [http_error(529, retry_after=2)])
+        client = trio_stream.Client(api_key="test", transport=api)
+
+    and the same scripts can be served on a real port: see `serve`.
+
+    Scripts are used one per request to ``/v1/messages``, in the order of arrival. Requests that are refused
+    (no key, strictness, unknown paths) and token counts use none.
+
+    Args:
+      scripts: A list of steps each, or a function from the `RecordedRequest` to one. An endless iterator of
+        steps is an endless answer.
+      default: The script for every request after them. Without one, such a request gets a 500 that tells
+        clients not to retry, and `assert_done` fails.
+      strict: Refuse, with the API's own errors, what the API refuses.
+      keep_requests: How many of the last requests to remember; None for all. For servers that run for long.
+
+    Attributes:
+      open_streams: Answers that were begun and neither finished nor closed.
+    """
+
+    def __init__(
+        self,
+        *scripts: Script,
+        default: Script | None = None,
+        strict: bool = True,
+        keep_requests: int | None = None,
+    ) -> None:
+        self._scripts: deque[Script] = deque(_checked(script) for script in scripts)
+        self._default = None if default is None else _checked(default)
+        self._strict = strict
+        self._number = 0
+        self._scripted = 0
+        self._unscripted: list[int] = []
+        self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
+        self.open_streams = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<ScriptedAPI: {self._number} requests, {len(self._scripts)} scripts left, "
+            f"{self.open_streams} answers open>"
+        )
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests so far, in the order they arrived."""
+        return list(self._requests)
+
+    @property
+    def disconnects(self) -> list[RecordedRequest]:
+        """The requests whose client went away before it had the whole answer; ``closed_at`` says when."""
+        return [request for request in self._requests if request.closed_by == "close" and not request.complete]
+
+    @property
+    def scripts_left(self) -> int:
+        """How many scripts no request has used yet."""
+        return len(self._scripts)
+
+    def add(self, *scripts: Script) -> None:
+        """Append scripts."""
+        self._scripts.extend(_checked(script) for script in scripts)
+
+    def assert_done(self) -> None:
+        """Check that every script was used and every request has its answer.
+
+        Raises:
+          AssertionError: Something is left over; the text says what.
+        """
+        faults: list[str] = []
+        if self._scripts:
+            faults.append(f"{len(self._scripts)} of {self._scripted + len(self._scripts)} scripts were not used")
+        if self._unscripted:
+            numbers = ", ".join(map(str, self._unscripted))
+            faults.append(f"no script was left for request {numbers}")
+        faults.extend(f"not answered: {request!r}" for request in self._requests if _is_unanswered(request))
+        faults.extend(f"still open: {request!r}" for request in self._requests if _is_open(request))
+        if faults:
+            raise AssertionError("; ".join(faults))
+
+    def serve(self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> Serving:
+        """Serve the scripts on a real port: ``async with api.serve() as server: ... server.base_url``.
+
+        HTTP/1.1 with keep-alive. Leaving the block closes the port and all its connections.
+
+        Args:
+          host: The address to listen on. Only this machine can reach the default.
+          port: The port; 0 takes a free one.
+          ssl_context: Serve TLS with it.
+        """
+        return Serving(self, host=host, port=port, ssl_context=ssl_context)
+
+    async def serve_forever(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled: ``server = await nursery.start(api.serve_forever)``.
+
+        Arguments as `serve`.
+        """
+        async with self.serve(host=host, port=port, ssl_context=ssl_context) as server:
+            task_status.started(server)
+            await trio.sleep_forever()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request in memory: the transport interface of httpx.
+
+        Returns when the head of the answer is due. A checkpoint; cancelling it is like closing the
+        connection.
+        """
+        content = await request.aread()
+        recorded = self.record(
+            method=request.method,
+            path=request.url.path,
+            params=dict(request.url.params),
+            headers=request.headers.multi_items(),
+            content=content,
+        )
+        on_sent = request.extensions.get("trio_stream.on_sent")
+        if on_sent is not None:
+            on_sent()
+        try:
+            head, body = await self.answer(recorded)
+        except ConnectionCut as cut:
+            if cut.reset:
+                raise httpx.ReadError("[Errno 104] Connection reset by peer", request=request) from None
+            message = "Server disconnected without sending a response."
+            raise httpx.RemoteProtocolError(message, request=request) from None
+        return httpx.Response(
+            head.status,
+            headers=list(head.headers),
+            stream=BodyStream(body),
+            extensions={BODY_EXTENSION: body, "http_version": b"HTTP/1.1"},
+            request=request,
+        )
+
+    def record(
+        self,
+        *,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Iterable[tuple[str, str]],
+        content: bytes,
+    ) -> RecordedRequest:
+        """Take down a request that has arrived. For those who carry requests here by other ways."""
+        self._number += 1
+        request = RecordedRequest(
+            number=self._number,
+            at=trio.current_time(),
+            method=method,
+            path=path,
+            params=params,
+            headers=RecordedHeaders(headers),
+            content=content,
+            request_id=make_id("req", self._number),
+        )
+        self._requests.append(request)
+        return request
+
+    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
+        """The answer to a recorded request, once its head is due. For those who carry answers by other ways.
+
+        A checkpoint. Whoever gets the body has to ``close`` or ``finish`` it.
+
+        Raises:
+          ConnectionCut: The script ends the connection before the head.
+        """
+        moments = self._moments(request)
+        try:
+            head, due = await wait_for_head(moments, request.at)
+        except BaseException as error:
+            request.closed_by = "close"
+            request.closed_at = trio.current_time()
+            request.complete = isinstance(error, ConnectionCut)
+            raise
+        request.status = head.status
+        self.open_streams += 1
+        return head, ScriptedBody(moments, due=due, request=request, done=self._one_closed)
+
+    def _one_closed(self) -> None:
+        self.open_streams -= 1
+
+    def _moments(self, request: RecordedRequest) -> Iterator[Moment]:
+        body = as_object(request.body)
+        facts = Facts(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
+        refusal = _refusal(request, strict=self._strict)
+        if refusal is not None:
+            return error_answer(refusal, facts)
+        if request.path == _COUNT_TOKENS:
+            return json_answer({"input_tokens": count_input_tokens(body)}, facts)
+        script = self._next_script(request)
+        if script is None:
+            return error_answer(
+                HTTPError(
+                    500,
+                    "api_error",
+                    f"ScriptedAPI: no script is left for request {request.number}",
+                    None,
+                    {"x-should-retry": "false"},
+                    None,
+                ),
+                facts,
+            )
+        steps = checked(script(request)) if callable(script) else script
+        return timeline(steps, facts)
+
+    def _next_script(self, request: RecordedRequest) -> Script | None:
+        if self._scripts:
+            self._scripted += 1
+            return self._scripts.popleft()
+        if self._default is None:
+            self._unscripted.append(request.number)
+        return self._default
+
+
+_MESSAGES = "/v1/messages"
+_COUNT_TOKENS = "/v1/messages/count_tokens"
+
+
+def _refusal(request: RecordedRequest, *, strict: bool) -> HTTPError | None:
+    """The error for a request that no script should see."""
+    if request.path not in (_MESSAGES, _COUNT_TOKENS):
+        return _error(404, f"Not found: {request.path}")
+    if request.method != "POST":
+        return _error(405, "Method Not Allowed")
+    if strict:
+        if "x-api-key" in request.headers and "authorization" in request.headers:
+            return _error(400, "send x-api-key or Authorization, not both")
+        if not request.key:
+            return _error(401, "x-api-key header is required")
+    if not is_object(request.body):
+        return _error(400, "The request body is not valid JSON: an object is expected")
+    if strict:
+        fault = find_fault(
+            as_object(request.body),
+            version=request.headers.get("anthropic-version"),
+            beta=bool(request.betas) or request.params.get("beta") == "true",
+            counting=request.path == _COUNT_TOKENS,
+        )
+        if fault is not None:
+            return _error(400, fault)
+    return None
+
+
+def _error(status: int, message: str) -> HTTPError:
+    return HTTPError(status, None, message, None, {}, None)
+
+
+def _checked(script: Script) -> Script:
+    return script if callable(script) else checked(script)
+
+
+def _is_unanswered(request: RecordedRequest) -> bool:
+    return request.status is None and request.closed_by is None
+
+
+def _is_open(request: RecordedRequest) -> bool:
+    return request.status is not None and request.closed_by is None

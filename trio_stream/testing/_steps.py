@@ -1,0 +1,349 @@
+"""What a script is made of.
+
+What belongs here: the steps as values, and the plain functions that build them. What does not: what a step
+does to an answer (`_timeline`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing a scripted answer does. Made by the functions of `trio_stream.testing`."""
+
+
+class Think(Step, frozen=True):
+    parts: tuple[str | Step, ...]
+    ttft: float
+    tps: float | None
+    signature: str | None
+
+
+class Say(Step, frozen=True):
+    parts: tuple[str | Step, ...]
+    ttft: float
+    tps: float | None
+    citations: tuple[Mapping[str, Any], ...]
+
+
+class Call(Step, frozen=True):
+    kind: str
+    name: str
+    input_json: str
+    id: str | None
+    ttft: float
+    tps: float | None
+
+
+class Block(Step, frozen=True):
+    fields: Mapping[str, Any]
+    ttft: float
+
+
+class RedactedThink(Step, frozen=True):
+    data: str | None
+    ttft: float
+
+
+class Pause(Step, frozen=True):
+    seconds: float
+
+
+class Ping(Step, frozen=True):
+    pass
+
+
+class Fail(Step, frozen=True):
+    type: str
+    message: str
+    details: Mapping[str, Any] | None
+
+
+class HTTPError(Step, frozen=True):
+    status: int
+    type: str | None
+    message: str | None
+    retry_after: float | str | None
+    headers: Mapping[str, str | None]
+    body: bytes | None
+
+
+class Stop(Step, frozen=True):
+    reason: str | None
+    sequence: str | None
+    details: Mapping[str, Any] | None
+    close_block: bool
+
+
+class Disconnect(Step, frozen=True):
+    clean: bool
+    reset: bool
+
+
+class Raw(Step, frozen=True):
+    data: bytes
+
+
+class Usage(Step, frozen=True):
+    fields: Mapping[str, Any]
+
+
+class Event(Step, frozen=True):
+    fields: Mapping[str, Any]
+
+
+class Headers(Step, frozen=True):
+    headers: Mapping[str, str | None]
+    status: int
+
+
+def think(*parts: str | Step, ttft: float = 0.0, tps: float | None = None, signature: str | None = None) -> Step:
+    """A thinking block.
+
+    Args:
+      parts: The text; between pieces of it also steps that happen inside the block, for example
+        ``pause(30)``.
+      ttft: Seconds before the block begins. For the first block of a script that is before the answer's head.
+      tps: Tokens (pieces of the text) a second; None sends all at once, still one event per piece.
+      signature: The block's signature; None makes one that a strict `ScriptedAPI` verifies when it comes
+        back.
+    """
+    return Think(_parts(parts), _seconds(ttft, "ttft"), _rate(tps), signature)
+
+
+def say(
+    *parts: str | Step,
+    ttft: float = 0.0,
+    tps: float | None = None,
+    citations: Sequence[Mapping[str, Any]] = (),
+) -> Step:
+    """A text block.
+
+    Args:
+      parts: The text; between pieces of it also steps that happen inside the block: ``say("Hel", ping(),
+        "lo")``.
+      ttft: Seconds before the block begins. For the first block of a script that is before the answer's head.
+      tps: Tokens (pieces of the text) a second; None sends all at once, still one event per piece.
+      citations: Citations, each sent as a ``citations_delta`` after the text.
+    """
+    return Say(_parts(parts), _seconds(ttft, "ttft"), _rate(tps), tuple(citations))
+
+
+def call(
+    name: str,
+    input: Mapping[str, Any] | str | None = None,  # noqa: A002 - the API's name
+    *,
+    id: str | None = None,  # noqa: A002 - the API's name
+    ttft: float = 0.0,
+    tps: float | None = None,
+) -> Step:
+    """A ``tool_use`` block.
+
+    Args:
+      name: The tool.
+      input: The input; or the JSON text as the model writes it, which may be malformed or cut.
+      id: The block's id; None makes one.
+      ttft: Seconds before the block begins.
+      tps: Pieces of the JSON a second; None sends all at once, still one event per piece.
+    """
+    return Call("tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
+
+
+def server_tool(
+    name: str,
+    input: Mapping[str, Any] | str | None = None,  # noqa: A002 - the API's name
+    *,
+    id: str | None = None,  # noqa: A002 - the API's name
+    ttft: float = 0.0,
+    tps: float | None = None,
+) -> Step:
+    """A ``server_tool_use`` block; its result is a `block` of its own. Arguments as `call`."""
+    return Call("server_tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
+
+
+def redacted_think(data: str | None = None, *, ttft: float = 0.0) -> Step:
+    """A ``redacted_thinking`` block, which arrives whole; None makes its data."""
+    return RedactedThink(data, _seconds(ttft, "ttft"))
+
+
+def block(fields: Mapping[str, Any], *, ttft: float = 0.0) -> Step:
+    """A content block that arrives whole in its ``content_block_start``: a server tool's result, say."""
+    if not isinstance(fields.get("type"), str):
+        raise TypeError("block() needs a mapping with a `type`")
+    return Block(fields, _seconds(ttft, "ttft"))
+
+
+def pause(seconds: float) -> Step:
+    """Silence for ``seconds``. At the beginning of a script: before the answer's head."""
+    return Pause(_seconds(seconds, "pause"))
+
+
+def stall() -> Step:
+    """Silence until the client closes."""
+    return Pause(math.inf)
+
+
+def ping() -> Step:
+    """A ``ping`` event. The one of every real stream, after its first block has begun, comes by itself."""
+    return Ping()
+
+
+def fail(
+    type: str,  # noqa: A002 - the API's name
+    message: str | None = None,
+    *,
+    details: Mapping[str, Any] | None = None,
+) -> Step:
+    """An ``error`` event inside the stream, which ends after it.
+
+    Where the answer is not streamed it is an HTTP error with the status of its type.
+
+    Args:
+      type: ``error.type``, for example ``"overloaded_error"``.
+      message: ``error.message``; None makes one.
+      details: ``error.details``, for example ``{"error_code": "..."}``.
+    """
+    return Fail(type, message or _sentence(type), details)
+
+
+def http_error(
+    status: int,
+    type: str | None = None,  # noqa: A002 - the API's name
+    message: str | None = None,
+    *,
+    retry_after: float | str | None = None,
+    headers: Mapping[str, str | None] | None = None,
+    body: bytes | None = None,
+) -> Step:
+    """A whole answer that is an HTTP error. Only `pause` may come before it.
+
+    Args:
+      status: The HTTP status.
+      type: ``error.type``; None takes the API's own for the status.
+      message: ``error.message``; None makes one.
+      retry_after: The ``retry-after`` header, in seconds, or any text.
+      headers: More headers; None as a value takes a header away.
+      body: The body as it is, instead of the API's error JSON.
+    """
+    return HTTPError(status, type, message, retry_after, headers or {}, body)
+
+
+def stop(
+    reason: str | None = None,
+    sequence: str | None = None,
+    *,
+    details: Mapping[str, Any] | None = None,
+    close_block: bool = True,
+) -> Step:
+    """The end of the message: ``message_delta`` and ``message_stop``.
+
+    It comes by itself where a script has none.
+
+    Args:
+      reason: ``stop_reason``; None takes the right one: ``tool_use`` after a `call`, else ``end_turn``.
+      sequence: ``stop_sequence``; alone it means the reason ``stop_sequence``.
+      details: ``stop_details``, for refusals.
+      close_block: False leaves out the last ``content_block_stop``, as the API may do after ``max_tokens``.
+    """
+    if reason is None and sequence is not None:
+        reason = "stop_sequence"
+    return Stop(reason, sequence, details, close_block)
+
+
+def disconnect(*, clean: bool = False, reset: bool = False) -> Step:
+    """The connection ends here, and the answer with it.
+
+    Args:
+      clean: End the HTTP body as HTTP frames it, as some proxies do: only the message is cut.
+      reset: Reset the connection (RST) instead of closing it.
+    """
+    if clean and reset:
+        raise ValueError("a connection ends clean or by a reset, not both")
+    return Disconnect(clean, reset)
+
+
+def raw(data: bytes | str) -> Step:
+    """Bytes of the body as they are, right or wrong."""
+    return Raw(data.encode() if isinstance(data, str) else bytes(data))
+
+
+def usage(**fields: Any) -> Step:
+    """Fields of ``usage`` that replace the counted ones.
+
+    Before the first block they show in ``message_start`` too, later in ``message_delta`` only.
+    """
+    return Usage(fields)
+
+
+def event(fields: Mapping[str, Any]) -> Step:
+    """An event as it is, for example one no client knows yet. Ignored where the answer is not streamed."""
+    if not isinstance(fields.get("type"), str):
+        raise TypeError("event() needs a mapping with a `type`; raw() takes anything")
+    return Event(fields)
+
+
+def headers(headers: Mapping[str, str | None] | None = None, *, status: int = 200) -> Step:
+    """The answer's head, sent when this step is reached, with headers of your own.
+
+    Without this step the head goes out together with the first bytes of the body.
+
+    Args:
+      headers: More headers; None as a value takes a header away.
+      status: The HTTP status.
+    """
+    return Headers(headers or {}, status)
+
+
+def checked(steps: Iterable[Step]) -> Iterable[Step]:
+    """Say early, and by name, what is not a script."""
+    given: object = steps
+    if isinstance(given, Step):
+        raise TypeError("a script is a list of steps: ScriptedAPI([say('Hello')]), not ScriptedAPI(say('Hello'))")
+    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+        raise TypeError(f"a script is a list of steps, not {type(steps).__name__}")
+    if isinstance(steps, list | tuple):
+        for step in steps:
+            check_step(step)
+    return steps
+
+
+def check_step(step: object) -> None:
+    """Say by name what is not a step."""
+    if not isinstance(step, Step):
+        raise TypeError(f"a script holds steps such as say(...) and pause(...), not {step!r}")
+
+
+def _parts(parts: tuple[str | Step, ...]) -> tuple[str | Step, ...]:
+    for part in parts:
+        if isinstance(part, str):
+            continue
+        if not isinstance(part, Pause | Ping | Fail | Disconnect | Raw | Event):
+            raise TypeError(f"inside a block: text, pause, stall, ping, fail, disconnect, raw or event, not {part!r}")
+    return parts
+
+
+def _input_json(input: Mapping[str, Any] | str | None) -> str:  # noqa: A002 - the API's name
+    if isinstance(input, str):
+        return input
+    return msgspec.json.encode(dict(input or {})).decode()
+
+
+def _seconds(value: float, name: str) -> float:
+    if not value >= 0:
+        raise ValueError(f"{name} is a number of seconds from 0 on, not {value!r}")
+    return float(value)
+
+
+def _rate(tps: float | None) -> float | None:
+    if tps is not None and not tps > 0:
+        raise ValueError(f"tps is a number of tokens a second above 0, or None, not {tps!r}")
+    return tps
+
+
+def _sentence(error_type: str) -> str:
+    return error_type.removesuffix("_error").replace("_", " ").capitalize()

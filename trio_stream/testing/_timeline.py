@@ -1,0 +1,462 @@
+"""From steps to an answer: heads and bytes with the silences between them.
+
+What belongs here: the order of an answer's events and when each is due, relative to the one before. Pure: no
+clock, no trio. What does not: how a single event is written (`_wire`), waiting for it (`_memory`).
+
+A timeline is read lazily, so a script may be endless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, final
+
+import msgspec
+
+from trio_stream.testing import _steps as s
+from trio_stream.testing._json import as_object
+from trio_stream.testing._signing import sign
+from trio_stream.testing._wire import (
+    ERROR_STATUSES,
+    MODEL,
+    SENTENCES,
+    base_headers,
+    count_input_tokens,
+    count_tokens,
+    error_fields,
+    error_type,
+    json_pieces,
+    make_id,
+    merge_headers,
+    padding,
+    text_pieces,
+    write_event,
+)
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Silence, in seconds; infinite for ever."""
+
+    seconds: float
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The status and the headers. Comes once, before any `Data`."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Bytes of the body."""
+
+    data: bytes
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """The connection is lost: closed in the middle, or reset. A timeline without it ends clean."""
+
+    reset: bool
+
+
+Moment: TypeAlias = Wait | Head | Data | Cut
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer has to know of its request."""
+
+    number: int
+    request_id: str
+    body: Mapping[str, Any]
+    stream: bool
+
+
+class _Event(msgspec.Struct, frozen=True):
+    fields: Mapping[str, Any]
+
+
+_Item: TypeAlias = Wait | Cut | _Event | s.Raw | s.Headers | s.HTTPError | s.Disconnect
+
+
+def timeline(steps: Iterable[s.Step], facts: Facts) -> Iterator[Moment]:
+    """The answer of a script to a request: streamed, or whole where no stream was asked for."""
+    script = _Script(facts)
+    return _streamed(script.items(steps), facts) if facts.stream else _whole(script.items(steps), facts)
+
+
+def error_answer(error: s.HTTPError, facts: Facts) -> Iterator[Moment]:
+    """A whole answer that is an HTTP error."""
+    kind = error.type or error_type(error.status)
+    message = error.message or SENTENCES.get(error.status, f"HTTP status {error.status}")
+    body = error.body
+    if body is None:
+        body = msgspec.json.encode(error_fields(kind, message, request_id=facts.request_id))
+    more: dict[str, str | None] = {}
+    if error.retry_after is not None:
+        after = error.retry_after
+        more["retry-after"] = f"{after:g}" if isinstance(after, int | float) else after
+    return _json_answer(error.status, body, {**more, **error.headers}, facts)
+
+
+def json_answer(fields: Mapping[str, Any], facts: Facts) -> Iterator[Moment]:
+    """A whole answer that is JSON."""
+    return _json_answer(200, msgspec.json.encode(fields), {}, facts)
+
+
+def _json_answer(status: int, body: bytes, more: Mapping[str, str | None], facts: Facts) -> Iterator[Moment]:
+    headers = [
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        *base_headers(facts.number),
+    ]
+    yield Head(status, merge_headers(headers, more))
+    if body:
+        yield Data(body)
+
+
+def _streamed(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
+    base = [
+        ("content-type", "text/event-stream; charset=utf-8"),
+        ("cache-control", "no-cache"),
+        *base_headers(facts.number),
+    ]
+    head_sent = False
+    events = 0
+    for item in items:
+        if isinstance(item, Wait):
+            yield item
+            continue
+        if isinstance(item, s.HTTPError):
+            if head_sent:
+                raise ValueError("http_error() is a whole answer: only pause() may come before it")
+            yield from error_answer(item, facts)
+            return
+        if isinstance(item, s.Headers):
+            if head_sent:
+                raise ValueError("headers() comes before everything else of an answer")
+            head_sent = True
+            yield Head(item.status, merge_headers(base, item.headers))
+            continue
+        if isinstance(item, Cut):
+            yield item
+            return
+        if not head_sent:
+            head_sent = True
+            yield Head(200, tuple(base))
+        if isinstance(item, s.Disconnect):
+            return
+        if isinstance(item, s.Raw):
+            yield Data(item.data)
+            continue
+        yield Data(write_event(item.fields, padding(events)))
+        events += 1
+
+
+def _whole(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
+    message = _Whole()
+    more: Mapping[str, str | None] = {}
+    status = 200
+    as_is: list[bytes] = []
+    for item in items:
+        if isinstance(item, Wait | Cut):
+            yield item
+            if isinstance(item, Cut):
+                return
+        elif isinstance(item, s.HTTPError):
+            yield from error_answer(item, facts)
+            return
+        elif isinstance(item, s.Headers):
+            more, status = item.headers, item.status
+        elif isinstance(item, s.Disconnect):
+            break
+        elif isinstance(item, s.Raw):
+            as_is.append(item.data)
+        elif item.fields["type"] == "error":
+            error = as_object(item.fields["error"])
+            body = msgspec.json.encode({**item.fields, "request_id": facts.request_id})
+            failed = ERROR_STATUSES.get(str(error["type"]), 500)
+            yield from _json_answer(failed, body, more, facts)
+            return
+        else:
+            message.add(item.fields)
+    body = b"".join(as_is) if as_is else msgspec.json.encode(message.fields)
+    yield from _json_answer(status, body, more, facts)
+
+
+@final
+class _Whole:
+    """The message that a stream of our own events adds up to."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self._input = ""
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "message_start":
+            self.fields = dict(event["message"])
+            self.fields["content"] = []
+        elif kind == "content_block_start":
+            self._input = ""
+            self.fields["content"].append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            self._delta(event["delta"])
+        elif kind == "content_block_stop":
+            self._finish_input()
+        elif kind == "message_delta":
+            self._finish_input()
+            self.fields.update(event["delta"])
+            self.fields["usage"] = {**self.fields["usage"], **event["usage"]}
+
+    def _delta(self, delta: Mapping[str, Any]) -> None:
+        last: dict[str, Any] = self.fields["content"][-1]
+        kind = delta["type"]
+        if kind == "input_json_delta":
+            self._input += str(delta["partial_json"])
+        elif kind == "citations_delta":
+            last["citations"] = [*(last.get("citations") or ()), delta["citation"]]
+        elif kind == "signature_delta":
+            last["signature"] = delta["signature"]
+        elif kind == "text_delta":
+            last["text"] += delta["text"]
+        elif kind == "thinking_delta":
+            last["thinking"] += delta["thinking"]
+
+    def _finish_input(self) -> None:
+        if self._input:
+            try:
+                self.fields["content"][-1]["input"] = msgspec.json.decode(self._input)
+            except msgspec.DecodeError as error:
+                raise ValueError("a tool input that is not JSON can only be streamed") from error
+            self._input = ""
+
+
+@final
+class _Script:
+    """The state of one answer while its steps are walked through."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._started = False  # message_start is out
+        self._spoke = False  # anything of a script's own is out
+        self._ended = False  # message_stop is out
+        self._failed = False  # an error event is out
+        self._open: int | None = None  # the index of the open block
+        self._index = 0
+        self._pinged = False
+        self._called = False
+        self._ids = 0
+        self._content: list[dict[str, Any]] = []  # what came before, for signatures
+        self._output_tokens = 0
+        self._thinking_tokens = 0
+        self._usage: dict[str, Any] = {}
+
+    def items(self, steps: Iterable[s.Step]) -> Iterator[_Item]:
+        for step in steps:
+            s.check_step(step)
+            yield from self._step(step)
+        # A script of nothing but raw bytes, events or an error is a whole answer of its own.
+        if not self._ended and not self._failed and (self._started or not self._spoke):
+            yield from self._stop(s.Stop(None, None, None, close_block=True))
+
+    def _step(self, step: s.Step) -> Iterator[_Item]:
+        match step:
+            case s.Say():
+                yield from self._say(step)
+            case s.Think():
+                yield from self._think(step)
+            case s.Call():
+                yield from self._call(step)
+            case s.Block():
+                yield from self._begin_block(step.fields, step.ttft)
+                self._content.append(dict(step.fields))
+            case s.RedactedThink():
+                data = step.data or self._make_id("redacted")
+                fields = {"type": "redacted_thinking", "data": data}
+                yield from self._begin_block(fields, step.ttft)
+                self._content.append(fields)
+            case s.Stop():
+                yield from self._stop(step)
+            case s.Usage():
+                self._usage.update(step.fields)
+            case s.Headers() | s.HTTPError():
+                yield step
+            case _:
+                yield from self._plain(step)
+
+    def _plain(self, step: s.Step) -> Iterator[_Item]:
+        """The steps that may also stand inside a block."""
+        match step:
+            case s.Pause():
+                yield Wait(step.seconds)
+            case s.Ping():
+                self._spoke = True
+                yield _Event({"type": "ping"})
+            case s.Raw():
+                self._spoke = True
+                yield step
+            case s.Fail():
+                self._spoke = self._failed = True
+                yield _Event(error_fields(step.type, step.message, details=step.details))
+            case s.Disconnect():
+                yield step if step.clean else Cut(step.reset)
+            case _:
+                assert isinstance(step, s.Event)
+                self._spoke = True
+                self._notice(step.fields)
+                yield _Event(step.fields)
+
+    def _notice(self, fields: Mapping[str, Any]) -> None:
+        """Keep the automatic events in step with one written by hand."""
+        kind = fields["type"]
+        if kind == "message_start":
+            self._started = True
+        elif kind == "content_block_start":
+            self._open = self._index = int(fields.get("index", self._index))
+        elif kind == "content_block_stop":
+            self._open = None
+            self._index = int(fields.get("index", self._index)) + 1
+        elif kind == "message_stop":
+            self._ended = True
+
+    def _begin(self, what: str) -> Iterator[_Item]:
+        if self._ended:
+            raise ValueError(f"{what} cannot come after the end of the message")
+        if not self._started:
+            self._started = True
+            yield _Event({"type": "message_start", "message": self._message()})
+
+    def _begin_block(self, fields: Mapping[str, Any], wait: float) -> Iterator[_Item]:
+        if wait:
+            yield Wait(wait)
+        yield from self._begin("a block")
+        yield from self._end_block()
+        self._open = self._index
+        yield _Event({"type": "content_block_start", "index": self._index, "content_block": fields})
+        if not self._pinged:
+            # As the API does: the first ping follows the start of the first block.
+            self._pinged = True
+            yield _Event({"type": "ping"})
+
+    def _end_block(self) -> Iterator[_Item]:
+        if self._open is not None:
+            yield _Event({"type": "content_block_stop", "index": self._open})
+            self._index = self._open + 1
+            self._open = None
+
+    def _delta(self, fields: Mapping[str, Any]) -> _Event:
+        return _Event({"type": "content_block_delta", "index": self._index, "delta": fields})
+
+    def _parts(self, parts: tuple[str | s.Step, ...], tps: float | None, delta: str, field: str) -> Iterator[_Item]:
+        first = True
+        for part in parts:
+            if isinstance(part, s.Step):
+                yield from self._plain(part)
+                if self._failed:
+                    return
+                continue
+            for piece in text_pieces(part):
+                if tps is not None and not first:
+                    yield Wait(1 / tps)
+                first = False
+                yield self._delta({"type": delta, field: piece})
+
+    def _say(self, step: s.Say) -> Iterator[_Item]:
+        fields: dict[str, Any] = {"type": "text", "text": ""}
+        if step.citations:
+            fields["citations"] = []
+        yield from self._begin_block(fields, step.ttft)
+        yield from self._parts(step.parts, step.tps, "text_delta", "text")
+        if self._failed:
+            return
+        for citation in step.citations:
+            yield self._delta({"type": "citations_delta", "citation": citation})
+        text = "".join(part for part in step.parts if isinstance(part, str))
+        self._output_tokens += count_tokens(text)
+        if text:
+            self._content.append({**fields, "text": text, "citations": list(step.citations)})
+
+    def _think(self, step: s.Think) -> Iterator[_Item]:
+        text = "".join(part for part in step.parts if isinstance(part, str))
+        signature = step.signature
+        if signature is None:
+            signature = sign(self._facts.body, self._content, text)
+        yield from self._begin_block({"type": "thinking", "thinking": "", "signature": ""}, step.ttft)
+        yield from self._parts(step.parts, step.tps, "thinking_delta", "thinking")
+        if self._failed:
+            return
+        yield self._delta({"type": "signature_delta", "signature": signature})
+        self._output_tokens += count_tokens(text)
+        self._thinking_tokens += count_tokens(text)
+        self._content.append({"type": "thinking", "thinking": text, "signature": signature})
+
+    def _call(self, step: s.Call) -> Iterator[_Item]:
+        server = step.kind == "server_tool_use"
+        if not server:
+            self._called = True
+        fields: dict[str, Any] = {"type": step.kind}
+        fields["id"] = step.id or self._make_id("srvtoolu" if server else "toolu")
+        fields["name"] = step.name
+        fields["input"] = {}
+        if not server:
+            fields["caller"] = {"type": "direct"}
+        yield from self._begin_block(fields, step.ttft)
+        for number, piece in enumerate(json_pieces(step.input_json)):
+            if step.tps is not None and number:
+                yield Wait(1 / step.tps)
+            yield self._delta({"type": "input_json_delta", "partial_json": piece})
+        self._output_tokens += count_tokens(step.name + step.input_json)
+        try:
+            value: Any = msgspec.json.decode(step.input_json)
+        except msgspec.DecodeError:
+            value = {}
+        self._content.append({**fields, "input": value})
+
+    def _make_id(self, prefix: str) -> str:
+        self._ids += 1
+        return make_id(prefix, self._facts.number, self._ids)
+
+    def _stop(self, step: s.Stop) -> Iterator[_Item]:
+        yield from self._begin("stop()")
+        if step.close_block:
+            yield from self._end_block()
+        self._ended = True
+        delta: dict[str, Any] = {
+            "stop_reason": step.reason or ("tool_use" if self._called else "end_turn"),
+            "stop_sequence": step.sequence,
+        }
+        if step.details is not None:
+            delta["stop_details"] = step.details
+        used = self._counted(max(1, self._output_tokens))
+        if self._thinking_tokens:
+            used["output_tokens_details"] = {"thinking_tokens": self._thinking_tokens}
+        yield _Event({"type": "message_delta", "delta": delta, "usage": {**used, **self._usage}})
+        yield _Event({"type": "message_stop"})
+
+    def _counted(self, output_tokens: int) -> dict[str, Any]:
+        return {
+            "input_tokens": count_input_tokens(self._facts.body),
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": output_tokens,
+        }
+
+    def _message(self) -> dict[str, Any]:
+        model = self._facts.body.get("model")
+        return {
+            "model": model if isinstance(model, str) else MODEL,
+            "id": make_id("msg", self._facts.number, self._facts.request_id),
+            "type": "message",
+            "role": "assistant",
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "stop_details": None,
+            "usage": {
+                **self._counted(1),
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                "service_tier": "standard",
+                "inference_geo": "global",
+                **self._usage,
+            },
+        }
