@@ -1,0 +1,214 @@
+"""``trio-stream ask``: one question, its answer as it comes.
+
+What belongs here: the prompt, the request, and what is written where while it runs and at its end. What does not:
+options and help (`_commands`), how to write to terminals and pipes (`_terminal`).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO, final
+
+import msgspec
+import trio
+
+import trio_stream as ts
+from trio_stream.cli._terminal import (
+    BROKEN_PIPE,
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    Output,
+    complain,
+    forget_stdout,
+    one_line,
+)
+
+_MAX_TOKENS = 4096
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What was typed.
+
+    Args:
+      words: The arguments; joined by blanks they are the prompt, or a part of it.
+      system: The system prompt.
+      model: The model.
+      max_tokens: The most tokens of the answer; None: 4096, and a budget for thinking on top.
+      thinking: The API's ``thinking`` parameter.
+      as_json: Print events rather than text.
+      usage: Print tokens and timings at the end.
+    """
+
+    words: tuple[str, ...]
+    system: str | None
+    model: str
+    max_tokens: int | None
+    thinking: dict[str, Any] | None
+    as_json: bool
+    usage: bool
+
+
+def run(question: Question, *, base_url: str | None, timeout: float | None) -> int:
+    """Ask, and return the exit code."""
+    try:
+        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        client = ts.Client(base_url=base_url, **options)
+    except ts.CredentialsError as error:
+        complain("ask", _no_key(error))
+        return USAGE
+    except ValueError as error:
+        complain("ask", str(error))
+        return USAGE
+    asking: _Asking | None = None
+    try:
+        prompt = read_prompt(question.words)
+        if not prompt.strip():
+            complain("ask", "there is no prompt: trio-stream ask PROMPT, or pipe it in")
+            return USAGE
+        asking = _Asking(question, prompt, Output(sys.stdout))
+        trio.run(asking.run, client)
+        asking.end()
+    except KeyboardInterrupt:
+        _end_after_all(asking)
+        complain("ask", "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        forget_stdout()
+        return BROKEN_PIPE
+    except ts.APIError as error:
+        _end_after_all(asking)
+        complain("ask", str(error))
+        return FAILED
+    except OSError as error:
+        complain("ask", f"cannot write: {error.strerror or error}")
+        forget_stdout()
+        return FAILED
+    return 0
+
+
+def read_prompt(words: tuple[str, ...]) -> str:
+    """Join arguments and what is piped in: documents first, the question last."""
+    typed = " ".join(word for word in words if word != "-")
+    wanted = not words or "-" in words
+    stdin: TextIO | None = sys.stdin  # None where it is closed
+    if stdin is None or (not wanted and stdin.isatty()):
+        return typed
+    if stdin.isatty():
+        sys.stderr.write("The prompt, and Ctrl-D at its end:\n")
+        sys.stderr.flush()
+    piped = stdin.buffer.read().decode("utf-8", "replace")
+    return "\n\n".join(part for part in (piped.rstrip("\n"), typed) if part.strip())
+
+
+def _no_key(error: ts.CredentialsError) -> str:
+    if error.message.startswith("no authentication"):
+        return "no API key: export ANTHROPIC_API_KEY=sk-ant-... (`trio-stream demo` needs none)"
+    return str(error)
+
+
+def _end_after_all(asking: _Asking | None) -> None:
+    """End what was begun, now that something else has gone wrong already."""
+    if asking is not None:
+        try:
+            asking.end()
+        except (KeyboardInterrupt, OSError):
+            forget_stdout()
+
+
+@final
+class _Asking:
+    """One question under way. What it holds can be used after an interruption too."""
+
+    def __init__(self, question: Question, prompt: str, output: Output) -> None:
+        self._question = question
+        self._prompt = prompt
+        self._output = output
+        self._stream: ts.MessageStream | ts.EventStream | None = None
+        self._seconds = 0.0
+        self._ended = False
+
+    async def run(self, client: ts.Client) -> None:
+        async with client:
+            began = trio.current_time()
+            try:
+                if self._question.as_json:
+                    await self._print_events(client)
+                else:
+                    await self._print_text(client)
+            finally:
+                self._seconds = trio.current_time() - began
+
+    async def _print_events(self, client: ts.Client) -> None:
+        events = await client.messages.create(stream=True, **self._params())
+        async with events as self._stream:
+            async for event in events:
+                self._output.json(msgspec.json.encode(event.to_dict()))
+
+    async def _print_text(self, client: ts.Client) -> None:
+        output = self._output
+        thought = False
+        async with client.messages.stream(**self._params()) as stream:
+            self._stream = stream
+            async for event in stream:
+                if event.type == "thinking":
+                    thought = True
+                    output.dim(event.thinking)
+                elif event.type == "text":
+                    if thought:
+                        output.dim("\n\n")
+                        thought = False
+                    output.text(event.text)
+
+    def end(self) -> None:
+        """End the line, and say what there is to say beside the answer."""
+        if self._ended:
+            return
+        self._ended = True
+        if not self._question.as_json:
+            self._output.end_line()
+        stream = self._stream
+        if stream is None:
+            return
+        if stream.stop_reason in _NOTES:
+            complain("ask", _NOTES[stream.stop_reason])
+        if self._question.usage and stream.usage is not None:
+            sys.stderr.write(f"{one_line(self._usage_line(stream, stream.usage))}\n")
+            sys.stderr.flush()
+
+    def _params(self) -> Any:
+        question = self._question
+        budget = 0 if question.thinking is None else question.thinking.get("budget_tokens", 0)
+        params: dict[str, Any] = {
+            "model": question.model,
+            "max_tokens": question.max_tokens or _MAX_TOKENS + budget,
+            "messages": [{"role": "user", "content": self._prompt}],
+        }
+        if question.system is not None:
+            params["system"] = question.system
+        if question.thinking is not None:
+            params["thinking"] = question.thinking
+        return params
+
+    def _usage_line(self, stream: ts.MessageStream | ts.EventStream, usage: ts.Usage) -> str:
+        cached = usage.cache_read_input_tokens or 0
+        first = stream.stats.time_to_first_text
+        complete = stream.stop_reason is not None
+        facts = [
+            f"{usage.input_tokens + cached} tokens in" + (f" ({cached} cached)" if cached else ""),
+            f"{usage.output_tokens} out" if complete else "",
+            "" if first is None else f"first text after {first:.2f} s",
+            f"{self._seconds:.2f} s in all",
+            f"{usage.output_tokens / self._seconds:.0f} tokens/s" if complete and self._seconds else "",
+            stream.stop_reason or "not complete",
+            stream.partial.model if stream.partial is not None else "",
+            stream.request_id or "",
+        ]
+        return ", ".join(fact for fact in facts if fact)
+
+
+_NOTES: dict[str | None, str] = {
+    "max_tokens": "the answer was cut at --max-tokens",
+    "model_context_window_exceeded": "the answer was cut: the context window is full",
+    "refusal": "the model refused to answer",
+}

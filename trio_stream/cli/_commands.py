@@ -1,0 +1,163 @@
+"""The commands as they are typed: names, options, help.
+
+What belongs here: reading the command line. What does not: what a command does (a module each).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from trio_stream._version import __version__
+
+MODEL = "claude-sonnet-5-5"
+"""The model where neither ``--model`` nor ``ANTHROPIC_MODEL`` names one."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="trio-stream %(version)s")
+def commands() -> None:
+    """Stream LLM messages over Anthropic's Messages API."""
+
+
+@commands.command()
+@click.option("--streams", type=click.IntRange(1, 500), default=5, show_default=True, help="How many at once.")
+@click.option("--fast", is_flag=True, help="Do not wait between tokens.")
+def demo(streams: int, fast: bool) -> NoReturn:  # noqa: FBT001 - click passes it by name
+    """Watch several streams at once. Needs no key: the API is a scripted one, in this process.
+
+    On a terminal each stream has a panel; otherwise lines are printed as they are complete.
+    """
+    from trio_stream.cli._demo import run  # noqa: PLC0415 - what one command needs, others need not load
+
+    sys.exit(run(streams=streams, fast=fast))
+
+
+def _read_thinking(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, object] | None:
+    """The ``thinking`` parameter of the API, from a number of tokens or the word ``adaptive``."""
+    # `display`: newer models keep their thinking to themselves unless they are asked for it.
+    if value is None:
+        return None
+    if value == "adaptive":
+        return {"type": "adaptive", "display": "summarized"}
+    if value.isascii() and value.isdigit():
+        return {"type": "enabled", "budget_tokens": int(value), "display": "summarized"}
+    raise click.BadParameter(
+        f"{value!r} is neither a number of tokens nor 'adaptive'; where the prompt follows, write --thinking=adaptive",
+        ctx,
+        param,
+    )
+
+
+_ASK_HELP = """Ask something, and print the answer as it comes.
+
+The prompt is what the arguments say. Without arguments, or where one of them is "-", it is read from standard input;
+what is piped in beside arguments is put before them.
+
+\b
+  trio-stream ask "Why are nurseries called nurseries?"
+  git diff | trio-stream ask "Write a commit message for this."
+
+With --json standard output has one JSON object per line: the events as the API sends them ("message_start",
+"content_block_delta", ...), without "ping" and without fields that are null.
+
+Exit status: 0; 1 where the API or the network failed; 2 where it cannot work as it was called (no key, no prompt);
+130 after Ctrl-C (what has arrived stays); 141 where the reader of a pipe went away.
+"""
+
+
+@commands.command(help=_ASK_HELP)
+@click.argument("prompt", nargs=-1)
+@click.option("--system", "-s", metavar="TEXT", help="The system prompt.")
+@click.option(
+    "--model",
+    "-m",
+    envvar="ANTHROPIC_MODEL",
+    default=MODEL,
+    show_default=True,
+    metavar="NAME",
+    help="The model; ANTHROPIC_MODEL changes the default.",
+)
+@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Default: 4096, thinking not counted.")
+@click.option(
+    "--thinking",
+    is_flag=False,
+    flag_value="adaptive",
+    callback=_read_thinking,
+    metavar="[TOKENS]",
+    help="Let it think first: as much as it likes, or up to so many tokens. Shown dimmed, on terminals only.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each event of the stream as a line of JSON.")
+@click.option("--usage", is_flag=True, help="At the end, print tokens and timings to standard error.")
+@click.option("--base-url", metavar="URL", help="Ask another server. Default: ANTHROPIC_BASE_URL.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up when nothing arrives for so long. Default: 10 to connect, 600 to the first event, then 300.",
+)
+def ask(
+    *,
+    prompt: tuple[str, ...],
+    system: str | None,
+    model: str,
+    max_tokens: int | None,
+    thinking: dict[str, object] | None,
+    as_json: bool,
+    usage: bool,
+    base_url: str | None,
+    timeout: float | None,
+) -> NoReturn:
+    """Ask something, and print the answer as it comes."""
+    from trio_stream.cli._ask import Question, run  # noqa: PLC0415
+
+    question = Question(
+        words=prompt,
+        system=system,
+        model=model,
+        max_tokens=max_tokens,
+        thinking=thinking,
+        as_json=as_json,
+        usage=usage,
+    )
+    sys.exit(run(question, base_url=base_url, timeout=timeout))
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="The port; 0 takes a free one."
+)
+@click.option(
+    "--ttft", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Seconds to the first token."
+)
+@click.option(
+    "--tps", type=click.FloatRange(min=0), default=40.0, show_default=True, help="Tokens a second; 0: all at once."
+)
+@click.option("--lenient", is_flag=True, help="Answer also what the API would refuse.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not print a line for each request.")
+@click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
+def serve(*, host: str, port: int, ttft: float, tps: float, lenient: bool, quiet: bool, allow_remote: bool) -> NoReturn:
+    """Serve a scripted Messages API, for any client. Needs no key, and takes any.
+
+    The model behind it is a script: it answers at the pace of a real one, thinks where thinking is on, and calls the
+    first tool it is given. Each request is printed as a line: method, path, model, status, duration.
+
+    Ctrl-C or SIGTERM stops it, with exit status 0: that is how a server ends.
+    """
+    from trio_stream.cli._serve import run  # noqa: PLC0415
+
+    sys.exit(
+        run(
+            host=host,
+            port=port,
+            ttft=ttft,
+            tps=tps or None,
+            strict=not lenient,
+            log=not quiet,
+            allow_remote=allow_remote,
+            model=MODEL,
+        )
+    )

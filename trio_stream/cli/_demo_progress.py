@@ -1,0 +1,110 @@
+"""What is known of the streams of the demonstration while they run.
+
+What belongs here: plain state, written by the streams and read by the views. What does not: either of them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, final
+
+import trio
+
+import trio_stream as ts
+from trio_stream.testing import Server
+
+State: TypeAlias = Literal["waiting", "thinking", "writing", "calling", "complete", "cancelled", "failed"]
+Kind: TypeAlias = Literal["thinking", "tool", "text"]
+
+RUNNING: frozenset[State] = frozenset({"waiting", "thinking", "writing", "calling"})
+_STATES: dict[Kind, State] = {"thinking": "thinking", "tool": "calling", "text": "writing"}
+
+
+@final
+class Card:
+    """What is known of one stream.
+
+    Attributes:
+      name: A word for it.
+      prompt: What was asked.
+      state: What it is doing.
+      parts: What it has said so far, by kind, in order.
+      reason: Why it was cancelled, or how it failed.
+      first_text: Seconds to the first text; None before.
+      seconds: How long it took; None while it runs.
+      input_tokens: Of all its turns that are complete.
+      output_tokens: Of all its turns that are complete.
+    """
+
+    def __init__(self, name: str, prompt: str) -> None:
+        self.name = name
+        self.prompt = prompt
+        self.state: State = "waiting"
+        self.parts: list[tuple[Kind, list[str]]] = []
+        self.reason = ""
+        self.first_text: float | None = None
+        self.seconds: float | None = None
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.characters = 0
+        self._began = trio.current_time()
+
+    def hear(self, kind: Kind, piece: str) -> None:
+        """Note what it says."""
+        self.state = _STATES[kind]
+        if kind == "text":
+            self.characters += len(piece)
+            if self.first_text is None:
+                self.first_text = trio.current_time() - self._began
+        if self.parts and self.parts[-1][0] == kind:
+            self.parts[-1][1].append(piece)
+        else:
+            self.parts.append((kind, [piece]))
+
+    def count(self, usage: ts.Usage) -> None:
+        """Add what a turn cost."""
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+
+    def end(self, state: State, reason: str = "") -> None:
+        """Note how it ended."""
+        self.state = state
+        self.reason = reason
+        self.seconds = trio.current_time() - self._began
+
+    @property
+    def text(self) -> str:
+        """Its text so far, without thinking and tools; the texts of two turns are two paragraphs."""
+        return "\n".join("".join(pieces).strip() for kind, pieces in self.parts if kind == "text")
+
+
+@final
+class Progress:
+    """What is known of all streams together.
+
+    Attributes:
+      cards: The streams.
+      server: The port they are served on.
+      client: The client, while there is one.
+      interrupted: Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, *, cards: list[Card], server: Server) -> None:
+        self.cards = cards
+        self.server = server
+        self.client: ts.Client | None = None
+        self.interrupted = False
+        self._began = trio.current_time()
+        self._ended: float | None = None
+
+    def stop_clock(self) -> None:
+        """Note that everything has ended."""
+        self._ended = trio.current_time()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running, or ran."""
+        return (trio.current_time() if self._ended is None else self._ended) - self._began
+
+    def count_of(self, *states: State) -> int:
+        """How many streams are in one of these states."""
+        return sum(card.state in states for card in self.cards)

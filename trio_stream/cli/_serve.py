@@ -1,0 +1,152 @@
+"""``trio-stream serve``: the scripted API on a port, for any client.
+
+What belongs here: starting and stopping it, and the line for each request. What does not: what is answered
+(`trio_stream.testing`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+import trio
+
+from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forget_stdout, is_broken_pipe, one_line
+from trio_stream.testing import RecordedRequest, ScriptedAPI, Server, Step, http_error, scripted_model
+
+_POLL = 0.05
+"""Seconds between two looks at what has been answered."""
+_REMEMBERED = 4_096
+"""Requests remembered until their line is printed: far more than can end between two looks."""
+
+
+def run(
+    *,
+    host: str,
+    port: int,
+    ttft: float,
+    tps: float | None,
+    strict: bool,
+    log: bool,
+    allow_remote: bool,
+    model: str,
+) -> int:
+    """Serve until interrupted, and return the exit code."""
+    if not allow_remote and not is_loopback(host):
+        complain("serve", f"{host} can be reached by other machines: add --allow-remote if that is meant")
+        return USAGE
+    api = ScriptedAPI(default=_forgiving(scripted_model(ttft=ttft, tps=tps)), strict=strict, keep_requests=_REMEMBERED)
+    try:
+        trio.run(partial(_serve, api, host=host, port=port, model=model, log=log))
+    except (OSError, BaseExceptionGroup) as error:
+        if is_broken_pipe(error):
+            forget_stdout()
+            return BROKEN_PIPE
+        if isinstance(error, BaseExceptionGroup):
+            raise
+        complain("serve", f"cannot listen on {host} port {port}: {error.strerror or error}")
+        return FAILED
+    except KeyboardInterrupt:
+        pass  # before or after the signals were received as events
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+async def _serve(api: ScriptedAPI, *, host: str, port: int, model: str, log: bool) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with api.serve(host=host, port=port) as server:
+            print_address(server, model)
+            async with trio.open_nursery() as nursery:
+                if log:
+                    nursery.start_soon(RequestLog(api).run)
+                async for _ in signals:
+                    nursery.cancel_scope.cancel(reason="interrupted")
+                    break
+
+
+def print_address(server: Server, model: str) -> None:
+    """Say where it is, and how to use it."""
+    body = f'{{"model":"{model}","max_tokens":256,"stream":true,"messages":[{{"role":"user","content":"Hello!"}}]}}'
+    _write(
+        f"""\
+Serving a scripted Messages API on {server.base_url} (Ctrl-C stops it)
+
+  export ANTHROPIC_BASE_URL={server.base_url} ANTHROPIC_API_KEY=test
+
+  curl -N {server.base_url}/v1/messages -H 'x-api-key: test' -H 'anthropic-version: 2026-10-21' \\
+    -H 'content-type: application/json' -d '{body}'
+
+"""
+    )
+
+
+@final
+class RequestLog:
+    """A line for each request, when its answer has ended."""
+
+    def __init__(self, api: ScriptedAPI) -> None:
+        self._api = api
+        self._seen = 0
+        self._open: list[RecordedRequest] = []
+
+    async def run(self) -> None:
+        """Print lines until cancelled."""
+        try:
+            while True:
+                await trio.sleep(_POLL)
+                self.print_ended()
+        finally:
+            self.print_ended()
+
+    def print_ended(self) -> None:
+        """Print what has ended since the last time."""
+        new = [request for request in self._api.requests if request.number > self._seen]
+        if new:
+            self._seen = new[-1].number
+        waiting: list[RecordedRequest] = []
+        for request in (*self._open, *new):
+            if request.closed_by is None:
+                waiting.append(request)
+            else:
+                _write(f"{_line(request)}\n")
+        self._open = waiting
+
+
+def _line(request: RecordedRequest) -> str:
+    """What a log may say of a request: nothing of the prompt, and no key."""
+    seconds = 0.0 if request.closed_at is None else request.closed_at - request.at
+    status = "---" if request.status is None else str(request.status)
+    facts = [time.strftime("%H:%M:%S"), f"{request.method} {request.path}", request.model or "-", status]
+    facts.append(f"{seconds:.2f} s" if request.complete else f"{seconds:.2f} s, then the client went away")
+    return "  ".join(one_line(fact) for fact in facts)
+
+
+def _forgiving(
+    model: Callable[[RecordedRequest], list[Step]],
+) -> Callable[[RecordedRequest], list[Step]]:
+    """A model that a strange request cannot bring down: a server lives longer than a request."""
+
+    def answer(request: RecordedRequest) -> list[Step]:
+        try:
+            return model(request)
+        except Exception as error:  # noqa: BLE001 - the request is at fault, and is told so
+            return [http_error(500, "api_error", f"the scripted model cannot answer this: {type(error).__name__}")]
+
+    return answer
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
