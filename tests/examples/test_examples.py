@@ -1,0 +1,276 @@
+"""Every example, run as its readers run it: a process of its own, against an API on a real port."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.cli.running import SECONDS, SECRET, Running, environment
+from trio_stream.testing import (
+    ScriptedAPI,
+    Step,
+    call,
+    http_error,
+    pause,
+    say,
+    scripted_model,
+    stall,
+    think,
+)
+
+FOLDER = Path(__file__).parent.parent.parent / "examples"
+FILES = sorted(FOLDER.glob("*.py"))
+
+NAMES = [
+    "all_events",
+    "basic_text",
+    "buffered_output",
+    "concurrent_streams",
+    "current_snapshot",
+    "error_handling",
+    "extended_thinking",
+    "final_message_after_block",
+    "final_text_only",
+    "interrupt_with_ctrl_c",
+    "manual_enter_and_exit",
+    "multi_turn_conversation",
+    "raw_event_stream",
+    "raw_http_response",
+    "system_prompt",
+    "temperature",
+    "timeouts",
+    "tool_use",
+    "usage_while_streaming",
+]
+
+
+class Expected:
+    """What an example is answered, and what it must print or have asked."""
+
+    def __init__(
+        self,
+        *scripts: Sequence[Step],
+        prints: Sequence[str] = (),
+        requests: int = 1,
+        check: Callable[[str, ScriptedAPI], object] | None = None,
+    ) -> None:
+        self.scripts = scripts
+        self.prints = prints
+        self.requests = requests
+        self.check = check
+
+
+def checks_all_events(out: str, api: ScriptedAPI) -> None:
+    kinds = [line.split()[0] for line in out.splitlines()]
+    assert kinds[:2] == ["message_start", "content_block_start"]
+    assert kinds[2:6] == ["content_block_delta", "text"] * 2
+    assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+
+
+def checks_tool_use(out: str, api: ScriptedAPI) -> None:
+    first, second = api.requests
+    assert first.body["tools"][0]["name"] == "get_weather"
+    use = second.messages[1]["content"][-1]
+    result = second.messages[2]["content"][0]
+    assert use["input"] == {"city": "Lisbon"}
+    assert result["tool_use_id"] == use["id"]
+    assert "in Lisbon" in result["content"]
+
+
+def checks_conversation(out: str, api: ScriptedAPI) -> None:
+    assert [len(request.messages) for request in api.requests] == [1, 3, 5]
+    assert api.requests[2].messages[1]["content"][0]["text"] == "First answer."
+
+
+def checks_concurrency(out: str, api: ScriptedAPI) -> None:
+    arrived = [request.at for request in api.requests]
+    closed = [request.closed_at for request in api.requests if request.closed_at is not None]
+    assert max(arrived) < min(closed), "all four were open at once"
+
+
+def checks_temperature(out: str, api: ScriptedAPI) -> None:
+    assert api.requests[0].body["temperature"] == 0.2
+    assert api.requests[0].headers["anthropic-version"] == "2023-06-01"
+
+
+def checks_thinking(out: str, api: ScriptedAPI) -> None:
+    assert api.requests[0].betas
+    assert api.requests[0].body["thinking"]["display"] == "summarized"
+    assert out == "thinking: Divide by small primes.\n\nanswer: Yes, it is.\n"
+
+
+def checks_system(out: str, api: ScriptedAPI) -> None:
+    assert "lighthouse" in api.requests[0].body["system"][0]["text"]
+
+
+def checks_timeouts(out: str, api: ScriptedAPI) -> None:
+    assert len(api.disconnects) == 2
+
+
+_HELLO = [say("Hello there.")]
+
+EXPECTED = {
+    "all_events": Expected([say("An event.")], prints=["An event."[:2], "end_turn"], check=checks_all_events),
+    "basic_text": Expected(_HELLO, prints=["Hello there."]),
+    "buffered_output": Expected(
+        [say("High in the hills, a stream set out. It met a mill. It reached the sea at last, and slept.")],
+        prints=["> High in the hills, a stream set out.\n", "> It met a mill. It reached", "and slept.\n"],
+    ),
+    "concurrent_streams": Expected(
+        *[[say(f"Answer {number} ", pause(0.3), "ends.")] for number in range(4)],
+        requests=4,
+        prints=["answered: What is a nursery?", "Answer 0 ends.", "Answer 3 ends."],
+        check=checks_concurrency,
+    ),
+    "current_snapshot": Expected(
+        [say("one two three four five six seven eight nine ten eleven twelve")],
+        prints=["48 characters", "62 characters, stopped because of end_turn"],
+    ),
+    "error_handling": Expected(
+        _HELLO,
+        [http_error(404, message="model: no-such-model")],
+        requests=2,
+        prints=["answered: Hello there.", "there is no such model", "no-such-model"],
+    ),
+    "extended_thinking": Expected([think("Divide by small primes."), say("Yes, it is.")], check=checks_thinking),
+    "final_message_after_block": Expected(
+        _HELLO, prints=["Hello there.", "1 content blocks, 12 characters", "stop reason end_turn, 3 output tokens"]
+    ),
+    "final_text_only": Expected(_HELLO, prints=["Hello there.\n"]),
+    "manual_enter_and_exit": Expected(
+        [say("One.")],
+        [say("Two.")],
+        [say("Three.")],
+        requests=3,
+        prints=["by hand: One.\nexit stack: Two.\nexit stack: Three.\n"],
+    ),
+    "multi_turn_conversation": Expected(
+        [say("First answer.")],
+        [say("Second answer.")],
+        [say("Third answer.")],
+        requests=3,
+        prints=["model: First answer.", "model: Third answer.", "6 messages"],
+        check=checks_conversation,
+    ),
+    "raw_event_stream": Expected(
+        _HELLO, prints=["[message_start]\n[content_block_start]\nHello there.[content_block_stop]\n"]
+    ),
+    "raw_http_response": Expected(
+        _HELLO,
+        prints=["HTTP/1.1 200 from http://127.0.0.1", "text/event-stream", "req_", "requests left: 3999 of 4000"],
+    ),
+    "system_prompt": Expected([say("Calm, mostly.")], prints=["Calm, mostly."], check=checks_system),
+    "temperature": Expected(
+        _HELLO, prints=["newest version: ", "temperature", "older version: Hello there."], check=checks_temperature
+    ),
+    "timeouts": Expected(
+        [say("Once", stall())],
+        [say("The sea", pause(0.6), " was calm", stall())],
+        requests=2,
+        prints=["the clock 'total' ran out after 2 s", "until then: 'Once'", "half a second: 7 ", "half: 16 "],
+        check=checks_timeouts,
+    ),
+    "tool_use": Expected(
+        [say("Let me look."), call("get_weather", {"city": "Lisbon"})],
+        [say("It is warm.")],
+        requests=2,
+        prints=["Let me look.", '[get_weather({"city":"Lisbon"})]', "It is warm."],
+        check=checks_tool_use,
+    ),
+    "usage_while_streaming": Expected(
+        [say("Hello ", pause(0.1), "there.")],
+        prints=["input tokens: ", "output tokens: 3\n", "first text after 0.", "tokens/s"],
+    ),
+}
+
+
+def test_none_is_missing() -> None:
+    """The promised nineteen are there, and each has its expectations."""
+    assert [path.stem for path in FILES] == NAMES
+    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c"}
+
+
+async def run_example(path: Path, base_url: str) -> str:
+    with trio.fail_after(SECONDS):
+        done = await trio.run_process(
+            [sys.executable, "-W", "error", str(path)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=environment(ANTHROPIC_BASE_URL=base_url, ANTHROPIC_API_KEY=SECRET),
+        )
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    return done.stdout.decode()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem in EXPECTED], ids=lambda path: path.stem)
+async def test_example(path: Path) -> None:
+    expected = EXPECTED[path.stem]
+    api = ScriptedAPI(*expected.scripts)
+    async with api.serve() as server:
+        out = await run_example(path, server.base_url)
+        with trio.fail_after(SECONDS):
+            while api.open_streams:
+                await trio.sleep(0.01)
+    api.assert_done()
+    assert len(api.requests) == expected.requests
+    for text in expected.prints:
+        assert text in out
+    if expected.check is not None:
+        expected.check(out, api)
+    assert SECRET not in out
+
+
+async def test_interrupt_with_ctrl_c() -> None:
+    """A real Ctrl-C in the middle of a sentence: what has arrived is kept, and the connection is closed."""
+    api = ScriptedAPI([say("High in the hills", stall())])
+    async with (
+        api.serve() as server,
+        Running(
+            ["-W", "error", str(FOLDER / "interrupt_with_ctrl_c.py")],
+            ANTHROPIC_BASE_URL=server.base_url,
+            ANTHROPIC_API_KEY=SECRET,
+        ) as running,
+    ):
+        await running.read_until("High in the hills")
+        running.interrupt()
+        code = await running.finish()
+    assert (code, running.err) == (0, "")
+    assert "\n\ninterrupted; kept 17 characters of msg_" in running.out
+    assert len(api.disconnects) == 1
+
+
+@pytest.mark.parametrize("name", ["tool_use", "multi_turn_conversation", "extended_thinking"])
+async def test_the_scripted_model_serves_them_too(name: str) -> None:
+    """As the README says: they also run against `trio-stream serve`."""
+    api = ScriptedAPI(default=scripted_model(ttft=0.0, tps=None))
+    async with api.serve() as server:
+        out = await run_example(FOLDER / f"{name}.py", server.base_url)
+    assert len(out) > 100
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_its_form(path: Path) -> None:
+    """A docstring of two sentences or three, `main`, the model in one place, and no key or address."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    docstring = ast.get_docstring(tree)
+    assert docstring
+    assert 2 <= docstring.replace("\n", " ").count(". ") + 1 <= 4
+    assert 'MODEL = os.environ.get("ANTHROPIC_MODEL", ' in text
+    assert "async def main() -> None:" in text
+    assert text.endswith('if __name__ == "__main__":\n    trio.run(main)\n')
+    assert "api_key" not in text
+    assert "http://" not in text
+    assert text.count("\n") <= 80
+
+
+def test_the_readme_lists_them() -> None:
+    readme = (FOLDER / "README.md").read_text()
+    for name in NAMES:
+        assert f"[{name}.py]({name}.py)" in readme
