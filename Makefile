@@ -3,6 +3,7 @@
 #   make demo    streams over real sockets, against a scripted API on a loopback port
 #   make test    the tests, warnings as errors, with the coverage that is promised
 #   make check   linters and type checkers
+#   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test check sdk docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -33,6 +34,13 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+sdk: $(VENV)-sdk/.sdk
+
+$(VENV)-sdk/.sdk:
+	$(PYTHON) -m venv $(VENV)-sdk
+	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.11.0' trio msgspec
+	@touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -52,4 +60,4 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-sdk docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
