@@ -41,9 +41,9 @@ class Connections:
     __slots__ = ("closed", "live", "sender")
 
     def __init__(self, sender: Sender) -> None:
-        self.sender = sender
+        self.sender: Sender = sender
         self.live: set[Closable] = set()
-        self.closed = False
+        self.closed: bool = False
 
 
 class Credentials(msgspec.Struct, frozen=True, repr_omit_defaults=True):

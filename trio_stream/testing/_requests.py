@@ -105,22 +105,22 @@ class RecordedRequest:
         content: bytes,
         request_id: str,
     ) -> None:
-        self.number = number
-        self.at = at
-        self.method = method
-        self.path = path
-        self.params = params
-        self.headers = headers
-        self.content = content
+        self.number: int = number
+        self.at: float = at
+        self.method: str = method
+        self.path: str = path
+        self.params: Mapping[str, str] = params
+        self.headers: RecordedHeaders = headers
+        self.content: bytes = content
         self.body: Any = None
         if content:
             try:
                 self.body = msgspec.json.decode(content)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.body = None
-        self.request_id = request_id
+        self.request_id: str = request_id
         self.status: int | None = None
-        self.complete = False
+        self.complete: bool = False
         self.closed_by: Literal["finish", "close"] | None = None
         self.closed_at: float | None = None
 

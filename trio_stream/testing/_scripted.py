@@ -69,7 +69,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         self._scripted = 0
         self._unscripted: list[int] = []
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
-        self.open_streams = 0
+        self.open_streams: int = 0
 
     def __repr__(self) -> str:
         return (

@@ -45,11 +45,11 @@ class Server:
     """
 
     def __init__(self, *, scheme: str, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
-        self.base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        self.connections = 0
-        self.accepted = 0
+        self.host: str = host
+        self.port: int = port
+        self.base_url: str = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        self.connections: int = 0
+        self.accepted: int = 0
         self._nobody = trio.lowlevel.ParkingLot()
 
     async def wait_no_connections(self) -> None:
