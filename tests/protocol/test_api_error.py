@@ -254,7 +254,11 @@ def test_a_redirect_names_its_target_and_no_more(status: Any, location: Any, sai
 
 
 def test_a_redirect_without_a_target() -> None:
-    assert make(304).message == "304 Not Modified: redirects are not followed"
+    assert make(307).message == "307 Temporary Redirect: redirects are not followed"
+
+
+def test_not_modified_is_no_redirect() -> None:
+    assert make(304).message == "304 Not Modified: no body"
 
 
 # ----- `error` events

@@ -29,6 +29,9 @@ _SNIPPET_BYTES = 300
 _NAME_BYTES = 100
 """How much of an error type, a request id or a host a message repeats."""
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""RFC 9110, 15.4: of the 3xx, those that have the same request made elsewhere. 304 is none of them."""
+
 _LOOKED_AT = 65536
 """How many characters of a page are searched for its title."""
 
@@ -60,7 +63,7 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
     kind = _str(details.get("type"))
     api_message = _str(details.get("message"))
     retry_after = parse_retry_after(headers, now=now)
-    if 300 <= status < 400:
+    if status in _REDIRECTS:
         sentence = f"{_status_name(status)}: {_redirect(headers)}"
     elif kind is not None:
         sentence = f"{status} {_brief(kind, _NAME_BYTES)}: {_brief(api_message or 'no message', _SENTENCE_BYTES)}"
