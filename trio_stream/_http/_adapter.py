@@ -30,6 +30,30 @@ _DRAIN_PIECES = 10_000
 
 
 @final
+class ContentStream(httpx.AsyncByteStream):
+    """The content of a request. httpx's own is an async generator, left behind where sending it fails."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+@final
+class _Once(AsyncIterator[bytes]):
+    __slots__ = ("_pieces",)
+
+    def __init__(self, content: bytes) -> None:
+        self._pieces = [content]
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
+
+
+@final
 class MemoryBody(ResponseBody):
     """A body that has been read already."""
 
@@ -204,6 +228,8 @@ class ForeignBody(ResponseBody):
         except Exception:  # noqa: BLE001 - whatever a stream raises on its way out must not hide the caller's error
             _log.debug("a response of another transport failed to close", exc_info=True)
         finally:
+            self._iterator = None
+            forget_stream(self._response)
             self._slots.release()
 
 
@@ -216,4 +242,10 @@ def forget_request(exc: BaseException) -> None:
         seen = seen.__cause__ or seen.__context__
 
 
+def forget_stream(response: httpx.Response) -> None:
+    """Take the stream off a response: httpx makes a cycle of the two, which keeps the request's content alive."""
+    response.stream = _NO_STREAM
+
+
+_NO_STREAM = ContentStream(b"")
 _NO_REQUEST = httpx.Request("POST", "https://request.invalid/")

@@ -36,6 +36,12 @@ FOREIGN_FAILURES = (
 )
 """What transports raise that is mapped. Anything else is a mistake in a program, and leaves as itself."""
 
+_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout, httpx.ProxyError, httpx.WriteError)
+"""Failures of a request that was not wholly sent, whatever a transport that is not ours may have been doing."""
+
+_DETAIL_CHARACTERS = 300
+"""How much of a foreign error's text ours repeats."""
+
 _ACCEPTED = "the API may have accepted the request"
 
 
@@ -48,13 +54,14 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
       timeouts: The clocks that the transport was given.
       sent: Whether the request had been sent.
     """
-    detail = str(exc) or type(exc).__name__
+    detail = _detail(exc)
     if isinstance(exc, httpx.ConnectTimeout):
         return ConnectTimeoutError(f"connect: {_located(detail, origin)}", seconds=timeouts.connect or 0.0)
     if isinstance(exc, httpx.WriteTimeout):
         return SendTimeoutError(f"send: {_located(detail, origin)}", seconds=timeouts.send or 0.0)
+    accepted = sent and not isinstance(exc, _NOT_SENT)
     tls = _tls_error(exc)
-    if tls is not None and not sent:
+    if tls is not None and not accepted:
         return APIConnectionError(f"cannot connect to {origin}: {tls_reason(tls)}", retryable=can_help_to_retry(tls))
     if isinstance(exc, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
         return APIConnectionError(f"the request cannot be sent: {detail}", retryable=False)
@@ -67,19 +74,25 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
     elif isinstance(exc, httpx.ConnectError):
         detail = _connect_reason(exc, detail)
     sentence = _located(detail, origin)
-    if sent:
+    if accepted:
         sentence = f"{sentence} ({_ACCEPTED})"
-    return APIConnectionError(sentence, may_have_been_accepted=sent)
+    return APIConnectionError(sentence, may_have_been_accepted=accepted)
 
 
 def body_failure(exc: Exception, *, origin: Origin | None) -> APIError:
     """Map a failure in the middle of a body that came through a transport which is not ours."""
-    detail = str(exc) or type(exc).__name__
+    detail = _detail(exc)
     if isinstance(exc, (httpx.RemoteProtocolError, httpx.DecodingError)):
         return IncompleteStreamError(f"the stream was cut: {_located(detail, origin)}")
     if isinstance(exc, OSError):
         detail = os_reason(exc)
     return APIConnectionError(f"{_located(detail, origin)} in the middle of the answer", may_have_been_accepted=True)
+
+
+def _detail(exc: Exception) -> str:
+    # Some of these quote what the server sent, which may be of any length and hold anything.
+    text = str(exc)[:_DETAIL_CHARACTERS]
+    return "".join(character if character.isprintable() else " " for character in text) or type(exc).__name__
 
 
 def _located(detail: str, origin: Origin | None) -> str:

@@ -100,12 +100,12 @@ class Lease:
 
     @enable_ki_protection
     def finish(self) -> None:
-        """Keep the connection for another request, and give the slot back. Does nothing the second time."""
+        """Keep the connection, which is open, for another request, and give the slot back."""
         pool, self._pool = self._pool, None
-        if pool is not None:
-            if self.connection is not None:
-                pool.keep_idle(self.connection)
-            pool.end(self)
+        assert pool is not None
+        assert self.connection is not None
+        pool.keep_idle(self.connection)
+        pool.end(self)
 
 
 @final

@@ -6,8 +6,10 @@ the layers above see it. What does not: what is sent (`_client`), retries and cl
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar
 from typing import Any, final
 
 import msgspec
@@ -16,7 +18,7 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_stream._errors import APIConnectionError
 
-from ._adapter import ForeignBody, HeldBody, MemoryBody, forget_request
+from ._adapter import ContentStream, ForeignBody, HeldBody, MemoryBody, forget_request, forget_stream
 from ._body import BODY_EXTENSION, ResponseBody
 from ._connection import Origin
 from ._failures import FOREIGN_FAILURES, request_failure
@@ -152,26 +154,29 @@ class Sender:
         slots = self._slots
         if slots is None:
             answer = await self._exchange(client, request)
-            return _response(request, answer, _read_already(answer) or answer.extensions[BODY_EXTENSION])
+            return _response(request, answer, answer.extensions[BODY_EXTENSION])
         await slots.acquire()
         try:
             note_sent()
             answer = await self._exchange(client, request)
-            body = _read_already(answer) or answer.extensions.get(BODY_EXTENSION)
+            body = await _body_at_hand(answer)
         except BaseException:
             slots.release()
             raise
         # From here on the slot is the body's.
-        if isinstance(body, ResponseBody):
-            body = HeldBody(body, slots)
-        else:
-            body = ForeignBody(answer, origin=origin, slots=slots)
-        return _response(request, answer, body)
+        if body is None:
+            return _response(request, answer, ForeignBody(answer, origin=origin, slots=slots))
+        return _response(request, answer, HeldBody(body, slots))
 
     async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-        # A header that was given wins, so a client's auth does not get to replace it.
-        auth: Any = None if "authorization" in request.headers else httpx.USE_CLIENT_DEFAULT
-        return await client.send(request, stream=True, auth=auth, follow_redirects=False)
+        # A request carries one kind of authentication: where ours is there, a client's own adds nothing.
+        ours = "authorization" in request.headers or "x-api-key" in request.headers
+        auth: Any = httpx.Auth() if ours else httpx.USE_CLIENT_DEFAULT
+        answer = await client.send(request, stream=True, auth=auth, follow_redirects=False)
+        location = answer.extensions.pop(_LOCATION_EXTENSION, None)
+        if location is not None:
+            answer.headers["location"] = location
+        return answer
 
     def _build(
         self,
@@ -185,8 +190,15 @@ class Sender:
         base, below = httpx.URL(self._base_url), httpx.URL(url)
         query = base.params.merge(below.params).merge(params or {})
         path = base.raw_path.partition(b"?")[0].rstrip(b"/") + below.raw_path.partition(b"?")[0]
-        target = base.copy_with(raw_path=path)
-        return client.build_request(method, target, headers=_encode(headers), params=query or None, content=content)
+        target = base.copy_with(raw_path=path, userinfo=b"")
+        fields = _encode(headers)
+        if base.userinfo and "authorization" not in {name.lower() for name in headers}:
+            # As httpx would do, but that it writes the URL, password and all, into its log.
+            credentials = f"{base.username}:{base.password}".encode()
+            fields.append((b"Authorization", b"Basic " + base64.b64encode(credentials)))
+        request = client.build_request(method, target, headers=fields, params=query or None, content=content)
+        request.stream = ContentStream(content)
+        return request
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._closed:
@@ -203,7 +215,7 @@ class Sender:
         verify = True if self._ssl_context is None else self._ssl_context
         try:
             return httpx.AsyncHTTPTransport(proxy=proxy, verify=verify, limits=limits)
-        except ValueError:
+        except (ValueError, httpx.InvalidURL):
             pass  # its text shows the proxy's URL, which may hold a password
         raise APIConnectionError("the proxy that the environment names cannot be used", retryable=False)
 
@@ -241,30 +253,66 @@ def _close_all(bodies: list[ResponseBody]) -> None:
         body.close()
 
 
-def _read_already(answer: httpx.Response) -> MemoryBody | None:
-    """A body that was in memory from the start, or that a hook of the caller's client has read."""
+async def _body_at_hand(answer: httpx.Response) -> ResponseBody | None:
+    """The body that a transport brought itself, or that is in memory; None where it is still to be read."""
     body = answer.extensions.get(BODY_EXTENSION)
-    if not answer.is_stream_consumed or (isinstance(body, ResponseBody) and not isinstance(body, SocketBody)):
-        return None  # a response without a stream counts as consumed: what its extension brings is the body
+    if isinstance(body, ResponseBody) and not (isinstance(body, SocketBody) and answer.is_stream_consumed):
+        return body
+    if not answer.is_stream_consumed:
+        return None
+    # It was in memory from the start, or a hook of the caller's client has read it.
     try:
         return MemoryBody(answer.content)
     except httpx.ResponseNotRead:
-        return None  # a hook took some of it: reading on says so
+        # httpcore would read on, where by now another answer may be expected.
+        with trio.CancelScope(shield=True) as scope:
+            scope.cancel(reason="closing the response")
+            await answer.aclose()
+    raise APIConnectionError("a hook of the http_client took the answer's body and did not keep it", retryable=False)
 
 
 def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
+    if not isinstance(body, ForeignBody):
+        forget_stream(answer)
     return Response(
         status_code=answer.status_code,
         headers=answer.headers,
         http_version=answer.http_version,
-        url=str(request.url.copy_with(userinfo=b"")),
+        url=str(request.url),
         body=body,
     )
 
 
+class _NoCookies(CookieJar):
+    """Keeps no cookies: an answer must not add to the next request, let alone make it one that cannot be sent."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Take none."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Give none."""
+
+
+_LOCATION_EXTENSION = "trio_stream.location"
+
+
+async def _set_location_aside(answer: httpx.Response) -> None:
+    # httpx reads the target even of a redirect that it does not follow, and raises where it cannot.
+    location = answer.headers.pop("location", None)
+    if location is not None:
+        answer.extensions[_LOCATION_EXTENSION] = location
+
+
 def _plain_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
     """A client of httpx that adds nothing of its own."""
-    client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=None)
+    client = httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,
+        cookies=_NoCookies(),
+        event_hooks={"response": [_set_location_aside]},
+    )
     for name in list(client.headers):
         del client.headers[name]
     return client

@@ -1,0 +1,166 @@
+"""What only a race shows: errors between a wait and its turn, looks in the middle of sending."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from tests.http.wire_server import Peer, answering, never_answering, serve, sized
+from trio_stream._http import Limits, Transport, _connection
+from trio_stream._http._connection import Connection, Origin
+from trio_stream._http._httpx import httpx
+from trio_stream._http._request import WireRequest
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+ORIGIN = Origin("http", "127.0.0.1", 1)
+
+
+def request_of(*buffers: bytes) -> WireRequest:
+    return WireRequest(method="POST", buffers=buffers)
+
+
+async def exchange(connection: Connection, request: WireRequest) -> int:
+    head = await connection.exchange(request, limits=Limits(), send_seconds=2, read_seconds=None, on_sent=lambda: None)
+    return head.status_code
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize(
+    "origin, text",
+    [(Origin("http", "host", 80), "host:80"), (Origin("https", "::1", 443), "[::1]:443")],
+)
+def test_origins_in_words(origin, text):
+    assert str(origin) == text
+
+
+@pytest.mark.parametrize(
+    "url, origin",
+    [
+        ("http://Host.example/x", Origin("http", "host.example", 80)),
+        ("https://host.example", Origin("https", "host.example", 443)),
+        ("https://[::1]:8443", Origin("https", "::1", 8443)),
+        ("https://bücher.example", Origin("https", "xn--bcher-kva.example", 443)),
+    ],
+)
+def test_origins_of_urls(url, origin):
+    assert Origin.of(httpx.URL(url)) == origin
+
+
+async def test_others_run_while_much_is_sent(pair, monkeypatch):
+    """Where the socket takes everything at once, sending yields every so many bytes."""
+    ours, theirs = pair
+    monkeypatch.setattr(_connection, "_SEND_UNINTERRUPTED_BYTES", 1000)
+    connection = Connection(ours, ORIGIN)
+    theirs.send(sized(b""))
+    with trio.testing.assert_checkpoints():
+        assert await exchange(connection, request_of(b"x" * 1000, b"y" * 1000)) == 200
+
+
+async def test_a_look_that_fails_leaves_the_word_to_sending(pair, monkeypatch):
+    ours, theirs = pair
+    looks = 0
+
+    def look(_sock: socket.socket) -> bytes | None:
+        nonlocal looks
+        looks += 1
+        theirs.close()
+        raise ConnectionResetError
+
+    monkeypatch.setattr(_connection, "receive_nowait", look)
+    monkeypatch.setattr(_connection, "_LOOK_EVERY_SECONDS", 0.01)
+    with pytest.raises(httpx.NetworkError):
+        await exchange(Connection(ours, ORIGIN), request_of(b"x" * 10_000_000))
+    assert looks == 1
+
+
+async def test_a_broken_pipe_and_no_answer(pair):
+    ours, theirs = pair
+    theirs.close()
+    with pytest.raises(httpx.WriteError, match="broken pipe"):
+        await exchange(Connection(ours, ORIGIN), request_of(b"x"))
+
+
+async def test_a_broken_pipe_and_an_answer(pair):
+    ours, theirs = pair
+    theirs.send(sized(b"", status=b"413 Too Large"))
+    theirs.close()
+    connection = Connection(ours, ORIGIN)
+    assert await exchange(connection, request_of(b"x")) == 413
+    assert not connection.reusable
+
+
+async def test_closed_between_the_wait_and_the_turn():
+    """The answer wakes the task; another closes the transport before its turn."""
+    transport = Transport()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await trio.testing.wait_all_tasks_blocked()
+
+        class CloseFirst(trio.abc.Instrument):
+            def before_task_step(self, task: trio.lowlevel.Task) -> None:
+                if task.name.endswith("ask"):
+                    trio.lowlevel.remove_instrument(self)
+                    transport.close()
+
+        trio.lowlevel.add_instrument(CloseFirst())
+        await peer.send(sized(b""))
+
+    async with serve(script) as server:
+
+        async def ask() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await transport.handle_async_request(httpx.Request("GET", server.base_url))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+        assert transport.statistics().active == 0
+
+
+async def test_closed_while_connecting(monkeypatch):
+    transport = Transport()
+    connect = trio.open_tcp_stream
+
+    async def connect_and_close(host: str, port: int) -> trio.SocketStream:
+        stream = await connect(host, port)
+        transport.close()
+        return stream
+
+    monkeypatch.setattr(trio, "open_tcp_stream", connect_and_close)
+    async with serve(never_answering) as server:
+        with pytest.raises(trio.ClosedResourceError):
+            await transport.handle_async_request(httpx.Request("GET", server.base_url))
+        assert transport.statistics().active == 0
+        await server.closed()
+
+
+async def test_a_connection_that_never_served_is_not_reusable(pair):
+    connection = Connection(pair[0], ORIGIN)
+    assert not connection.reusable
+    connection.close()
+
+
+async def test_answers_do_not_keep_requests_alive():
+    """A prompt of megabytes is not held while its answer streams."""
+    import sys
+
+    from tests.http.posting import post, sender_of
+
+    async with serve(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as server, sender_of(server) as sender:
+        content = bytes(bytearray(b"x" * 100_000))
+        before = sys.getrefcount(content)
+        response = await post(sender, content)
+        assert sys.getrefcount(content) == before
+        response.body.close()

@@ -1,0 +1,378 @@
+"""What is sent, and by whom."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import warnings
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from tests.http.posting import QUICK, all_texts, post, read_all, sender_of
+from tests.http.wire_server import (
+    CHUNKED,
+    Peer,
+    answering,
+    answering_once,
+    chunk,
+    serve,
+    sized,
+)
+from trio_stream._errors import (
+    APIConnectionError,
+    InvalidResponseError,
+)
+from trio_stream._http import ConnectionStatistics, Sender, Transport
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+IDLE = ConnectionStatistics(active=0, idle=0, waiting=0)
+SECRET = "sk-ant-very-secret"
+HEADERS = {"x-api-key": SECRET, "content-type": "application/json"}
+
+
+async def test_a_request_and_its_answer():
+    sent = []
+    async with serve(answering(sized(b"hello", b"Request-Id: r1"))) as server, sender_of(server) as sender:
+        with trio.testing.assert_checkpoints():
+            response = await post(sender, b'{"a":1}', headers=HEADERS, on_sent=lambda: sent.append(1))
+        assert response.status_code == 200
+        assert response.http_version == "HTTP/1.1"
+        assert response.headers["request-id"] == "r1"
+        assert response.url == f"{server.base_url}/v1/messages"
+        assert await read_all(response.body) == b"hello"
+        response.body.finish()
+        assert sent == [1]
+        assert SECRET not in repr(response)
+    request = server.requests[0]
+    assert (request.method, request.target, request.content) == ("POST", "/v1/messages", b'{"a":1}')
+    assert sorted(name.lower() for name, _ in request.headers) == [
+        "content-length",
+        "content-type",
+        "host",
+        "x-api-key",
+    ]
+
+
+@pytest.mark.parametrize(
+    "below, url, params, target",
+    [
+        ("", "/v1/messages", None, "/v1/messages"),
+        ("/", "/v1/messages", None, "/v1/messages"),
+        ("/anthropic/", "/v1/messages", {"beta": True}, "/anthropic/v1/messages?beta=true"),
+        ("/a%2Fb", "/v1/messages?x=1", {"y": ["2", "3"]}, "/a%2Fb/v1/messages?x=1&y=2&y=3"),
+        ("?tenant=7", "/v1/messages", {"x": None}, "/v1/messages?tenant=7&x="),
+    ],
+)
+async def test_urls_are_joined(below, url, params, target):
+    async with serve(answering(sized(b""))) as server:
+        async with Sender(base_url=server.base_url + below)._client as _:
+            pass
+        sender = Sender(base_url=server.base_url + below)
+        (await post(sender, url=url, params=params)).body.close()
+        await sender.aclose()
+    assert server.requests[0].target == target
+
+
+async def test_credentials_in_the_url_are_in_no_text(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with serve(answering(sized(b""))) as server:
+        base_url = server.base_url.replace("http://", "http://us%40er:password@")
+        sender = Sender(base_url=base_url)
+        response = await post(sender)
+        response.body.close()
+        assert "password" not in response.url
+        await sender.aclose()
+    assert server.requests[0].header("authorization") == httpx.BasicAuth("us@er", "password")._auth_header
+    async with serve(answering_once(b"", end="rst")) as server:
+        sender = Sender(base_url=server.base_url.replace("http://", "http://user:password@"))
+        with pytest.raises(APIConnectionError) as caught:
+            await post(sender)
+        assert "password" not in all_texts(caught.value)
+    assert "HTTP Request" in caplog.text
+    assert "password" not in caplog.text
+
+
+async def test_a_token_of_ours_wins_over_credentials_in_the_url():
+    async with serve(answering(sized(b""))) as server:
+        sender = Sender(base_url=server.base_url.replace("http://", "http://user:password@"))
+        (await post(sender, headers={"Authorization": "Bearer t"})).body.close()
+    assert server.requests[0].header("authorization") == "Bearer t"
+
+
+async def test_redirects_are_not_followed():
+    elsewhere = []
+
+    async def other(peer: Peer) -> None:
+        elsewhere.append(peer)
+
+    async with serve(other) as target:
+        redirect = sized(b"", b"Location: %b/there" % target.base_url.encode(), status=b"307 Temporary Redirect")
+        async with serve(answering(redirect)) as server, httpx.AsyncClient(follow_redirects=True) as client:
+            for options in ({}, {"http_client": client}):
+                async with sender_of(server, **options) as sender:
+                    response = await post(sender, headers=HEADERS)
+                    assert response.status_code == 307
+                    response.body.close()
+                    await response.body.aclose()
+    assert elsewhere == []
+
+
+async def test_a_redirect_to_nowhere():
+    """An answer all the same; but httpx reads the target for a caller's client, and fails."""
+    redirect = sized(b"", b"Location: http://host:port", status=b"302 Found")
+    async with serve(answering(redirect)) as server, httpx.AsyncClient() as client:
+        async with sender_of(server) as sender:
+            response = await post(sender)
+            assert (response.status_code, response.headers["location"]) == (302, "http://host:port")
+            response.body.close()
+        async with sender_of(server, http_client=client) as sender:
+            with pytest.raises(InvalidResponseError):
+                await post(sender)
+            assert sender.statistics() == IDLE
+
+
+async def test_no_cookies_of_our_own_accord():
+    async with serve(answering(sized(b"", b"Set-Cookie: a=1"))) as server, sender_of(server) as sender:
+        for _ in range(2):
+            (await post(sender)).body.close()
+    assert [request.header("cookie") for request in server.requests] == [None, None]
+
+
+async def test_cookies_and_default_headers_of_a_callers_client():
+    async with serve(answering(sized(b"", b"Set-Cookie: a=1"))) as server:
+        async with httpx.AsyncClient(headers={"x-mine": "1", "x-api-key": "theirs"}) as client:
+            async with sender_of(server, http_client=client) as sender:
+                for _ in range(2):
+                    body = (await post(sender, headers={**HEADERS, "user-agent": "ours"})).body
+                    body.close()
+                    await body.aclose()
+            assert not client.is_closed
+    first, second = server.requests
+    assert first.header("x-mine") == "1"
+    assert first.header("x-api-key") == SECRET
+    assert first.header("user-agent") == "ours"
+    assert second.header("cookie") == "a=1"
+
+
+async def test_hooks_of_a_callers_client():
+    seen = []
+
+    async def on_request(request: httpx.Request) -> None:
+        seen.append(request.url.path)
+
+    async def on_response(response: httpx.Response) -> None:
+        seen.append(response.status_code)
+        await response.aread()
+
+    hooks = {"request": [on_request], "response": [on_response]}
+    async with serve(answering(sized(b"hello"))) as server:
+        for transport in (Transport(), httpx.AsyncHTTPTransport()):
+            async with httpx.AsyncClient(transport=transport, event_hooks=hooks) as client:
+                async with sender_of(server, http_client=client) as sender:
+                    response = await post(sender)
+                    assert await read_all(response.body) == b"hello"
+                    response.body.close()
+                    assert sender.statistics() == IDLE
+    assert seen == ["/v1/messages", 200] * 2
+
+
+async def test_a_hook_that_eats_the_body():
+    async def eat(response: httpx.Response) -> None:
+        async for _ in response.aiter_raw():
+            pass
+
+    async with serve(answering(sized(b"hello"))) as server:
+        for transport in (Transport(), httpx.AsyncHTTPTransport()):
+            async with httpx.AsyncClient(transport=transport, event_hooks={"response": [eat]}) as client:
+                async with sender_of(server, http_client=client) as sender:
+                    with pytest.raises(APIConnectionError, match="hook") as caught:
+                        await post(sender)
+                    assert not caught.value.retryable
+                    assert sender.statistics() == IDLE
+
+
+async def test_a_hook_that_fails():
+    async def fail(_response: httpx.Response) -> None:
+        raise ZeroDivisionError
+
+    async with serve(answering(CHUNKED, chunk(b"x"))) as server:
+        for transport in (Transport(), httpx.AsyncHTTPTransport()):
+            async with httpx.AsyncClient(transport=transport, event_hooks={"response": [fail]}) as client:
+                async with sender_of(server, http_client=client) as sender:
+                    with pytest.raises(ZeroDivisionError):
+                        await post(sender)
+                    assert sender.statistics() == IDLE
+
+
+async def test_what_fails_between_the_transport_and_us_leaves_no_socket(monkeypatch):
+    """httpx does not close the response then."""
+    async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server) as sender:
+        for error in (ZeroDivisionError, httpx.DecodingError("by httpx")):
+
+            def fail(_self, _response, error=error) -> None:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(httpx.Cookies, "extract_cookies", fail)
+                with pytest.raises((ZeroDivisionError, APIConnectionError)):
+                    await post(sender)
+            assert sender.statistics().active == 0
+        await server.closed()
+
+
+async def test_auth_of_a_callers_client():
+    class Signing(httpx.Auth):
+        requires_request_body = True
+
+        def auth_flow(self, request):
+            request.headers["x-signature"] = str(len(request.content))
+            response = yield request
+            if response.status_code == 401:
+                yield request
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(sized(b"", status=b"401 Unauthorized"))
+        await peer.answer(sized(b"hello"))
+
+    sent = []
+    async with serve(script) as server, httpx.AsyncClient(transport=Transport(), auth=Signing()) as client:
+        async with sender_of(server, http_client=client) as sender:
+            response = await post(sender, content=b"12345", on_sent=lambda: sent.append(1))
+            assert (response.status_code, await read_all(response.body)) == (200, b"hello")
+            response.body.finish()
+    assert [request.header("x-signature") for request in server.requests] == ["5", "5"]
+    assert sent == [1]
+
+
+async def test_a_closed_client_of_the_callers():
+    client = httpx.AsyncClient()
+    await client.aclose()
+    sender = Sender(base_url="http://127.0.0.1:1", http_client=client)
+    with pytest.raises(trio.ClosedResourceError, match="http_client"):
+        await post(sender)
+    await sender.aclose()
+    with pytest.raises(trio.ClosedResourceError, match="connections"):
+        await post(sender)
+
+
+async def test_aclose():
+    async with serve(answering(sized(b""))) as server:
+        for options in ({}, {"transport": httpx.AsyncHTTPTransport()}):
+            sender = Sender(base_url=server.base_url, **options)
+            sender.keep_connections(True)
+            body = (await post(sender)).body
+            await read_all(body)
+            body.finish()
+            await body.aclose()
+            with trio.testing.assert_checkpoints():
+                await sender.aclose()
+            with trio.CancelScope() as scope:
+                scope.cancel(reason="already over")
+                await sender.aclose()
+            assert scope.cancelled_caught
+
+
+async def test_aclose_when_cancelled_closes_all_the_same():
+    async with serve(answering(sized(b""))) as server:
+        sender = Sender(base_url=server.base_url)
+        sender.keep_connections(True)
+        body = (await post(sender)).body
+        await read_all(body)
+        body.finish()
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="already over")
+            await sender.aclose()
+        await server.closed()
+
+
+def test_close_outside_of_trio():
+    """A program may end without a Trio run around it any more."""
+
+    async def main() -> Sender:
+        async with serve(answering(sized(b""))) as server:
+            sender = Sender(base_url=server.base_url)
+            sender.keep_connections(True)
+            body = (await post(sender)).body
+            await read_all(body)
+            body.finish()
+            return sender
+
+    sender = trio.run(main)
+    sender.close()
+    assert sender.statistics() == IDLE
+
+
+# The environment's proxy.
+
+
+async def test_the_environment_chooses_a_proxy(monkeypatch):
+    """The request goes to the proxy in absolute form; NO_PROXY takes the direct way."""
+    async with serve(answering(sized(b"by proxy"))) as proxy, serve(answering(sized(b"direct"))) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        for keep in (True, False):
+            async with sender_of(server, keep=keep) as sender:
+                for _ in range(2):
+                    body = (await post(sender)).body
+                    assert await read_all(body) == b"by proxy"
+                    body.finish()
+                    await body.aclose()
+        assert [len(peer.requests) for peer in proxy.peers] == [2, 1, 1]
+        assert proxy.requests[0].target == f"{server.base_url}/v1/messages"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        async with sender_of(server) as sender:
+            body = (await post(sender)).body
+            assert await read_all(body) == b"direct"
+            body.finish()
+
+
+async def test_a_transport_or_client_of_the_callers_is_its_own_choice(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with serve(answering(sized(b"direct"))) as server:
+        async with sender_of(server, transport=Transport()) as sender:
+            body = (await post(sender)).body
+            assert await read_all(body) == b"direct"
+            body.finish()
+
+
+@pytest.mark.parametrize("proxy", ["gopher://user:hunter2@proxy.example", "http://user:hunter2@host:port"])
+async def test_a_proxy_that_cannot_be_used(proxy, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    sender = Sender(base_url="http://host.example")
+    with pytest.raises(APIConnectionError) as caught:
+        await post(sender)
+    assert not caught.value.retryable
+    assert "hunter2" not in all_texts(caught.value)
+    await sender.aclose()
+
+
+async def test_a_socks_proxy_without_its_package(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
+    sender = Sender(base_url="http://host.example")
+    with pytest.raises(APIConnectionError, match="socksio"):
+        await post(sender)
+
+
+def test_nothing_is_opened_by_making_one():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Sender(base_url="https://api.example")
+        gc.collect()
+
+
+async def test_timeouts_are_those_of_the_call_not_of_the_client():
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await trio.sleep(0.1)
+        await peer.send(sized(b"late"))
+
+    async with serve(slow) as server, httpx.AsyncClient(timeout=0.02) as client:
+        async with sender_of(server, http_client=client) as sender:
+            body = (await post(sender, timeouts=QUICK)).body
+            assert await read_all(body) == b"late"
+            with contextlib.suppress(trio.Cancelled):
+                await body.aclose()
