@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 
 import httpx
 import pytest
@@ -151,6 +152,21 @@ def test_max_retries_must_be_a_number(value):
 def test_transport_or_http_client():
     with pytest.raises(ValueError, match="not both"):
         ts.Client(api_key="k", transport=ScriptedAPI([]), http_client=httpx.AsyncClient())
+
+
+def test_an_ssl_context_for_a_transport_of_the_callers():
+    with pytest.raises(ValueError, match="ssl_context"):
+        ts.Client(api_key="k", transport=ScriptedAPI([]), ssl_context=ssl.create_default_context())
+
+
+async def test_a_callers_http_client_with_its_own_auth(autojump_clock):
+    """The API refuses a request with two kinds of authentication."""
+    api = ScriptedAPI([say("x")])
+    async with httpx.AsyncClient(transport=api, auth=("user", "password")) as http_client:
+        client = ts.Client(api_key="k", http_client=http_client, base_url="http://api.example")
+        headers = await sent_headers(client, api)
+    assert headers["x-api-key"] == "k"
+    assert "authorization" not in headers
 
 
 async def test_no_secret_in_any_text(caplog, autojump_clock):

@@ -6,6 +6,7 @@ What belongs here: making, copying and closing it. What does not: its calls (`_m
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,6 +18,9 @@ from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatist
 
 from ._messages import Beta, Messages
 from ._settings import DEFAULT_VERSION, UNSET, Connections, Credentials, Settings, check_max_retries, read_settings
+
+# RFC 3986, 3.2.1: what stands before an @ in the authority may be a password.
+_USERINFO = re.compile(r"//[^/?#]*@")
 
 
 @final
@@ -45,7 +49,8 @@ class Client:
         None: no limit.
       max_connections: How many requests may be under way at once; further ones wait. None: no limit.
       limits: How large an answer may be.
-      ssl_context: Trust this instead of what httpx trusts (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, certifi).
+      ssl_context: Trust this instead of what httpx trusts (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, certifi). Not
+        together with ``transport`` or ``http_client``.
       transport: An `httpx.AsyncBaseTransport` to use instead of ours (a proxy, HTTP/2, a test).
       http_client: An `httpx.AsyncClient` to use instead of ours. It is never closed here.
 
@@ -75,6 +80,8 @@ class Client:
     ) -> None:
         if transport is not None and http_client is not None:
             raise ValueError("give transport or http_client, not both")
+        if ssl_context is not None and (transport is not None or http_client is not None):
+            raise ValueError("ssl_context is for our own transport: give it to yours")
         settings = read_settings(
             api_key=api_key,
             auth_token=auth_token,
@@ -102,7 +109,7 @@ class Client:
         self.beta = Beta(settings, connections)
 
     def __repr__(self) -> str:
-        return f"<trio_stream.Client base_url={self._settings.base_url!r}>"
+        return f"<trio_stream.Client base_url={_USERINFO.sub('//', self._settings.base_url)!r}>"
 
     def with_options(
         self,
