@@ -307,6 +307,70 @@ async def test_a_callers_http_client_is_never_closed(autojump_clock):
     assert headers["user-agent"].startswith("trio-stream/")
 
 
+@pytest.mark.parametrize(
+    ("credentials", "theirs"),
+    [({"api_key": "k"}, {"authorization": "Bearer corp"}), ({"auth_token": "t"}, {"x-api-key": "OTHER"})],
+)
+async def test_headers_of_a_callers_client_bring_no_second_authentication(credentials, theirs, autojump_clock):
+    api = ScriptedAPI([say("x")])
+    async with httpx.AsyncClient(transport=api, headers=theirs) as http_client:
+        client = ts.Client(**credentials, http_client=http_client, base_url="http://api.example")
+        headers = await sent_headers(client, api)
+    assert len({"x-api-key", "authorization"} & {name.lower() for name in headers}) == 1
+
+
+async def test_a_hook_that_raises_for_the_status(autojump_clock):
+    """It is an answer all the same, and its cause holds neither key nor prompt."""
+    api = ScriptedAPI([http_error(529)])
+
+    async def raise_for_status(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    async with httpx.AsyncClient(transport=api, event_hooks={"response": [raise_for_status]}) as http_client:
+        client = ts.Client(api_key=SECRET, http_client=http_client, base_url="http://api.example", max_retries=0)
+        with pytest.raises(ts.OverloadedError) as caught:
+            async with client.messages.stream(**PARAMS):
+                pass
+    cause = caught.value.__cause__
+    assert isinstance(cause, httpx.HTTPStatusError)
+    assert SECRET not in str(cause.request.headers.raw) + str(cause.response.request.headers.raw)
+    assert cause.response.request.content == b""
+
+
+def test_an_invalid_base_url_is_not_repeated():
+    client = ts.Client(api_key="k", base_url="https://user:sec/ret@host", max_retries=0)
+
+    async def main() -> None:
+        with pytest.raises(ts.APIConnectionError) as caught:
+            async with client.messages.stream(**PARAMS):
+                pass
+        assert "sec" not in str(caught.value)
+
+    trio.run(main)
+
+
+async def test_count_tokens_cut_in_the_answer(autojump_clock):
+    """A connection that is lost in the answer is that, and is retried."""
+    answers = [httpx.Response(200, stream=CutStream()), httpx.Response(200, json={"input_tokens": 7})]
+    client = ts.Client(api_key="k", transport=httpx.MockTransport(lambda _: answers.pop(0)), max_retries=1)
+    count = await client.messages.count_tokens(model="m", messages=PARAMS["messages"])
+    assert count.input_tokens == 7
+
+
+class CutStream(httpx.AsyncByteStream):
+    def __init__(self) -> None:
+        self.pieces = [b'{"input_']
+
+    def __aiter__(self) -> CutStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self.pieces:
+            return self.pieces.pop()
+        raise httpx.ReadError("reset")
+
+
 async def test_statistics(autojump_clock):
     client, _ = client_of([say("x"), stall()])
     assert client.statistics().active == 0

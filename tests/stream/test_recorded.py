@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-import trio_stream as ts
-from trio_stream._http import BODY_EXTENSION, ResponseBody
 
+import trio_stream as ts
 from tests.corpora import CUT_TOOL_INPUT, DUPLICATE_START, Recorded, needs_corpora, recorded
+from trio_stream._http import BODY_EXTENSION, ResponseBody
 
 from .api import PARAMS
 

@@ -17,7 +17,16 @@ import trio
 from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Limits, Sender, Timeout, Timeouts
 
 from ._messages import Beta, Messages
-from ._settings import DEFAULT_VERSION, UNSET, Connections, Credentials, Settings, check_max_retries, read_settings
+from ._settings import (
+    DEFAULT_VERSION,
+    UNSET,
+    Connections,
+    Credentials,
+    Settings,
+    check_max_retries,
+    merge_headers,
+    read_settings,
+)
 
 # RFC 3986, 3.2.1: what stands before an @ in the authority may be a password.
 _USERINFO = re.compile(r"//[^/?#]*@")
@@ -132,16 +141,17 @@ class Client:
           timeout: In place of the present clocks.
         """
         old = self._settings
-        credentials = old.credentials
-        if api_key is not None or auth_token is not None:
-            credentials = Credentials.find(api_key, auth_token, {})
+        new_credentials = api_key is not None or auth_token is not None
+        credentials = Credentials.find(api_key, auth_token, {}) if new_credentials else old.credentials
         copy: Client = object.__new__(Client)
         copy._set_up(
             Settings(
                 credentials=credentials,
                 base_url=old.base_url,
                 anthropic_version=old.anthropic_version if anthropic_version is None else anthropic_version,
-                default_headers={**old.default_headers, **(default_headers or {})},
+                default_headers=merge_headers(
+                    old.default_headers, default_headers or {}, new_credentials=new_credentials
+                ),
                 max_retries=old.max_retries if max_retries is None else check_max_retries(max_retries),
                 timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),
                 limits=old.limits,
@@ -166,6 +176,7 @@ class Client:
         self._connections.sender.keep_connections(keep=True)
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:

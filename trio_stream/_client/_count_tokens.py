@@ -10,8 +10,8 @@ import math
 import msgspec
 import trio
 
-from trio_stream._errors import FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
-from trio_stream._http import read_error_body
+from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
+from trio_stream._http import Response
 from trio_stream._stream import StreamRequest, check_encoding, read_error_answer, read_request_id, with_retries
 
 
@@ -25,6 +25,8 @@ class MessageTokensCount(msgspec.Struct, frozen=True):
     input_tokens: int
 
 
+@trio.lowlevel.enable_ki_protection
+@trio.lowlevel.enable_ki_protection
 async def count_tokens(request: StreamRequest) -> MessageTokensCount:
     """Send the request and read its answer."""
     total = request.timeouts.total
@@ -35,6 +37,7 @@ async def count_tokens(request: StreamRequest) -> MessageTokensCount:
 
 async def _attempt(request: StreamRequest, retries_taken: int, total_scope: trio.CancelScope) -> MessageTokensCount:
     limit = request.timeouts.first_event
+    request_id: str | None = None
     with trio.CancelScope() as scope:
 
         def on_sent() -> None:
@@ -42,16 +45,43 @@ async def _attempt(request: StreamRequest, retries_taken: int, total_scope: trio
                 scope.deadline = trio.current_time() + limit
 
         response = await request.send(retries_taken, on_sent)
-        if response.status_code != 200:
-            raise await read_error_answer(request, response, scope, total_scope)
-        body = await read_error_body(response.body, limit_bytes=request.limits.error_body_bytes, seconds=math.inf)
-        check_encoding(response)
+        request_id = read_request_id(response)
         try:
-            return msgspec.json.decode(body, type=MessageTokensCount)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            raise InvalidResponseError(
-                f"the answer to count_tokens cannot be read: {len(body)} bytes of "
-                f"{response.headers.get('content-type', 'no content-type')[:100]!r}",
-                request_id=read_request_id(response),
-            ) from exc
-    raise FirstEventTimeoutError(f"first_event: waited {limit or 0.0:g} s for the answer", seconds=limit or 0.0)
+            if response.status_code != 200:
+                raise await read_error_answer(request, response, scope, total_scope)
+            check_encoding(response)
+            return _decode(response, await _read_body(response, limit_bytes=request.limits.error_body_bytes))
+        except BaseException as exc:
+            if isinstance(exc, APIError):
+                exc.request_id = exc.request_id or request_id
+            response.body.close()
+            await response.body.aclose()
+            raise
+    raise FirstEventTimeoutError(
+        f"first_event: waited {limit or 0.0:g} s for the answer (the API may have accepted the request)",
+        seconds=limit or 0.0,
+        may_have_been_accepted=True,
+        request_id=request_id,
+    )
+
+
+async def _read_body(response: Response, *, limit_bytes: int) -> bytes:
+    body, parts, size = response.body, list[bytes](), 0
+    while data := await body.receive_some():
+        parts.append(data)
+        size += len(data)
+        if size > limit_bytes:
+            raise InvalidResponseError(f"the answer to count_tokens is larger than {limit_bytes} bytes")
+    body.finish()
+    await body.aclose()
+    return b"".join(parts)
+
+
+def _decode(response: Response, body: bytes) -> MessageTokensCount:
+    try:
+        return msgspec.json.decode(body, type=MessageTokensCount)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise InvalidResponseError(
+            f"the answer to count_tokens cannot be read: {len(body)} bytes of "
+            f"{response.headers.get('content-type', 'no content-type')[:100]!r}"
+        ) from exc

@@ -38,6 +38,7 @@ class Requests:
         """A request for a count of tokens."""
         return self._prepare(COUNT_PATH, call, stream=None)
 
+    @trio.lowlevel.enable_ki_protection  # of the block; the interrupt is raised where it waits
     async def create(self, call: Mapping[str, Any], *, stream: bool) -> Message | EventStream:
         """What ``create`` gives: the message, or the stream of its raw events before it is entered."""
         request = self.message(call)

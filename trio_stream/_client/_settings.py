@@ -30,6 +30,7 @@ from trio_stream._version import __version__
 _log = logging.getLogger("trio_stream")
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
+_AUTHENTICATION = frozenset({"x-api-key", "authorization"})
 DEFAULT_VERSION = "2026-10-21"
 USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
 
@@ -87,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     limits: Limits
 
+    def __repr__(self) -> str:
+        return f"Settings(anthropic_version={self.anthropic_version!r}, max_retries={self.max_retries}, ...)"
+
     def prepare(
         self,
         connections: Connections,
@@ -121,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         headers(0)  # what is wrong with a header is said where it was given
 
+        @trio.lowlevel.enable_ki_protection
         async def send(retries_taken: int, on_sent: Callable[[], None]) -> Response:
             if connections.closed:
                 raise trio.ClosedResourceError("this client is closed")
@@ -155,6 +160,14 @@ class _Unset:
 
 
 UNSET: Any = _Unset()
+
+
+def merge_headers(old: Mapping[str, str], new: Mapping[str, str], *, new_credentials: bool) -> dict[str, str]:
+    """Put ``new`` over ``old``, whatever the case of names; one kind of authentication replaces the other."""
+    replaced = {name.lower() for name in new}
+    if new_credentials or replaced & _AUTHENTICATION:
+        replaced |= _AUTHENTICATION
+    return {**{name: value for name, value in old.items() if name.lower() not in replaced}, **new}
 
 
 def check_max_retries(value: int) -> int:

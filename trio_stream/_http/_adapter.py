@@ -235,11 +235,20 @@ class ForeignBody(ResponseBody):
 
 def forget_request(exc: BaseException) -> None:
     """Take the request, and with it key and prompt, off httpx's exceptions: they stay reachable as causes."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        if isinstance(seen, (httpx.RequestError, httpx.HTTPStatusError)):
-            seen.request = _NO_REQUEST
-        seen = seen.__cause__ or seen.__context__
+    pending: list[BaseException | None] = [exc]
+    seen: set[int] = set()
+    while pending:
+        error = pending.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        pending += (error.__cause__, error.__context__)
+        if isinstance(error, (httpx.RequestError, httpx.HTTPStatusError)):
+            error.request = _NO_REQUEST
+        if isinstance(error, httpx.HTTPStatusError):
+            error.response.request = _NO_REQUEST
+            error.response.next_request = None
+            error.response.history = []
 
 
 def forget_stream(response: httpx.Response) -> None:

@@ -28,6 +28,12 @@ _LOOK_EVERY_SECONDS = 0.1
 _SEND_UNINTERRUPTED_BYTES = 1 << 20
 """Sent without waiting before other tasks get their turn."""
 
+_FIRST_REFUSAL = 300
+"""From this status on an answer says that the request is not wanted, so that sending it on is of no use."""
+
+_EARLY_BODY_BYTES = 65536
+"""How much of an answer is read while its request is still being sent."""
+
 _DRAIN_BYTES = 65536
 """How much of an earlier answer is read to get at a connection; beyond that a new one is cheaper."""
 
@@ -168,14 +174,17 @@ class Connection:
         with trio.move_on_after(_LOOK_EVERY_SECONDS):
             await wait_writable(self.sock)
             return False
+        if len(self.early_body) >= _EARLY_BODY_BYTES:
+            return False
         # RFC 9112, 9.5: a client that sends a message body SHOULD monitor the connection for an error response.
         try:
             data = receive_nowait(self.sock)
         except OSError:
             return False  # sending will say it, and reading after it
         if data:
-            self.early_body = parser.feed(data)
-            return parser.head is not None or parser.ended
+            self.early_body += parser.feed(data)
+            # A good answer that begins early wants the rest all the same: some gateways send its head, and then read.
+            return parser.ended or (parser.head is not None and parser.head.status_code >= _FIRST_REFUSAL)
         return data == b""
 
     async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> Head:

@@ -7,6 +7,7 @@ try again, and failures of our own sockets' bodies (`_socket_body` raises the ri
 from __future__ import annotations
 
 import ssl
+import time
 
 import trio
 
@@ -18,6 +19,7 @@ from trio_stream._errors import (
     InvalidResponseError,
     SendTimeoutError,
 )
+from trio_stream._protocol import error_from_response
 
 from ._connection import Origin, ServerDisconnectedError
 from ._httpx import httpx
@@ -54,6 +56,12 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
       timeouts: The clocks that the transport was given.
       sent: Whether the request had been sent.
     """
+    if isinstance(exc, httpx.HTTPStatusError):
+        # A response hook of the caller's client called `raise_for_status`: it is an answer all the same.
+        return error_from_response(exc.response.status_code, exc.response.headers, b"", now=time.time())
+    if isinstance(exc, httpx.InvalidURL):
+        # Its text repeats parts of the URL, which may be parts of a password.
+        return APIConnectionError("the request cannot be sent: the base URL is not valid", retryable=False)
     detail = _detail(exc)
     if isinstance(exc, httpx.ConnectTimeout):
         return ConnectTimeoutError(f"connect: {_located(detail, origin)}", seconds=timeouts.connect or 0.0)
@@ -63,7 +71,7 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
     tls = _tls_error(exc)
     if tls is not None and not accepted:
         return APIConnectionError(f"cannot connect to {origin}: {tls_reason(tls)}", retryable=can_help_to_retry(tls))
-    if isinstance(exc, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
+    if isinstance(exc, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
         return APIConnectionError(f"the request cannot be sent: {detail}", retryable=False)
     if isinstance(exc, (httpx.DecodingError, httpx.StreamError, ImportError)):
         return APIConnectionError(f"the transport failed: {detail}", retryable=False)

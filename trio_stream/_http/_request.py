@@ -28,6 +28,9 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     buffers: tuple[bytes, ...]
 
+    def __repr__(self) -> str:
+        return f"<WireRequest {self.method}>"  # the buffers hold key and prompt
+
 
 async def read_request(request: httpx.Request) -> WireRequest:
     """Check a request and serialise it. Content that is a stream is read as a whole first.

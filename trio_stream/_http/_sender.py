@@ -192,12 +192,18 @@ class Sender:
         path = base.raw_path.partition(b"?")[0].rstrip(b"/") + below.raw_path.partition(b"?")[0]
         target = base.copy_with(raw_path=path, userinfo=b"")
         fields = _encode(headers)
-        if base.userinfo and "authorization" not in {name.lower() for name in headers}:
+        given = {name.lower() for name in headers}
+        if base.userinfo and "authorization" not in given:
             # As httpx would do, but that it writes the URL, password and all, into its log.
             credentials = f"{base.username}:{base.password}".encode()
             fields.append((b"Authorization", b"Basic " + base64.b64encode(credentials)))
         request = client.build_request(method, target, headers=fields, params=query or None, content=content)
         request.stream = ContentStream(content)
+        # A caller's client may bring the other kind of authentication; the API refuses a request with two.
+        if "x-api-key" in given and not base.userinfo:
+            request.headers.pop("authorization", None)
+        elif "authorization" in given:
+            request.headers.pop("x-api-key", None)
         return request
 
     def _open_client(self) -> httpx.AsyncClient:
@@ -296,7 +302,7 @@ class _NoCookies(CookieJar):
 _LOCATION_EXTENSION = "trio_stream.location"
 
 
-async def _set_location_aside(answer: httpx.Response) -> None:
+async def _set_location_aside(answer: httpx.Response) -> None:  # noqa: ASYNC124 - httpx awaits its hooks
     # httpx reads the target even of a redirect that it does not follow, and raises where it cannot.
     location = answer.headers.pop("location", None)
     if location is not None:

@@ -64,6 +64,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     async def _enter(self) -> None:
         if self._block is not None:
             raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
         self._block = block = NurseryBlock()
         timeouts = self._request.timeouts
         entered_at = trio.current_time()
@@ -74,6 +76,10 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             self._request.live.add(self)
             self._opened = opened = await self._opening.open()
             self._ready = opened.reader.ready
+            if self._closed:
+                # Closed in the moment in which it was opened: aborting came too late to be noticed there.
+                opened.reader.body.close()
+                raise trio.ClosedResourceError("this stream is closed")
             if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
                 self._finish()
             elif clocks.needed:
@@ -99,11 +105,21 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         block.check_may_leave()
         self._left = True
         if self._opened is not None:
-            await self._opened.reader.body.aclose()
+            try:
+                await self._opened.reader.body.aclose()
+            except BaseException as interrupt:  # noqa: ASYNC103
+                # The nursery must be closed first, or Trio's stack of them is corrupt.
+                if not await block.exit(interrupt):  # noqa: ASYNC102 - waits as a nursery does
+                    raise
+                return True  # noqa: ASYNC104 - it was the block's own cancellation
         return await block.exit(exc)
 
     # Receiving.
 
+    # A KeyboardInterrupt that the body catches must not have taken bytes or events with it: it is raised at the
+    # cancellation point or in the wait, never between taking and keeping.
+
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> EventT_co:
         """Receive the next event of this message.
 
@@ -117,7 +133,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
           The next event.
 
         Raises:
-          trio.EndOfChannel: After ``message_stop``. Not an error.
+          trio.EndOfChannel: After ``message_stop``, also when the stream was closed since. Not an error.
           IncompleteStreamError: The connection ended before ``message_stop``.
           APIStatusError: The API sent an ``error`` event (the class is chosen by ``error.type``).
           APITimeoutError: One of the clocks of `Timeouts` ran out.
@@ -131,6 +147,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             return event
         raise trio.EndOfChannel
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> EventT_co:
         # Not inherited: one frame less for every event.
         await checkpoint_if_cancelled()
@@ -139,20 +156,24 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             return event
         raise StopAsyncIteration
 
+    @trio.lowlevel.enable_ki_protection
     async def _make_ready(self) -> bool:
         """Bring at least one event into ``_ready``; False after ``message_stop``."""
         if self._complete:
             return False
         opened = self._opened
-        if opened is None or self._closed or self._error is not None:
+        self._check_usable()
+        if opened is None:
             self._raise_unusable()
         reader, ready = opened.reader, self._ready
         try:
             while True:
                 if reader.wants_schedule_point():
                     await reader.schedule_point()
+                    self._check_usable()
                 if not reader.advance():
                     await reader.read()
+                    self._check_usable()
                 elif ready:
                     break
         except APIError as error:
@@ -165,10 +186,13 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             self._finish()
         return True
 
+    @trio.lowlevel.enable_ki_protection
     async def _pull(self) -> bool:
         """Take one wire event off the stream for a view; False after ``message_stop``."""
+        if not await self._make_ready():
+            return False
         self._ready.clear()
-        return await self._make_ready()
+        return True
 
     async def until_done(self) -> None:
         """Read the stream to its end.
@@ -184,6 +208,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
 
     # Ending.
 
+    @trio.lowlevel.enable_ki_protection
     def _finish(self) -> None:
         """``message_stop`` came: the message is whole, and the connection may serve another request."""
         assert self._opened is not None
@@ -198,6 +223,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._record(error)
         raise error
 
+    @trio.lowlevel.enable_ki_protection
     def _record(self, error: APIError) -> None:
         assert self._opened is not None
         error.partial = self.partial
@@ -219,15 +245,21 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._clocks is not None:
             self._clocks.scope.cancel(reason=reason)
 
+    def _check_usable(self) -> None:
+        """Notice what another task did while this one let it run."""
+        if self._closed or self._error is not None:
+            self._raise_unusable()
+
     def _raise_unusable(self) -> NoReturn:
         if self._error is not None:
-            raise self._error.with_traceback(None)
+            raise self._error
         if self._opened is None and not self._closed:
             raise RuntimeError(
                 "the request goes out when the stream is entered: write `async with stream:` around this"
             )
         raise trio.ClosedResourceError("this stream is closed")
 
+    @trio.lowlevel.enable_ki_protection
     def close_now(self) -> None:
         """Close without waiting: `aclose` without its checkpoint."""
         if self._closed:
@@ -305,7 +337,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._complete and partial is not None:
             return partial
         if self._error is not None:
-            raise self._error.with_traceback(None)
+            raise self._error
         if self._left or self._closed:
             sentence = "the stream was left before message_stop: see .partial"
         else:
@@ -325,8 +357,9 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     @property
     def usage(self) -> Usage | None:
         """The tokens counted so far; None before ``message_start``. Final with ``message_stop``."""
-        partial = self.partial
-        return None if partial is None else partial.usage
+        if self._opened is None or not self._opened.reader.accumulator.started:
+            return None
+        return self._opened.reader.accumulator.usage
 
     @property
     def stop_reason(self) -> str | None:

@@ -59,6 +59,11 @@ class Clocks:
         self._stall_used += waited
         self._silence_used = 0.0 if with_bytes else self._silence_used + waited
 
+    def restart(self) -> None:
+        """A new attempt begins: what the one before it waited counts for ``total`` only."""
+        self._waiting_since = None
+        self._silence_used = self._stall_used = 0.0
+
     def progress(self) -> None:
         """An event other than ``ping`` arrived."""
         self._stall_used = 0.0

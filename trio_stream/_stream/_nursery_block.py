@@ -85,6 +85,8 @@ class NurseryBlock:
             outer, failures = None, []
 
         if failure is not None:
+            if outer is not None and cancelled is not None and not failures:
+                return False  # a group of a failure and an outer `Cancelled`: both go on, in the same object
             failures.insert(0, failure)
         leaving = _what_leaves(failures) or outer
         if leaving is None:

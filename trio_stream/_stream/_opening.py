@@ -29,6 +29,8 @@ from ._reader import EventReader
 from ._retrying import with_retries
 from ._stats import ResponseInfo, StreamStats
 
+_ACCEPTED = " (the API may have accepted the request)"
+
 _ERROR_BODY_SECONDS = 10.0
 """How long an error's body is waited for: its status is known and must not be lost to a body that stalls."""
 
@@ -104,6 +106,8 @@ class Opening:
         self._scope = trio.CancelScope(deadline=math.inf if total is None else entered_at + total)
         self._aborted = False
         self._sent = False
+        self._last_error: APIError | None = None
+        self._request_id: str | None = None
 
     def abort(self) -> None:
         """Give up: `open` raises `trio.ClosedResourceError`."""
@@ -122,18 +126,20 @@ class Opening:
         if self._aborted:
             raise trio.ClosedResourceError("the stream was closed while it was being opened")
         seconds = self._request.timeouts.total or 0.0
-        accepted = " (the API may have accepted the request)" if self._sent else ""
         raise TotalTimeoutError(
-            f"total: the stream was not open within {seconds:g} s{accepted}",
+            f"total: the stream was not open within {seconds:g} s" + (_ACCEPTED if self._sent else ""),
             seconds=seconds,
             may_have_been_accepted=self._sent,
-        )
+            request_id=self._request_id,
+        ) from self._last_error
 
     async def _attempt(self, retries_taken: int) -> Opened:
         limit = self._request.timeouts.first_event
         began_at = trio.current_time()
         response: Response | None = None
         self._sent = False
+        self._request_id = None
+        self._clocks.restart()
         with trio.CancelScope() as scope:
 
             def on_sent() -> None:
@@ -144,15 +150,17 @@ class Opening:
 
             try:
                 response = await self._request.send(retries_taken, on_sent)
+                self._request_id = read_request_id(response)
                 await self._check_head(response, scope)
                 reader = EventReader(
                     response.body, clocks=self._clocks, limits=self._request.limits, raw_events=self._raw_events
                 )
                 await self._read_first_event(reader)
             except BaseException as exc:
+                if isinstance(exc, APIError):
+                    self._last_error = exc
+                    exc.request_id = exc.request_id or self._request_id
                 if response is not None:
-                    if isinstance(exc, APIError) and exc.request_id is None:
-                        exc.request_id = read_request_id(response)
                     response.body.close()
                     await response.body.aclose()
                 raise
@@ -160,17 +168,17 @@ class Opening:
                 reader=reader,
                 response=ResponseInfo.of(response),
                 rate_limits=RateLimits.from_headers(response.headers),
-                request_id=read_request_id(response),
+                request_id=self._request_id,
                 began_at=began_at,
                 attempts=retries_taken + 1,
             )
         seconds = limit or 0.0
         missing = "the response headers" if response is None else "the first event"
         raise FirstEventTimeoutError(
-            f"first_event: waited {seconds:g} s for {missing} (the API may have accepted the request)",
+            f"first_event: waited {seconds:g} s for {missing}{_ACCEPTED}",
             seconds=seconds,
             may_have_been_accepted=True,
-            request_id=None if response is None else read_request_id(response),
+            request_id=self._request_id,
         )
 
     async def _read_first_event(self, reader: EventReader) -> None:
@@ -178,13 +186,14 @@ class Opening:
         while True:
             while reader.advance():
                 if reader.ready:
+                    self._clocks.progress()
                     return
             # A scope per read is affordable here: there are few before the first event.
             with trio.move_on_after(math.inf if silence is None else silence) as scope:
                 await reader.read()
             if scope.cancelled_caught:
                 raise SilenceTimeoutError(
-                    f"silence: not one byte for {silence:g} s while waiting for the first event",
+                    f"silence: not one byte for {silence:g} s while waiting for the first event{_ACCEPTED}",
                     seconds=silence or 0.0,
                     may_have_been_accepted=True,
                 )

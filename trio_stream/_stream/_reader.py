@@ -46,6 +46,7 @@ class EventReader:
         "_raw_events",
         "_receiving",
         "_scheduled_at",
+        "_waited",
         "accumulator",
         "body",
         "bytes",
@@ -73,6 +74,7 @@ class EventReader:
         self.first_event_at: float | None = None
         self.first_text_at: float | None = None
         self.longest_gap = 0.0
+        self._waited = 0.0  # since the last bytes, without the consumer's own time
         self.events = 0
         self.bytes = 0
 
@@ -132,13 +134,15 @@ class EventReader:
         self.note_firsts()
         data = b""
         self._receiving = True
-        self._clocks.wait_begins(trio.current_time())
+        began = trio.current_time()
+        self._clocks.wait_begins(began)
         try:
             data = await self.body.receive_some()
         finally:
             self._receiving = False
             now = trio.current_time()
             self._clocks.wait_ends(now, with_bytes=bool(data))
+            self._waited += now - began
         if not data:
             raise IncompleteStreamError(
                 f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
@@ -157,7 +161,8 @@ class EventReader:
         if self._last_read_at is None:
             self.first_byte_at = now
         else:
-            self.longest_gap = max(self.longest_gap, now - self._last_read_at)
+            self.longest_gap = max(self.longest_gap, self._waited)
+        self._waited = 0.0
         self._last_read_at = now
 
     def note_firsts(self) -> None:

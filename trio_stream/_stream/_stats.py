@@ -48,7 +48,7 @@ class StreamStats(msgspec.Struct, frozen=True, kw_only=True):
       time_to_first_byte: Until the first byte of the answer's body.
       time_to_first_event: Until the first event other than ``ping``.
       time_to_first_text: Until the first text of the message.
-      longest_gap: The longest wait between two network reads, in seconds.
+      longest_gap: The longest wait for more bytes after the first ones, in seconds.
       events: Wire events received, ``ping`` excluded.
       bytes: Bytes of the answer's body received.
       attempts: Requests made for this stream, retries included.

@@ -37,6 +37,7 @@ class PieceView(AsyncIterator[str]):
     def __aiter__(self) -> PieceView:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> str:
         await checkpoint_if_cancelled()
         while True:
@@ -71,11 +72,13 @@ class TextChunks(AsyncIterator[str]):
         self._held: list[str] = []
         self._held_chars = 0
         self._due_at = math.inf
+        self._newest_due_at = math.inf
         self._ended: BaseException | None = None
 
     def __aiter__(self) -> TextChunks:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> str:
         await checkpoint_if_cancelled()
         while True:
@@ -97,23 +100,29 @@ class TextChunks(AsyncIterator[str]):
         try:
             with trio.move_on_at(deadline):
                 piece = await self._view.__anext__()
+                self._newest_due_at = trio.current_time() + self._max_delay
                 if not self._held:
-                    self._due_at = trio.current_time() + self._max_delay
+                    self._due_at = self._newest_due_at
                 self._held.append(piece)
                 self._held_chars += len(piece)
-        except (StopAsyncIteration, APIError, trio.ClosedResourceError) as end:
+        except (StopAsyncIteration, APIError, trio.ClosedResourceError, trio.BrokenResourceError) as end:
             # What is held is text that arrived: it is given first, then this is raised.
             self._ended = end
 
     def _take_due(self) -> str:
         if not self._at_punctuation:
             return self._take_all()
-        text = "".join(self._held)
-        cut = max(text.rfind(mark) for mark in SENTENCE_ENDS) + 1
-        if cut < self._min_chars:
+        newest = self._held[-1]
+        cut = max(newest.rfind(mark) for mark in SENTENCE_ENDS) + 1
+        # Whatever could be cut before the newest piece came has been.
+        if not cut or self._held_chars - len(newest) + cut < self._min_chars:
             return ""
-        self._held, self._held_chars = ([text[cut:]], len(text) - cut) if cut < len(text) else ([], 0)
-        return text[:cut]
+        rest = newest[cut:]
+        self._held[-1] = newest[:cut]
+        text = self._take_all()
+        if rest:
+            self._held, self._held_chars, self._due_at = [rest], len(rest), self._newest_due_at
+        return text
 
     def _take_all(self) -> str:
         text = "".join(self._held)
