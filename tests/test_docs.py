@@ -153,6 +153,7 @@ def snippet_names(api: ScriptedAPI) -> dict[str, Any]:
         """Ask the scripted API, unless the snippet says whom to ask."""
         if options.keys().isdisjoint({"transport", "http_client"}):
             options["transport"] = api
+            options.pop("ssl_context", None)  # for sockets, which there are none of
         return ts.Client(**options)
 
     library = ModuleType("trio_stream")
