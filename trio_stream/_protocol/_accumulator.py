@@ -63,6 +63,7 @@ from trio_stream._protocol._events import (
     TextEvent,
     ThinkingEvent,
     UnknownEvent,
+    event_name,
 )
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._usage import Usage
@@ -424,4 +425,4 @@ def _utf8_length(text: str) -> int:
 
 
 def _unexpected(event: RawMessageStreamEvent, reason: str) -> InvalidResponseError:
-    return InvalidResponseError(f"unexpected {event.type[:50]} event: {reason}")
+    return InvalidResponseError(f"unexpected {event_name(event.type)} event: {reason}")

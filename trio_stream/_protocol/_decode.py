@@ -34,6 +34,7 @@ from trio_stream._protocol._events import (
     RawMessageStopEvent,
     RawMessageStreamEvent,
     UnknownEvent,
+    event_name,
 )
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._message import Message
@@ -41,8 +42,6 @@ from trio_stream._protocol._sse import RawEvent
 from trio_stream._protocol._values import by_tag, read_tagged
 
 _LONGEST_MESSAGE: Final = 500  # characters of an error that is not JSON
-
-_LONGEST_NAME: Final = 50  # characters of an ``event:`` line in a message of ours
 
 _DELTA_NAMES: Final = frozenset({"content_block_delta", ""})
 
@@ -96,8 +95,7 @@ def _decode_any_event(name: str, data: bytes) -> RawMessageStreamEvent:
         if name == "error":
             text = data.decode("utf-8", "replace")[:_LONGEST_MESSAGE]
             return ErrorEvent(error=ErrorObject(message=text))
-        label = name[:_LONGEST_NAME] or "unnamed"
-        raise InvalidResponseError(f"invalid {label} event ({len(data)} bytes): {_reason(error)}") from error
+        raise InvalidResponseError(f"invalid {event_name(name)} event ({len(data)} bytes): {_reason(error)}") from error
 
 
 def _read_event(name: str, raw: Mapping[str, Any]) -> RawMessageStreamEvent:

@@ -265,6 +265,14 @@ class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
     encrypted_content: str | None = None
 
 
+_LONGEST_NAME = 50
+
+
+def event_name(given: str) -> str:
+    """The name of an event as the text of an error shows it: short, and without control characters."""
+    return "".join(filter(str.isprintable, given[:_LONGEST_NAME])).strip() or "unnamed"
+
+
 RawMessageStreamEvent: TypeAlias = (
     MessageStartEvent
     | MessageDeltaEvent
