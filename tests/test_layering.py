@@ -14,7 +14,19 @@ PACKAGE = Path(__file__).parent.parent / "trio_stream"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom to the top. A room imports only rooms below it (and itself).
-ROOMS = ["_version", "_errors", "_protocol", "types", "_http", "_stream", "_client", "trio_stream", "testing", "cli"]
+ROOMS = [
+    "_version",
+    "_errors",
+    "_protocol",
+    "types",
+    "_http",
+    "_stream",
+    "_client",
+    "batch",
+    "trio_stream",
+    "testing",
+    "cli",
+]
 
 # What a room may import from outside the standard library.
 OUTSIDE = {
@@ -25,6 +37,7 @@ OUTSIDE = {
     "_http": {"trio", "httpx", "httptools", "msgspec"},
     "_stream": {"trio", "msgspec"},
     "_client": {"trio", "msgspec"},
+    "batch": {"trio", "msgspec"},
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
     "cli": {"trio", "msgspec", "rich", "click"},

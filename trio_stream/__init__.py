@@ -9,8 +9,8 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `testing`, `_client`, `_stream`, `_http`, `_protocol`, `_errors`. Each imports only
-rooms below it.
+The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_protocol`, `_errors`. Each imports
+only rooms below it.
 """
 
 from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount
@@ -123,3 +123,31 @@ from trio_stream._stream import (
     TextChunks as TextChunks,
 )
 from trio_stream._version import __version__ as __version__
+from trio_stream.batch import (
+    Adaptive as Adaptive,
+    Budget as Budget,
+    FanOut as FanOut,
+    FanOutStats as FanOutStats,
+    FanOutStoppedError as FanOutStoppedError,
+    HeaderRateLimiter as HeaderRateLimiter,
+    Item as Item,
+    Journal as Journal,
+    JournalConflictError as JournalConflictError,
+    JournalError as JournalError,
+    JournalLike as JournalLike,
+    MergeReport as MergeReport,
+    Outcome as Outcome,
+    Permit as Permit,
+    Prices as Prices,
+    RateLimiter as RateLimiter,
+    RecordedError as RecordedError,
+    UnfinishedError as UnfinishedError,
+    fan_out as fan_out,
+    gather_outcomes as gather_outcomes,
+    gather_texts as gather_texts,
+    hedge as hedge,
+    merge as merge,
+    race as race,
+    read_journal as read_journal,
+    request_hash as request_hash,
+)

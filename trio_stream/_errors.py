@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_stream._protocol import Message
+    from trio_stream.batch import Outcome
 
 
 class APIError(Exception):
@@ -57,11 +58,13 @@ class APIError(Exception):
       message: The sentence, without secrets and without prompt text.
       request_id: The API's ``request-id``, when an answer got that far.
       partial: What had been received of the message, or None when nothing had.
+      outcomes: Where it ended a fan-out: the outcomes of the other items that nobody had taken yet.
     """
 
     message: str
     request_id: str | None
     partial: Message | None
+    outcomes: tuple[Outcome, ...] = ()
 
     def __init__(self, message: str, *, request_id: str | None = None, partial: Message | None = None) -> None:
         super().__init__(message)

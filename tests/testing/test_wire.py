@@ -48,9 +48,10 @@ def test_ids_are_the_same_for_the_same_seeds() -> None:
     assert len(make_id("msg", 1)) == len("msg_01") + 22
 
 
-def test_rate_limits_go_down_and_not_below_nothing() -> None:
+def test_rate_limits_go_down_and_are_never_used_up() -> None:
     assert header(base_headers(1), "anthropic-ratelimit-requests-remaining") == "3999"
-    assert header(base_headers(10_000), "anthropic-ratelimit-requests-remaining") == "0"
+    for number in range(10_000, 10_100):
+        assert int(header(base_headers(number), "anthropic-ratelimit-requests-remaining") or 0) > 3900
 
 
 def test_headers_are_merged_without_case() -> None:

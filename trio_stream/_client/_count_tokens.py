@@ -26,7 +26,6 @@ class MessageTokensCount(msgspec.Struct, frozen=True):
 
 
 @trio.lowlevel.enable_ki_protection
-@trio.lowlevel.enable_ki_protection
 async def count_tokens(request: StreamRequest) -> MessageTokensCount:
     """Send the request and read its answer."""
     total = request.timeouts.total

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from trio_stream.testing._cancel_everywhere import cancel_everywhere as cancel_everywhere
 from trio_stream.testing._model import scripted_model as scripted_model
+from trio_stream.testing._quota import Quota as Quota
 from trio_stream.testing._requests import RecordedHeaders as RecordedHeaders, RecordedRequest as RecordedRequest
 from trio_stream.testing._scripted import Script as Script, ScriptedAPI as ScriptedAPI
 from trio_stream.testing._server import Server as Server

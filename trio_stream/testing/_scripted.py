@@ -17,6 +17,7 @@ from trio_stream._http._body import BODY_EXTENSION
 from trio_stream._http._httpx import httpx
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
+from trio_stream.testing._quota import Quota
 from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._server import Server, Serving
 from trio_stream.testing._steps import HTTPError, Step, checked
@@ -50,6 +51,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         clients not to retry, and `assert_done` fails.
       strict: Refuse, with the API's own errors, what the API refuses.
       keep_requests: How many of the last requests to remember; None for all. For servers that run for long.
+      quota: Rate limits. What they refuse uses no script.
 
     Attributes:
       open_streams: Answers that were begun and neither finished nor closed.
@@ -61,10 +63,13 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         default: Script | None = None,
         strict: bool = True,
         keep_requests: int | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self._scripts: deque[Script] = deque(_checked(script) for script in scripts)
         self._default = None if default is None else _checked(default)
         self._strict = strict
+        self._quota = quota
+        self._under_way = 0
         self._number = 0
         self._scripted = 0
         self._unscripted: list[int] = []
@@ -205,10 +210,12 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         Raises:
           ConnectionCut: The script ends the connection before the head.
         """
+        self._under_way += 1
         moments = self._moments(request)
         try:
             head, due = await wait_for_head(moments, request.at)
         except BaseException as error:
+            self._under_way -= 1
             request.closed_by = "close"
             request.closed_at = trio.current_time()
             request.complete = isinstance(error, ConnectionCut)
@@ -218,6 +225,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         return head, ScriptedBody(moments, due=due, request=request, done=self._one_closed)
 
     def _one_closed(self) -> None:
+        self._under_way -= 1
         self.open_streams -= 1
 
     def _moments(self, request: RecordedRequest) -> Iterator[Moment]:
@@ -228,6 +236,10 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
             return error_answer(refusal, facts)
         if request.path == _COUNT_TOKENS:
             return json_answer({"input_tokens": count_input_tokens(body)}, facts)
+        if self._quota is not None:
+            refusal = self._quota.refuse(body, under_way=self._under_way, now=request.at)
+            if refusal is not None:
+                return error_answer(refusal, facts)
         script = self._next_script(request)
         if script is None:
             return error_answer(
@@ -242,7 +254,8 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
                 facts,
             )
         steps = checked(script(request)) if callable(script) else script
-        return timeline(steps, facts)
+        moments = timeline(steps, facts)
+        return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
 
     def _next_script(self, request: RecordedRequest) -> Script | None:
         if self._scripts:

@@ -134,7 +134,7 @@ def error_fields(
 
 
 def base_headers(number: int, *, limit: int = 4_000) -> list[tuple[str, str]]:
-    """The headers every answer has; ``number`` counts the requests that used up the rate limits."""
+    """The headers every answer has; ``number`` counts the requests, and the rate limits are never used up."""
     reset = (datetime.now(UTC) + timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
     headers = [
         ("request-id", make_id("req", number)),
@@ -148,7 +148,7 @@ def base_headers(number: int, *, limit: int = 4_000) -> list[tuple[str, str]]:
         ("output-tokens", 400_000, 500),
     ):
         headers.append((f"anthropic-ratelimit-{kind}-limit", str(most)))
-        headers.append((f"anthropic-ratelimit-{kind}-remaining", str(max(0, most - each * number))))
+        headers.append((f"anthropic-ratelimit-{kind}-remaining", str(most - each * (number % 50))))
         headers.append((f"anthropic-ratelimit-{kind}-reset", reset))
     return headers
 

@@ -1,0 +1,156 @@
+"""Rate control against the documented token buckets: what fan-outs do at a quota, in storms, and at spend limits.
+
+The scenarios at their full size, against other strategies: ``python -m tests.bench.rate_control``.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+
+import trio_stream as ts
+from tests.bench import rate_control
+from trio_stream.testing import Quota, http_error, pause, say
+
+from .api import PARAMS, client_of, prompt_of
+
+
+@pytest.mark.parametrize("burst", [1.0, 0.2])
+@pytest.mark.parametrize("scenario", rate_control.scenarios(1500), ids=lambda scenario: scenario.name)
+def test_the_quota_is_used_and_hardly_ever_exceeded(scenario, burst):
+    quota = {**scenario.quota, "burst": burst}
+    result, ideal = rate_control.play(scenario._replace(quota=quota), rate_control.ours)
+    assert result.failed == 0
+    assert result.refused <= scenario.most_refusals
+    assert ideal / result.seconds >= scenario.least_share
+
+
+@pytest.mark.parametrize("strategy", [rate_control.each_by_itself, rate_control.shared_pause])
+def test_simpler_ways_are_refused_all_the_time(strategy):
+    """The comparison means something only if the scripted quota really refuses."""
+    scenario = rate_control.scenarios(150)[2]
+    result, _ = rate_control.play(scenario, strategy)
+    assert result.refused > 100
+
+
+async def test_a_storm_of_529_never_cuts_the_window(autojump_clock):
+    quota = Quota(storm=(20, 140))
+    client, _ = client_of(default=lambda request: [say("x", pause(10))], quota=quota)
+    async with ts.fan_out(client, map(str, range(400)), limit=ts.Adaptive(2, 8, 50), **PARAMS) as results:
+        windows = []
+        async for outcome in results:
+            assert outcome.status == "ok"
+            windows.append(results.stats.window)
+    assert windows == sorted(windows)
+    assert windows[-1] == 50
+    # The breaker held back: without it 50 items would have asked every 8 seconds, 750 times.
+    assert quota.overloaded < 150
+    # 80 s of work, 20 s of growing at the start, and the storm.
+    assert results.stats.seconds < 80 + 20 + 120 + 5
+
+
+async def test_the_breaker_opens_and_probes(autojump_clock):
+    quota = Quota(storm=(0, 100))
+    client, _ = client_of(default=[say("x")], quota=quota)
+    async with ts.fan_out(client, map(str, range(20)), **PARAMS) as results:
+        await trio.sleep(50)
+        assert results.stats.breaker_open
+        before = quota.overloaded
+        await trio.sleep(40)
+        assert 15 <= quota.overloaded - before <= 21
+        assert [outcome.status async for outcome in results] == ["ok"] * 20
+    assert not results.stats.breaker_open
+    assert results.stats.seconds < 115
+
+
+async def test_a_spend_limit_stops_the_job_within_one_item(autojump_clock):
+    """promptfoo and langchain retry a spent month."""
+    quota = Quota(spend_limit=300)
+    client, api = client_of(default=[say("word " * 40, pause(5))], quota=quota)
+    outcomes = await ts.gather_outcomes(client, map(str, range(200)), limit=1, **PARAMS)
+    statuses = [outcome.status for outcome in outcomes]
+    done = statuses.count("ok")
+    assert 0 < done < 10
+    assert statuses == ["ok"] * done + ["skipped"] * (200 - done)
+    assert len(api.requests) == done + 1
+    assert isinstance(outcomes[-1].error, ts.RateLimitError)
+
+
+@pytest.mark.parametrize(
+    "status, code",
+    [
+        (429, "enforced_spend_limit_reached"),
+        (429, "contract_spend_limit_reached"),
+        (402, "linked_organization_spend_limit_reached"),
+        (400, "organization_on_hold"),
+    ],
+)
+async def test_every_code_that_stops_a_job(status, code, autojump_clock):
+    body = b'{"type":"error","error":{"type":"x","message":"m","details":{"error_code":"%s"}}}' % code.encode()
+    client, api = client_of(default=[http_error(status, body=body)])
+    with pytest.raises(ts.APIStatusError) as caught:
+        await ts.gather_texts(client, map(str, range(50)), **PARAMS)
+    assert caught.value.error_code == code
+    assert len(api.requests) <= 8
+    async with ts.fan_out(client, iter(map(str, range(10**9))), limit=1, **PARAMS) as results:
+        assert [outcome.status async for outcome in results] == ["skipped"]
+    assert results.stats.stopped is not None
+
+
+async def test_a_refusal_without_headers_is_survived(autojump_clock):
+    quota = Quota(concurrent=5)
+    client, _ = client_of(default=[say("x", pause(5))], quota=quota)
+    async with ts.fan_out(client, map(str, range(200)), limit=ts.Adaptive(2, 8, 100), **PARAMS) as results:
+        assert {outcome.status async for outcome in results} == {"ok"}
+    assert results.stats.window < 12
+    assert results.stats.seconds < 200 * 5 / 5 * 1.5
+    assert quota.refused < 100
+
+
+async def test_a_long_retry_after_does_not_freeze_the_window(autojump_clock):
+    """inspect-ai let one long retry-after freeze its window."""
+    client, _ = client_of([http_error(429, retry_after=300)], default=[say("x", pause(1))])
+    async with ts.fan_out(client, map(str, range(300)), limit=ts.Adaptive(2, 8, 20), **PARAMS) as results:
+        await trio.sleep(1)
+        at_first = results.stats.window
+        assert {outcome.status async for outcome in results} == {"ok"}
+    # It was cut once, and growing began with the first success, not after another five minutes.
+    assert results.stats.window > at_first
+    assert results.stats.seconds < 300 * 1.1 + 60
+
+
+async def test_a_ramp_limit_pauses_and_goes_slowly(autojump_clock):
+    body = b'{"type":"error","error":{"type":"x","message":"m","details":{"error_code":"ramp_limit_exceeded"}}}'
+    client, _ = client_of(
+        *[[say("x", pause(1))]] * 40, [http_error(429, body=body, retry_after=30)], default=[say("x", pause(1))]
+    )
+    async with ts.fan_out(client, map(str, range(150)), limit=ts.Adaptive(2, 8, 100), **PARAMS) as results:
+        sizes = [results.stats.window async for _ in results]
+    assert sizes[-1] < max(sizes)
+    assert results.stats.seconds > 30
+
+
+async def test_one_limiter_for_two_fan_outs(autojump_clock):
+    quota = Quota(requests_per_minute=60, burst=0.1)
+    client, _ = client_of(default=[say("x")], quota=quota)
+    limiter = ts.HeaderRateLimiter()
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for name in "ab":
+            items = [f"{name}{number}" for number in range(60)]
+            nursery.start_soon(lambda items=items: ts.gather_texts(client, items, limiter=limiter, **PARAMS))
+    assert quota.refused <= 12
+    assert trio.current_time() - began < 120 * 1.1
+
+
+async def test_a_pause_of_the_shared_kind_spares_refusals(autojump_clock):
+    """The item that was refused and all others wait for the same moment."""
+    random.seed(1)
+    client, api = client_of([http_error(429, retry_after=50)], default=[say("x")])
+    await ts.gather_texts(client, map(str, range(20)), limit=1, **PARAMS)
+    times = [request.at - api.requests[0].at for request in api.requests]
+    assert times[0] == 0
+    assert 50 <= times[1] <= 55
+    assert prompt_of(api.requests[1]) == prompt_of(api.requests[0])

@@ -1,0 +1,37 @@
+"""Many streams at once: fan-out, its rate control, its journal.
+
+What belongs here: running many requests, pacing them, gathering what comes back. What does not: how one stream
+works (`_stream`), and the command line (`cli`).
+"""
+
+from trio_stream.batch._attempts import OnEvent as OnEvent
+from trio_stream.batch._budget import Budget as Budget, FanOutStoppedError as FanOutStoppedError, Prices as Prices
+from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
+from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
+from trio_stream.batch._items import Items as Items
+from trio_stream.batch._journal import (
+    Journal as Journal,
+    JournalError as JournalError,
+    read_journal as read_journal,
+)
+from trio_stream.batch._journal_format import RecordedError as RecordedError
+from trio_stream.batch._limiter import (
+    HeaderRateLimiter as HeaderRateLimiter,
+    Permit as Permit,
+    RateLimiter as RateLimiter,
+)
+from trio_stream.batch._merge import MergeReport as MergeReport, merge as merge
+from trio_stream.batch._race import hedge as hedge, race as race
+from trio_stream.batch._records import (
+    Item as Item,
+    JournalConflictError as JournalConflictError,
+    JournalLike as JournalLike,
+    Outcome as Outcome,
+    Request as Request,
+    Status as Status,
+    UnfinishedError as UnfinishedError,
+    canonical_request as canonical_request,
+    request_hash as request_hash,
+)
+from trio_stream.batch._stats import FanOutStats as FanOutStats
+from trio_stream.batch._window import Adaptive as Adaptive

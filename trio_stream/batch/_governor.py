@@ -1,0 +1,112 @@
+"""Who may send, and when: window, breaker and rate limiter put together.
+
+What belongs here: waiting for leave to send, and what each answer does to those three. What does not: their
+arithmetic (`_window`, `_limiter`), and retries (`_attempts`).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+from trio_stream._errors import APIError
+from trio_stream._protocol import RateLimits, Usage
+
+from ._budget import Ledger
+from ._limiter import Permit, RateLimiter
+from ._verdict import Verdict
+from ._window import Adaptive, Breaker, Window
+
+
+@final
+class Governor:
+    """Lets requests out one after another, in the order in which they asked."""
+
+    def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger) -> None:
+        self._window = Window(bounds)
+        self._breaker = Breaker()
+        self._limiter = limiter
+        self._ledger = ledger
+        self._turn = trio.Lock()
+        self._changed = trio.lowlevel.ParkingLot()
+        self.live: int = 0
+        self.refused: int = 0
+        self.overloaded: int = 0
+
+    @property
+    def window(self) -> int:
+        """How many requests may be under way."""
+        return self._window.size
+
+    @property
+    def paused_until(self) -> float | None:
+        """Until when nothing is sent; None: it is sent."""
+        return self._limiter.paused_until
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether the API is only probed."""
+        return self._breaker.is_open
+
+    async def acquire(self, permit: Permit) -> None:
+        """Wait for leave to send. A checkpoint. If it is cancelled nothing has been taken.
+
+        Raises:
+          FanOutStoppedError: There is no budget left.
+        """
+        # One at a time: whoever waits longest goes first, and a refusal is known before the next is sent.
+        async with self._turn:
+            while True:
+                if self.live >= self._window.size:
+                    await self._changed.park()
+                    continue
+                seconds = self._breaker.wait(trio.current_time())
+                if seconds <= 0:
+                    break
+                with trio.move_on_after(seconds):
+                    await self._changed.park()
+            stop = self._ledger.used_up()
+            if stop is not None:
+                raise stop
+            await self._limiter.acquire(permit)
+            self._breaker.sent(trio.current_time())
+            self._ledger.requests += 1
+            self.live += 1
+
+    def began(self, permit: Permit, limits: RateLimits, usage: Usage | None) -> None:
+        """The answer to a request has begun."""
+        now = trio.current_time()
+        permit.began_at = now
+        permit.usage = usage
+        self._window.succeeded()
+        self._breaker.note(overloaded=False, now=now)
+        self._limiter.observe(permit, limits)
+        self._changed.unpark_all()
+
+    def completed(self, permit: Permit, limits: RateLimits, usage: Usage) -> None:
+        """The answer to a request is whole."""
+        permit.usage = usage
+        permit.ended = True
+        self._limiter.observe(permit, limits)
+
+    def failed(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
+        """A request failed, or its answer was cut."""
+        now = trio.current_time()
+        if verdict is Verdict.OVERLOADED:
+            self.overloaded += 1
+            self._breaker.note(overloaded=True, now=now)
+        elif verdict in (Verdict.REFUSED, Verdict.RAMP):
+            self.refused += 1
+            self._breaker.note(overloaded=False, now=now)
+            if verdict is Verdict.RAMP:
+                self._window.ramp(now)
+            else:
+                self._window.refused(now)
+            self._limiter.penalise(permit, error)
+
+    def release(self, permit: Permit) -> None:
+        """A request is over, however it ended. Does not wait."""
+        self.live -= 1
+        self._limiter.release(permit)
+        self._changed.unpark_all()

@@ -1,0 +1,440 @@
+"""The journal: a file by which a fan-out that was killed goes on without paying twice.
+
+What belongs here: the file: opening, locking, finding out what is known, appending. What does not: what a record
+says (`_journal_format`), joining several (`_merge`), and when something is noted (the fan-out).
+
+Each record is one ``write`` on a descriptor that only appends: what has been written survives the death of this
+process at any instant (that of the machine too, with ``fsync``). A kernel may still be stopped in the middle of a
+write, which leaves a torn last line: it is cut when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias, cast, final
+
+import msgspec
+import trio
+
+from trio_stream._protocol import Usage
+from trio_stream.batch._journal_format import (
+    HEADER,
+    Order,
+    end_record,
+    partial_record,
+    read_head,
+    read_outcome,
+    start_record,
+)
+from trio_stream.batch._records import JournalConflictError, Outcome
+
+if sys.platform != "win32":
+    import fcntl
+
+Fsync: TypeAlias = Literal["group"] | bool
+Inflight: TypeAlias = Literal["retry", "skip", "partial"]
+
+_log = logging.getLogger("trio_stream")
+
+_GROUP_SECONDS = 1.0
+"""How old a record may become before it is on the disk, with ``fsync="group"``."""
+_READ = 1 << 20
+_RECORD = 1 << 13
+"""Bytes read at first for one record."""
+
+# The two lowest bits of an index entry say what the record at its offset is.
+_STARTED, _PARTIAL, _OK, _FAILED = range(4)
+_BITS: Final = 2
+_KIND: Final = (1 << _BITS) - 1
+_UNFINISHED: Final = {"start": _STARTED, "partial": _PARTIAL}
+
+
+class JournalError(Exception):
+    """The journal cannot be used: it is no journal, another process has it, or the disk does not take it.
+
+    What had been written before is still there. Its ``__cause__`` is the `OSError`, where there is one.
+
+    Attributes:
+      path: The file.
+    """
+
+    path: Path
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@final
+class Journal:
+    """A file that remembers how items ended. Use it as a context manager, or `close` it.
+
+    ::
+
+        with Journal("answers.journal", retry_errors=True) as journal:
+            async with fan_out(client, items, journal=journal, ...) as outcomes:
+                ...
+
+    Only one process at a time has it. Nothing of it waits but the disk.
+
+    Args:
+      path: The file; made if it is not there.
+      fsync: When to make sure that the disk has it: False leaves that to the system (what was written survives
+        the end of this process in any way, not that of the machine), ``"group"`` does it once a second and at the
+        end, True after each item.
+      inflight: What becomes of items that were under way when the last run died: ``"retry"`` starts them again,
+        ``"skip"`` gives them the status ``skipped``, ``"partial"`` gives what had arrived, ``cancelled``.
+      retry_errors: Start items again that ended in an error or a timeout.
+      overwrite: Forget what the file has.
+
+    Attributes:
+      path: The file.
+      damaged: How many lines, but for a torn last one, could not be read.
+
+    Raises:
+      JournalError: It is another kind of file, or another process has it, or it cannot be opened.
+    """
+
+    path: Path
+    damaged: int
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: Fsync = False,
+        inflight: Inflight = "retry",
+        retry_errors: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.damaged = 0
+        self._fsync: Fsync = fsync
+        self._inflight: Inflight = inflight
+        self._retry_errors = retry_errors
+        self._synced_at = time.monotonic()
+        self._unsynced = False
+        # Where the last record of each key is. Texts stay in the file.
+        self._known: dict[str, int] = {}
+        self._running: dict[str, tuple[str, int]] = {}
+        self._size = 0
+        self._descriptor: int | None = self._open()
+        try:
+            self._take_lock(self._descriptor)
+            if overwrite:
+                os.ftruncate(self._descriptor, 0)
+            self._read(self._descriptor)
+        except OSError as error:
+            self._let_go()
+            raise self._error("cannot be read", error) from error
+        except BaseException:
+            self._let_go()
+            raise
+
+    def __repr__(self) -> str:
+        closed = " closed" if self._descriptor is None else ""
+        return f"<Journal {str(self.path)!r}{closed}: {len(self._known)} items>"
+
+    def __len__(self) -> int:
+        """How many items it knows of."""
+        return len(self._known)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether it knows how an item ended."""
+        return isinstance(key, str) and self._known.get(key, _STARTED) & _KIND in (_OK, _FAILED)
+
+    @property
+    def answered(self) -> int:
+        """How many items have their answer."""
+        return sum(entry & _KIND == _OK for entry in self._known.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What is known.
+
+    def lookup(self, key: str, request_hash: str) -> Outcome | None:
+        """What is known of an item: an outcome in place of a request, or None: start it.
+
+        Args:
+          key: The item's.
+          request_hash: What `request_hash` gives for its parameters.
+
+        Raises:
+          JournalConflictError: The key is there with another request.
+          JournalError: The file cannot be read.
+        """
+        entry = self._known.get(key)
+        if entry is None:
+            return None
+        running = self._running.get(key)
+        kind = entry & _KIND
+        record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(entry >> _BITS)
+        known_hash = record.get("hash")
+        if known_hash and known_hash != request_hash:
+            raise JournalConflictError(
+                f"{self.path} has {key!r} with another request: give it another id, or begin another journal", id=key
+            )
+        if kind == _OK:
+            return read_outcome(record, status="cached")
+        if kind == _FAILED:
+            return None if self._retry_errors else read_outcome(record)
+        if self._inflight == "retry":
+            return None
+        return read_outcome(record, status="skipped" if self._inflight == "skip" else "cancelled")
+
+    def _record(self, offset: int) -> dict[str, Any]:
+        line = read_line(self._open_descriptor(), offset)
+        try:
+            return cast("dict[str, Any]", msgspec.json.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise JournalError(f"{self.path} was changed by someone else while it was in use", path=self.path) from None
+
+    # What is noted.
+
+    def start(self, key: str, request_hash: str, *, index: int, tag: object = None) -> None:  # noqa: ARG002
+        """Note that an item is started.
+
+        Args:
+          key: The item's.
+          request_hash: What `request_hash` gives for its parameters.
+          index: The item's place.
+          tag: Is kept when the item ends.
+
+        Raises:
+          JournalError: The disk does not take it. What was written before is still there.
+        """
+        self._append(start_record(key, request_hash, index=index), key, _STARTED)
+        self._running[key] = (request_hash, index)
+
+    def end(self, key: str, outcome: Outcome) -> None:
+        """Note how an item ended.
+
+        Args:
+          key: The item's.
+          outcome: Its outcome. The tag is kept where it is JSON.
+
+        Raises:
+          JournalError: The disk does not take it. What was written before is still there.
+        """
+        request_hash, _ = self._running.get(key, ("", 0))
+        kind = _OK if outcome.status == "ok" else _FAILED
+        self._append(end_record(key, request_hash, outcome), key, kind)
+        self._running.pop(key, None)
+        self._sync()
+
+    def partial(self, key: str, text: str, *, request_id: str | None = None, usage: Usage | None = None) -> None:
+        """Note what had arrived of an item that was cancelled.
+
+        Args:
+          key: The item's.
+          text: The partial text.
+          request_id: The API's name for the request.
+          usage: The tokens counted so far.
+
+        Raises:
+          JournalError: The disk does not take it. What was written before is still there.
+        """
+        request_hash, index = self._running.get(key, ("", 0))
+        line = partial_record(key, request_hash, index=index, text=text, request_id=request_id, usage=usage)
+        self._append(line, key, _PARTIAL)
+        self._running.pop(key, None)
+        self._sync()
+
+    def close(self) -> None:
+        """Let go of the file. May be called again.
+
+        Raises:
+          JournalError: With ``fsync``: the disk did not take it after all.
+        """
+        try:
+            if self._descriptor is not None and self._unsynced:
+                self._sync_now()
+        finally:
+            self._let_go()
+
+    @trio.lowlevel.enable_ki_protection  # else a Ctrl-C between the write and the count of it would tear the file
+    def _append(self, line: bytes, key: str, kind: int) -> None:
+        descriptor = self._open_descriptor()
+        try:
+            written = os.write(descriptor, line)
+            while written < len(line):  # the last of a full disk, or of a size limit: the next one says which
+                written += os.write(descriptor, line[written:])
+        except OSError as error:
+            # All of a record or nothing: the next one, or the next run, begins on a line of its own.
+            os.ftruncate(descriptor, self._size)
+            raise self._error("cannot be written", error) from error
+        self._known[key] = self._size << _BITS | kind
+        self._size += len(line)
+
+    def _sync(self) -> None:
+        if not self._fsync:
+            return
+        self._unsynced = True
+        if self._fsync is True or time.monotonic() - self._synced_at >= _GROUP_SECONDS:
+            self._sync_now()
+
+    def _sync_now(self) -> None:
+        try:
+            os.fsync(self._open_descriptor())
+        except OSError as error:
+            raise self._error("cannot be written", error) from error
+        self._unsynced = False
+        self._synced_at = time.monotonic()
+
+    # The file.
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise trio.ClosedResourceError(f"the journal {self.path} is closed")
+        return self._descriptor
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise self._error("cannot be opened", error) from error
+
+    def _let_go(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _take_lock(self, descriptor: int) -> None:
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path) from error
+            # Some network file systems have no locks.
+            _log.warning("the journal cannot be locked (%s): make sure that only one process uses it", error.strerror)
+
+    def _read(self, descriptor: int) -> None:
+        """Find out where the last record of each key is, and cut a torn last line."""
+        known = self._known
+        with open(descriptor, "rb", buffering=_READ, closefd=False) as file:
+            for offset, line in self._lines(file):
+                head = read_head(line)
+                if head is None:
+                    self.damaged += 1
+                elif head.record == "end":
+                    known[head.key] = offset << _BITS | (_OK if head.status == "ok" else _FAILED)
+                elif head.record in _UNFINISHED and known.get(head.key, 0) & _KIND != _OK:
+                    known[head.key] = offset << _BITS | _UNFINISHED[head.record]
+        if self.damaged:
+            _log.warning("%d lines of the journal cannot be read; their items are asked again", self.damaged)
+        os.ftruncate(descriptor, self._size)
+        if not self._size:
+            self._write_header(descriptor)
+
+    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        first = file.readline()
+        if not is_journal(first):
+            if not HEADER.startswith(first):  # its own first line, torn, or nothing
+                raise JournalError(f"{self.path} is not a journal", path=self.path)
+            return
+        self._size = len(first)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield self._size, line
+            self._size += len(line)
+
+    def _write_header(self, descriptor: int) -> None:
+        try:
+            written = os.write(descriptor, HEADER)
+        except OSError as error:
+            raise self._error("cannot be written", error) from error
+        if written < len(HEADER):
+            raise JournalError(f"{self.path} cannot be written: the disk is full", path=self.path)
+        self._size = len(HEADER)
+        if self._fsync and sys.platform != "win32":
+            # Otherwise a power cut could take the name of a file whose content is safe.
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _error(self, what: str, error: OSError) -> JournalError:
+        return JournalError(f"{self.path} {what}: {error.strerror or error}", path=self.path)
+
+
+def is_journal(line: bytes) -> bool:
+    """Whether a first line is that of a journal."""
+    if not line.endswith(b"\n"):
+        return False
+    head = read_head(line)
+    return head is not None and head.record == "journal"
+
+
+def read_line(descriptor: int, offset: int) -> bytes:
+    """The line that begins at an offset, with its end."""
+    size = _RECORD
+    while True:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, size)
+        end = data.find(b"\n")
+        if end >= 0 or len(data) < size:
+            return data[: end + 1] if end >= 0 else data
+        size *= 4
+
+
+def read_journal(path: str | os.PathLike[str], *, order: Order = "index") -> Iterator[Outcome]:
+    """Read what a journal has: one outcome for each item, the last that was noted.
+
+    Items that were started and have not ended are ``cancelled``, with the text that had arrived where that is known.
+    A journal that is being written may be read.
+
+    Args:
+      path: The file.
+      order: By the items' places, or by when they ended.
+
+    Returns:
+      The outcomes, read as they are asked for.
+
+    Raises:
+      JournalError: It is not a journal, or cannot be read.
+    """
+    path = Path(path)
+    places: dict[str, tuple[int, int]] = {}
+    answered: set[str] = set()
+    try:
+        file = path.open("rb", buffering=_READ)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
+    with file:
+        offset = len(first := file.readline())
+        if not is_journal(first):
+            raise JournalError(f"{path} is not a journal", path=path)
+        for line in file:
+            head = read_head(line) if line.endswith(b"\n") else None
+            if head is not None and (head.record == "end" or (head.record in _UNFINISHED and head.key not in answered)):
+                if head.status == "ok":
+                    answered.add(head.key)
+                places.pop(head.key, None)
+                places[head.key] = (head.index, offset)
+            offset += len(line)
+    found = sorted(places.values()) if order == "index" else list(places.values())
+    return _outcomes(path, [offset for _, offset in found])
+
+
+def _outcomes(path: Path, offsets: list[int]) -> Iterator[Outcome]:
+    with path.open("rb") as file:
+        for offset in offsets:
+            file.seek(offset)
+            yield read_outcome(cast("dict[str, Any]", msgspec.json.decode(file.readline())))

@@ -1,0 +1,246 @@
+"""The lines of a journal: outcomes as JSON, and back.
+
+What belongs here: what is in a record, and reading it tolerantly. What does not: files (`_journal`, `_merge`).
+
+A journal is JSON lines. The first says what it is; each other is a record of one item::
+
+    {"record":"journal","version":1}
+    {"record":"start","key":"q1","hash":"5f...","index":0,"at":1795251600.25}
+    {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"status":"ok","text":"Four.",...}
+    {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
+
+``hash`` is `request_hash`, ``at`` unix time. The last record of a key counts. Kinds and fields that this version does
+not know are left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias, cast, final
+
+import msgspec
+
+import trio_stream._errors as _errors
+from trio_stream._errors import APIError, InvalidResponseError
+from trio_stream._protocol import Message, TextBlock, Usage
+from trio_stream.batch._records import Outcome, Status
+
+HEADER: Final = b'{"record":"journal","version":1}\n'
+
+Order: TypeAlias = Literal["index", "completion"]
+"""By the items' places, or by when they ended."""
+
+
+class RecordedError(Exception):
+    """An error that an earlier run noted, of a class that is not this library's.
+
+    Attributes:
+      type: The name of its class.
+    """
+
+    type: str
+
+    def __init__(self, message: str, *, type: str) -> None:  # noqa: A002 - as `APIStatusError.type`
+        super().__init__(message)
+        self.type = type
+
+
+@final
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What an index of records needs of a line."""
+
+    record: str = ""
+    key: str = ""
+    status: str = ""
+    index: int = 0
+    hash: str = ""
+    at: float = 0.0
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_head(line: bytes) -> Head | None:
+    """The head of a record; None for a line that is not JSON. Of a kind nobody knows, ``record`` is empty."""
+    try:
+        return _decode_head(line)
+    except msgspec.ValidationError:
+        return Head()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def start_record(key: str, request_hash: str, *, index: int) -> bytes:
+    """The line that says that an item is started."""
+    return _line(_common("start", key, request_hash, index))
+
+
+def partial_record(
+    key: str, request_hash: str, *, index: int, text: str, request_id: str | None, usage: Usage | None
+) -> bytes:
+    """The line with what had arrived of an item that was cancelled."""
+    record = _common("partial", key, request_hash, index)
+    record["text"] = text
+    if request_id is not None:
+        record["request_id"] = request_id
+    if usage is not None:
+        record["usage"] = usage.to_dict()
+    return _line(record)
+
+
+def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
+    """The line that says how an item ended."""
+    record = _common("end", key, request_hash, outcome.index)
+    record["status"] = outcome.status
+    record["text"] = outcome.text
+    for name in ("stop_reason", "request_id", "ttft"):
+        value = getattr(outcome, name)
+        if value is not None:
+            record[name] = value
+    record["attempts"] = outcome.attempts
+    record["seconds"] = outcome.seconds
+    if outcome.id is None:
+        record["id"] = None  # its key is made of the request
+    if outcome.usage is not None:
+        record["usage"] = outcome.usage.to_dict()
+    if outcome.error is not None:
+        record["error"] = describe_error(outcome.error)
+    if outcome.message is not None:
+        record["message"] = _without_repetition(outcome.message, outcome)
+    if outcome.tag is not None:
+        try:
+            return _line({**record, "tag": outcome.tag})
+        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError):
+            pass  # a tag may be anything; what is not JSON is not kept
+    return _line(record)
+
+
+def _common(kind: str, key: str, request_hash: str, index: int) -> dict[str, Any]:
+    return {"record": kind, "key": key, "hash": request_hash, "index": index, "at": round(time.time(), 3)}
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    return _encode(record) + b"\n"
+
+
+def _without_repetition(message: Message, outcome: Outcome) -> dict[str, Any]:
+    """A message without its text and usage, where the record has them anyway."""
+    fields = message.to_dict()
+    if message.usage == outcome.usage:
+        del fields["usage"]
+    content = message.content
+    if len(content) == 1 and isinstance(content[0], TextBlock) and fields["content"] == [_text_block(outcome.text)]:
+        del fields["content"]
+    return fields
+
+
+def _text_block(text: str) -> dict[str, Any]:
+    return TextBlock(text=text).to_dict()
+
+
+def read_outcome(record: Mapping[str, Any], *, status: Status | None = None) -> Outcome:
+    """The outcome of a record of any kind. Fields that are missing or cannot be read have their defaults.
+
+    Args:
+      record: The decoded line.
+      status: In place of the record's own.
+    """
+    kind = record.get("record")
+    noted: Status = "cancelled"
+    if kind == "end":
+        noted = cast("Status", record.get("status", "error"))
+    text = _text(record.get("text")) or ""
+    usage = _usage(record.get("usage"))
+    error = record.get("error")
+    key = _text(record.get("key"))
+    return Outcome(
+        id=None if "id" in record and record["id"] is None else key,
+        index=int(_number(record.get("index")) or 0),
+        tag=record.get("tag"),
+        status=noted if status is None else status,
+        text=text,
+        message=_message(record.get("message"), text, usage),
+        error=restore_error(cast("dict[str, Any]", error)) if isinstance(error, dict) else None,
+        usage=usage,
+        attempts=int(_number(record.get("attempts")) or 0),
+        ttft=_number(record.get("ttft")),
+        seconds=_number(record.get("seconds")) or 0.0,
+        request_id=_text(record.get("request_id")),
+        stop_reason=_text(record.get("stop_reason")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, (int, float)) else None
+
+
+def _usage(value: object) -> Usage | None:
+    if not isinstance(value, dict):
+        return None
+    try:
+        return Usage.from_wire(cast("dict[str, Any]", value))
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _message(value: object, text: str, usage: Usage | None) -> Message | None:
+    if not isinstance(value, dict):
+        return None
+    fields = cast("dict[str, Any]", value)
+    fields.setdefault("content", [_text_block(text)])
+    try:
+        message = Message.from_dict(fields)
+    except InvalidResponseError:
+        return None
+    return message if usage is None or "usage" in fields else msgspec.structs.replace(message, usage=usage)
+
+
+# Errors. Their attributes are kept, but for what may be large or is an object.
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """An error as JSON: the name of its class, its sentence, and its plain attributes."""
+    described: dict[str, Any] = {"class": type(error).__name__}
+    if isinstance(error, APIError):
+        described["message"] = error.message
+        described |= {
+            name: value
+            for name, value in vars(error).items()
+            if name not in ("message", "partial", "body") and isinstance(value, (str, int, float, bool))
+        }
+    else:
+        described["message"] = str(error)
+    return described
+
+
+_STATUS_FIELDS: Final = ("type", "error_code", "api_message", "retry_after", "body", "should_retry")
+
+
+def restore_error(described: Mapping[str, Any]) -> Exception:
+    """The error that was described."""
+    name = str(described.get("class", ""))
+    message = str(described.get("message", ""))
+    kind = getattr(_errors, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, APIError):
+        return RecordedError(message, type=name)
+    # As when it is unpickled: constructors differ, attributes do not.
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    state: dict[str, Any] = {"request_id": None, "partial": None}
+    if issubclass(kind, _errors.APIStatusError):
+        state |= dict.fromkeys(_STATUS_FIELDS)
+        state["status_code"] = 0
+    elif issubclass(kind, _errors.APIConnectionError):
+        state |= {"may_have_been_accepted": False, "retryable": True}
+        if issubclass(kind, _errors.APITimeoutError):
+            state["seconds"] = 0.0
+    state |= {name: value for name, value in described.items() if name != "class"}
+    state["message"] = message
+    error.__dict__.update(state)
+    return error

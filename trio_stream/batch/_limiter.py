@@ -1,0 +1,348 @@
+"""Pacing by rate limits: the interface, and the limiter that listens to the API's headers.
+
+What belongs here: when a request may go out as far as rates are concerned. What does not: how many may be under way
+(`_window`), and retries (`_attempts`).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast, final
+
+import msgspec
+import trio
+
+from trio_stream._errors import APIError, APIStatusError
+from trio_stream._protocol import RateLimit, RateLimits, Usage
+
+from ._buckets import Bucket
+
+_LONGEST_PAUSE: Final = 600.0
+"""Seconds. Whatever `retry-after` says, the API is asked again after so long."""
+
+_JITTER: Final = 0.1
+"""Of a pause. Several programs that were refused together must not come back together."""
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_GUESSED_PAUSE: Final = 8.0
+"""Seconds. For refusals without `retry-after`."""
+
+_UNSEEN: Final = 8
+"""How many requests go out before the first answer has said what the limits are."""
+
+_FIRST_OUTPUT: Final = 500.0
+"""Output tokens that an answer is taken to have before one has ended; its ``max_tokens`` if that is less."""
+
+_MEMORY: Final = 0.1
+"""The weight of the newest answer in what the next is taken to be like."""
+
+_BYTES_PER_TOKEN: Final = 4
+_IMAGE_TOKENS: Final = 1_600
+_DOCUMENT_TOKENS: Final = 10_000
+
+_SECONDS_BETWEEN_SUMS: Final = 0.1
+
+_HORIZON: Final = 10.0
+"""Seconds ahead for which output that is still to come is held back from a bucket."""
+
+
+@final
+class Permit:
+    """One request, as a limiter sees it: from `RateLimiter.acquire` to `RateLimiter.release`.
+
+    Attributes:
+      input_tokens: Input tokens that count: estimated at first, then what the API counted (uncached input and cache
+        writes; what was read from the cache does not count).
+      max_tokens: The request's ``max_tokens``.
+      usage: What the API counted; None until the answer began. Final when ``ended``.
+      events: Gives the number of events that have arrived of its answer.
+      began_at: When its answer began, in seconds of `trio.current_time`; None: it has not.
+      ended: Whether its answer is whole.
+    """
+
+    __slots__ = ("began_at", "ended", "events", "input_tokens", "max_tokens", "usage")
+
+    def __init__(self, *, input_tokens: int, max_tokens: int) -> None:
+        self.input_tokens: int = input_tokens
+        self.max_tokens: int = max_tokens
+        self.usage: Usage | None = None
+        self.events: Callable[[], int] = _no_events
+        self.began_at: float | None = None
+        self.ended: bool = False
+
+
+def _no_events() -> int:
+    return 0
+
+
+class RateLimiter(abc.ABC):
+    """Says when a request may go out. One limiter may serve several fan-outs at once.
+
+    Subclass it to share limits between programs: `acquire` may wait for another machine. For each request a fan-out
+    calls `acquire`; then `observe` when the answer begins and when it is whole, or `penalise` when the API refuses
+    it by a rate limit; and in any case `release`, last.
+    """
+
+    @abc.abstractmethod
+    async def acquire(self, permit: Permit) -> None:
+        """Wait until this request may go out. A checkpoint. If it is cancelled nothing has been taken."""
+
+    @abc.abstractmethod
+    def observe(self, permit: Permit, limits: RateLimits) -> None:
+        """An answer has begun or, with ``permit.ended``, is whole.
+
+        Args:
+          permit: The request's, ``usage`` filled in.
+          limits: What the answer's headers said.
+        """
+
+    @abc.abstractmethod
+    def penalise(self, permit: Permit, error: APIError) -> None:
+        """The API refused a request by a rate limit.
+
+        Args:
+          permit: The request's.
+          error: What it said.
+        """
+
+    def release(self, permit: Permit) -> None:  # noqa: B027 - a limiter need not care
+        """A request is over, however it ended. Does not wait.
+
+        Args:
+          permit: The request's.
+        """
+
+    @property
+    def paused_until(self) -> float | None:
+        """Until when nothing goes out because the API asked to wait, by `trio.current_time`; None: it goes out."""
+        return None
+
+
+class _Account(msgspec.Struct):
+    """What the buckets were charged for one request, and what they had been charged up to it."""
+
+    input: float
+    output: float
+    requests_up_to: float = 0.0
+    input_up_to: float = 0.0
+
+
+@final
+class HeaderRateLimiter(RateLimiter):
+    """Keeps just below the rate limits that the headers of the API's answers tell.
+
+    It keeps a bucket of its own for each limit, takes from it what a request is likely to use, and corrects it by
+    every answer: by ``remaining``, less what went out since and what live streams are still to produce. What answers
+    use is learned from those before. A refusal pauses everyone until the moment that ``retry-after`` names.
+
+    Args:
+      requests_per_minute: Stay below this too. None: only what the headers say.
+      input_tokens_per_minute: Likewise.
+      output_tokens_per_minute: Likewise.
+      rng: Gives numbers from 0 to 1, for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_per_minute: float | None = None,
+        input_tokens_per_minute: float | None = None,
+        output_tokens_per_minute: float | None = None,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._rng = rng
+        self._own = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
+        for value in self._own:
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"a rate must be a positive number, not {value!r}")
+        self._requests = Bucket()
+        self._input = Bucket()
+        self._output = Bucket()
+        self._ours = (Bucket(), Bucket(), Bucket())
+        self._live: dict[Permit, _Account] = {}
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._to_come = 0.0  # output tokens of live streams, as of `_to_come_at`
+        self._to_come_at = -math.inf
+        self._seen = False
+        self._not_before = -math.inf
+        self._pauses = 0
+        # What answers have been like.
+        self._input_ratio = 1.0
+        self._mean_output: float | None = None
+        self._mean_tokens_per_event = 1.0
+        self._mean_speed: float | None = None
+
+    @property
+    def paused_until(self) -> float | None:
+        """See `RateLimiter.paused_until`."""
+        return self._not_before if self._not_before > trio.current_time() else None
+
+    async def acquire(self, permit: Permit) -> None:
+        """See `RateLimiter.acquire`."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            now = trio.current_time()
+            seconds = self._wait(permit, now)
+            if seconds <= 0:
+                break
+            # Woken early by whatever may have changed the answer.
+            with trio.move_on_after(seconds):
+                await self._waiting.park()
+        self._take(permit, now)
+
+    def _wait(self, permit: Permit, now: float) -> float:
+        if not self._seen and len(self._live) >= _UNSEEN:
+            return math.inf
+        needed = (1.0, permit.input_tokens * self._input_ratio, self._expect_output(permit))
+        waits = [
+            bucket.wait(amount, now)
+            for buckets in ((self._requests, self._input, self._output), self._ours)
+            for bucket, amount in zip(buckets, needed, strict=True)
+        ]
+        return max(self._not_before - now, *waits)
+
+    def _take(self, permit: Permit, now: float) -> None:
+        if not self._live and not self._seen:
+            for bucket, rate in zip(self._ours, self._own, strict=True):
+                if rate is not None and not bucket.known:
+                    # Not a minute's worth at once: who sets a rate wants a rate.
+                    bucket.limit(rate, now, capacity=max(1.0, rate / 6))
+        account = _Account(permit.input_tokens * self._input_ratio, self._expect_output(permit))
+        self._charge(1.0, account.input, account.output, now)
+        account.requests_up_to, account.input_up_to = self._requests.charged, self._input.charged
+        self._live[permit] = account
+        self._to_come += account.output
+
+    def _charge(self, requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
+        for buckets in ((self._requests, self._input, self._output), self._ours):
+            for bucket, amount in zip(buckets, (requests, input_tokens, output_tokens), strict=True):
+                if amount:
+                    bucket.take(amount, now)
+
+    def _expect_output(self, permit: Permit) -> float:
+        """Output tokens to hold back for a request, at its start."""
+        return self._within_horizon(min(self._mean_output or _FIRST_OUTPUT, float(permit.max_tokens)))
+
+    def _within_horizon(self, tokens: float) -> float:
+        # A stream of minutes produces most of its output after the bucket has been refilled.
+        return tokens if self._mean_speed is None else min(tokens, self._mean_speed * _HORIZON)
+
+    def _still_to_come(self, permit: Permit) -> float:
+        """Output tokens that a live stream is likely to produce from now on."""
+        expected = min(self._mean_output or _FIRST_OUTPUT, float(permit.max_tokens))
+        if permit.began_at is None:
+            return self._within_horizon(expected)
+        # A stream that is longer than most is likely to go on: lengths are heavy-tailed.
+        return self._within_horizon(max(expected - permit.events() * self._mean_tokens_per_event, expected / 4))
+
+    def observe(self, permit: Permit, limits: RateLimits) -> None:
+        """See `RateLimiter.observe`."""
+        now = trio.current_time()
+        account = self._live[permit]
+        if permit.ended:
+            self._learn_output(permit, account, now)
+        else:
+            self._seen = True
+            self._pauses = 0
+            self._learn_input(permit, account, now)
+            self._correct(account, limits, now)
+        self._waiting.unpark_all()
+
+    def _learn_input(self, permit: Permit, account: _Account, now: float) -> None:
+        usage = permit.usage
+        if usage is None:
+            return
+        actual = usage.input_tokens + (usage.cache_creation_input_tokens or 0)
+        if permit.input_tokens > 0:
+            self._input_ratio += _MEMORY * (actual / permit.input_tokens - self._input_ratio)
+        self._charge(0.0, actual - account.input, 0.0, now)
+        permit.input_tokens = actual
+        account.input = float(actual)
+
+    def _learn_output(self, permit: Permit, account: _Account, now: float) -> None:
+        usage = permit.usage
+        if usage is None:
+            return
+        actual = float(usage.output_tokens)
+        if self._mean_output is None:
+            self._mean_output = actual
+        self._mean_output += _MEMORY * (actual - self._mean_output)
+        events = permit.events()
+        if events:
+            self._mean_tokens_per_event += _MEMORY * (actual / events - self._mean_tokens_per_event)
+        if permit.began_at is not None and now > permit.began_at:
+            speed = actual / (now - permit.began_at)
+            self._mean_speed = speed if self._mean_speed is None else self._mean_speed
+            self._mean_speed += _MEMORY * (speed - self._mean_speed)
+        self._charge(0.0, 0.0, actual - account.output, now)
+        account.output = actual
+
+    def _correct(self, account: _Account, limits: RateLimits, now: float) -> None:
+        """Correct our account by the API's, which is as of the moment it took this request."""
+        _correct_bucket(self._requests, limits.requests, self._requests.charged - account.requests_up_to, now)
+        _correct_bucket(self._input, limits.input_tokens, self._input.charged - account.input_up_to, now)
+        if limits.output_tokens.remaining is not None:
+            if now - self._to_come_at >= _SECONDS_BETWEEN_SUMS:
+                # With a thousand live streams this is what an answer costs most.
+                self._to_come_at, self._to_come = now, sum(map(self._still_to_come, self._live))
+            _correct_bucket(self._output, limits.output_tokens, self._to_come, now)
+
+    def penalise(self, permit: Permit, error: APIError) -> None:
+        """See `RateLimiter.penalise`."""
+        now = trio.current_time()
+        account = self._live[permit]
+        # What is refused uses nothing.
+        self._charge(-1.0, -account.input, -account.output, now)
+        needed = (1.0, account.input, account.output)
+        account.input = account.output = 0.0
+        asked = error.retry_after if isinstance(error, APIStatusError) else None
+        if asked is None:
+            if self._not_before > now:
+                return  # sent before the pause that is on already
+            asked = min(_FIRST_PAUSE * 2.0 ** min(self._pauses, 10), _LONGEST_GUESSED_PAUSE)
+            self._pauses += 1
+        pause = min(asked, _LONGEST_PAUSE)
+        self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
+        for bucket, amount in zip((self._requests, self._input, self._output), needed, strict=True):
+            if bucket.known:
+                # By then there is room for this request, and which of the limits it was is not said.
+                bucket.at_most(amount - bucket.rate * pause, now)
+
+    def release(self, permit: Permit) -> None:
+        """See `RateLimiter.release`."""
+        self._live.pop(permit, None)
+        self._waiting.unpark_all()
+
+
+def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) -> None:
+    if limit.limit is not None:
+        bucket.limit(float(limit.limit), now)
+    if limit.remaining is not None:
+        bucket.correct(limit.remaining - since, now)
+
+
+def estimate_input_tokens(value: object) -> int:
+    """Estimate the input tokens of parameters, at four characters a token.
+
+    Only the first requests are paced by this: then what the API counts is known.
+    """
+    return max(1, _characters(value) // _BYTES_PER_TOKEN)
+
+
+def _characters(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[str, Any]", value)
+        kind = fields.get("type")
+        if kind == "image":
+            return _IMAGE_TOKENS * _BYTES_PER_TOKEN
+        if kind == "base64":
+            return _DOCUMENT_TOKENS * _BYTES_PER_TOKEN
+        return sum(len(str(name)) + _characters(item) for name, item in fields.items())
+    if isinstance(value, (list, tuple)):
+        return sum(map(_characters, cast("list[object]", value)))
+    return 4

@@ -1,0 +1,258 @@
+"""Joining journals, and the outputs of ``trio-stream batch``, into one.
+
+What belongs here: which of several records of an item is kept, and writing the result so that it is there whole or
+not at all. What does not: what a record says (`_journal_format`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, final
+
+import msgspec
+
+from trio_stream.batch._journal import JournalError, is_journal
+from trio_stream.batch._journal_format import HEADER, Order, read_head
+
+_READ = 1 << 20
+_KINDS: Final = ("start", "partial", "end")
+_ANSWERED: Final = ("ok", "cached")
+
+
+@final
+class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `merge` did.
+
+    Args:
+      items: How many items the result has.
+      unfinished: How many of them were started and have not ended.
+      repeated: How many records of items were left out, as others of the same items are better or were earlier.
+      paid_twice: How many of these were whole answers.
+      conflicts: The keys that are there with different requests; the first file's was kept.
+      damaged: How many lines could not be read.
+    """
+
+    items: int
+    unfinished: int
+    repeated: int
+    paid_twice: int
+    conflicts: tuple[str, ...]
+    damaged: int
+
+
+class _Record(msgspec.Struct, gc=False):
+    """Where the record of an item is that is kept so far."""
+
+    rank: int
+    file: int
+    offset: int
+    index: int
+    at: float
+    hash: str
+
+
+class _OutputLine(msgspec.Struct, gc=False):
+    """What is needed of a line of the output of ``trio-stream batch``."""
+
+    id: str = ""
+    status: str = ""
+    index: int = 0
+    hash: str = ""
+
+
+_decode_output_line = msgspec.json.Decoder(_OutputLine).decode
+
+
+class _Found(msgspec.Struct, gc=False):
+    """A record, as it is read."""
+
+    key: str
+    rank: int
+    index: int
+    at: float
+    hash: str
+
+
+def merge(
+    paths: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    order: Order = "index",
+    overwrite: bool = False,
+) -> MergeReport:
+    """Make one journal of several, or one output of several outputs of ``trio-stream batch``.
+
+    Each item is there once: its answer rather than its error, that rather than a partial text; of equals the one
+    that was noted first. The result is written beside ``out`` and then takes its place, so ``out`` may be one of
+    ``paths``; fields that this version does not know are kept.
+
+    Args:
+      paths: The files; all of one kind.
+      out: The result.
+      order: By the items' places, or by when they ended (of outputs: in the order of the files).
+      overwrite: Replace ``out`` where it exists.
+
+    Raises:
+      JournalError: A file is not of the kind of the others, or cannot be read or written.
+      FileExistsError: ``out`` exists.
+    """
+    sources = [Path(path) for path in paths]
+    target = Path(out)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists")
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_open(path)) for path in sources]
+        merging = _Merging(sources, files)
+        for number in range(len(files)):
+            merging.read(number)
+        beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        try:
+            with beside.open("wb", buffering=_READ) as file:
+                merging.write(file, order)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except OSError as error:
+            raise JournalError(f"{target} cannot be written: {error.strerror or error}", path=target) from error
+        finally:
+            beside.unlink(missing_ok=True)
+    return merging.report()
+
+
+def merge_into(paths: Iterable[str | os.PathLike[str]], file: BinaryIO, *, order: Order = "index") -> MergeReport:
+    """As `merge`, into an open file.
+
+    Raises:
+      JournalError: A file is not of the kind of the others, or cannot be read.
+      OSError: The open one does not take it.
+    """
+    sources = [Path(path) for path in paths]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_open(path)) for path in sources]
+        merging = _Merging(sources, files)
+        for number in range(len(files)):
+            merging.read(number)
+        merging.write(file, order)
+    return merging.report()
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=_READ)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
+
+
+@final
+class _Merging:
+    def __init__(self, paths: list[Path], files: list[BinaryIO]) -> None:
+        self._paths = paths
+        self._files = files
+        self._journals: bool | None = None
+        self._kept: dict[str, _Record] = {}
+        self._conflicts: dict[str, None] = {}
+        self._repeated = 0
+        self._paid_twice = 0
+        self._damaged = 0
+
+    def read(self, number: int) -> None:
+        """Read one file."""
+        path, file = self._paths[number], self._files[number]
+        first = file.readline()
+        if not first:
+            return
+        journal = is_journal(first)
+        if not journal and _read_output_line(first) is None:
+            raise JournalError(f"{path} is neither a journal nor an output of `trio-stream batch`", path=path)
+        if self._journals is None:
+            self._journals = journal
+        elif self._journals != journal:
+            raise JournalError(f"{path} is another kind of file than {self._paths[0]}", path=path)
+        file.seek(0)
+        read = _read_record if journal else _read_output_line
+        # Within one journal an item has several records as it goes on: only between files are they repetitions.
+        of_file: dict[str, _Record] = {}
+        for offset, line in _whole_lines(file):
+            found = read(line)
+            if found is None:
+                self._damaged += 1
+            elif found.rank >= 0:
+                known = of_file.get(found.key)
+                if known is None or found.rank >= known.rank or (known.rank < _ANSWER and journal):
+                    of_file[found.key] = _Record(found.rank, number, offset, found.index, found.at, found.hash)
+        for key, record in of_file.items():
+            self._keep(key, record)
+
+    def _keep(self, key: str, record: _Record) -> None:
+        known = self._kept.get(key)
+        if known is None:
+            self._kept[key] = record
+            return
+        if known.hash and record.hash and known.hash != record.hash:
+            self._conflicts[key] = None
+            return
+        self._repeated += 1
+        self._paid_twice += known.rank == record.rank == _ANSWER
+        if (-record.rank, record.at) < (-known.rank, known.at):
+            self._kept[key] = record
+
+    def write(self, file: BinaryIO, order: Order) -> None:
+        """Write what is kept."""
+        records = list(self._kept.values())
+        if order == "index":
+            records.sort(key=lambda record: (record.index, record.file, record.offset))
+        elif self._journals:
+            records.sort(key=lambda record: (record.at, record.file, record.offset))
+        else:
+            records.sort(key=lambda record: (record.file, record.offset))
+        if self._journals is not False:
+            file.write(HEADER)
+        for record in records:
+            source = self._files[record.file]
+            source.seek(record.offset)
+            file.write(source.readline())
+
+    def report(self) -> MergeReport:
+        return MergeReport(
+            items=len(self._kept),
+            unfinished=sum(record.rank < _FAILURE for record in self._kept.values()),
+            repeated=self._repeated,
+            paid_twice=self._paid_twice,
+            conflicts=tuple(self._conflicts),
+            damaged=self._damaged,
+        )
+
+
+_FAILURE, _ANSWER = 2, 3
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    for line in file:
+        if line.endswith(b"\n"):  # not a torn one, or one that is being written
+            yield offset, line
+        offset += len(line)
+
+
+def _read_record(line: bytes) -> _Found | None:
+    """What a line of a journal says; the rank is -1 where it says nothing of an item."""
+    head = read_head(line)
+    if head is None:
+        return None
+    rank = _KINDS.index(head.record) if head.record in _KINDS else -1
+    if rank == _FAILURE and head.status in _ANSWERED:
+        rank = _ANSWER
+    return _Found(head.key, rank, head.index, head.at, head.hash)
+
+
+def _read_output_line(line: bytes) -> _Found | None:
+    try:
+        found = _decode_output_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not (found.id and found.status and found.hash):
+        return None
+    return _Found(found.id, _ANSWER if found.status in _ANSWERED else _FAILURE, found.index, 0.0, found.hash)

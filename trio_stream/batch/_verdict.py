@@ -1,0 +1,67 @@
+"""What an error of one attempt means for its item, and for the whole job.
+
+What belongs here: reading errors. What does not: acting on them (`_attempts`, `_governor`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from trio_stream._errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    IncompleteStreamError,
+    TotalTimeoutError,
+)
+
+_SPENT: Final = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "organization_on_hold",
+    }
+)
+"""``error.details.error_code`` of refusals that no waiting ends: a person has to do something."""
+
+_RAMP: Final = "ramp_limit_exceeded"
+
+_RETRIED_TYPES: Final = frozenset({"api_error", "timeout_error"})
+
+
+class Verdict(Enum):
+    """What an error means."""
+
+    STOP = "no request of this job will be taken: stop it"
+    REFUSED = "a rate limit: everyone waits, and the window is cut"
+    RAMP = "usage grows too fast: everyone waits, and growth is slow from then on"
+    OVERLOADED = "the API is overloaded: try again, with the window as it is"
+    FAILED = "try again"
+    FINAL = "trying again cannot help"
+
+
+def judge(error: APIError) -> Verdict:
+    """What an error of one attempt means."""
+    if isinstance(error, APIStatusError):
+        return _judge_status(error)
+    if isinstance(error, TotalTimeoutError):
+        return Verdict.FINAL
+    if isinstance(error, APIConnectionError):
+        return Verdict.FAILED if error.retryable else Verdict.FINAL
+    return Verdict.FAILED if isinstance(error, IncompleteStreamError) else Verdict.FINAL
+
+
+def _judge_status(error: APIStatusError) -> Verdict:
+    if error.error_code in _SPENT:
+        return Verdict.STOP
+    if error.should_retry is False:
+        return Verdict.FINAL
+    if error.status_code == 429 or (error.status_code == 200 and error.type == "rate_limit_error"):
+        return Verdict.RAMP if error.error_code == _RAMP else Verdict.REFUSED
+    if error.status_code == 529 or (error.status_code == 200 and error.type == "overloaded_error"):
+        return Verdict.OVERLOADED
+    if error.should_retry or error.status_code in (408, 409) or error.status_code >= 500:
+        return Verdict.FAILED
+    return Verdict.FAILED if error.status_code == 200 and error.type in _RETRIED_TYPES else Verdict.FINAL
