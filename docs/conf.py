@@ -45,9 +45,12 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     # The documentation of others: no inventory is fetched, so that the build needs no network.
-    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|datetime|typing)(\..*)?"),
+    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|datetime|os|pathlib|typing)(\..*)?"),
     # What is public only as the type of something.
-    (r"py:.*", r"(.*\.)?(Check|EventT_co|Index|Serving|Unpack|(Beta)?(Count|Message)Call)"),
+    (
+        r"py:.*",
+        r"(.*\.)?(Check|EventT_co|FanOutOptions|Index|Request|Serving|Status|Unpack|(Beta)?(Count|Message)Call)",
+    ),
 ]
 
 html_theme = "furo"

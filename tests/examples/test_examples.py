@@ -29,6 +29,9 @@ FILES = sorted(FOLDER.glob("*.py"))
 NAMES = [
     "all_events",
     "basic_text",
+    "batch_generator_with_budget",
+    "batch_jsonl",
+    "batch_questions",
     "buffered_output",
     "concurrent_streams",
     "current_snapshot",
@@ -39,6 +42,7 @@ NAMES = [
     "interrupt_with_ctrl_c",
     "manual_enter_and_exit",
     "multi_turn_conversation",
+    "race_best_of_three",
     "raw_event_stream",
     "raw_http_response",
     "system_prompt",
@@ -93,6 +97,12 @@ def checks_concurrency(out: str, api: ScriptedAPI) -> None:
     assert max(arrived) < min(closed), "all four were open at once"
 
 
+def checks_budget(out: str, api: ScriptedAPI) -> None:
+    riddles = sum(line.startswith("riddle-") for line in out.splitlines())
+    assert len(api.requests) == riddles
+    assert f"\n{riddles} riddles for $0.02" in out
+
+
 def checks_temperature(out: str, api: ScriptedAPI) -> None:
     assert api.requests[0].body["temperature"] == 0.2
     assert api.requests[0].headers["anthropic-version"] == "2023-06-01"
@@ -117,6 +127,22 @@ _HELLO = [say("Hello there.")]
 EXPECTED = {
     "all_events": Expected([say("An event.")], prints=["An event."[:2], "end_turn"], check=checks_all_events),
     "basic_text": Expected(_HELLO, prints=["Hello there."]),
+    "batch_generator_with_budget": Expected(
+        *[[say("riddle " * 50)]] * 40,
+        requests=-1,
+        prints=["riddle-1: riddle", "; stopped: the budget is used up: 0.0", " of 0.02 cost"],
+        check=checks_budget,
+    ),
+    "batch_jsonl": Expected(
+        *[[say(f"Summary {number}.")] for number in range(20)],
+        requests=20,
+        prints=["text-0: ok, ", "20 answered, 0 of an earlier run, 0 errors\ntext-0: Summary", "\ntext-19: Summary"],
+    ),
+    "batch_questions": Expected(
+        *[[say(f"Answer {number}.")] for number in range(6)],
+        requests=6,
+        prints=["What is 2+2?\nAnswer ", "\n0: ok, 1 requests, ", "\n2: ok, 1 requests, "],
+    ),
     "buffered_output": Expected(
         [say("High in the hills, a stream set out. It met a mill. It reached the sea at last, and slept.")],
         prints=["> High in the hills, a stream set out.\n", "> It met a mill. It reached", "and slept.\n"],
@@ -157,6 +183,13 @@ EXPECTED = {
         prints=["model: First answer.", "model: Third answer.", "6 messages"],
         check=checks_conversation,
     ),
+    "race_best_of_three": Expected(
+        [http_error(400)],
+        [pause(5), say("Late.")],
+        [say("In time.")],
+        requests=3,
+        prints=["In time.\n\nwon: request 2, first text after "],
+    ),
     "raw_event_stream": Expected(
         _HELLO, prints=["[message_start]\n[content_block_start]\nHello there.[content_block_stop]\n"]
     ),
@@ -190,18 +223,19 @@ EXPECTED = {
 
 
 def test_none_is_missing() -> None:
-    """The promised nineteen are there, and each has its expectations."""
+    """The promised ones are there, and each has its expectations."""
     assert [path.stem for path in FILES] == NAMES
     assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c"}
 
 
-async def run_example(path: Path, base_url: str) -> str:
+async def run_example(path: Path, base_url: str, folder: Path) -> str:
     with trio.fail_after(SECONDS):
         done = await trio.run_process(
             [sys.executable, "-W", "error", str(path)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,
+            cwd=folder,
             env=environment(ANTHROPIC_BASE_URL=base_url, ANTHROPIC_API_KEY=SECRET),
         )
     assert (done.returncode, done.stderr.decode()) == (0, "")
@@ -209,16 +243,17 @@ async def run_example(path: Path, base_url: str) -> str:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem in EXPECTED], ids=lambda path: path.stem)
-async def test_example(path: Path) -> None:
+async def test_example(path: Path, tmp_path: Path) -> None:
     expected = EXPECTED[path.stem]
     api = ScriptedAPI(*expected.scripts)
     async with api.serve() as server:
-        out = await run_example(path, server.base_url)
+        out = await run_example(path, server.base_url, tmp_path)
         with trio.fail_after(SECONDS):
             while api.open_streams:
                 await trio.sleep(0.01)
-    api.assert_done()
-    assert len(api.requests) == expected.requests
+    if expected.requests >= 0:
+        api.assert_done()
+        assert len(api.requests) == expected.requests
     for text in expected.prints:
         assert text in out
     if expected.check is not None:
@@ -245,12 +280,12 @@ async def test_interrupt_with_ctrl_c() -> None:
     assert len(api.disconnects) == 1
 
 
-@pytest.mark.parametrize("name", ["tool_use", "multi_turn_conversation", "extended_thinking"])
-async def test_the_scripted_model_serves_them_too(name: str) -> None:
+@pytest.mark.parametrize("name", ["tool_use", "multi_turn_conversation", "extended_thinking", "batch_jsonl"])
+async def test_the_scripted_model_serves_them_too(name: str, tmp_path: Path) -> None:
     """As the README says: they also run against `trio-stream serve`."""
     api = ScriptedAPI(default=scripted_model(ttft=0.0, tps=None))
     async with api.serve() as server:
-        out = await run_example(FOLDER / f"{name}.py", server.base_url)
+        out = await run_example(FOLDER / f"{name}.py", server.base_url, tmp_path)
     assert len(out) > 100
 
 

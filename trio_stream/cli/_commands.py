@@ -11,15 +11,17 @@ from typing import NoReturn
 import click
 
 from trio_stream._version import __version__
-
-MODEL = "claude-sonnet-5-5"
-"""The model where neither ``--model`` nor ``ANTHROPIC_MODEL`` names one."""
+from trio_stream.cli._batch_options import MODEL, batch, merge
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="trio-stream %(version)s")
 def commands() -> None:
     """Stream LLM messages over Anthropic's Messages API."""
+
+
+commands.add_command(batch)
+commands.add_command(merge)
 
 
 @commands.command()
@@ -136,10 +138,33 @@ def ask(
 @click.option(
     "--tps", type=click.FloatRange(min=0), default=40.0, show_default=True, help="Tokens a second; 0: all at once."
 )
+@click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Refuse more requests a minute, with 429.")
+@click.option("--itpm", type=click.IntRange(min=1), metavar="N", help="Refuse more input tokens a minute.")
+@click.option("--otpm", type=click.IntRange(min=1), metavar="N", help="Refuse more output tokens a minute.")
+@click.option(
+    "--faults",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    metavar="PERCENT",
+    help="So many answers fail: overload, a server error, an error or a cut in the middle.",
+)
 @click.option("--lenient", is_flag=True, help="Answer also what the API would refuse.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print a line for each request.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
-def serve(*, host: str, port: int, ttft: float, tps: float, lenient: bool, quiet: bool, allow_remote: bool) -> NoReturn:
+def serve(
+    *,
+    host: str,
+    port: int,
+    ttft: float,
+    tps: float,
+    rpm: int | None,
+    itpm: int | None,
+    otpm: int | None,
+    faults: float,
+    lenient: bool,
+    quiet: bool,
+    allow_remote: bool,
+) -> NoReturn:
     """Serve a scripted Messages API, for any client. Needs no key, and takes any.
 
     The model behind it is a script: it answers at the pace of a real one, thinks where thinking is on, and calls the
@@ -155,6 +180,8 @@ def serve(*, host: str, port: int, ttft: float, tps: float, lenient: bool, quiet
             port=port,
             ttft=ttft,
             tps=tps or None,
+            rates=(rpm, itpm, otpm),
+            faults=faults / 100,
             strict=not lenient,
             log=not quiet,
             allow_remote=allow_remote,

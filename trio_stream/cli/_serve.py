@@ -17,10 +17,23 @@ from typing import final
 import trio
 
 from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forget_stdout, is_broken_pipe, one_line
-from trio_stream.testing import RecordedRequest, ScriptedAPI, Server, Step, http_error, scripted_model
+from trio_stream.testing import (
+    Quota,
+    RecordedRequest,
+    ScriptedAPI,
+    Server,
+    Step,
+    disconnect,
+    fail,
+    http_error,
+    say,
+    scripted_model,
+)
 
 _POLL = 0.05
 """Seconds between two looks at what has been answered."""
+_BURST = 0.1
+"""Minutes of refill that the buckets of the rate limits hold: a limit is felt soon, also in a short run."""
 _REMEMBERED = 4_096
 """Requests remembered until their line is printed: far more than can end between two looks."""
 
@@ -31,6 +44,8 @@ def run(
     port: int,
     ttft: float,
     tps: float | None,
+    rates: tuple[int | None, int | None, int | None],
+    faults: float,
     strict: bool,
     log: bool,
     allow_remote: bool,
@@ -40,7 +55,20 @@ def run(
     if not allow_remote and not is_loopback(host):
         complain("serve", f"{host} can be reached by other machines: add --allow-remote if that is meant")
         return USAGE
-    api = ScriptedAPI(default=_forgiving(scripted_model(ttft=ttft, tps=tps)), strict=strict, keep_requests=_REMEMBERED)
+    answer = _forgiving(scripted_model(ttft=ttft, tps=tps))
+    requests, input_tokens, output_tokens = rates
+    quota = Quota(
+        requests_per_minute=requests,
+        input_tokens_per_minute=input_tokens,
+        output_tokens_per_minute=output_tokens,
+        burst=_BURST,
+    )
+    api = ScriptedAPI(
+        default=with_faults(answer, faults) if faults else answer,
+        strict=strict,
+        keep_requests=_REMEMBERED,
+        quota=quota if any(rates) else None,
+    )
     try:
         trio.run(partial(_serve, api, host=host, port=port, model=model, log=log))
     except (OSError, BaseExceptionGroup) as error:
@@ -143,6 +171,30 @@ def _forgiving(
             return model(request)
         except Exception as error:  # noqa: BLE001 - the request is at fault, and is told so
             return [http_error(500, "api_error", f"the scripted model cannot answer this: {type(error).__name__}")]
+
+    return answer
+
+
+def with_faults(
+    model: Callable[[RecordedRequest], list[Step]], share: float
+) -> Callable[[RecordedRequest], list[Step]]:
+    """A model of whose answers a share fails: by turns in each of the ways that a client has to know."""
+    failed = 0
+    asked = 0
+
+    def answer(request: RecordedRequest) -> list[Step]:
+        nonlocal asked, failed
+        asked += 1
+        if asked * share < failed + 1:
+            return model(request)
+        failed += 1
+        steps: list[list[Step]] = [
+            [http_error(529)],
+            [http_error(500)],
+            [say("This answer ", fail("overloaded_error"))],
+            [say("This answer is ", disconnect())],
+        ]
+        return steps[failed % len(steps)]
 
     return answer
 

@@ -1,0 +1,640 @@
+"""`trio-stream batch` and `trio-stream merge`: input, output, flags, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from trio_stream.batch import FanOutStats, Outcome, read_journal
+from trio_stream.cli._batch_input import (
+    Entry,
+    FileInput,
+    InputError,
+    Part,
+    Recipe,
+    fill,
+    open_input,
+    parse_shard,
+    shard_of_job_array,
+)
+from trio_stream.cli._batch_output import Pending, output_line
+from trio_stream.cli._batch_progress import Lines, Report, count, duration
+from trio_stream.testing import (
+    Quota,
+    RecordedRequest,
+    ScriptedAPI,
+    Step,
+    call,
+    disconnect,
+    http_error,
+    pause,
+    say,
+    stall,
+)
+
+from .running import SECONDS, SECRET, Finished, Running, environment, program, run_cli, without_styles
+from .test_serve import address_in
+
+
+def prompt_of(request: RecordedRequest) -> str:
+    return request.messages[0]["content"]
+
+
+def echo(request: RecordedRequest) -> list[Step]:
+    return [say(prompt_of(request))]
+
+
+def lines_of(data: str | bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def batch(
+    *args: str, lines: list[Any], folder: Path, api: ScriptedAPI | None = None, output: str | None = "-", **env: str
+) -> Finished:
+    """Run it with an input of these lines, its output to standard output."""
+    source = folder / "prompts.jsonl"
+    source.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    api = api or ScriptedAPI(default=echo)
+    where = [] if output is None else ["-o", output]
+    async with api.serve() as server:
+        done = await run_cli("batch", str(source), *where, *args, base_url=server.base_url, **env)
+    assert SECRET not in done.out + done.err
+    assert "Traceback" not in done.err, done
+    return done
+
+
+# Input.
+
+
+@pytest.mark.parametrize(
+    ("line", "args", "request_fields"),
+    [
+        ('"just a text"', [], {"messages": [{"role": "user", "content": "just a text"}], "max_tokens": 4096}),
+        ({"prompt": "hi", "model": "other", "max_tokens": 5}, [], {"model": "other", "max_tokens": 5}),
+        ({"messages": [{"role": "user", "content": "hi"}], "system": "own"}, [], {"system": "own"}),
+        (
+            {"custom_id": "a", "params": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 9}},
+            [],
+            {"max_tokens": 9},
+        ),
+        ({"prompt": "hi"}, ["--model", "m", "--max-tokens", "7"], {"model": "m", "max_tokens": 7}),
+        (
+            {"text": "abc", "n": {"a": 1}},
+            ["--template", "Say {text} {{}} { n }"],
+            {"messages": [{"role": "user", "content": 'Say abc {} {"a":1}'}]},
+        ),
+        ({"prompt": "hi", "thinking": {"type": "disabled"}}, [], {"thinking": {"type": "disabled"}}),
+    ],
+)
+async def test_lines_and_requests(tmp_path: Path, line: Any, args: list[str], request_fields: dict[str, Any]) -> None:
+    api = ScriptedAPI(default=echo)
+    done = await batch(*args, lines=[line], folder=tmp_path, api=api)
+    assert done.code == 0, done
+    body = api.requests[0].body
+    assert {name: body[name] for name in request_fields} == request_fields
+
+
+async def test_the_system_prompt_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "system.txt").write_text("Be brief – très.\n", encoding="utf-8")
+    api = ScriptedAPI(default=echo)
+    done = await batch("--system", str(tmp_path / "system.txt"), lines=['"hi"'], folder=tmp_path, api=api)
+    assert done.code == 0
+    assert api.requests[0].body["system"] == "Be brief – très."
+
+
+async def test_unknown_keys_pass_through_and_none_is_lost(tmp_path: Path) -> None:
+    lines = [
+        {"id": 7, "prompt": "hi", "topic": "t", "text": "mine", "nested": {"a": [1]}},
+        {"prompt": "no id"},
+        "",
+        {"prompt": "no id"},
+    ]
+    done = await batch("--order", "input", lines=lines, folder=tmp_path)
+    assert done.code == 0, done
+    first, second, third = lines_of(done.out)
+    assert (first["id"], first["index"], first["topic"], first["nested"]) == ("7", 0, "t", {"a": [1]})
+    assert first["input"] == {"text": "mine"}
+    assert (first["text"], first["status"], first["stop_reason"], first["error"]) == ("hi", "ok", "end_turn", None)
+    assert first["output_tokens"] > 0
+    assert first["attempts"] == 1
+    assert "content" not in first
+    assert re.fullmatch("[0-9a-f]{32}", second["id"])
+    assert third["id"] == f"{second['id']}:2"
+    assert (third["index"], third["text"]) == (2, "no id")
+
+
+async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> None:
+    api = ScriptedAPI(default=[say("Let me see."), call("look", {"a": 1})])
+    done = await batch(lines=['"hi"'], folder=tmp_path, api=api)
+    [row] = lines_of(done.out)
+    assert row["text"] == "Let me see."
+    assert row["stop_reason"] == "tool_use"
+    assert row["content"][1]["input"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("lines", "args", "sentence"),
+    [
+        (['"ok"', "{"], [], "line 2 is not JSON"),
+        (["7"], [], "line 1 is neither a JSON object nor a string"),
+        (["", {"text": "x"}], [], "line 2: it has neither `prompt` nor `messages`"),
+        ([{"prompt": "x", "messages": [{"role": "user", "content": "hi"}]}], [], "line 1: it has both"),
+        ([{"prompt": 7}], [], "line 1: `prompt` is not a text"),
+        ([{"prompt": "x", "id": [1]}], [], "line 1: `id` is neither"),
+        ([{"params": 7}], [], "line 1: `params` is not an object"),
+        ([{"prompt": "x"}], ["--template", "{text}"], "line 1: it has no key `text`"),
+        ([{"prompt": "x"}], ["--template", "no key"], "the template has no key"),
+        ([{"prompt": "x"}], ["--template", "{a} {"], "a brace that belongs to no key"),
+        ([{"prompt": "x", "id": "a"}, {"prompt": "y", "id": "a"}], [], "1 ids are there more than once (a)"),
+        ([{"prompt": "x", "temperature": 1}], [], ""),
+        (['"x"'], ["--system", "/none"], "cannot read /none: No such file"),
+        (['"x"'], ["--max-cost", "1"], "--price INPUT/OUTPUT"),
+        (['"x"'], ["--price", "cheap"], "is not INPUT/OUTPUT"),
+        (['"x"'], ["--shard", "2/2"], "a shard is i/n"),
+        (['"x"'], ["--concurrency", "8-2-1"], "neither 'auto' nor a number nor MIN-START-MAX"),
+        (['"x"'], ["--max-errors", "101%"], "neither a number nor a percentage"),
+        (['"x"'], ["--nonsense"], "No such option"),
+        (['"x"'], ["--order", "random"], "is not one of"),
+        (['"x"'], ["--base-url", "nonsense"], "not an address of the API: 'nonsense'"),
+    ],
+)
+async def test_what_cannot_work_is_told_before_anything_is_asked(
+    tmp_path: Path, lines: list[Any], args: list[str], sentence: str
+) -> None:
+    api = ScriptedAPI(default=echo)
+    done = await batch(*args, lines=lines, folder=tmp_path, api=api)
+    if sentence:
+        assert (done.code, done.out) == (1, ""), done
+        assert sentence in done.err
+        assert api.requests == []
+    else:
+        assert done.code == 3  # an item that the client refuses is an item that failed
+
+
+async def test_other_reasons_for_exit_code_1(tmp_path: Path) -> None:
+    missing = await run_cli("batch", str(tmp_path / "none"), "-o", "-", ANTHROPIC_API_KEY=SECRET)
+    assert (missing.code, missing.err.count("\n")) == (1, 1)
+    assert "none: No such file" in missing.err
+    (tmp_path / "p").write_text('"x"')
+    no_key = await run_cli("batch", str(tmp_path / "p"), "-o", "-")
+    assert (no_key.code, no_key.err) == (1, "trio-stream batch: no API key: export ANTHROPIC_API_KEY=sk-ant-...\n")
+    no_output = await batch(lines=['"x"'], folder=tmp_path, output=None)
+    assert no_output.code == 1
+    assert "--output" in no_output.err
+    other_file = tmp_path / "notes.txt"
+    other_file.write_text("my notes\n")
+    refused = await batch(lines=['"x"'], folder=tmp_path, output=str(other_file))
+    assert refused.code == 1
+    assert "is not an output of this command" in refused.err
+    assert other_file.read_text() == "my notes\n"
+
+
+async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
+    """The first answer is there before the input has ended."""
+    api = ScriptedAPI(default=echo)
+    async with api.serve() as server:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, *program("batch", "-", "-o", "-")],
+            stdin=-1,
+            stdout=-1,
+            stderr=-1,
+            env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with trio.fail_after(SECONDS):
+            async with process.stdin, process.stdout, process.stderr:
+                await process.stdin.send_all(b'"one"\n\n"tw')
+                assert json.loads(await process.stdout.receive_some())["text"] == "one"
+                await process.stdin.send_all(b'o"\n"three"')
+                assert json.loads(await process.stdout.receive_some())["text"] == "two"
+                await process.stdin.aclose()
+                assert json.loads(await process.stdout.receive_some())["text"] == "three"
+                assert await process.stdout.receive_some() == b""
+                assert b"done 3 \xc2\xb7" in await process.stderr.receive_some()
+            assert await process.wait() == 0
+
+
+async def test_a_faulty_line_of_a_pipe_ends_it(tmp_path: Path) -> None:
+    api = ScriptedAPI(default=echo)
+    async with api.serve() as server:
+        done = await run_cli("batch", "-", "-o", "-", stdin=b'"one"\n"two"\n{\n"four"\n', base_url=server.base_url)
+    assert done.code == 1
+    assert sorted(row["text"] for row in lines_of(done.out)) == ["one", "two"]
+    assert "line 3 is not JSON; what came before it is done" in done.err
+
+
+# Which items.
+
+
+def test_shards_limits_and_samples_are_parts_of_the_same_input(tmp_path: Path) -> None:
+    source = tmp_path / "p.jsonl"
+    source.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"{n}"}) + "\n\n" for n in range(20)))
+
+    def indexes(**fields: Any) -> list[int]:
+        found = open_input(str(source), Recipe({}, None), Part(**fields))
+        assert isinstance(found, FileInput)
+        chosen = [entry.index for entry in found.entries()]
+        assert found.total == len(chosen)
+        found.close()
+        return chosen
+
+    assert indexes() == list(range(20))
+    assert indexes(limit=3) == [0, 1, 2]
+    assert indexes(shard=(1, 3)) == list(range(1, 20, 3))
+    assert indexes(shard=(1, 3), limit=6) == [1, 4]
+    sample = indexes(sample=6)
+    assert len(sample) == 6
+    assert sample not in ([0, 1, 2, 3, 4, 5], list(range(14, 20)))
+    assert indexes(sample=6) == sample
+    assert sorted(indexes(sample=6, shard=(0, 2)) + indexes(sample=6, shard=(1, 2))) == sample
+
+
+async def test_the_flags_for_parts(tmp_path: Path) -> None:
+    lines = [{"id": f"q{n}", "prompt": f"{n}"} for n in range(20)]
+    for args, env in (
+        (["--shard", "1/3"], {}),
+        ([], {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "4"}),
+    ):
+        done = await batch("--limit", "8", "--order", "input", *args, lines=lines, folder=tmp_path, **env)
+        assert [row["index"] for row in lines_of(done.out)] == [1, 4, 7]
+    done = await batch("--sample", "2", lines=lines, folder=tmp_path)
+    assert len(lines_of(done.out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("env", "shard"),
+    [
+        ({}, None),
+        ({"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "8"}, (0, 8)),
+        ({"SLURM_ARRAY_TASK_ID": "8", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "1"}, (7, 8)),
+        ({"SLURM_ARRAY_TASK_ID": "x", "SLURM_ARRAY_TASK_COUNT": "8"}, None),
+    ],
+)
+def test_shards_of_job_arrays(env: dict[str, str], shard: tuple[int, int] | None) -> None:
+    assert shard_of_job_array(env) == shard
+
+
+def test_a_job_array_with_gaps_is_refused() -> None:
+    with pytest.raises(InputError):
+        shard_of_job_array({"SLURM_ARRAY_TASK_ID": "30", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "10"})
+
+
+@pytest.mark.parametrize("value", ["", "1", "1/0", "-1/2", "3/3", "1/2/3", "a/b"])
+def test_what_is_no_shard(value: str) -> None:
+    with pytest.raises(InputError):
+        parse_shard(value)
+
+
+def test_templates() -> None:
+    assert fill("{a}{{a}}{b}", {"a": "x", "b": [1, None]}) == "x{a}[1,null]"
+    with pytest.raises(InputError, match="no key `c`"):
+        fill("{c}", {"a": 1})
+
+
+async def test_sharded_runs_are_merged(tmp_path: Path) -> None:
+    """Each shard has an output of its own, and merged they are as one run would have been."""
+    lines = [{"id": f"q{n}", "prompt": f"{n}", "n": n} for n in range(11)]
+    for shard in range(3):
+        output = str(tmp_path / "a-{shard}.jsonl")
+        done = await batch("--shard", f"{shard}/3", lines=lines, folder=tmp_path, output=output)
+        assert done.code == 0, done
+        assert f"shard {shard} of 3: {len(range(shard, 11, 3))} items" in done.err
+    parts = [str(tmp_path / f"a-{shard}.jsonl") for shard in range(3)]
+    merged = await run_cli("merge", *parts, "-o", str(tmp_path / "all.jsonl"))
+    assert (merged.code, merged.err) == (0, "11 items from 3 files\n")
+    rows = lines_of((tmp_path / "all.jsonl").read_bytes())
+    assert [(row["id"], row["n"], row["text"]) for row in rows] == [(f"q{n}", n, f"{n}") for n in range(11)]
+    journals = [f"{part}.journal" for part in parts]
+    assert (await run_cli("merge", *journals, "-o", str(tmp_path / "all.jsonl.journal"))).code == 0
+    assert [o.id for o in read_journal(tmp_path / "all.jsonl.journal")] == [f"q{n}" for n in range(11)]
+    api = ScriptedAPI()
+    again = await batch(lines=lines, folder=tmp_path, output=str(tmp_path / "all.jsonl"), api=api)
+    assert (again.code, api.requests) == (0, []), "the merged run goes on as one"
+
+
+async def test_merge_says_what_is_wrong(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    line = {"id": "q", "index": 0, "status": "ok", "text": "one", "hash": "a"}
+    first.write_text(json.dumps(line) + "\n")
+    second.write_text(json.dumps(line | {"hash": "b", "text": "two"}) + "\n")
+    done = await run_cli("merge", str(first), str(second), "-o", "-")
+    assert done.code == 3
+    assert lines_of(done.out) == [line]
+    assert "conflict: 'q' is there with different requests; the first file's was kept" in done.err
+    exists = await run_cli("merge", str(first), "-o", str(second))
+    assert (exists.code, exists.err) == (1, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
+    (tmp_path / "readme").write_text("# Read me\n")
+    refused = await run_cli("merge", str(tmp_path / "readme"), "-o", "-")
+    assert refused.code == 1
+    assert "neither a journal nor an output" in refused.err
+    assert (await run_cli("merge", "-o", "-")).code == 1
+
+
+# How it ends.
+
+
+async def test_errors_of_items_are_exit_code_3_and_lines_of_the_output(tmp_path: Path) -> None:
+    def answer(request: RecordedRequest) -> list[Step]:
+        return [http_error(400, message="too odd")] if int(prompt_of(request)) % 2 else echo(request)
+
+    summary = tmp_path / "summary.json"
+    lines = [json.dumps(f"{n}") for n in range(10)]
+    api = ScriptedAPI(default=answer)
+    done = await batch("--summary", str(summary), lines=lines, folder=tmp_path, api=api)
+    assert done.code == 3
+    rows = lines_of(done.out)
+    assert len(rows) == 10
+    failed = [row for row in rows if row["status"] == "error"]
+    assert sorted(row["index"] for row in failed) == [1, 3, 5, 7, 9]
+    assert failed[0]["error"]["class"] == "BadRequestError"
+    assert failed[0]["error"]["status_code"] == 400
+    assert "too odd" in failed[0]["error"]["message"]
+    assert done.err.count("item ") == 3
+    assert "(further ones are in the output)" in done.err
+    figures = json.loads(summary.read_text())
+    assert {name: figures[name] for name in ("total", "done", "ok", "errors", "requests", "exit_code")} == {
+        "total": 10, "done": 10, "ok": 5, "errors": 5, "requests": 10, "exit_code": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "most"), [(["--on-error", "stop"], 4), (["--max-errors", "3"], 7), (["--max-errors", "20%"], 30)]
+)
+async def test_it_stops_where_that_is_wanted(tmp_path: Path, args: list[str], most: int) -> None:
+    api = ScriptedAPI(default=[http_error(400)])
+    lines = [json.dumps(f"{n}") for n in range(60)]
+    done = await batch("--concurrency", "2", *args, lines=lines, folder=tmp_path, api=api)
+    assert done.code == 3
+    assert "stopped: " in done.err
+    assert 0 < len(api.requests) <= most
+
+
+@pytest.mark.parametrize("args", [["--max-output-tokens", "30"], ["--price", "0/999999", "--max-cost", "30"]])
+async def test_budgets_are_exit_code_4(tmp_path: Path, args: list[str]) -> None:
+    api = ScriptedAPI(default=[say("one two three four five six seven eight nine ten")])
+    lines = [json.dumps(f"{n}") for n in range(60)]
+    done = await batch("--concurrency", "2", *args, lines=lines, folder=tmp_path, api=api)
+    assert done.code == 4, done
+    assert "stopped: the budget is used up" in done.err
+    assert 1 < len(api.requests) < 10
+    assert len(lines_of(done.out)) == len(api.requests)
+
+
+async def test_a_spend_limit_is_exit_code_4_and_can_be_gone_on_from(tmp_path: Path) -> None:
+    lines = [{"id": f"q{n}", "prompt": f"question {n}"} for n in range(40)]
+    output = tmp_path / "a.jsonl"
+    api = ScriptedAPI(default=echo, quota=Quota(spend_limit=60))
+    done = await batch("--concurrency", "2", lines=lines, folder=tmp_path, api=api, output=str(output))
+    assert done.code == 4, done
+    paid = len(lines_of(output.read_bytes()))
+    assert 0 < paid < 40
+    api = ScriptedAPI(default=echo)
+    again = await batch(lines=lines, folder=tmp_path, api=api, output=str(output))
+    assert (again.code, len(api.requests)) == (0, 40 - paid)
+
+
+async def test_faults_are_tried_again_and_clocks_are_set(tmp_path: Path) -> None:
+    api = ScriptedAPI([http_error(529)], [say("cut", disconnect())], [say("x", stall())], default=echo)
+    done = await batch("--silence-timeout", "0.2", "--max-attempts", "4", lines=['"hi"'], folder=tmp_path, api=api)
+    assert done.code == 0, done
+    assert (lines_of(done.out)[0]["text"], len(api.requests)) == ("hi", 4)
+    for args, error in (
+        (["--first-event-timeout", "0.2", "--max-attempts", "1"], "FirstEventTimeoutError"),
+        (["--item-timeout", "0.2"], "TotalTimeoutError"),
+    ):
+        done = await batch(*args, lines=['"hi"'], folder=tmp_path, api=ScriptedAPI(default=[stall()]))
+        [row] = lines_of(done.out)
+        assert (done.code, row["status"], row["error"]["class"]) == (3, "timeout", error)
+
+
+async def test_warmup_starts_one_alone(tmp_path: Path) -> None:
+    api = ScriptedAPI(default=lambda request: [pause(0.3), say(prompt_of(request))])
+    done = await batch("--warmup", lines=['"a"', '"b"', '"c"'], folder=tmp_path, api=api)
+    assert done.code == 0
+    first, second, third = api.requests
+    assert second.at - first.at > 0.25
+    assert third.at - second.at < 0.2
+
+
+async def test_own_rates_are_kept_to(tmp_path: Path) -> None:
+    api = ScriptedAPI(default=echo)
+    done = await batch("--rpm", "600", lines=[json.dumps(f"{n}") for n in range(112)], folder=tmp_path, api=api)
+    assert done.code == 0
+    assert 0.9 < api.requests[-1].at - api.requests[0].at < 4
+
+
+async def test_the_order_of_the_input(tmp_path: Path) -> None:
+    def slow_first(request: RecordedRequest) -> list[Step]:
+        return [pause(0.4 - 0.1 * int(prompt_of(request))), say(prompt_of(request))]
+
+    lines = [json.dumps(f"{n}") for n in range(4)]
+    in_order = await batch("--order", "input", lines=lines, folder=tmp_path, api=ScriptedAPI(default=slow_first))
+    assert [row["index"] for row in lines_of(in_order.out)] == [0, 1, 2, 3]
+    as_done = await batch(lines=lines, folder=tmp_path, api=ScriptedAPI(default=slow_first))
+    assert [row["index"] for row in lines_of(as_done.out)] == [3, 2, 1, 0]
+
+
+async def test_the_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
+    source = tmp_path / "p.jsonl"
+    source.write_text('"hi"\n' * 2000)
+    api = ScriptedAPI(default=lambda _request: [say("word " * 500)])
+    async with api.serve() as server:
+        shell = (
+            shlex.join([sys.executable, *program("batch", str(source), "-o", "-")])
+            + " | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}"
+        )
+        with trio.fail_after(SECONDS):
+            done = await trio.run_process(
+                ["bash", "-c", shell],
+                capture_stderr=True,
+                check=False,
+                env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),
+            )
+    assert done.returncode == 141
+    assert b"Traceback" not in done.stderr
+    assert len(api.requests) < 2000
+
+
+# --dry-run.
+
+
+async def test_dry_run(tmp_path: Path) -> None:
+    lines = [{"id": f"q{n % 9}", "prompt": f"question {n}"} for n in range(10)]
+    api = ScriptedAPI(default=echo)
+    done = await batch(
+        "--dry-run", "--price", "3/15", "--max-tokens", "1000", "--rpm", "5", lines=lines, folder=tmp_path, api=api
+    )
+    assert (done.code, done.err) == (0, "")
+    assert {request.path for request in api.requests} == {"/v1/messages/count_tokens"}
+    facts = dict(
+        line.split(maxsplit=1) if not line.startswith("repeated") else ("repeated", line[13:].strip())
+        for line in done.out.splitlines()
+    )
+    assert facts["items"] == "10"
+    assert re.fullmatch(r"about \d+ tokens \(\d+ each, of 10 counted\)", facts["input"])
+    assert facts["output"] == "at most 10k tokens (1000 each)"
+    assert facts["cost"].startswith("$0.00 for the input, up to $0.15")
+    assert facts["time"] == "2 m or more, by the limit of requests"
+    assert facts["repeated"] == "1: q0"
+
+
+async def test_dry_run_knows_the_journal_and_leaves_no_trace(tmp_path: Path) -> None:
+    lines = [{"id": f"q{n}", "prompt": f"question {n}"} for n in range(4)]
+    output = str(tmp_path / "a.jsonl")
+    before = await batch("--dry-run", lines=lines, folder=tmp_path, output=output)
+    assert "not known: say what tokens cost" in before.out
+    assert names(tmp_path) == ["prompts.jsonl"]
+    await batch("--limit", "3", lines=lines, folder=tmp_path, output=output)
+    after = await batch("--dry-run", lines=lines, folder=tmp_path, output=output)
+    assert "4, 3 of them answered already" in after.out
+    refused = await batch(
+        "--dry-run", lines=lines, folder=tmp_path, api=ScriptedAPI(strict=True), ANTHROPIC_API_KEY=" "
+    )
+    assert refused.code == 1
+
+
+# Progress.
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "0"), (999, "999"), (1200, "1.2k"), (240_000, "240k"), (1.2e6, "1.2M")]
+)
+def test_counts(number: float, shown: str) -> None:
+    assert count(number) == shown
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0 s"), (89, "89 s"), (720, "12 m"), (9000, "2.5 h")])
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+async def test_the_line(autojump_clock: object) -> None:
+    await trio.sleep(100)
+    now = trio.current_time()
+    stats = FanOutStats(
+        done=813, cached=120, errors=2, timeouts=1, skipped=1, in_flight=47, window=52, input_tokens=1_200_000,
+        output_tokens=240_000, cost=3.411, refused=2, seconds=0.0, paused_until=now + 4,
+    )  # fmt: skip
+    first = FanOutStats(done=120, cached=120, seconds=0.0)
+    later = [first]
+    report = Report(lambda: later[-1], total=5000, max_cost=20.0)
+    report.line()
+    later.append(type(stats)(**{name: getattr(stats, name) for name in stats.__struct_fields__} | {"seconds": 119.0}))
+    report.eta(FanOutStats(done=120, cached=120, seconds=60.0))
+    assert report.line() == (
+        "done 812/5000 · 47 in flight (window 52) · 3 errors · cached 120 · in 1.2M out 240k tok · $3.41 of $20 · "
+        "429 2 · 529 0 · paused 4 s · ETA 6 m"
+    )
+    assert report.rows(60)[0] == "done 812/5000 · 47 in flight (window 52) · 3 errors"
+    assert max(map(len, report.rows(60))) <= 60
+    assert Report(lambda: FanOutStats(done=3), total=None, max_cost=None).line().startswith("done 3 · 0 in flight")
+
+
+async def test_a_line_every_ten_seconds(autojump_clock: object, capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet, expected in ((False, 5), (True, 0)):
+        with Lines(Report(FanOutStats, total=1, max_cost=None), quiet=quiet) as lines:
+            with trio.move_on_after(35):
+                await lines.run()
+            lines.tell("something")
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == expected
+
+
+async def test_progress_is_on_standard_error_only(tmp_path: Path) -> None:
+    done = await batch("--progress", "none", lines=['"a"'], folder=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    done = await batch(lines=['"a"'], folder=tmp_path)
+    assert done.err.startswith("done 1/1 · 0 in flight (window ")
+    assert len(lines_of(done.out)) == 1
+
+
+async def test_on_a_terminal(tmp_path: Path) -> None:
+    """A bar and the line below it, drawn again and again; Ctrl-C is a key; at the end it stays."""
+    source = tmp_path / "p.jsonl"
+    source.write_text("".join(f'"{n}"\n' for n in range(12)))
+    api = ScriptedAPI(default=lambda request: [pause(0.3), *echo(request)])
+    async with (
+        api.serve() as server,
+        Running(
+            program("batch", str(source), "-o", str(tmp_path / "a.jsonl"), "--concurrency", "2"),
+            terminal=(70, 12),
+            ANTHROPIC_BASE_URL=server.base_url,
+            ANTHROPIC_API_KEY=SECRET,
+        ) as running,
+    ):
+        await running.read_until("done 2/12")
+        await running.type(b"\x03")
+        assert await running.finish() == 130
+    shown = without_styles(running.out)
+    assert "━━━━" in shown
+    assert "finishing 2 streams, Ctrl-C again to abort\n" in shown
+    last = shown[shown.rindex("━") + 1 :].splitlines()
+    assert last[1].startswith("done 4/12 · 0 in flight")
+    assert max(map(len, last)) < 70
+    assert "\x1b[?25h" in running.out, "the cursor is shown again"
+
+
+# Against `serve`, with limits and faults.
+
+
+async def test_against_serve_with_limits_and_faults_killed_and_gone_on(tmp_path: Path) -> None:
+    """The walk-through of the documentation, smaller."""
+    source, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    source.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"question {n}"}) + "\n" for n in range(240)))
+    serve = ("--ttft", "0.02", "--tps", "0", "--rpm", "6000", "--otpm", "1000000", "--faults", "8")
+    async with Running(program("serve", "--port", "0", *serve)) as server:
+        await server.read_until("Hello!")
+        env = {"ANTHROPIC_BASE_URL": address_in(server.out), "ANTHROPIC_API_KEY": "test"}
+        command = program("batch", str(source), "-o", str(output))
+        async with Running(command, **env) as running:
+            with trio.fail_after(SECONDS):
+                while not output.exists() or output.read_bytes().count(b"\n") < 60:
+                    await trio.sleep(0.01)
+            running.process.kill()
+            await running.process.wait()
+        known = output.read_bytes().count(b"\n")
+        async with Running(command, **env) as running:
+            assert await running.finish() == 0
+        server.interrupt()
+        await server.finish()
+    assert 60 <= known < 240
+    rows = lines_of(output.read_bytes())
+    assert sorted(row["index"] for row in rows) == list(range(240))
+    assert all(row["status"] == "ok" and row["text"] for row in rows)
+    statuses = re.findall(r"claude-sonnet-5-5  (\d+)", server.out.partition("Hello!")[2])
+    assert {"529", "500", "200"} <= set(statuses)
+    shown = re.search(r"done 240/240 · .* · cached (\d+) ", running.err)
+    assert shown is not None
+    assert known <= int(shown[1]) < known + 40
+
+
+# The pieces.
+
+
+def test_a_line_of_output_has_the_error_and_no_prompt() -> None:
+    entry = Recipe({"model": "m", "max_tokens": 1}, None).read(b'{"prompt":"secret prompt","a":1}', index=3, number=4)
+    assert entry == Entry(
+        index=3,
+        id=None,
+        request={"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "secret prompt"}]},
+        others={"a": 1},
+    )
+    outcome = Outcome(status="error", error=ValueError("x"), attempts=2)
+    row = json.loads(output_line(outcome, Pending(entry=entry, key="k", hash="h")))
+    assert (row["id"], row["a"], row["status"], row["input_tokens"]) == ("k", 1, "error", None)
+    assert row["error"] == {"class": "ValueError", "message": "x"}
+    assert "secret prompt" not in json.dumps(row)

@@ -1,0 +1,386 @@
+"""``trio-stream batch``: many questions, their answers in a file.
+
+What belongs here: putting the parts together, interruptions, exit codes. What does not: the command line
+(`_batch_options`), the input (`_batch_input`), the output (`_batch_output`), what is shown (`_batch_progress`), and
+the work itself (`trio_stream.batch`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Literal, cast, final
+
+import msgspec
+import trio
+
+import trio_stream as ts
+from trio_stream._protocol import Usage
+from trio_stream.batch import (
+    Adaptive,
+    Budget,
+    FanOut,
+    FanOutStats,
+    FanOutStoppedError,
+    HeaderRateLimiter,
+    Item,
+    Journal,
+    JournalConflictError,
+    JournalError,
+    Outcome,
+    Prices,
+    fan_out,
+    request_hash,
+)
+from trio_stream.cli._batch_dry_run import make_plan, print_plan
+from trio_stream.cli._batch_input import Entry, FileInput, Input, InputError, Part, PipeInput, Recipe, open_input
+from trio_stream.cli._batch_options import NOT_POSSIBLE, BatchOptions
+from trio_stream.cli._batch_output import Output, OutputError, Pending, output_line
+from trio_stream.cli._batch_progress import Report, View, make_view, write_line
+from trio_stream.cli._terminal import BROKEN_PIPE, INTERRUPTED, complain, forget_stdout, one_line
+
+ITEMS_FAILED: Final = 3
+"""Exit code: finished, with items that failed; or stopped because too many did."""
+STOPPED: Final = 4
+"""Exit code: a budget or a spend limit stopped it."""
+
+_NAMED: Final = 3
+"""Failures that are told while it runs; all of them are in the output."""
+
+
+class _NotPossible(Exception):  # noqa: N818 - it is a sentence for people
+    """It cannot work as it was called."""
+
+
+def run(options: BatchOptions) -> int:
+    """Do it, and return the exit code."""
+    with ExitStack() as stack:
+        try:
+            return _run(options, stack)
+        except (
+            _NotPossible,
+            InputError,
+            OutputError,
+            JournalError,
+            JournalConflictError,
+            ts.CredentialsError,
+        ) as error:
+            complain("batch", _sentence(error))
+            return NOT_POSSIBLE
+        except ts.APIError as error:  # of a dry run: those of items are outcomes
+            complain("batch", str(error))
+            return NOT_POSSIBLE
+        except KeyboardInterrupt:  # before or after the signals were received as events
+            complain("batch", "interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            forget_stdout()
+            return BROKEN_PIPE
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ts.CredentialsError) and error.message.startswith("no authentication"):
+        return "no API key: export ANTHROPIC_API_KEY=sk-ant-..."
+    return str(error)
+
+
+def _run(options: BatchOptions, stack: ExitStack) -> int:
+    client = _client(options)
+    part = Part(limit=options.limit, sample=options.sample, shard=options.shard or (0, 1))
+    found = open_input(options.input, _recipe(options), part)
+    stack.callback(found.close)
+    if options.dry_run:
+        return _dry_run(options, client, found)
+    if found.duplicates:
+        names = ", ".join(one_line(name)[:40] for name in found.duplicates[:_NAMED])
+        raise _NotPossible(f"{len(found.duplicates)} ids are there more than once ({names}): answers are told by them")
+    output_path = None if options.output == "-" else _shard_path(options.output, options)
+    journal = _open_journal(options, output_path)
+    if journal is not None:
+        stack.callback(journal.close)
+    output = Output(output_path, in_order=options.order == "input")
+    stack.callback(output.close)
+    output.resume(journal, retry_errors=options.retry_errors, overwrite=options.overwrite)
+    if options.shard is not None:
+        write_line(f"shard {options.shard[0]} of {options.shard[1]}: {found.total} items")
+    batch = _Batch(options, client, found, journal, output)
+    trio.run(batch.run)
+    code = batch.exit_code()
+    batch.report(code)
+    return code
+
+
+def _client(options: BatchOptions) -> ts.Client:
+    url = options.base_url or os.environ.get("ANTHROPIC_BASE_URL") or "https://"
+    if not url.startswith(("https://", "http://")):
+        raise _NotPossible(f"not an address of the API: {one_line(url)!r}")
+    clocks: dict[str, float] = {}
+    if options.first_event_timeout is not None:
+        clocks["first_event"] = options.first_event_timeout
+    if options.silence_timeout is not None:
+        clocks["silence"] = options.silence_timeout
+    try:
+        return ts.Client(base_url=options.base_url, timeout=ts.Timeouts(**clocks))
+    except ts.CredentialsError:
+        raise
+    except ValueError as error:
+        raise _NotPossible(str(error)) from None
+
+
+def _recipe(options: BatchOptions) -> Recipe:
+    defaults: dict[str, Any] = {"model": options.model, "max_tokens": options.max_tokens}
+    if options.system is not None:
+        try:
+            defaults["system"] = Path(options.system).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise _NotPossible(f"cannot read {options.system}: {reason}") from None
+    return Recipe(defaults, options.template)
+
+
+def _shard_path(name: str, options: BatchOptions) -> Path:
+    """The name of a file; ``{shard}`` in it is the number of the shard."""
+    return Path(name.replace("{shard}", str((options.shard or (0, 1))[0])))
+
+
+def _open_journal(options: BatchOptions, output: Path | None) -> Journal | None:
+    if options.journal is not None:
+        path = _shard_path(options.journal, options)
+    elif output is not None:
+        path = output.with_name(f"{output.name}.journal")
+    else:
+        return None
+    fsync: dict[str, Literal["group"] | bool] = {"never": False, "group": "group", "always": True}
+    return Journal(
+        path,
+        fsync=fsync[options.fsync],
+        inflight=options.inflight,
+        retry_errors=options.retry_errors,
+        overwrite=options.overwrite,
+    )
+
+
+def _dry_run(options: BatchOptions, client: ts.Client, found: Input) -> int:
+    if isinstance(found, PipeInput):
+        raise _NotPossible("--dry-run wants an input that can be read twice: a file")
+    journal = None
+    if options.output != "-":
+        output = _shard_path(options.output, options)
+        path = _shard_path(options.journal or f"{output}.journal", options)
+        if path.exists() and not options.overwrite:
+            journal = Journal(path)
+
+    async def count() -> None:
+        async with client:
+            plan = await make_plan(client, found, journal)
+        print_plan(plan, found, options)
+
+    try:
+        trio.run(count)
+    finally:
+        if journal is not None:
+            journal.close()
+    return 0
+
+
+@final
+class _NumberedJournal:
+    """A journal that names items by their place in the whole input, whatever part of it this run has."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def lookup(self, key: str, request_hash: str) -> Outcome | None:
+        return self._journal.lookup(key, request_hash)
+
+    def start(self, key: str, request_hash: str, *, index: int, tag: object) -> None:  # noqa: ARG002
+        self._journal.start(key, request_hash, index=cast("Pending", tag).entry.index)
+
+    def end(self, key: str, outcome: Outcome) -> None:
+        pending = cast("Pending", outcome.tag)
+        self._journal.end(key, msgspec.structs.replace(outcome, index=pending.entry.index, tag=None))
+
+    def partial(self, key: str, text: str, *, request_id: str | None = None, usage: Usage | None = None) -> None:
+        self._journal.partial(key, text, request_id=request_id, usage=usage)
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+@final
+class _Batch:
+    """One run. What it holds can be used after it too."""
+
+    def __init__(
+        self, options: BatchOptions, client: ts.Client, found: Input, journal: Journal | None, output: Output
+    ) -> None:
+        self._options = options
+        self._client = client
+        self._input = found
+        self._journal = journal
+        self._output = output
+        self._repetitions: dict[str, int] = {}
+        self._results: FanOut | None = None
+        self._interruptions = 0
+        self._told = 0
+        self._failure: Exception | None = None
+
+    async def run(self) -> None:
+        """Ask everything, and write what comes."""
+        options = self._options
+        found = self._input
+        items = self._items(found) if isinstance(found, FileInput) else _Items(self, found)
+        limit = Adaptive() if options.concurrency is None else Adaptive(*options.concurrency)
+        async with self._client:
+            self._results = results = fan_out(
+                self._client,
+                items,
+                limit=limit,
+                limiter=HeaderRateLimiter(
+                    requests_per_minute=options.rpm,
+                    input_tokens_per_minute=options.itpm,
+                    output_tokens_per_minute=options.otpm,
+                ),
+                journal=None if self._journal is None else _NumberedJournal(self._journal),
+                max_errors=self._max_errors(),
+                max_attempts=options.max_attempts,
+                item_timeout=options.item_timeout,
+                warmup=options.warmup,
+                budget=self._budget(),
+            )
+            report = Report(lambda: results.stats, total=found.total, max_cost=options.max_cost)
+            view = make_view(report, options.progress, stdout_used=options.output == "-")
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, view:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(view.run)
+                    nursery.start_soon(self._hear, signals, results, view)
+                    try:
+                        await self._collect(results, view)
+                    except Exception as error:  # noqa: BLE001 - raised below, where it becomes no group
+                        self._failure = error
+                    nursery.cancel_scope.cancel(reason="every item has its outcome")
+        if self._failure is not None:
+            raise self._failure
+        self._output.add_waiting()
+
+    async def _collect(self, results: FanOut, view: View) -> None:
+        async with results:
+            async for outcome in results:
+                self._take(outcome, view)
+
+    def _budget(self) -> Budget:
+        options = self._options
+        prices = None if options.price is None else Prices(input=options.price[0], output=options.price[1])
+        return Budget(output_tokens=options.max_output_tokens, cost=options.max_cost, prices=prices)
+
+    def _max_errors(self) -> int | float | None:
+        if self._options.on_error == "stop":
+            return 0
+        if self._options.max_errors is None:
+            return None
+        number, is_share = self._options.max_errors
+        return number / 100 if is_share else int(number)
+
+    def _items(self, found: FileInput) -> Iterator[Item]:
+        return map(self.item, found.entries())
+
+    def item(self, entry: Entry) -> Item:
+        """The item for a line.
+
+        Raises:
+          InputError: Its request cannot be sent.
+        """
+        try:
+            digest = request_hash(entry.request)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"item {entry.index}: {error}") from None
+        key = entry.id
+        if key is None:
+            # The same line again wants another answer.
+            count = self._repetitions[digest] = self._repetitions.get(digest, 0) + 1
+            key = digest if count == 1 else f"{digest}:{count}"
+        return Item(entry.request, id=key, tag=Pending(entry=entry, key=key, hash=digest))
+
+    def _take(self, outcome: Outcome, view: View) -> None:
+        pending = cast("Pending", outcome.tag)
+        ended = outcome.status in ("ok", "cached", "error", "timeout")
+        line = output_line(outcome, pending) if ended else None
+        self._output.add(outcome.index, pending.key, line)
+        if outcome.status in ("error", "timeout") and outcome.attempts and self._told < _NAMED:
+            self._told += 1
+            more = " (further ones are in the output)" if self._told == _NAMED else ""
+            view.tell(f"item {pending.entry.index}: {outcome.error}{more}")
+
+    async def _hear(self, signals: AsyncIterator[int], results: FanOut, view: View) -> None:
+        async for number in signals:
+            self._interruptions += 1
+            # Who sends SIGTERM (a scheduler, a shutdown) sends SIGKILL soon.
+            if self._interruptions == 1 and number == signal.SIGINT:
+                streams = results.stats.live
+                view.tell(f"finishing {streams} stream{'' if streams == 1 else 's'}, Ctrl-C again to abort")
+                results.drain()
+            else:
+                view.tell("aborting: what has arrived is kept")
+                results.abort()
+
+    def exit_code(self) -> int:
+        """How it ended."""
+        stats = self._stats()
+        if isinstance(self._input, PipeInput) and self._input.fault is not None:
+            complain("batch", f"{self._input.fault}; what came before it is done")
+            return NOT_POSSIBLE
+        if self._interruptions:
+            return INTERRUPTED
+        if stats.stopped is not None:
+            complain("batch", f"stopped: {stats.stopped}")
+            if not self._too_many_errors(stats):
+                return STOPPED
+        return ITEMS_FAILED if stats.errors + stats.timeouts else 0
+
+    def _too_many_errors(self, stats: FanOutStats) -> bool:
+        if not isinstance(stats.stopped, FanOutStoppedError):
+            return False
+        limit = self._max_errors()
+        errors = stats.errors + stats.timeouts
+        return limit is not None and errors > (limit if isinstance(limit, int) else limit * stats.done)
+
+    def _stats(self) -> FanOutStats:
+        assert self._results is not None
+        return self._results.stats
+
+    def report(self, code: int) -> None:
+        """Write the summary, where one is wanted."""
+        if self._options.summary is None:
+            return
+        stats = self._stats()
+        figures: dict[str, Any] = {name: getattr(stats, name) for name in stats.__struct_fields__}
+        for name in ("paused_until", "breaker_open", "unread", "live"):
+            del figures[name]
+        figures["stopped"] = None if stats.stopped is None else str(stats.stopped)
+        figures["seconds"] = round(stats.seconds, 3)
+        figures["total"] = self._input.total
+        figures["lines_written"] = self._output.written
+        figures["exit_code"] = code
+        try:
+            data = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
+            _shard_path(self._options.summary, self._options).write_bytes(data)
+        except OSError as error:
+            complain("batch", f"cannot write the summary: {error.strerror or error}")
+
+
+@final
+class _Items:
+    """The items of an input that comes as it comes."""
+
+    def __init__(self, batch: _Batch, found: PipeInput) -> None:
+        self._batch = batch
+        self._found = found
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        return self._batch.item(await self._found.__anext__())

@@ -1,0 +1,263 @@
+"""What ``trio-stream batch`` writes: one line of JSON for each item.
+
+What belongs here: what is in a line, and a file of lines that an earlier run may have begun. What does not: the
+journal, from which a lost line is made again (`trio_stream.batch`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, cast, final
+
+import msgspec
+
+from trio_stream._protocol import Usage
+from trio_stream.batch import Journal, Outcome
+from trio_stream.batch._journal_format import describe_error, restore_error
+from trio_stream.cli._batch_input import Entry
+
+_READ = 1 << 20
+_OURS: Final = frozenset(
+    {
+        "id", "index", "status", "text", "content", "stop_reason", "input_tokens", "output_tokens", "cache_read_tokens",
+        "cache_write_tokens", "request_id", "attempts", "ttft", "seconds", "error", "hash", "input",
+    }
+)  # fmt: skip
+"""The keys of a line. Those of the input that are called so are in ``input``."""
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """An item under way.
+
+    Args:
+      entry: The line of the input it is made of.
+      key: Its name in journal and output.
+      hash: What its request is known by.
+    """
+
+    entry: Entry
+    key: str
+    hash: str
+
+
+class OutputError(Exception):
+    """The output cannot be written, or is another kind of file."""
+
+
+def output_line(outcome: Outcome, pending: Pending) -> bytes:
+    """The line for an outcome."""
+    others = pending.entry.others
+    line: dict[str, Any] = {"id": pending.key}
+    line.update((name, value) for name, value in others.items() if name not in _OURS)
+    hidden = {name: value for name, value in others.items() if name in _OURS}
+    if hidden:
+        line["input"] = hidden
+    usage = outcome.usage
+    line |= {
+        "index": pending.entry.index,
+        "status": "ok" if outcome.status == "cached" else outcome.status,
+        "text": outcome.text,
+        "stop_reason": outcome.stop_reason,
+        "input_tokens": None if usage is None else usage.input_tokens,
+        "output_tokens": None if usage is None else usage.output_tokens,
+        "cache_read_tokens": None if usage is None else usage.cache_read_input_tokens,
+        "cache_write_tokens": None if usage is None else usage.cache_creation_input_tokens,
+        "request_id": outcome.request_id,
+        "attempts": outcome.attempts,
+        "ttft": None if outcome.ttft is None else round(outcome.ttft, 3),
+        "seconds": round(outcome.seconds, 3),
+        "error": None if outcome.error is None else describe_error(outcome.error),
+        "hash": pending.hash,
+    }
+    if outcome.message is not None and any(block.type != "text" for block in outcome.message.content):
+        line["content"] = [block.to_dict() for block in outcome.message.content]
+    return msgspec.json.encode(line) + b"\n"
+
+
+@final
+class Output:
+    """Where the lines go: a file, which may have some already, or standard output.
+
+    Args:
+      path: The file; None: standard output.
+      in_order: Write lines in the order of the input: those that come early wait.
+
+    Raises:
+      OutputError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | None, *, in_order: bool) -> None:
+        self.path = path
+        self.written = 0
+        self._in_order = in_order
+        self._there: set[str] = set()
+        self._waiting: dict[int, bytes] = {}
+        self._next = 0
+        self._descriptor: int | None = None
+        self._size = 0
+        if path is not None:
+            try:
+                self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise self._error("cannot be opened", error) from None
+
+    def close(self) -> None:
+        """Close the file. Lines that waited for others are lost here, and not in the journal."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def resume(self, journal: Journal | None, *, retry_errors: bool, overwrite: bool) -> None:
+        """Find out which lines are there, and let go of those that will be written again.
+
+        What the journal does not have of them, because it was lost, it is told.
+
+        Raises:
+          OutputError: It is a file of another kind, or cannot be written.
+        """
+        if self.path is None or self._descriptor is None:
+            return
+        if overwrite:
+            os.ftruncate(self._descriptor, 0)
+            return
+        complete = True
+        for line in self._lines():
+            fields = self._fields(line)
+            key = cast("str", fields["id"])
+            if journal is not None and key not in journal:
+                _tell(journal, key, fields)
+            # In order, what comes after a line that will be written again has to be written after it.
+            if (fields["status"] == "ok" or not retry_errors) and (complete or not self._in_order):
+                self._there.add(key)
+                self._size += len(line)
+            else:
+                complete = False
+        if complete:
+            os.ftruncate(self._descriptor, self._size)  # a torn last line
+        else:
+            self._replace()
+
+    def _lines(self) -> Iterator[bytes]:
+        assert self.path is not None
+        with self.path.open("rb", buffering=_READ) as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+    def _fields(self, line: bytes) -> dict[str, Any]:
+        try:
+            fields: object = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = None
+        if isinstance(fields, dict):
+            found = cast("dict[str, Any]", fields)
+            if all(isinstance(found.get(name), str) for name in ("id", "status", "hash")):
+                return found
+        raise OutputError(f"{self.path} exists and is not an output of this command: name another, or --overwrite")
+
+    def _replace(self) -> None:
+        assert self.path is not None
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            with beside.open("wb", buffering=_READ) as file:
+                file.writelines(line for line in self._lines() if self._fields(line)["id"] in self._there)
+            beside.replace(self.path)
+            self.close()
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise self._error("cannot be written", error) from None
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def add(self, position: int, key: str, line: bytes | None) -> None:
+        """Write the line of an item, or let it wait for those before it.
+
+        Args:
+          position: The item's place among those of this run.
+          key: The item's.
+          line: None where the item has no line, as it has not ended.
+
+        Raises:
+          OutputError: It cannot be written. What was written is there, in whole lines.
+          BrokenPipeError: The reader of standard output went away.
+        """
+        if key in self._there:
+            line = None
+        if not self._in_order:
+            if line is not None:
+                self._write(line)
+            return
+        self._waiting[position] = line or b""
+        for ready in self._ready():
+            self._write(ready)
+
+    def _ready(self) -> Iterator[bytes]:
+        while (line := self._waiting.pop(self._next, None)) is not None:
+            self._next += 1
+            if line:
+                yield line
+
+    def add_waiting(self) -> None:
+        """Write the lines that wait for items which will not come in this run.
+
+        Only to standard output: to a file they are added, in their place, when the run goes on.
+
+        Raises:
+          BrokenPipeError: The reader of standard output went away.
+        """
+        if self.path is None:
+            for position in sorted(self._waiting):
+                if line := self._waiting[position]:
+                    self._write(line)
+        self._waiting.clear()
+
+    def _write(self, line: bytes) -> None:
+        if self.path is None:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        else:
+            self._append(line)
+        self.written += 1
+
+    def _append(self, line: bytes) -> None:
+        assert self._descriptor is not None
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:] if written else line)
+        except OSError as error:
+            os.ftruncate(self._descriptor, self._size)
+            raise self._error("cannot be written", error) from None
+        self._size += len(line)
+
+    def _error(self, what: str, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} {what}: {error.strerror or error}")
+
+
+def _tell(journal: Journal, key: str, fields: dict[str, Any]) -> None:
+    """Note in a journal what a line of an output says."""
+    counts = {
+        "input_tokens": fields.get("input_tokens"),
+        "output_tokens": fields.get("output_tokens"),
+        "cache_read_input_tokens": fields.get("cache_read_tokens"),
+        "cache_creation_input_tokens": fields.get("cache_write_tokens"),
+    }
+    usage = {name: count for name, count in counts.items() if isinstance(count, int)}
+    error = fields.get("error")
+    index = fields.get("index")
+    status: Literal["ok", "error"] = "ok" if fields["status"] == "ok" else "error"
+    outcome = Outcome(
+        id=key,
+        index=index if isinstance(index, int) else 0,
+        status=status,
+        text=str(fields.get("text", "")),
+        error=restore_error(cast("dict[str, Any]", error)) if isinstance(error, dict) else None,
+        usage=Usage.from_wire(usage) if usage else None,
+        stop_reason=fields.get("stop_reason"),
+        request_id=fields.get("request_id"),
+    )
+    journal.start(key, fields["hash"], index=outcome.index)
+    journal.end(key, outcome)

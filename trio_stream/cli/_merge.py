@@ -1,0 +1,62 @@
+"""``trio-stream merge``: one file of several.
+
+What belongs here: where it goes and what is said about it. What does not: merging (`trio_stream.batch`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from trio_stream.batch import JournalError, MergeReport, merge
+from trio_stream.batch._merge import merge_into
+from trio_stream.cli._terminal import BROKEN_PIPE, complain, forget_stdout, one_line
+
+_CONFLICTS = 3
+_NOT_POSSIBLE = 1
+_NAMED = 20
+
+
+def run(files: Sequence[Path], *, output: str, order: Literal["input", "completion"], overwrite: bool) -> int:
+    """Merge, and return the exit code."""
+    wanted: Literal["index", "completion"] = "index" if order == "input" else "completion"
+    try:
+        if output == "-":
+            report = merge_into(files, sys.stdout.buffer, order=wanted)
+            sys.stdout.flush()
+        else:
+            report = merge(files, output, order=wanted, overwrite=overwrite)
+    except FileExistsError:
+        complain("merge", f"{output} exists: give another name, or --overwrite")
+        return _NOT_POSSIBLE
+    except JournalError as error:
+        complain("merge", str(error))
+        return _NOT_POSSIBLE
+    except BrokenPipeError:
+        forget_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        complain("merge", f"cannot write: {error.strerror or error}")
+        forget_stdout()
+        return _NOT_POSSIBLE
+    except KeyboardInterrupt:
+        return 130
+    _tell(report, len(files))
+    return _CONFLICTS if report.conflicts else 0
+
+
+def _tell(report: MergeReport, files: int) -> None:
+    facts = [f"{report.items} items from {files} files"]
+    if report.repeated:
+        facts.append(f"{report.repeated} repetitions left out, {report.paid_twice} of them answers")
+    if report.unfinished:
+        facts.append(f"{report.unfinished} unfinished")
+    if report.damaged:
+        facts.append(f"{report.damaged} lines cannot be read")
+    sys.stderr.write(f"{' · '.join(facts)}\n")
+    for key in report.conflicts[:_NAMED]:
+        complain("merge", f"conflict: {one_line(key)!r} is there with different requests; the first file's was kept")
+    if len(report.conflicts) > _NAMED:
+        complain("merge", f"{len(report.conflicts) - _NAMED} more conflicts")
