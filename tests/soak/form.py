@@ -1,0 +1,71 @@
+"""Long or short: every test here does in a few seconds what ``TRIO_STREAM_SOAK=1`` makes it do for minutes.
+
+What belongs here: how much of everything, and the server that all of them cancel against. What does not: the tests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import trio
+
+import trio_stream as ts
+from tests.faults.server import (
+    BEGIN,
+    CHUNKED_HEAD,
+    DELTAS,
+    END,
+    LAST_CHUNK,
+    Peer,
+    Script,
+    Step,
+    chunk,
+    chunked,
+    message_events,
+    on,
+)
+
+LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
+
+CHURN_SECONDS = 20.0 if LONG else 2.0
+INTERRUPTED_PROGRAMS = 10 if LONG else 2
+INTERRUPTED_RUNS = 500 if LONG else 30
+INTERRUPTED_EVERY = 1 if LONG else 150
+
+PARAMS: dict[str, Any] = {
+    "model": "claude-sonnet-4-5",
+    "max_tokens": 256,
+    "messages": [{"role": "user", "content": "Hi"}],
+}
+
+
+def client_at(url: str, **options: Any) -> ts.Client:
+    """A client that does not try again."""
+    options.setdefault("max_retries", 0)
+    return ts.Client(api_key="test-key", base_url=url, **options)
+
+
+PACKETS = (
+    (CHUNKED_HEAD, *map(chunk, message_events()), LAST_CHUNK)
+    if LONG
+    else (CHUNKED_HEAD, chunked(*BEGIN), chunked(*DELTAS), chunked(*END), LAST_CHUNK)
+)
+
+
+def answers_in_packets(seconds: float) -> Step:
+    """Answer every request with the standard message, a packet at a time."""
+
+    async def step(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            for packet in PACKETS:
+                await peer.send(packet)
+                await trio.sleep(seconds)
+
+    return step
+
+
+def in_packets(seconds: float = 0.0005) -> Script:
+    """The same as a whole script."""
+    return on(answers_in_packets(seconds))
