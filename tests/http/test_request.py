@@ -64,3 +64,10 @@ async def test_a_path_with_a_blank():
     request.url = type("URL", (), {"raw_path": b"/a b"})()  # httpx itself quotes it
     with pytest.raises(httpx.LocalProtocolError, match="path"):
         await wire(request)
+
+
+async def test_a_request_shows_neither_key_nor_prompt():
+    request = httpx.Request("POST", "http://host/", headers={"x-api-key": "SECRET"}, content=b"PROMPT")
+    shown = repr(await read_request(request))
+    assert "SECRET" not in shown
+    assert "PROMPT" not in shown

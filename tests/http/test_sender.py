@@ -78,11 +78,12 @@ async def test_urls_are_joined(below, url, params, target):
     assert server.requests[0].target == target
 
 
-async def test_credentials_in_the_url_are_in_no_text(caplog):
+@pytest.mark.parametrize("transport", [None, Transport], ids=["ours", "theirs"])
+async def test_credentials_in_the_url_are_in_no_text(transport, caplog):
     caplog.set_level(logging.DEBUG)
     async with serve(answering(sized(b""))) as server:
         base_url = server.base_url.replace("http://", "http://us%40er:password@")
-        sender = Sender(base_url=base_url)
+        sender = Sender(base_url=base_url, transport=transport and transport())
         response = await post(sender)
         response.body.close()
         assert "password" not in response.url
@@ -93,7 +94,7 @@ async def test_credentials_in_the_url_are_in_no_text(caplog):
         with pytest.raises(APIConnectionError) as caught:
             await post(sender)
         assert "password" not in all_texts(caught.value)
-    assert "HTTP Request" in caplog.text
+    assert ("HTTP Request" in caplog.text) == (transport is not None)
     assert "password" not in caplog.text
 
 
@@ -211,7 +212,7 @@ async def test_a_hook_that_fails():
 
 async def test_what_fails_between_the_transport_and_us_leaves_no_socket(monkeypatch):
     """httpx does not close the response then."""
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server, transport=Transport()) as sender:
         for error in (ZeroDivisionError, httpx.DecodingError("by httpx")):
 
             def fail(_self, _response, error=error) -> None:
@@ -376,3 +377,9 @@ async def test_timeouts_are_those_of_the_call_not_of_the_client():
             assert await read_all(body) == b"late"
             with contextlib.suppress(trio.Cancelled):
                 await body.aclose()
+
+
+async def test_a_host_header_of_the_callers_is_the_only_one():
+    async with serve(answering(sized(b""))) as server, sender_of(server) as sender:
+        await post(sender, headers={"host": "gateway.example"})
+    assert [value for name, value in server.requests[0].headers if name.lower() == "host"] == ["gateway.example"]

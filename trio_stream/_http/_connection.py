@@ -144,34 +144,36 @@ class Connection:
         """
         sock = self.sock
         in_a_row = 0
-        with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds) as scope:
-            for buffer in request.buffers:
-                unsent = memoryview(buffer)
-                while unsent:
-                    try:
-                        sent = sock.send(unsent)
-                    except (BlockingIOError, ssl.SSLWantWriteError):
+        # No CancelScope for all of it: nearly always nothing here waits.
+        deadline = math.inf if seconds is None else trio.current_time() + seconds
+        for buffer in request.buffers:
+            unsent = memoryview(buffer)
+            while unsent:
+                try:
+                    sent = sock.send(unsent)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    in_a_row = 0
+                    if await self._wait_to_send(parser, deadline):  # noqa: ASYNC120 - there is nothing in it to keep
+                        return None
+                    if trio.current_time() >= deadline:
+                        sentence = f"{self.origin} did not take the whole request within {seconds:g} s"
+                        raise httpx.WriteTimeout(sentence) from None
+                except ssl.SSLWantReadError:  # pragma: no cover - only a renegotiation reads in order to write
+                    await wait_readable(sock)
+                except OSError as exc:
+                    return exc
+                else:
+                    unsent = unsent[sent:]
+                    in_a_row += sent
+                    if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
                         in_a_row = 0
-                        if await self._wait_to_send(parser):
-                            return None
-                    except ssl.SSLWantReadError:  # pragma: no cover - only a renegotiation reads in order to write
-                        await wait_readable(sock)
-                    except OSError as exc:
-                        return exc
-                    else:
-                        unsent = unsent[sent:]
-                        in_a_row += sent
-                        if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
-                            in_a_row = 0
-                            await trio.lowlevel.checkpoint()
-            self._sent_whole = True
-        if scope.cancelled_caught:
-            raise httpx.WriteTimeout(f"{self.origin} did not take the whole request within {seconds:g} s")
+                        await trio.lowlevel.checkpoint()
+        self._sent_whole = True
         return None
 
-    async def _wait_to_send(self, parser: ResponseParser) -> bool:
+    async def _wait_to_send(self, parser: ResponseParser, deadline: float) -> bool:
         """Wait until more can be sent; True if there is no point in sending more, for an answer has come."""
-        with trio.move_on_after(_LOOK_EVERY_SECONDS):
+        with trio.move_on_at(min(deadline, trio.current_time() + _LOOK_EVERY_SECONDS)):
             await wait_writable(self.sock)
             return False
         if len(self.early_body) >= _EARLY_BODY_BYTES:

@@ -7,6 +7,7 @@ not: sending it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import final
 
 import msgspec
@@ -39,30 +40,39 @@ async def read_request(request: httpx.Request) -> WireRequest:
       httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
     """
     content = await request.aread()
-    method = request.method.encode("ascii", "replace")
-    if not _TOKEN.fullmatch(method) or method == b"CONNECT":
-        raise httpx.LocalProtocolError("the request's method cannot be sent", request=request)
-    target = request.url.raw_path
+    return write_request(request.method, request.url.raw_path, request.headers.raw, content)
+
+
+def write_request(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], content: bytes) -> WireRequest:
+    """Check the parts of a request and serialise it.
+
+    Raises:
+      httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
+    """
+    verb = method.encode("ascii", "replace")
+    if not _TOKEN.fullmatch(verb) or verb == b"CONNECT":
+        raise httpx.LocalProtocolError("the request's method cannot be sent")
     if not _TARGET.fullmatch(target):
-        raise httpx.LocalProtocolError("the request's path cannot be sent", request=request)
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    has_length = bool(content)
-    for name, value in request.headers.raw:
+        raise httpx.LocalProtocolError("the request's path cannot be sent")
+    lines = [b"%b %b HTTP/1.1" % (verb, target)]
+    # RFC 9110, 8.6: "A user agent SHOULD send Content-Length" also where the method expects content and there is none.
+    needs_length = bool(content) or method in ("POST", "PUT", "PATCH")
+    for name, value in headers:
         if not _TOKEN.fullmatch(name):
-            raise httpx.LocalProtocolError("a header's name holds characters that no name can", request=request)
+            raise httpx.LocalProtocolError("a header's name holds characters that no name can")
         if not _FIELD_VALUE.fullmatch(value):
             sentence = f"the value of the header {name.decode('ascii')!r} holds a line end or NUL"
-            raise httpx.LocalProtocolError(sentence, request=request)
+            raise httpx.LocalProtocolError(sentence)
         lowered = name.lower()
         if lowered == b"transfer-encoding":
             continue  # the content is whole, so its length says where it ends
         if lowered == b"content-length":
             if value.strip() != b"%d" % len(content):
-                raise httpx.LocalProtocolError("content-length is not the content's length", request=request)
-            has_length = False
+                raise httpx.LocalProtocolError("content-length is not the content's length")
+            needs_length = False
         lines.append(b"%b: %b" % (name, value))
-    if has_length:
+    if needs_length:
         lines.append(b"Content-Length: %d" % len(content))
     head = b"\r\n".join(lines) + b"\r\n\r\n"
     buffers = (head + content,) if len(content) <= _JOINED_BYTES else (head, content)
-    return WireRequest(method=request.method, buffers=buffers)
+    return WireRequest(method=method, buffers=buffers)

@@ -6,7 +6,6 @@ the layers above see it. What does not: what is sent (`_client`), retries and cl
 
 from __future__ import annotations
 
-import base64
 import ssl
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
@@ -26,7 +25,9 @@ from ._httpx import httpx
 from ._limits import Limits
 from ._pool import ConnectionStatistics, Slots
 from ._proxies import proxy_for
+from ._request import write_request
 from ._socket_body import SocketBody
+from ._target import Target, Targets
 from ._timeouts import Timeouts
 from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Transport
 
@@ -74,7 +75,7 @@ class Sender:
         max_connections: int | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._base_url = base_url
+        self._targets = Targets(base_url)
         self._ssl_context = ssl_context
         self._keep = False
         self._closed = False
@@ -134,8 +135,11 @@ class Sender:
         origin: Origin | None = None
         try:
             client = self._open_client()
-            request = self._build(client, method, url, headers, params, content)
-            origin = Origin.of(request.url)
+            target = self._targets.find(url, params)
+            origin = target.origin
+            if self._own is not None:
+                return await _send_directly(self._own, method, target, headers, content, timeouts, note_sent)
+            request = self._build(client, method, target, headers, content)
             request.extensions.update(
                 {"timeout": timeouts.to_httpx(), ON_SENT_EXTENSION: note_sent, ON_BODY_EXTENSION: bodies.append}
             )
@@ -152,9 +156,7 @@ class Sender:
         self, client: httpx.AsyncClient, request: httpx.Request, origin: Origin, note_sent: Callable[[], None]
     ) -> Response:
         slots = self._slots
-        if slots is None:
-            answer = await self._exchange(client, request)
-            return _response(request, answer, answer.extensions[BODY_EXTENSION])
+        assert slots is not None
         await slots.acquire()
         try:
             note_sent()
@@ -179,28 +181,18 @@ class Sender:
         return answer
 
     def _build(
-        self,
-        client: httpx.AsyncClient,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, Any] | None,
-        content: bytes,
+        self, client: httpx.AsyncClient, method: str, target: Target, headers: Mapping[str, str], content: bytes
     ) -> httpx.Request:
-        base, below = httpx.URL(self._base_url), httpx.URL(url)
-        query = base.params.merge(below.params).merge(params or {})
-        path = base.raw_path.partition(b"?")[0].rstrip(b"/") + below.raw_path.partition(b"?")[0]
-        target = base.copy_with(raw_path=path, userinfo=b"")
         fields = _encode(headers)
         given = {name.lower() for name in headers}
-        if base.userinfo and "authorization" not in given:
-            # As httpx would do, but that it writes the URL, password and all, into its log.
-            credentials = f"{base.username}:{base.password}".encode()
-            fields.append((b"Authorization", b"Basic " + base64.b64encode(credentials)))
-        request = client.build_request(method, target, headers=fields, params=query or None, content=content)
+        if target.authorization is not None and "authorization" not in given:
+            fields.append((b"Authorization", target.authorization))
+        request = client.build_request(
+            method, target.plain_url, headers=fields, params=target.query or None, content=content
+        )
         request.stream = ContentStream(content)
         # A caller's client may bring the other kind of authentication; the API refuses a request with two.
-        if "x-api-key" in given and not base.userinfo:
+        if "x-api-key" in given and target.authorization is None:
             request.headers.pop("authorization", None)
         elif "authorization" in given:
             request.headers.pop("x-api-key", None)
@@ -252,6 +244,42 @@ class Sender:
         if self._owns_client and self._client is not None:
             await self._client.aclose()
         await trio.lowlevel.checkpoint()
+
+
+async def _send_directly(
+    transport: Transport,
+    method: str,
+    target: Target,
+    headers: Mapping[str, str],
+    content: bytes,
+    timeouts: Timeouts,
+    note_sent: Callable[[], None],
+) -> Response:
+    """Send a request by our own transport, without a client of httpx's.
+
+    Such a client would add nothing: no hooks, no cookies, no redirects, and what is in the URL is in ``target``. But
+    its requests and responses take as long as connecting, sending and closing together.
+    """
+    fields = _encode(headers)
+    given = {name.lower() for name in headers}
+    if target.authorization is not None and "authorization" not in given:
+        fields.append((b"Authorization", target.authorization))
+    if "host" not in given:
+        fields.insert(0, (b"Host", target.url.netloc))
+    head, body = await transport.exchange(
+        target.origin,
+        write_request(method, target.url.raw_path, fields, content),
+        connect_seconds=timeouts.connect,
+        send_seconds=timeouts.send,
+        on_sent=note_sent,
+    )
+    return Response(
+        status_code=head.status_code,
+        headers=httpx.Headers(head.headers),
+        http_version=head.http_version,
+        url=str(target.url),
+        body=body,
+    )
 
 
 def _close_all(bodies: list[ResponseBody]) -> None:

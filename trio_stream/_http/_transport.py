@@ -13,7 +13,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Self, final
+from typing import Self, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -79,19 +79,20 @@ class Transport(httpx.AsyncBaseTransport):
           httpx.TransportError: No answer.
           trio.ClosedResourceError: The transport was closed.
         """
-        origin = _origin(request)
-        wire = await read_request(request)
+        on_sent = request.extensions.get(ON_SENT_EXTENSION)
         seconds: dict[str, float | None] = request.extensions.get("timeout") or {}
-        lease = await self._acquire(seconds.get("pool"))
-        try:
-            head = await self._exchange(lease, origin, wire, request.extensions)
-            body = SocketBody(lease)
-            on_body = request.extensions.get(ON_BODY_EXTENSION)
-            if on_body is not None:
-                on_body(body)
-        except BaseException:
-            lease.close()
-            raise
+        head, body = await self.exchange(
+            Origin.of(request.url),
+            await read_request(request),
+            connect_seconds=seconds.get("connect"),
+            send_seconds=seconds.get("write"),
+            read_seconds=seconds.get("read"),
+            pool_seconds=seconds.get("pool"),
+            on_sent=_once(on_sent),
+        )
+        on_body = request.extensions.get(ON_BODY_EXTENSION)
+        if on_body is not None:
+            on_body(body)
         return httpx.Response(
             head.status_code,
             headers=head.headers,
@@ -103,35 +104,57 @@ class Transport(httpx.AsyncBaseTransport):
             },
         )
 
+    @enable_ki_protection
+    async def exchange(
+        self,
+        origin: Origin,
+        wire: WireRequest,
+        *,
+        connect_seconds: float | None,
+        send_seconds: float | None,
+        read_seconds: float | None = None,
+        pool_seconds: float | None = None,
+        on_sent: Callable[[], None],
+    ) -> tuple[Head, SocketBody]:
+        """As `handle_async_request`, without httpx's requests and responses: they cost more than the sockets.
+
+        ``on_sent`` is called again when the request is, on a new connection instead of a stale one.
+        """
+        if origin.scheme not in ("http", "https") or not origin.host:
+            raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host")
+        lease = await self._acquire(pool_seconds)
+        try:
+            connection = await self._reuse(lease, origin)
+            while True:
+                if connection is None:
+                    connection = await self._connect(lease, origin, connect_seconds)
+                try:
+                    head = await connection.exchange(
+                        wire,
+                        limits=self._limits,
+                        send_seconds=send_seconds,
+                        read_seconds=read_seconds,
+                        on_sent=on_sent,
+                    )
+                    break
+                except StaleConnectionError:
+                    # RFC 9112, 9.3.1: a server may close an idle connection at any time, also while a request is on
+                    # its way to it. A POST must not be repeated blindly (9.2.2 of RFC 9110), but here the connection
+                    # had served before and ended without one byte: in practice the server never saw the request.
+                    # Once only: the next connection is new, and a failure on it is reported.
+                    connection.close()
+                    connection = None
+            return head, SocketBody(lease)
+        except BaseException:
+            lease.close()
+            raise
+
     async def _acquire(self, seconds: float | None) -> Lease:
         if seconds is None:
             return await self._pool.acquire()
         with trio.move_on_after(seconds):
             return await self._pool.acquire()
         raise httpx.PoolTimeout(f"no connection became free within {seconds:g} s")
-
-    async def _exchange(self, lease: Lease, origin: Origin, wire: WireRequest, extensions: dict[str, Any]) -> Head:
-        seconds: dict[str, float | None] = extensions.get("timeout") or {}
-        on_sent = _once(extensions.get(ON_SENT_EXTENSION))
-        connection = await self._reuse(lease, origin)
-        while True:
-            if connection is None:
-                connection = await self._connect(lease, origin, seconds.get("connect"))
-            try:
-                return await connection.exchange(
-                    wire,
-                    limits=self._limits,
-                    send_seconds=seconds.get("write"),
-                    read_seconds=seconds.get("read"),
-                    on_sent=on_sent,
-                )
-            except StaleConnectionError:
-                # RFC 9112, 9.3.1: a server may close an idle connection at any time, also while a request is on
-                # its way to it. A POST must not be repeated blindly (9.2.2 of RFC 9110), but here the connection
-                # had served before and ended without one byte: in practice the server never saw the request.
-                # Once only: the next connection is new, and a failure on it is reported.
-                connection.close()
-                connection = None
 
     async def _reuse(self, lease: Lease, origin: Origin) -> Connection | None:
         deadline = trio.current_time() + _DRAIN_SECONDS
@@ -196,12 +219,6 @@ class Transport(httpx.AsyncBaseTransport):
         """Keep idle connections from now on. Not a checkpoint."""
         self.keep_connections(keep=True)
         return self
-
-
-def _origin(request: httpx.Request) -> Origin:
-    if request.url.scheme not in ("http", "https") or not request.url.raw_host:
-        raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host", request=request)
-    return Origin.of(request.url)
 
 
 def _once(on_sent: Callable[[], None] | None) -> Callable[[], None]:

@@ -243,7 +243,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     def _let_go(self, reason: str) -> None:
         self._request.live.discard(self)
         if self._clocks is not None:
-            self._clocks.scope.cancel(reason=reason)
+            self._clocks.stop(reason)
 
     def _check_usable(self) -> None:
         """Notice what another task did while this one let it run."""

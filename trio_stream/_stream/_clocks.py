@@ -31,7 +31,16 @@ class Clocks:
     does not outwit a clock), and the time a consumer takes between two waits adds nothing.
     """
 
-    __slots__ = ("_silence", "_silence_used", "_stall", "_stall_used", "_total_at", "_waiting_since", "scope")
+    __slots__ = (
+        "_scope",
+        "_silence",
+        "_silence_used",
+        "_stall",
+        "_stall_used",
+        "_stopped",
+        "_total_at",
+        "_waiting_since",
+    )
 
     def __init__(self, timeouts: Timeouts, *, entered_at: float) -> None:
         self._silence = math.inf if timeouts.silence is None else timeouts.silence
@@ -40,7 +49,8 @@ class Clocks:
         self._waiting_since: float | None = None
         self._silence_used = 0.0
         self._stall_used = 0.0
-        self.scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
+        self._stopped = False
 
     @property
     def needed(self) -> bool:
@@ -85,13 +95,23 @@ class Clocks:
         return first
 
     async def watch(self, expire: Callable[[Clock], None]) -> None:
-        """Call ``expire`` with the first clock that runs out, then return. Ends when ``scope`` is cancelled."""
-        with self.scope:
-            while True:
-                await trio.sleep_until(self._next(trio.current_time())[1])
+        """Call ``expire`` with the first clock that runs out, then return. Ends by `stop`."""
+        while not self._stopped:  # it may have been before this task first ran
+            with trio.CancelScope(deadline=self._next(trio.current_time())[1]) as self._scope:
+                await trio.sleep_forever()
+            if not self._stopped:
                 # After a stall of the whole program bytes and deadline are due at once: bytes go first.
                 await trio.lowlevel.checkpoint()
-                clock, deadline = self._next(trio.current_time())
-                if deadline <= trio.current_time():
-                    expire(clock)
-                    return
+            if self._stopped:
+                return
+            now = trio.current_time()
+            clock, deadline = self._next(now)
+            if deadline <= now:
+                expire(clock)
+                return
+
+    def stop(self, reason: str) -> None:
+        """End `watch`."""
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel(reason=reason)

@@ -70,10 +70,14 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     reader: EventReader
     response: ResponseInfo
-    rate_limits: RateLimits
     request_id: str | None
     began_at: float
     attempts: int
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What the answer's headers say of them; read when looked at: it takes as long as a dozen events."""
+        return RateLimits.from_headers(self.response.headers)
 
     def stats(self) -> StreamStats:
         """The reader's counts and moments, as seconds since this attempt began."""
@@ -167,7 +171,6 @@ class Opening:
             return Opened(
                 reader=reader,
                 response=ResponseInfo.of(response),
-                rate_limits=RateLimits.from_headers(response.headers),
                 request_id=self._request_id,
                 began_at=began_at,
                 attempts=retries_taken + 1,

@@ -1,0 +1,78 @@
+"""Where requests go: the base URL, the path below it and the query, put together.
+
+What belongs here: URLs, and what of them goes into a request. What does not: sending it (`_sender`).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, final
+
+import msgspec
+
+from ._connection import Origin
+from ._httpx import httpx
+
+_MOST_KEPT = 64
+"""Targets. A program has two or three; but what is in a query is the caller's."""
+
+
+@final
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one request goes.
+
+    Args:
+      url: The whole of it, without credentials.
+      plain_url: The same without the query.
+      query: The query.
+      origin: Where the connection goes.
+      authorization: The header that follows from credentials in the base URL; None where there are none.
+    """
+
+    url: httpx.URL
+    plain_url: httpx.URL
+    query: httpx.QueryParams
+    origin: Origin
+    authorization: bytes | None
+
+
+@final
+class Targets:
+    """The targets below one base URL. Each is put together once: that takes longer than sending a request."""
+
+    __slots__ = ("_base_url", "_kept")
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._kept: dict[tuple[str, str], Target] = {}
+
+    def find(self, path: str, params: Mapping[str, Any] | None) -> Target:
+        """The target for a path and a query.
+
+        Raises:
+          httpx.InvalidURL: The base URL is none.
+          UnicodeError: Its host is no name.
+        """
+        key = (path, repr(params) if params else "")
+        target = self._kept.get(key)
+        if target is None:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            target = self._kept[key] = _put_together(self._base_url, path, params)
+        return target
+
+
+def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) -> Target:
+    base, below = httpx.URL(base_url), httpx.URL(path)
+    query = base.params.merge(below.params).merge(params or {})
+    raw_path = base.raw_path.partition(b"?")[0].rstrip(b"/") + below.raw_path.partition(b"?")[0]
+    plain_url = base.copy_with(raw_path=raw_path, userinfo=b"")
+    url = httpx.URL(plain_url, params=query) if query else plain_url
+    authorization = None
+    if base.userinfo:
+        # As httpx would do, but that it writes the URL, password and all, into its log.
+        credentials = f"{base.username}:{base.password}".encode()
+        authorization = b"Basic " + base64.b64encode(credentials)
+    url.host  # noqa: B018 - raises for a name that is not what IDNA encodes
+    return Target(url=url, plain_url=plain_url, query=query, origin=Origin.of(url), authorization=authorization)
