@@ -4,6 +4,8 @@
 #   make test    the tests, warnings as errors, with the coverage that is promised
 #   make check   linters and type checkers
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
+#   make soak    the long form of the cancellation tests
+#   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
 
@@ -12,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check sdk docs format clean
+.PHONY: demo test check sdk soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -29,6 +31,13 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes trio_stream --ignoreexternal
+
+soak: $(VENV)/.dev
+	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest tests/soak --timeout=600
+
+fuzz: $(VENV)/.dev
+	$(PIP) install --group fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
