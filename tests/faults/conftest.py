@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-pytest.register_assert_rewrite("tests.faults.rows")
-
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:

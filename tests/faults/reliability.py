@@ -80,13 +80,14 @@ How each column was made:
   row: what the error says, that it holds no key and no prompt, the close as the server sees it (100 ms), and that a
   pool of one connection serves the next request. Their clocks are at 0.4 s, to take a minute and not ten. Churn and
   cancellation at every step are in their short form; `make soak` has the long one.
-* The SDK: with its defaults but for `timeout=2`, `max_retries` as the row says, and one connection, so that a lost one
-  shows. It is held to its own terms: any class of its own counts as "own error", and
-  `stream.current_message_snapshot` as `.partial`; what an error says counts only where the row asks for something by
-  name. Where milliseconds count, it has three tries. Memory is measured in a fresh process after a first stream. Churn
-  is five seconds for each of the four, not twenty.
+* The SDK: with its defaults but for `timeout=2` (30 s or more where a clock is not the point), `max_retries` as the row
+  says, and one connection where the row does not give a number, so that a lost one shows. It is held to its own terms:
+  any class of its own counts as "own error", and `stream.current_message_snapshot` as `.partial`; what an error says
+  counts only where the row asks for something by name. Where milliseconds count, it has five tries, as trio_stream has.
+  Memory is measured in a fresh process after a first stream, as it is for trio_stream. A run that does not end is
+  stopped. Churn is five seconds for each of the four, not twenty. There is no row that it could not be asked.
 
-The text after a ✗ in brackets is why the row is failed.
+The brackets after a ✗ say why the row is failed, where that is not plain from what happened.
 """
 
 

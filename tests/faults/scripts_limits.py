@@ -189,7 +189,7 @@ SECRETS: dict[str, Row] = {
     "TLS expired": Row(reason("certificate", "expired"), server={"tls": "expired"}, job=TLS_JOB),
     "TLS plain": Row(
         reason("tls", "ssl", "handshake"),
-        [on(request_bytes(1), send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), silence())],
+        then=on(request_bytes(1), send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), silence()),
         server={"scheme": "https"},
         job=TLS_JOB,
     ),
@@ -294,7 +294,15 @@ def checkpoints(seen: Seen) -> str:
 def steps(keep: bool, **server: Any) -> Row:
     """Cancel at every scheduler step."""
     job = {"do": "steps", "keep": keep, "timeout": 2}
-    return Row(all_of(no_error, left(1, look=False)), then=in_packets(), job=job, server=server, seconds=90)
+    return Row(all_of(no_error, tidy, nothing_leaked), then=in_packets(), job=job, server=server, seconds=90)
+
+
+def nothing_leaked(seen: Seen) -> str:
+    """The client's close closed everything."""
+    report = seen.report
+    if report is None or not report["sockets"]:
+        return ""
+    return f"cancelled at step {report['step']}, {report['sockets']} sockets outlive the client"
 
 
 def no_error(seen: Seen) -> str:
@@ -357,7 +365,7 @@ CANCELLATION: dict[str, Row | Sequence[Row]] = {
         tidy, then=on(_drips), job={"do": "rounds", "pool": 2, "timeout": 5, "slower": 4}, seconds=60
     ),
     "h KeyboardInterrupt (SIGINT) idle and busy, 10 of 10": both(
-        *(Row(tidy, [script], job={"do": "interrupt", "timeout": 30}) for script in (IDLE, BUSY))
+        *(Row(tidy, then=script, job={"do": "interrupt", "timeout": 30}) for script in (IDLE, BUSY))
     ),
     "i stream object cannot exist without `async with`": Row(
         all_of(nothing_open, tidy), [IDLE], job={"do": "open_stream", "timeout": 30}

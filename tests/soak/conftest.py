@@ -14,8 +14,6 @@ from tests.faults.conftest import (
 )
 from tests.faults.server import good_certificate, trusting
 
-pytest.register_assert_rewrite("tests.soak.churn", "tests.soak.every_step", "tests.soak.interrupts")
-
 
 @pytest.fixture(scope="session")
 def server_tls(authority: trustme.CA) -> ssl.SSLContext:

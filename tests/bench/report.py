@@ -1,0 +1,220 @@
+"""The report: ``docs/performance.md``, and what is printed.
+
+What belongs here: figures to tables and sentences. What does not: measuring, drawing (`chart`), the bounds (`aims`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.bench.aims import AIMS
+from tests.bench.chart import draw
+from tests.bench.running import Results
+from tests.bench.scenarios import CONTENDERS, SWEEPS, Scenario
+
+NAMES = {
+    "floor": "floor",
+    "ours": "trio-stream",
+    "httpx_sse_msgspec": "httpx + httpx-sse",
+    "sdk": "official SDK",
+}
+
+LOADS = {
+    "paced": "200 streams, an event every 20 ms",
+    "paced-tls": "the same over TLS",
+    "burst": "10 streams of 2,000 deltas, as fast as they come",
+    "burst-packed": "the same, 40 events to an HTTP chunk",
+    "wide": "1,500 streams at once, 20 events each",
+    "tool": "tool input of 8,000 deltas: a list of records",
+    "tool-file": "tool input of 8,000 deltas: one long string",
+    "tool-twice": "tool input of 16,000 deltas: a list of records",
+    "text": "text of 50,000 deltas",
+    "text-twice": "text of 100,000 deltas",
+    "scale": "10,000 streams at once, 10 events each",
+}
+
+
+def number(value: float | None) -> str:
+    """A figure with three digits that count."""
+    if value is None:
+        return ""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first hold figures."""
+    lines = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def load_table(results: Results, scenarios: Sequence[Scenario], loads: dict[str, str]) -> str:
+    """CPU for each event, and ratios."""
+    head = ["", *(NAMES[name] for name in CONTENDERS), "SDK ÷ ours", "ours ÷ floor"]
+    rows = []
+    for scenario in scenarios:
+        if scenario.task != "read":
+            continue
+        figures = [number(results.median(scenario.name, name, "cpu_us_per_event")) for name in CONTENDERS]
+        ratios = [results.ratio(scenario.name, "sdk", "ours"), results.ratio(scenario.name, "ours", "floor")]
+        rows.append([f"**{scenario.name}**: {loads[scenario.name]}", *figures, *map(number, ratios)])
+    return table(head, rows)
+
+
+def size_table(results: Results, scenarios: Sequence[Scenario], figure: str) -> str:
+    """One more figure of the same runs."""
+    rows = [
+        [f"**{scenario.name}**", *(number(results.median(scenario.name, name, figure)) for name in CONTENDERS)]
+        for scenario in scenarios
+        if scenario.task == "read"
+    ]
+    return table(["", *(NAMES[name] for name in CONTENDERS)], rows)
+
+
+def task_table(results: Results) -> str:
+    """What is not CPU."""
+    rows = [
+        (
+            "latest tick of a task that is to run every ms, beside a burst of 20,000 deltas, ms",
+            "tick",
+            "latest_tick_ms",
+        ),
+        ("events delivered after `cancel()` in the middle of such a burst", "cancel", "after_cancel"),
+        ("from the server's `send` to the caller's loop, 20 streams, median, ms", "latency", "median_ms"),
+        ("the same, 99th percentile, ms", "latency", "p99_ms"),
+        ("memory of the 10,000 kept events of one message, kB", "keep", "kept_kb"),
+    ]
+    return table(
+        ["", *(NAMES[name] for name in CONTENDERS)],
+        [[text, *(number(results.median(name, who, figure)) for who in CONTENDERS)] for text, name, figure in rows],
+    )
+
+
+def import_table(results: Results) -> str:
+    """What importing costs."""
+    modules = {"ours": "`import trio_stream`", "httpx_sse_msgspec": "`import httpx`", "sdk": "`import anthropic`"}
+    return table(
+        ["", *modules.values()],
+        [
+            ["CPU, s", *(number(results.median("import", name, "cpu_s")) for name in modules)],
+            ["memory, MB", *(number(results.median("import", name, "mb")) for name in modules)],
+        ],
+    )
+
+
+def aim_table(results: Results) -> str:
+    """What the library holds itself to, and how it stands."""
+    rows = []
+    for aim in AIMS:
+        met = aim.is_met(results)
+        if met is not None:
+            unit = f" {aim.unit}" if aim.unit else ""
+            bound = f"{'at least' if aim.at_least else 'at most'} {aim.bound:g}{unit}"
+            rows.append([aim.what, bound, number(aim.value(results)) + unit, "yes" if met else "**no**"])
+    return table(["", "aim", "measured", "met"], rows)
+
+
+def picture(results: Results) -> str:
+    """CPU for each event against what there is more and more of."""
+    panels = {}
+    for title, (sweep, x_title) in {
+        "Many streams, 20 events each": ("streams", "streams at once"),
+        "One long text": ("text", "deltas"),
+        "One long tool input": ("tool input", "deltas"),
+    }.items():
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for scenario in SWEEPS[sweep]:
+            size = scenario.streams if sweep == "streams" else scenario.deltas
+            for name in CONTENDERS:
+                cost = results.median(scenario.name, name, "cpu_us_per_event")
+                if cost is not None:
+                    lines.setdefault(NAMES[name], []).append((size, cost))
+        panels[title] = (x_title, lines)
+    return draw(panels, names=[NAMES[name] for name in CONTENDERS], y_title="CPU for each event, µs")
+
+
+def machine() -> str:
+    """What this ran on."""
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.release().split('-')[0]}"
+
+
+PAGE = """\
+<!-- Written by `python -m tests.bench`: change `tests/bench/report.py`, not this file. -->
+
+# Performance
+
+What a stream costs, beside the official SDK, beside httpx with httpx-sse and msgspec put together by hand, and beside
+the *floor*: a bare Trio socket loop that counts the ends of events and does nothing else. All run on Trio, in the same
+run, on the same machine:
+
+```console
+$ make bench
+```
+
+Every figure on this page is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
+what counts is the ratios: they hold on other machines, the microseconds do not.
+
+## CPU for each event
+
+Microseconds of CPU (of the client's process, user and system) for each event of the wire. Everything is in it: opening
+the stream, reading **all** events through `client.messages.stream`, the final message, closing.
+
+{loads}
+
+![CPU for each event against the number of streams, the length of a text and the length of a tool input](performance.svg)
+
+Both axes are logarithmic. A line that is level means that the cost of an event does not depend on how much there is:
+neither on how many streams are open nor on how long the message is already.
+
+## Memory and time
+
+Memory of the client's process for each stream, kB: its peak beyond what it held before.
+
+{memory}
+
+Wall time of the whole scenario, s. Where events are paced, all of it should be waiting.
+
+{wall}
+
+## Beside other tasks
+
+{tasks}
+
+The burst in the first two rows arrives in HTTP chunks of 1,000 events, as from a proxy that held it back.
+
+## Importing
+
+{imports}
+
+In environments without the extra `cli`: httpx imports rich and click where they are installed, whoever asked for them.
+
+## What the project holds itself to
+
+{aims}
+
+What slows down an event is also found without a clock: `tests/test_cost.py` counts calls and allocations.
+
+## How it is measured
+
+* Each contender runs in a process of its own, one after another, round after round, so that what disturbs a round
+  disturbs all of them. The server is a process, too: it sends rendered bytes by one loop over one selector, in chunks
+  of one event each unless a row says otherwise.
+* One short stream comes first and is not counted: it is there for what is imported or compiled at first use.
+* A contender that needs more than {slow:g} s for a turn gets only one. The empty fields were not measured: the floor
+  keeps no events, and 10,000 streams at once would take httpx and the SDK minutes.
+* Tool input is read as the libraries offer it. The SDK parses all of it again with every delta, which costs the more,
+  the more values there are in it: compare the rows with records and with one long string. Here it is parsed when it is
+  complete, or when you look at a snapshot.
+* The floor over TLS is a loop on `trio.SSLStream`. This library uses OpenSSL's own record layer on the socket.
+* Ours, httpx and the floor: {versions}. The SDK, in an environment of its own: {sdk_versions}.
+"""
