@@ -76,6 +76,8 @@ async def test_killed_twenty_four_times(tmp_path: Path) -> None:
                 process.kill()
                 await process.wait()
                 assert await process.stderr.receive_some() == b""
+            with trio.fail_after(SECONDS):
+                await server.wait_no_connections()  # what it had sent may still be on its way to the server
             ended.append({o.id or "" for o in read_journal(journal) if o.status == "ok"} if journal.exists() else set())
             asked.runs.append([])
         with trio.fail_after(30):
