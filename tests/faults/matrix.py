@@ -8,7 +8,9 @@ what must follow: for this library its own tests, run by pytest and watched by `
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,9 +29,11 @@ import trustme
 from tests.faults import scripts, scripts_limits, scripts_messages
 from tests.faults.reliability import Outcome, read_matrix, write_page
 from tests.faults.scripts import Row
+from tests.faults.scripts_limits import CHURN_SECONDS
 from tests.faults.sdk_seen import Seen
-from tests.faults.server import FaultServer, expired_certificate, good_certificate, self_signed_certificate
+from tests.faults.server import FaultServer, expired_certificate, good_certificate, self_signed_certificate, trusting
 from tests.faults.sockets import UnansweringPort
+from tests.soak.churn import churn
 
 ROOT = Path(__file__).parents[2]
 SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
@@ -56,6 +60,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "Cancellation": scripts_limits.CANCELLATION,
 }
 
+CHURN = next(fault for fault in scripts_limits.CANCELLATION if fault.startswith("y churn"))
 INTERRUPTS = 10
 ENDS_WITHIN = 0.5
 
@@ -73,7 +78,23 @@ def run_ours() -> dict[tuple[str, str], Outcome]:
     for row in rows:
         # A test that passed and then left something behind is noted twice; the second note counts.
         found[row["section"], row["fault"]] = Outcome(row["passed"], row["what"])
+    if ("Cancellation", CHURN) in found:
+        found["Cancellation", CHURN] = churn_ours()
     return found
+
+
+def churn_ours() -> Outcome:
+    """The one row whose test is shorter than it says: for as long as the SDK does it, against the same server."""
+    authority = trustme.CA()
+    tls = {"server_context": good_certificate(authority), "client_context": trusting(authority)}
+    for workers, pool in ((12, 2), (20, 10)):
+        for contexts in ({}, tls):
+            run = functools.partial(churn, workers=workers, pool=pool, seconds=CHURN_SECONDS, **contexts)
+            try:
+                trio.run(run)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is why the row is failed
+                return Outcome(passed=False, what=f"{type(error).__name__}: {error}")
+    return Outcome(passed=True, what=f"as required, four times {CHURN_SECONDS:g} s")
 
 
 def environment() -> dict[str, str]:
@@ -124,8 +145,8 @@ class SDK:
         report: dict[str, Any] = json.loads(line)
         return report
 
-    async def interrupt(self, job: dict[str, Any]) -> str:
-        """Have a program streaming, press Ctrl-C, and say what was wrong."""
+    async def interrupt(self, job: dict[str, Any]) -> float | str:
+        """Have a program streaming, and press Ctrl-C: the seconds until it ended, or what was wrong."""
         process = await trio.lowlevel.open_process(
             [*self._command, json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
         )
@@ -143,7 +164,7 @@ class SDK:
                     seconds = trio.current_time() - sent_at
                     if not said.strip().endswith("KeyboardInterrupt") or "Group" in said or "Warning" in said:
                         return f"left as {said.strip().splitlines()[-1][:60] if said.strip() else 'nothing'}"
-                    return f"ended after {seconds:.2f} s" if seconds > ENDS_WITHIN else ""
+                    return seconds
             return "does not end"
         finally:
             process.kill()
@@ -203,13 +224,17 @@ async def see(sdk: SDK, row: Row, authority: trustme.CA) -> tuple[Seen, str]:
         if place.url.startswith("https"):
             job["ca"] = str(sdk.ca)
         if job["do"] == "interrupt":
-            wrong = [await sdk.interrupt(job) for _ in range(INTERRUPTS)]
-            wrong = [complaint for complaint in wrong if complaint]
+            ends = [await sdk.interrupt(job) for _ in range(INTERRUPTS)]
+            wrong = [end for end in ends if isinstance(end, str)]
+            # As for this library, the best of the times counts: the rest of each is the machine's.
+            quickest = min((end for end in ends if not isinstance(end, str)), default=math.inf)
+            if not wrong and quickest > ENDS_WITHIN:
+                wrong = [f"ended after {quickest:.2f} s at best"]
             seen = Seen({"error": None, "seconds": 0.0}, place.server, None, row.seconds)
             return seen, f"{len(wrong)} of {INTERRUPTS}: {wrong[0]}" if wrong else ""
         report = await sdk.do(job, row.seconds)
         closed_after = None
-        if place.server is not None and report is not None and place.server.peers:
+        if place.server is not None and report is not None and place.server.peers and job["do"] != "slot":
             closed_after = await seconds_to_close(place.server, report, everyone=bool(row.server.get("all")))
         seen = Seen(report, place.server, closed_after, row.seconds, place.other)
         return seen, "hangs" if report is None else row.verdict(seen)

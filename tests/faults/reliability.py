@@ -78,14 +78,14 @@ How each column was made:
 
 * trio_stream: its own tests, one per row (`tests/faults`), with warnings as errors. They hold more than the words of a
   row: what the error says, that it holds no key and no prompt, the close as the server sees it (100 ms), and that a
-  pool of one connection serves the next request. Their clocks are at 0.4 s, to take a minute and not ten. Churn and
-  cancellation at every step are in their short form; `make soak` has the long one.
+  pool of one connection serves the next request. Their clocks are at 0.4 s, to take a minute and not ten. Churn is done
+  for the 20 s of its row. `make soak` has longer forms of it, of cancellation at every step, and of Ctrl-C.
 * The SDK: with its defaults but for `timeout=2` (30 s or more where a clock is not the point), `max_retries` as the row
   says, and one connection where the row does not give a number, so that a lost one shows. It is held to its own terms:
   any class of its own counts as "own error", and `stream.current_message_snapshot` as `.partial`; what an error says
   counts only where the row asks for something by name. Where milliseconds count, it has five tries, as trio_stream has.
   Memory is measured in a fresh process after a first stream, as it is for trio_stream. A run that does not end is
-  stopped. Churn is five seconds for each of the four, not twenty. There is no row that it could not be asked.
+  stopped. There is no row that it could not be asked.
 
 The brackets after a ✗ say why the row is failed, where that is not plain from what happened.
 """
@@ -143,7 +143,10 @@ def _cell(outcome: Outcome) -> str:
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"
     text = _ESCAPED.sub(r"\\\1", text)
-    why = _ESCAPED.sub(r"\\\1", " ".join(outcome.why.split())[:_LONGEST])
+    why = " ".join(outcome.why.split())
+    if len(why) > _LONGEST:
+        why = why[: _LONGEST - 1] + "…"
+    why = _ESCAPED.sub(r"\\\1", why)
     return f"{text} \\[{why}\\]" if why else text
 
 

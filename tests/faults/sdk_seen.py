@@ -309,8 +309,8 @@ def fails(why: str) -> Verdict:
     return lambda _: why
 
 
-def left(seconds: float = 0.01, *, seen_within: float = 0.02, look: bool = True) -> Verdict:
-    """Cancelled or left: in time, closed when the block was left and at once at the server, nothing to warn about."""
+def left(seconds: float = 0.01, *, seen_within: float = 0.02, look: bool = True, then: Verdict = tidy) -> Verdict:
+    """Cancelled or left: in time, closed when the block was left and at once at the server, and then tidy."""
 
     def verdict(seen: Seen) -> str:
         report = seen.report
@@ -326,4 +326,4 @@ def left(seconds: float = 0.01, *, seen_within: float = 0.02, look: bool = True)
             return f"the server saw the close after {seen.closed_after * 1000:.0f} ms"
         return ""
 
-    return all_of(verdict, tidy)
+    return all_of(verdict, then)

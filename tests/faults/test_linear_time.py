@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import trio
 
 from tests.faults.rows import client_for, read_to_end
 from tests.faults.server import (
@@ -111,9 +110,9 @@ def best_of(times: int, pieces: Sequence[bytes]) -> float:
         gc.collect()
         gc.disable()
         try:
-            began = time.perf_counter()
+            began = time.thread_time()
             parse(pieces)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         finally:
             gc.enable()
     return best
@@ -145,9 +144,9 @@ async def test_time_is_linear_over_the_network() -> None:
         took = []
         for times in (100, 200):
             async with FaultServer([seconds(block, times)]) as server, client_for(server) as client:
-                began = trio.current_time()
+                began = time.thread_time()
                 stream = await read_to_end(client)
-                took.append(trio.current_time() - began)
+                took.append(time.thread_time() - began)
                 assert len(stream.text) == times * 500
         if took[1] <= 3 * took[0]:
             return

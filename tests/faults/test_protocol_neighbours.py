@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import trio_stream as ts
-from tests.faults.rows import PARAMS, client_for, expect_complete
+from tests.faults.rows import PARAMS, check_after, client_for, expect_complete
 from tests.faults.server import (
     BEGIN,
     CHUNKED_HEAD,
@@ -45,6 +45,7 @@ from tests.faults.test_protocol import (
     delta_json,
     one_text,
     received,
+    stream_of,
     tool_message,
     whole_stream_of,
 )
@@ -167,6 +168,17 @@ MORE_BROKEN: dict[str, Broken] = {
 async def test_more_protocol_errors(broken: Broken) -> None:
     """What the matrix does not name is held to the same rules."""
     await check_broken(broken)
+
+
+async def test_closed_while_the_block_goes_on() -> None:
+    """A program that handles the error inside the block holds no connection meanwhile."""
+    broken = BROKEN["json malformed"]
+    async with FaultServer([stream_of(*broken.events)]) as server, client_for(server) as client:
+        async with client.messages.stream(**PARAMS) as stream:
+            with pytest.raises(ts.InvalidResponseError):
+                await stream.until_done()
+            await server.closed(0)
+            await check_after(client)
 
 
 @pytest.mark.parametrize("cut", ["every byte", "in the middle of each event"])

@@ -47,9 +47,14 @@ SCRIPTS = {
 
 
 async def interrupt(how: str, *, times: int) -> None:
-    """Interrupt a program while it waits, decodes without end, or does something else inside the block."""
-    seconds = []
-    for _ in range(times):
+    """Interrupt a program while it waits, decodes without end, or does something else inside the block.
+
+    Args:
+      how: What it does.
+      times: How often. Some times more if the machine was too busy every time for it to end soon enough.
+    """
+    seconds: list[float] = []
+    while len(seconds) < times or (min(seconds) > ENDS_WITHIN and len(seconds) < times + 4):
         async with FaultServer([SCRIPTS[how]]) as server:
             process = await trio.lowlevel.open_process(
                 [*COMMAND, server.url, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
@@ -73,7 +78,6 @@ async def interrupt(how: str, *, times: int) -> None:
         assert "Group" not in said
         assert "Warning" not in said
         assert "ignored" not in said
-    # The rest of each is the machine's: other tests run beside this one.
     assert min(seconds) <= ENDS_WITHIN, seconds
 
 
