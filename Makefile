@@ -4,6 +4,9 @@
 #   make test    the tests, warnings as errors, with the coverage that is promised
 #   make check   linters and type checkers
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
+#   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
+#   make bench   this library beside the official SDK, httpx and a bare socket loop: docs/performance.md
+#   make bench-quick   the same in small, in less than a minute; writes nothing
 #   make soak    the long form of the cancellation tests
 #   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make docs    the documentation, warnings as errors, into docs/_build/html
@@ -14,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check sdk soak fuzz docs format clean
+.PHONY: demo test check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -32,6 +35,15 @@ check: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes trio_stream --ignoreexternal
 
+faults: $(VENV)/.dev $(VENV)-sdk/.sdk
+	$(BIN)/python -m tests.faults.matrix $(ARGS)
+
+bench: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
+	$(VENV)-bench/bin/python -m tests.bench $(ARGS)
+
+bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
+	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
+
 soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest tests/soak --timeout=600
 
@@ -48,6 +60,13 @@ sdk: $(VENV)-sdk/.sdk
 $(VENV)-sdk/.sdk:
 	$(PYTHON) -m venv $(VENV)-sdk
 	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.11.0' trio msgspec
+	@touch $@
+
+# Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.
+$(VENV)-bench/.bench: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --editable . --group bench
 	@touch $@
 
 format: $(VENV)/.dev
@@ -69,4 +88,4 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-sdk docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-sdk $(VENV)-bench docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
