@@ -308,6 +308,22 @@ async def test_aclose_of_the_sender_with_a_live_body(tls, server_tls, client_tls
             await post(sender)
 
 
+async def test_aclose_of_the_sender_between_two_reads(nothing_left):
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED)
+        await peer.drip(chunk(b"xy"), size=1, seconds=0.001)
+        await peer.until_closed()
+
+    async with serve(script) as server, sender_of(server) as sender:
+        body = (await post(sender)).body
+        assert await body.receive_some() == b"x"
+        assert await body.receive_some() == b"y"
+        await sender.aclose()
+        for _ in range(2):
+            with pytest.raises(trio.ClosedResourceError):
+                await body.receive_some()
+
+
 async def test_a_hundred_siblings_close_at_once():
     async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server) as sender:
         reading = 0

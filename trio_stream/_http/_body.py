@@ -31,8 +31,8 @@ class ResponseBody(abc.ABC):
     async def receive_some(self) -> bytes:
         """Receive the next bytes of the body.
 
-        Takes what has already arrived without a checkpoint; otherwise waits. If the wait is cancelled nothing
-        is lost: the next call returns the bytes this one was waiting for.
+        Waits, unless bytes are known to have arrived. If the wait is cancelled nothing is lost: the next call returns
+        the bytes this one was waiting for.
 
         Returns:
           The bytes, or ``b""`` at the end of the body as HTTP frames it (again at every later call).

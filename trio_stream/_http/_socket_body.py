@@ -34,9 +34,11 @@ class SocketBody(ResponseBody):
     """The bytes of one answer, from socket through parser to the caller in one call."""
 
     __slots__ = (
+        "_all_taken",
         "_connection",
         "_early",
         "_feed",
+        "_held",
         "_lease",
         "_open",
         "_parser",
@@ -54,6 +56,8 @@ class SocketBody(ResponseBody):
         self._connection: Connection = connection
         self._sock = connection.sock
         self._recv = connection.sock.recv
+        self._held = connection.sock.pending if isinstance(connection.sock, ssl.SSLSocket) else None
+        self._all_taken = False
         self._parser = connection.parser
         self._feed = connection.parser.feed
         self._early, connection.early_body = connection.early_body, b""
@@ -79,15 +83,23 @@ class SocketBody(ResponseBody):
                 # Nothing is taken from the socket before a wait, and nothing waits after it was taken: a
                 # cancelled call has lost nothing. There is no CancelScope here: it would cost 8 us an event.
                 try:
+                    if self._all_taken:
+                        self._all_taken = False  # a cancelled wait does not know: the next call looks first
+                        self.waited = True
+                        await wait_readable(self._sock)
                     data = self._recv(RECEIVE_BYTES)
                 except (BlockingIOError, ssl.SSLWantReadError):
-                    self.waited = True
-                    await wait_readable(self._sock)
+                    self._all_taken = True
                 except ssl.SSLWantWriteError:  # pragma: no cover - only a renegotiation writes in order to read
                     await wait_writable(self._sock)
+                except ValueError:  # how Trio refuses to wait for a socket that another task has closed
+                    raise trio.ClosedResourceError("this body is closed") from None
                 except OSError as exc:
                     self._lost(exc)
                 else:
+                    # A short read took all there was: to try again at once would cost a system call and an exception
+                    # an event. TLS reads one record at a time, and may hold another; what the kernel holds wakes.
+                    self._all_taken = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
                     if data:
                         body = self._feed(data)
                         if body:

@@ -31,6 +31,9 @@ _BLANK_LINES: Final = re.compile(rb"\n{3,}")
 # What is parsed at once, so that what parsing needs besides the event is bounded, too.
 _WINDOW: Final = 256 * 1024
 
+_DELTA: Final = b"event: content_block_delta\ndata: "
+_EMPTY_DELTA: Final = len(_DELTA) + 2
+
 # The types of the Messages API, so that the usual event needs no decoding.
 _TYPES: Final = {
     name.encode(): name
@@ -68,6 +71,7 @@ class EventStreamParser:
 
     __slots__ = (
         "_after_cr",
+        "_between_events",
         "_data",
         "_head",
         "_id",
@@ -93,6 +97,7 @@ class EventStreamParser:
         self._max_event_bytes = max_event_bytes
         self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
         self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
+        self._between_events = False  # nothing has come since the last blank line
         self._pending = False  # between the first field of an event and its blank line
         self._type = ""
         self._id = ""
@@ -112,15 +117,32 @@ class EventStreamParser:
         Returns:
           The events that these bytes completed.
         """
+        if (
+            # One delta, as nearly always. Three LF are its own: if there are no more, what is between them is one line.
+            self._between_events
+            and data.startswith(_DELTA)
+            and data.endswith(b"\n\n")
+            and data.count(b"\n") == 3
+            and b"\r" not in data
+            and _EMPTY_DELTA < len(data) <= self._max_event_bytes
+        ):
+            return [("content_block_delta", data[len(_DELTA) : -2])]
         events: list[RawEvent] = []
         if self.failure is not None:
             return events
+        self._feed(data, events)
+        self._between_events = not (
+            self._pending or self._line_bytes or self._after_cr or self._head is not None or self.failure is not None
+        )
+        return events
+
+    def _feed(self, data: bytes, events: list[RawEvent]) -> None:
         if self._head is not None:
             # WHATWG: "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any".
             data = self._head + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._head = data
-                return events
+                return
             self._head = None
             data = data.removeprefix(_BOM)
         if len(data) <= _WINDOW:
@@ -128,7 +150,6 @@ class EventStreamParser:
         else:
             for start in range(0, len(data), _WINDOW):
                 self._feed_window(data[start : start + _WINDOW], events)
-        return events
 
     def _feed_window(self, data: bytes, events: list[RawEvent]) -> None:
         # "Lines must be separated by either a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single
@@ -178,18 +199,30 @@ class EventStreamParser:
         end = data.rfind(b"\n\n")
         if not 0 < end <= self._max_event_bytes or not data.startswith(b"event: ") or self.failure is not None:
             return 0
-        parts = data[7:end].split(b"\n\nevent: ")
+        taken = data[: end + 2]
+        if data.startswith(_DELTA):
+            deltas = self._deltas(taken)
+            if deltas:
+                events += deltas
+                return len(taken)
         usual: list[RawEvent] = []
-        for part in parts:
+        for part in taken[7:-2].split(b"\n\nevent: "):
             name, _, payload = part.partition(b"\ndata: ")
             if name not in _TYPES or not payload:
                 return 0
             usual.append((_TYPES[name], payload))
-        # Each part has one LF at least. If there are no more, then every payload is one whole line.
-        if data.count(b"\n", 0, end) != 3 * len(parts) - 2:
+        if taken.count(b"\n") != 3 * len(usual):
             return 0
         events += usual
-        return end + 2
+        return len(taken)
+
+    def _deltas(self, data: bytes) -> list[RawEvent]:
+        """The deltas in what begins with one and ends with a blank line; none if there is anything else in it."""
+        payloads = data[len(_DELTA) : -2].split(b"\n\n" + _DELTA)
+        # Each has three LF of its own. If there are no more, then every payload is one whole line.
+        if data.count(b"\n") != 3 * len(payloads) or b"" in payloads or len(data) > self._max_event_bytes:
+            return []
+        return [("content_block_delta", payload) for payload in payloads]
 
     def _take_line(self, line: bytes, events: list[RawEvent]) -> None:
         """Take one line with its line end, or the rest of the one that is held."""

@@ -165,23 +165,15 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._check_usable()
         if opened is None:
             self._raise_unusable()
-        reader, ready = opened.reader, self._ready
+        reader = opened.reader
         try:
-            while True:
-                if reader.wants_schedule_point():
-                    await reader.schedule_point()
-                    self._check_usable()
-                if not reader.advance():
-                    await reader.read()
-                    self._check_usable()
-                elif ready:
-                    break
+            while not reader.advance():
+                await reader.go_on()
+                self._check_usable()
         except APIError as error:
             self._fail(error)
         except trio.ClosedResourceError:
             self._raise_unusable()
-        assert self._clocks is not None
-        self._clocks.progress()
         if reader.accumulator.complete:
             self._finish()
         return True

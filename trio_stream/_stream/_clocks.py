@@ -36,19 +36,19 @@ class Clocks:
         "_silence",
         "_silence_used",
         "_stall",
-        "_stall_used",
         "_stopped",
         "_total_at",
-        "_waiting_since",
+        "stall_used",
+        "waiting_since",
     )
 
     def __init__(self, timeouts: Timeouts, *, entered_at: float) -> None:
         self._silence = math.inf if timeouts.silence is None else timeouts.silence
         self._stall = math.inf if timeouts.stall is None else timeouts.stall
         self._total_at = math.inf if timeouts.total is None else entered_at + timeouts.total
-        self._waiting_since: float | None = None
+        self.waiting_since: float | None = None  # set by the reader when it begins to wait
         self._silence_used = 0.0
-        self._stall_used = 0.0
+        self.stall_used = 0.0  # set to 0 by the reader at every event
         self._scope: trio.CancelScope | None = None
         self._stopped = False
 
@@ -57,32 +57,31 @@ class Clocks:
         """Whether any of these clocks is set."""
         return min(self._silence, self._stall, self._total_at) < math.inf
 
-    def wait_begins(self, now: float) -> None:
-        """The reader begins to wait for the network."""
-        self._waiting_since = now
+    def wait_ends(self, now: float, *, with_bytes: bool) -> float:
+        """The reader stopped waiting.
 
-    def wait_ends(self, now: float, *, with_bytes: bool) -> None:
-        """The reader stopped waiting."""
-        since = self._waiting_since
-        waited = 0.0 if since is None else now - since
-        self._waiting_since = None
-        self._stall_used += waited
-        self._silence_used = 0.0 if with_bytes else self._silence_used + waited
+        Returns:
+          For how long it waited since there were bytes before, in seconds.
+        """
+        since = self.waiting_since
+        assert since is not None
+        waited = now - since
+        self.waiting_since = None
+        self.stall_used += waited
+        silent = self._silence_used + waited
+        self._silence_used = 0.0 if with_bytes else silent
+        return silent
 
     def restart(self) -> None:
         """A new attempt begins: what the one before it waited counts for ``total`` only."""
-        self._waiting_since = None
-        self._silence_used = self._stall_used = 0.0
-
-    def progress(self) -> None:
-        """An event other than ``ping`` arrived."""
-        self._stall_used = 0.0
+        self.waiting_since = None
+        self._silence_used = self.stall_used = 0.0
 
     def _next(self, now: float) -> tuple[Clock, float]:
-        since = self._waiting_since
+        since = self.waiting_since
         start = now if since is None else since
         silence_at = start + self._silence - self._silence_used
-        stall_at = start + self._stall - self._stall_used
+        stall_at = start + self._stall - self.stall_used
         if since is None:
             # Nobody waits, so neither can run out before a wait has begun and lasted.
             soonest = now + _SHORTEST_NAP

@@ -186,14 +186,10 @@ class Opening:
 
     async def _read_first_event(self, reader: EventReader) -> None:
         silence = self._request.timeouts.silence
-        while True:
-            while reader.advance():
-                if reader.ready:
-                    self._clocks.progress()
-                    return
+        while not reader.advance():
             # A scope per read is affordable here: there are few before the first event.
             with trio.move_on_after(math.inf if silence is None else silence) as scope:
-                await reader.read()
+                await reader.go_on()
             if scope.cancelled_caught:
                 raise SilenceTimeoutError(
                     f"silence: not one byte for {silence:g} s while waiting for the first event{_ACCEPTED}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import perf_counter
-from typing import Any, final
+from typing import Any, cast, final
 
 import trio
 
@@ -38,15 +38,19 @@ class EventReader:
     """The events of one answer, read on demand."""
 
     __slots__ = (
+        "_add",
         "_clocks",
+        "_feed",
         "_last_read_at",
         "_looks_in",
+        "_now",
         "_parser",
         "_pending",
         "_raw_events",
+        "_receive_some",
         "_receiving",
         "_scheduled_at",
-        "_waited",
+        "_wants_schedule_point",
         "accumulator",
         "body",
         "bytes",
@@ -67,6 +71,12 @@ class EventReader:
         self._raw_events = raw_events
         self._clocks = clocks
         self._receiving = False
+        self._wants_schedule_point = False
+        # Looked up once, not once an event.
+        self._now = trio.lowlevel.current_clock().current_time
+        self._receive_some = body.receive_some
+        self._feed = self._parser.feed
+        self._add = self.accumulator.add
         self._scheduled_at = perf_counter()
         self._looks_in = _EVENTS_PER_LOOK
         self._last_read_at: float | None = None
@@ -74,52 +84,46 @@ class EventReader:
         self.first_event_at: float | None = None
         self.first_text_at: float | None = None
         self.longest_gap = 0.0
-        self._waited = 0.0  # since the last bytes, without the consumer's own time
         self.events = 0
         self.bytes = 0
 
     def advance(self) -> bool:
-        """Take one event out of what was read: decode it, accumulate it, and make ready what it gives.
+        """Take events out of what was read, decode and accumulate them, until there is one to deliver.
 
         Returns:
-          False when everything read so far has been taken: call `read`.
+          False when `go_on` is to be called first.
 
         Raises:
           APIError: The event is an ``error``, or breaks the protocol or a limit.
         """
-        if not self._pending:
-            failure = self._parser.failure
-            if failure is not None:
-                raise failure
-            return False
-        event = decode_event(self._pending.pop())
-        if type(event) is PingEvent:
+        pending = self._pending
+        while pending:
+            self._looks_in -= 1
+            if self._looks_in < 0:
+                self._looks_in = _EVENTS_PER_LOOK
+                if perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY:
+                    self._wants_schedule_point = True
+                    return False
+            event = decode_event(pending.pop())
+            kind = type(event)
+            if kind is PingEvent:
+                continue
+            if kind is ErrorEvent:
+                raise error_from_event(cast("ErrorEvent", event), None)
+            delivered = self._add(event)
+            self.events += 1
+            self._clocks.stall_used = 0.0
+            if self._raw_events:
+                self.ready.append(event)
+            else:
+                self.ready.extend(delivered)
             return True
-        if type(event) is ErrorEvent:
-            raise error_from_event(event, None)
-        delivered = self.accumulator.add(event)
-        self.events += 1
-        if self._raw_events:
-            self.ready.append(event)
-        else:
-            self.ready.extend(delivered)
-        return True
+        if self._parser.failure is not None:
+            raise self._parser.failure
+        return False
 
-    def wants_schedule_point(self) -> bool:
-        """Count one event; whether decoding has gone on for so long that other tasks should run before it."""
-        self._looks_in -= 1
-        if self._looks_in > 0:
-            return False
-        self._looks_in = _EVENTS_PER_LOOK
-        return perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY
-
-    async def schedule_point(self) -> None:
-        """Let other tasks run. A checkpoint: nothing has been taken yet when it is cancelled."""
-        await trio.lowlevel.checkpoint()
-        self._scheduled_at = perf_counter()
-
-    async def read(self) -> None:
-        """Read from the network once.
+    async def go_on(self) -> None:
+        """Read from the network once; or just let other tasks run, if decoding has gone on for long.
 
         Always a schedule point; what arrived stays here when it is cancelled.
 
@@ -131,39 +135,42 @@ class EventReader:
         """
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this stream")
-        self.note_firsts()
+        if self._wants_schedule_point:
+            await self._schedule_point()
+            return
+        if self.first_text_at is None:
+            self.note_firsts()
+        clocks = self._clocks
         data = b""
         self._receiving = True
-        began = trio.current_time()
-        self._clocks.wait_begins(began)
+        clocks.waiting_since = self._now()
         try:
-            data = await self.body.receive_some()
+            data = await self._receive_some()
         finally:
             self._receiving = False
-            now = trio.current_time()
-            self._clocks.wait_ends(now, with_bytes=bool(data))
-            self._waited += now - began
+            now = self._now()
+            waited = clocks.wait_ends(now, with_bytes=bool(data))
         if not data:
             raise IncompleteStreamError(
                 f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
             )
-        self._count(len(data), now)
-        pending = self._parser.feed(data)
+        self.bytes += len(data)
+        if self._last_read_at is None:
+            self.first_byte_at = now
+        elif waited > self.longest_gap:
+            self.longest_gap = waited
+        self._last_read_at = now
+        self._pending = pending = self._feed(data)
         pending.reverse()
-        self._pending = pending
         if self.body.waited:
             self._scheduled_at = perf_counter()
         else:
-            await self.schedule_point()
+            await self._schedule_point()
 
-    def _count(self, length: int, now: float) -> None:
-        self.bytes += length
-        if self._last_read_at is None:
-            self.first_byte_at = now
-        else:
-            self.longest_gap = max(self.longest_gap, self._waited)
-        self._waited = 0.0
-        self._last_read_at = now
+    async def _schedule_point(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._wants_schedule_point = False
+        self._scheduled_at = perf_counter()
 
     def note_firsts(self) -> None:
         """Note what the last read brought for the first time; looked at once a read, not once an event."""
