@@ -133,15 +133,15 @@ async def test_closed_while_connecting(monkeypatch):
     transport = Transport()
     connect = trio.open_tcp_stream
 
-    async def connect_and_close(host: str, port: int) -> trio.SocketStream:
-        stream = await connect(host, port)
+    async def connect_and_close(_host: str, port: int) -> trio.SocketStream:
+        stream = await connect("127.0.0.1", port)
         transport.close()
         return stream
 
     monkeypatch.setattr(trio, "open_tcp_stream", connect_and_close)
     async with serve(never_answering) as server:
         with pytest.raises(trio.ClosedResourceError):
-            await transport.handle_async_request(httpx.Request("GET", server.base_url))
+            await transport.handle_async_request(httpx.Request("GET", f"http://localhost:{server.port}/"))
         assert transport.statistics().active == 0
         await server.closed()
 

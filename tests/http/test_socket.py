@@ -15,9 +15,10 @@ from trio_stream._http._socket import close_socket, open_tcp, os_reason, receive
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_open_tcp():
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_open_tcp(host):
     async with serve(never_answering) as server:
-        sock = await open_tcp("127.0.0.1", server.port)
+        sock = await open_tcp(host, server.port)
         assert not sock.getblocking()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -26,6 +27,27 @@ async def test_open_tcp():
         close_socket(sock)
         close_socket(sock)
         assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+async def test_open_tcp_at_an_address(family, host):
+    with socket.socket(family) as listener:
+        try:
+            listener.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        port = listener.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError, match="refused"):
+            await open_tcp(host, port)
+        listener.listen()
+        sock = await open_tcp(host, port)
+        assert sock.family == family
+        assert sock.getpeername()[:2] == (host, port)
+        close_socket(sock)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await open_tcp(host, port)
+        assert scope.cancelled_caught
 
 
 async def test_close_wakes_the_reader():

@@ -14,6 +14,7 @@ from trio_stream._protocol._headers import (
     build_headers,
     check_api_key,
     check_auth_token,
+    count_retries,
     find_header,
     param_headers,
     parse_custom_headers,
@@ -108,8 +109,6 @@ def test_the_headers_of_a_stream() -> None:
         ({"betas": (name for name in "aba")}, {"anthropic-beta": "a,b"}),
         ({"betas": ["b"], "default_headers": {"Anthropic-Beta": "a, c,"}}, {"anthropic-beta": "a,c,b"}),
         ({"betas": ["b"], "extra_headers": {"Anthropic-Beta": "c"}}, {"anthropic-beta": "c"}),
-        ({"retry_count": 0}, {"trio-stream-retry-count": None}),
-        ({"retry_count": 2}, {"trio-stream-retry-count": "2"}),
         ({"default_headers": {"X-A": "1"}}, {"x-a": "1"}),
         ({"default_headers": {"X-A": "1"}, "extra_headers": {"x-a": "2"}}, {"x-a": "2"}),
         ({"extra_headers": {"X-A": "1", "x-a": "2"}}, {"x-a": "2"}),
@@ -179,6 +178,13 @@ def test_names_of_betas_are_checked(name: Any) -> None:
 def test_betas_are_a_list() -> None:
     with pytest.raises(TypeError, match="list of names"):
         headers(betas="mcp-client-2025-11-20")
+
+
+def test_retries_are_counted_from_the_first_one_on() -> None:
+    headers = {"a": "1"}
+    assert count_retries(headers, 0) is headers
+    assert count_retries(headers, 2) == {"a": "1", "trio-stream-retry-count": "2"}
+    assert count_retries({"trio-stream-retry-count": "mine"}, 2) == {"trio-stream-retry-count": "mine"}
 
 
 def test_some_parameters_travel_as_headers() -> None:

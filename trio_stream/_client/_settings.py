@@ -22,6 +22,7 @@ from trio_stream._protocol import (
     build_headers,
     check_api_key,
     check_auth_token,
+    count_retries,
     parse_custom_headers,
 )
 from trio_stream._stream import Closable, StreamRequest
@@ -107,49 +108,66 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Put one request together. Nothing is sent before `StreamRequest.send` is called."""
         timeouts = self.timeouts if timeout is UNSET else Timeouts.of(timeout)
         retries = self.max_retries if max_retries is None else check_max_retries(max_retries)
-        if betas is not None and not isinstance(betas, str):  # a str is refused by name below
-            betas = list(betas)
-
-        def headers(retry_count: int) -> dict[str, str]:
-            return build_headers(
+        prepared = _Prepared(
+            connections=connections,
+            path=path,
+            # Built here: what is wrong with a header is said where it was given.
+            headers=build_headers(
                 api_key=self.credentials.api_key,
                 auth_token=self.credentials.auth_token,
                 anthropic_version=self.anthropic_version,
                 betas=betas,
-                retry_count=retry_count,
                 default_headers=self.default_headers,
                 extra_headers=extra_headers,
                 user_agent=USER_AGENT,
                 stream=streaming,
-            )
-
-        headers(0)  # what is wrong with a header is said where it was given
-
-        @trio.lowlevel.enable_ki_protection
-        async def send(retries_taken: int, on_sent: Callable[[], None]) -> Response:
-            if connections.closed:
-                raise trio.ClosedResourceError("this client is closed")
-            _log.debug("POST %s, attempt %d, %d bytes", path, retries_taken + 1, len(content))
-            response = await connections.sender.send(
-                method="POST",
-                url=path,
-                headers=headers(retries_taken),
-                params=extra_query,
-                content=content,
-                timeouts=timeouts,
-                on_sent=on_sent,
-            )
-            _log.debug("%d for %s, request-id %s", response.status_code, path, response.headers.get("request-id"))
-            return response
-
+            ),
+            query=extra_query,
+            content=content,
+            timeouts=timeouts,
+        )
         return StreamRequest(
-            send=send,
+            send=prepared.send,
             timeouts=timeouts,
             max_retries=retries,
             limits=self.limits,
             unix_time=time.time,
             live=connections.live,
         )
+
+
+class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One request, ready to be sent any number of times."""
+
+    connections: Connections
+    path: str
+    headers: dict[str, str]
+    query: Mapping[str, object] | None
+    content: bytes
+    timeouts: Timeouts
+
+    def __repr__(self) -> str:
+        return f"<request for {self.path}>"  # the others hold key and prompt
+
+    @trio.lowlevel.enable_ki_protection
+    async def send(self, retries_taken: int, on_sent: Callable[[], None]) -> Response:
+        """As `StreamRequest.send`."""
+        if self.connections.closed:
+            raise trio.ClosedResourceError("this client is closed")
+        _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
+        response = await self.connections.sender.send(
+            method="POST",
+            url=self.path,
+            headers=count_retries(self.headers, retries_taken),
+            params=self.query,
+            content=self.content,
+            timeouts=self.timeouts,
+            on_sent=on_sent,
+        )
+        if _log.isEnabledFor(logging.DEBUG):
+            request_id = response.headers.get("request-id")
+            _log.debug("%d for %s, request-id %s", response.status_code, self.path, request_id)
+        return response
 
 
 class _Unset:

@@ -44,17 +44,52 @@ def close_socket(sock: socket.socket) -> None:
 async def open_tcp(host: str, port: int) -> socket.socket:
     """Connect by TCP, to whichever address of ``host`` answers first (happy eyeballs).
 
+    A checkpoint; nothing is left of it when it is cancelled.
+
     Raises:
       OSError: Name or address failed; ``__cause__`` may hold one error for each address.
     """
-    stream = await trio.open_tcp_stream(host, port)
-    # From here on there is no checkpoint: the socket has exactly one owner at any time.
-    sock = socket.socket(fileno=stream.socket.detach())
+    family = _family_of(host)
+    if family is not None:
+        # There is nothing to race, and a nursery with a task for that costs a quarter of opening a stream.
+        sock = await _connect(family, host, port)
+    else:
+        stream = await trio.open_tcp_stream(host, port)
+        # From here on there is no checkpoint: the socket has exactly one owner at any time.
+        sock = socket.socket(fileno=stream.socket.detach())
     try:
         sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _keep_alive(sock)
     except BaseException:  # pragma: no cover - setsockopt does not fail on a connected socket
         sock.close()
+        raise
+    return sock
+
+
+def _family_of(host: str) -> socket.AddressFamily | None:
+    """The family of an address; None for a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, UnicodeError):
+            socket.inet_pton(family, host)
+            return family
+    return None
+
+
+async def _connect(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """Connect to one address. A checkpoint."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect((host, port))
+        await wait_writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        close_socket(sock)
         raise
     return sock
 

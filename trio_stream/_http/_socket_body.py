@@ -37,7 +37,6 @@ class SocketBody(ResponseBody):
         "_all_taken",
         "_connection",
         "_early",
-        "_feed",
         "_held",
         "_lease",
         "_open",
@@ -59,7 +58,6 @@ class SocketBody(ResponseBody):
         self._held = connection.sock.pending if isinstance(connection.sock, ssl.SSLSocket) else None
         self._all_taken = False
         self._parser = connection.parser
-        self._feed = connection.parser.feed
         self._early, connection.early_body = connection.early_body, b""
         self._open = True
         self._receiving = False
@@ -101,7 +99,7 @@ class SocketBody(ResponseBody):
                     # an event. TLS reads one record at a time, and may hold another; what the kernel holds wakes.
                     self._all_taken = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
                     if data:
-                        body = self._feed(data)
+                        body = parser.feed(data)
                         if body:
                             return body
                     else:

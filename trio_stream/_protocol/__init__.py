@@ -90,6 +90,7 @@ from trio_stream._protocol._headers import (
     build_headers as build_headers,
     check_api_key as check_api_key,
     check_auth_token as check_auth_token,
+    count_retries as count_retries,
     param_headers as param_headers,
     parse_custom_headers as parse_custom_headers,
 )

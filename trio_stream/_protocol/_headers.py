@@ -117,7 +117,6 @@ def build_headers(
     auth_token: str | None,
     anthropic_version: str,
     betas: Iterable[str] | None = None,
-    retry_count: int = 0,
     default_headers: Mapping[str, str] | None = None,
     extra_headers: Mapping[str, str] | None = None,
     user_agent: str,
@@ -133,7 +132,6 @@ def build_headers(
       auth_token: As `check_auth_token` returned it; sent as ``Authorization: Bearer``.
       anthropic_version: ``2026-10-21`` or ``2023-06-01``.
       betas: Names for ``anthropic-beta``.
-      retry_count: The retries taken so far; from the first on they are told in ``trio-stream-retry-count``.
       default_headers: The client's.
       extra_headers: The call's.
       user_agent: Who we are.
@@ -157,8 +155,6 @@ def build_headers(
         headers[_KEY] = api_key
     if auth_token is not None:
         headers[_AUTHORIZATION] = f"Bearer {auth_token}"
-    if retry_count:
-        headers["trio-stream-retry-count"] = str(retry_count)
     _add(headers, default_headers)
     names = [*_split(headers.get(_BETA, "")), *_check_betas(betas)]
     if names:
@@ -167,6 +163,11 @@ def build_headers(
     for name, value in headers.items():
         _check_value(name, value)
     return headers
+
+
+def count_retries(headers: dict[str, str], retries_taken: int) -> dict[str, str]:
+    """The headers of one attempt: from the first retry on they say how many there were."""
+    return {"trio-stream-retry-count": str(retries_taken), **headers} if retries_taken else headers
 
 
 def _add(headers: dict[str, str], layer: Mapping[str, str] | None) -> None:

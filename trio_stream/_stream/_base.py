@@ -75,6 +75,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             self._opening = Opening(self._request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events)
             self._request.live.add(self)
             self._opened = opened = await self._opening.open()
+            self._opening = None
             self._ready = opened.reader.ready
             if self._closed:
                 # Closed in the moment in which it was opened: aborting came too late to be noticed there.
@@ -257,7 +258,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._closed:
             return
         self._closed = True
-        if self._opening is not None and self._opened is None:
+        if self._opening is not None:
             self._opening.abort()
         if self._opened is not None and not self._complete:
             self._ready.clear()

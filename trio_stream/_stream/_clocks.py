@@ -23,6 +23,11 @@ _SHORTEST_NAP = 0.01
 """Seconds. Keeps the watchdog from spinning beside a reader that polls and has used up nearly all of a clock."""
 
 
+def _leave(_: object) -> trio.lowlevel.Abort:
+    """What `trio.sleep_forever` does when it is cancelled."""
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
 @final
 class Clocks:
     """What the reader notes, and the watchdog that reads it.
@@ -97,7 +102,7 @@ class Clocks:
         """Call ``expire`` with the first clock that runs out, then return. Ends by `stop`."""
         while not self._stopped:  # it may have been before this task first ran
             with trio.CancelScope(deadline=self._next(trio.current_time())[1]) as self._scope:
-                await trio.sleep_forever()
+                await trio.lowlevel.wait_task_rescheduled(_leave)
             if not self._stopped:
                 # After a stall of the whole program bytes and deadline are due at once: bytes go first.
                 await trio.lowlevel.checkpoint()

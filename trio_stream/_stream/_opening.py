@@ -16,6 +16,7 @@ import trio
 
 from trio_stream._errors import (
     APIError,
+    APITimeoutError,
     FirstEventTimeoutError,
     InvalidResponseError,
     SilenceTimeoutError,
@@ -110,6 +111,7 @@ class Opening:
         self._scope = trio.CancelScope(deadline=math.inf if total is None else entered_at + total)
         self._aborted = False
         self._sent = False
+        self._silence_is_next = False
         self._last_error: APIError | None = None
         self._request_id: str | None = None
 
@@ -142,6 +144,7 @@ class Opening:
         began_at = trio.current_time()
         response: Response | None = None
         self._sent = False
+        self._silence_is_next = False
         self._request_id = None
         self._clocks.restart()
         with trio.CancelScope() as scope:
@@ -159,7 +162,7 @@ class Opening:
                 reader = EventReader(
                     response.body, clocks=self._clocks, limits=self._request.limits, raw_events=self._raw_events
                 )
-                await self._read_first_event(reader)
+                await self._read_first_event(reader, scope)
             except BaseException as exc:
                 if isinstance(exc, APIError):
                     self._last_error = exc
@@ -175,27 +178,32 @@ class Opening:
                 began_at=began_at,
                 attempts=retries_taken + 1,
             )
-        seconds = limit or 0.0
-        missing = "the response headers" if response is None else "the first event"
-        raise FirstEventTimeoutError(
-            f"first_event: waited {seconds:g} s for {missing}{_ACCEPTED}",
-            seconds=seconds,
-            may_have_been_accepted=True,
-            request_id=self._request_id,
-        )
+        self._last_error = self._too_late(response)
+        raise self._last_error
 
-    async def _read_first_event(self, reader: EventReader) -> None:
+    async def _read_first_event(self, reader: EventReader, scope: trio.CancelScope) -> None:
         silence = self._request.timeouts.silence
+        first_event_at = scope.deadline
         while not reader.advance():
-            # A scope per read is affordable here: there are few before the first event.
-            with trio.move_on_after(math.inf if silence is None else silence) as scope:
-                await reader.go_on()
-            if scope.cancelled_caught:
-                raise SilenceTimeoutError(
-                    f"silence: not one byte for {silence:g} s while waiting for the first event{_ACCEPTED}",
-                    seconds=silence or 0.0,
-                    may_have_been_accepted=True,
-                )
+            if silence is not None:
+                # Two clocks in one scope: another one would cost as much as a dozen events.
+                silence_at = trio.current_time() + silence
+                self._silence_is_next = silence_at < first_event_at
+                scope.deadline = min(silence_at, first_event_at)
+            await reader.go_on()
+
+    def _too_late(self, response: Response | None) -> APITimeoutError:
+        """The error of the clock that ran out in an attempt."""
+        timeouts = self._request.timeouts
+        kind: type[APITimeoutError]
+        if self._silence_is_next:
+            kind, seconds = SilenceTimeoutError, timeouts.silence or 0.0
+            sentence = f"silence: not one byte for {seconds:g} s while waiting for the first event"
+        else:
+            kind, seconds = FirstEventTimeoutError, timeouts.first_event or 0.0
+            missing = "the response headers" if response is None else "the first event"
+            sentence = f"first_event: waited {seconds:g} s for {missing}"
+        return kind(sentence + _ACCEPTED, seconds=seconds, may_have_been_accepted=True, request_id=self._request_id)
 
     async def _check_head(self, response: Response, scope: trio.CancelScope) -> None:
         """Raise unless an event stream follows."""

@@ -38,16 +38,12 @@ class EventReader:
     """The events of one answer, read on demand."""
 
     __slots__ = (
-        "_add",
         "_clocks",
-        "_feed",
         "_last_read_at",
         "_looks_in",
-        "_now",
         "_parser",
         "_pending",
         "_raw_events",
-        "_receive_some",
         "_receiving",
         "_scheduled_at",
         "_wants_schedule_point",
@@ -72,11 +68,6 @@ class EventReader:
         self._clocks = clocks
         self._receiving = False
         self._wants_schedule_point = False
-        # Looked up once, not once an event.
-        self._now = trio.lowlevel.current_clock().current_time
-        self._receive_some = body.receive_some
-        self._feed = self._parser.feed
-        self._add = self.accumulator.add
         self._scheduled_at = perf_counter()
         self._looks_in = _EVENTS_PER_LOOK
         self._last_read_at: float | None = None
@@ -110,7 +101,7 @@ class EventReader:
                 continue
             if kind is ErrorEvent:
                 raise error_from_event(cast("ErrorEvent", event), None)
-            delivered = self._add(event)
+            delivered = self.accumulator.add(event)
             self.events += 1
             self._clocks.stall_used = 0.0
             if self._raw_events:
@@ -143,12 +134,12 @@ class EventReader:
         clocks = self._clocks
         data = b""
         self._receiving = True
-        clocks.waiting_since = self._now()
+        clocks.waiting_since = trio.current_time()
         try:
-            data = await self._receive_some()
+            data = await self.body.receive_some()
         finally:
             self._receiving = False
-            now = self._now()
+            now = trio.current_time()
             waited = clocks.wait_ends(now, with_bytes=bool(data))
         if not data:
             raise IncompleteStreamError(
@@ -160,7 +151,7 @@ class EventReader:
         elif waited > self.longest_gap:
             self.longest_gap = waited
         self._last_read_at = now
-        self._pending = pending = self._feed(data)
+        self._pending = pending = self._parser.feed(data)
         pending.reverse()
         if self.body.waited:
             self._scheduled_at = perf_counter()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from trio_stream._http import Headers, Response
+from trio_stream._http import Response
 
 
 class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +29,10 @@ class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, response: Response) -> ResponseInfo:
-        """Copy the head of an answer."""
+        """The head of an answer."""
         return cls(
             status_code=response.status_code,
-            headers=Headers(response.headers),
+            headers=response.headers,
             http_version=response.http_version,
             url=response.url,
         )
