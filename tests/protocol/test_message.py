@@ -202,7 +202,9 @@ def test_both_usages_have_the_same_fields() -> None:
     assert set(MessageDeltaUsage.__struct_fields__) == set(Usage.__struct_fields__)
 
 
-UNKNOWN_NAMES = st.text(max_size=5).filter(lambda name: name not in ("id", "model", "role", "type", "usage", "speed", "extra"))
+UNKNOWN_NAMES = st.text(max_size=5).filter(
+    lambda name: name not in ("id", "model", "role", "type", "usage", "speed", "extra")
+)
 
 
 @given(st.dictionaries(UNKNOWN_NAMES, st.integers() | st.none(), max_size=4))
