@@ -47,7 +47,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_stream._protocol import Message
+    from trio_stream._protocol import Message, RateLimits
     from trio_stream.batch import Outcome
 
 
@@ -100,6 +100,7 @@ class APIStatusError(APIError):
       retry_after: Seconds the server asked to wait; None when it did not ask. May be ``math.inf``.
       body: The decoded JSON of the answer, or None.
       should_retry: What ``x-should-retry`` said; None when it was not there.
+      rate_limits: What the answer's headers said of them; None for an ``error`` event, which has no headers.
     """
 
     status_code: int
@@ -109,6 +110,7 @@ class APIStatusError(APIError):
     retry_after: float | None
     body: object
     should_retry: bool | None
+    rate_limits: RateLimits | None
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class APIStatusError(APIError):
         request_id: str | None = None,
         partial: Message | None = None,
         should_retry: bool | None = None,
+        rate_limits: RateLimits | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id, partial=partial)
         self.status_code = status_code
@@ -132,6 +135,7 @@ class APIStatusError(APIError):
         self.retry_after = retry_after
         self.body = body
         self.should_retry = should_retry
+        self.rate_limits = rate_limits
 
 
 class BadRequestError(APIStatusError):

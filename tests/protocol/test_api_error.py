@@ -305,6 +305,14 @@ def test_the_request_id_of_the_event_comes_first() -> None:
     assert_brief(error)
 
 
+def test_an_error_tells_the_rate_limits() -> None:
+    headers = {"Anthropic-Ratelimit-Requests-Limit": "50", "anthropic-ratelimit-requests-remaining": "0"}
+    error = error_from_response(429, headers, b"", now=0)
+    assert error.rate_limits == ts.RateLimits(requests=ts.RateLimit(limit=50, remaining=0))
+    assert error_from_response(529, {}, b"", now=0).rate_limits == ts.RateLimits()
+    assert error_from_event(ErrorEvent(error=ErrorObject()), None).rate_limits is None
+
+
 def test_an_error_can_be_pickled_with_all_it_knows() -> None:
     error = make(429, api_error("rate_limit_error"), retry_after="3", x_should_retry="true")
     again = pickle.loads(pickle.dumps(error))

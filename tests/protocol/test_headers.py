@@ -239,6 +239,7 @@ def test_redacting() -> None:
         "X-Api-Key": "s", "authorization": "s", "Proxy-Authorization": "s", "Cookie": "s", "set-cookie": "s",
         "X-Auth-Token": "s", "x-client-secret": "s", "accept": "v", "request-id": "v",
         "anthropic-ratelimit-tokens-limit": "v", "anthropic-priority-input-tokens-remaining": "v",
+        "anthropic-fast-output-tokens-limit": "v",
     }  # fmt: skip
     redacted = redact_headers(given)
     assert {name for name, value in redacted.items() if value == "<hidden>"} == {

@@ -19,6 +19,16 @@ HEADERS = {
     "anthropic-ratelimit-tokens-remaining": "0",
     "anthropic-ratelimit-input-tokens-limit": "50000",
     "anthropic-ratelimit-output-tokens-reset": "2026-11-06T09:49:37+01:00",
+    "anthropic-priority-input-tokens-limit": "10000",
+    "anthropic-priority-input-tokens-remaining": "9618",
+    "anthropic-priority-output-tokens-remaining": "6000",
+    "anthropic-fast-input-tokens-remaining": "0",
+    "anthropic-fast-output-tokens-limit": "20000",
+    "anthropic-fast-output-tokens-reset": "2026-11-06T08:49:37Z",
+    # Not of these: others that begin so.
+    "anthropic-fast-requests-limit": "1",
+    "anthropic-ratelimit-unified-status": "allowed",
+    "x-anthropic-ratelimit-requests-limit": "2",
 }
 
 
@@ -32,6 +42,10 @@ def test_all_there_is(headers: Any) -> None:
         tokens=RateLimit(limit=90000, remaining=0),
         input_tokens=RateLimit(limit=50000),
         output_tokens=RateLimit(reset=moment),
+        priority_input_tokens=RateLimit(limit=10000, remaining=9618),
+        priority_output_tokens=RateLimit(remaining=6000),
+        fast_input_tokens=RateLimit(remaining=0),
+        fast_output_tokens=RateLimit(limit=20000, reset=moment),
     )
 
 

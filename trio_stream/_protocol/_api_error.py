@@ -17,6 +17,7 @@ from trio_stream._errors import ERROR_TYPE_ERRORS, STATUS_ERRORS, APIStatusError
 from trio_stream._protocol._events import ErrorEvent
 from trio_stream._protocol._headers import find_header
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._rate_limits import RateLimits
 from trio_stream._protocol._retry import parse_retry_after, parse_should_retry
 from trio_stream._protocol._sse import EventStreamParser
 
@@ -82,6 +83,7 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
         body=content or None,
         request_id=_request_id(find_header(headers, "request-id") or content.get("request_id")),
         should_retry=parse_should_retry(headers),
+        rate_limits=RateLimits.from_headers(headers),
     )
 
 

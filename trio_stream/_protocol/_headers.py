@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE = re.compile(r"[!-~]+")
 _SECRET = re.compile(r"authori[sz]ation|cookie|api-?key|token|secret|password|credential", re.IGNORECASE)
 # Its "tokens" are counted, not secret.
-_NOT_SECRET = re.compile(r"anthropic-(?:priority-)?ratelimit-.*|anthropic-priority-.*", re.IGNORECASE)
+_NOT_SECRET = re.compile(r"anthropic-(?:ratelimit|priority|fast)-.*", re.IGNORECASE)
 
 # These parameters of the API travel as headers.
 _PARAMETER_HEADERS: Final = {

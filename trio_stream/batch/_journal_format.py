@@ -219,7 +219,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     return described
 
 
-_STATUS_FIELDS: Final = ("type", "error_code", "api_message", "retry_after", "body", "should_retry")
+_STATUS_FIELDS: Final = ("type", "error_code", "api_message", "retry_after", "body", "should_retry", "rate_limits")
 
 
 def restore_error(described: Mapping[str, Any]) -> Exception:
