@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
 import trio_stream as ts
 from trio_stream.batch._limiter import estimate_input_tokens
-from trio_stream.testing import headers, http_error, say
+from trio_stream.testing import Quota, RecordedRequest, Step, headers, http_error, say
 
 from .api import PARAMS, client_of
 
+RATE_HEADERS = [
+    f"anthropic-ratelimit-{kind}-{what}"
+    for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+    for what in ("limit", "remaining", "reset")
+]
+"""Those that a scripted answer has unless they are taken away."""
 
-def permit(input_tokens: int = 100, max_tokens: int = 100) -> ts.Permit:
-    return ts.Permit(input_tokens=input_tokens, max_tokens=max_tokens)
+
+def permit(input_tokens: int = 100, max_tokens: int = 100, **more: Any) -> ts.Permit:
+    return ts.Permit(input_tokens=input_tokens, max_tokens=max_tokens, **more)
 
 
 def limits(**remaining: tuple[int, int]) -> ts.RateLimits:
@@ -27,8 +36,15 @@ async def waited(limiter: ts.RateLimiter, request: ts.Permit) -> float:
     return trio.current_time() - began
 
 
-def refusal(retry_after: float | None) -> ts.RateLimitError:
-    return ts.RateLimitError("x", status_code=429, retry_after=retry_after)
+def refusal(retry_after: float | None, **more: Any) -> ts.RateLimitError:
+    return ts.RateLimitError("x", status_code=429, retry_after=retry_after, **more)
+
+
+async def answered(limiter: ts.RateLimiter, request: ts.Permit, told: ts.RateLimits) -> None:
+    """A request goes out, and its answer begins."""
+    await limiter.acquire(request)
+    request.began_at = trio.current_time()
+    limiter.observe(request, told)
 
 
 async def test_a_few_go_out_before_anything_is_known(autojump_clock):
@@ -121,6 +137,153 @@ async def test_refusals_without_retry_after_pause_longer_and_longer(autojump_clo
     assert pauses == [0, 0.5, 1, 2, 4, 8, 8]
 
 
+# What a refusal says, and any other error.
+
+
+async def test_a_refusal_tells_the_limits(autojump_clock):
+    limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
+    request = permit()
+    await limiter.acquire(request)
+    limiter.penalise(request, refusal(10, rate_limits=limits(requests=(60, 0))))
+    # Then there is room for the one that was refused, and no more.
+    assert await waited(limiter, permit()) == 10
+    assert [await waited(limiter, permit()) for _ in range(20)] == [pytest.approx(1.0)] * 20
+
+
+async def test_a_refusal_without_a_remaining_fills_no_bucket(autojump_clock):
+    limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
+    request = permit()
+    await answered(limiter, request, limits(requests=(60, 50)))
+    limiter.penalise(request, refusal(10))
+    assert await waited(limiter, permit()) == 10
+    assert await waited(limiter, permit()) == pytest.approx(1.0)
+
+
+async def test_which_limit_it_was_is_told_by_what_remains(autojump_clock):
+    limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
+    request = permit()
+    await answered(limiter, request, limits(requests=(60, 50), input_tokens=(6000, 6000)))
+    told = limits(requests=(60, 50), input_tokens=(6000, 0))
+    limiter.penalise(request, refusal(1, rate_limits=told))
+    assert await waited(limiter, permit(100)) == 1
+    assert await waited(limiter, permit(100)) == pytest.approx(1.0)
+    for _ in range(40):
+        assert await waited(limiter, permit(0)) == 0
+
+
+async def test_an_error_tells_the_limits_too(autojump_clock):
+    limiter = ts.HeaderRateLimiter()
+    request = permit()
+    await limiter.acquire(request)
+    limiter.observe(request, limits(requests=(60, 2)))
+    limiter.release(request)
+    assert [await waited(limiter, permit()) for _ in range(3)] == [0, 0, pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize("status", [429, 529])
+async def test_the_headers_of_a_refused_answer_pace_a_fan_out(status, autojump_clock):
+    """The first answers are refusals; what they tell is kept to from the first request that is taken."""
+    silent = dict.fromkeys(RATE_HEADERS)
+    told = {"anthropic-ratelimit-requests-limit": "60", "anthropic-ratelimit-requests-remaining": "0"}
+    refused = [http_error(status, retry_after=10, headers={**silent, **told})]
+    client, api = client_of(*[refused] * 8, default=[headers(silent), say("x")])
+    outcomes = await ts.gather_outcomes(client, map(str, range(30)), limit=30, **PARAMS)
+    assert {outcome.status for outcome in outcomes} == {"ok"}
+    moments = [request.at for request in api.requests[8:]]
+    assert len(moments) == 30
+    for begin in moments:  # 60 a minute, and no more than ten that were saved up during the pause
+        assert sum(begin <= moment < begin + 9.9 for moment in moments) <= 20
+
+
+async def test_refusals_that_name_growth_pause_for_longer(autojump_clock):
+    limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
+    pauses = []
+    for _ in range(6):
+        request = permit()
+        pauses.append(await waited(limiter, request))
+        limiter.penalise(request, refusal(None, error_code="ramp_limit_exceeded"))
+        limiter.release(request)
+    assert pauses == [0, 5, 10, 20, 40, 60]
+
+
+# Limits of other kinds.
+
+
+async def test_priority_capacity_holds_nothing_back(autojump_clock):
+    """Beyond it requests go on in the standard tier: waiting for it would be waiting for nothing."""
+    limiter = ts.HeaderRateLimiter()
+    told = limits(input_tokens=(10**6, 10**6), priority_input_tokens=(6000, 0), priority_output_tokens=(6000, 0))
+    await answered(limiter, permit(), told)
+    assert [await waited(limiter, permit()) for _ in range(50)] == [0] * 50
+
+
+async def test_fast_requests_have_limits_of_their_own(autojump_clock):
+    limiter = ts.HeaderRateLimiter()
+    told = limits(input_tokens=(6000, 6000), fast_input_tokens=(600, 100), fast_output_tokens=(10**6, 10**6))
+    await answered(limiter, permit(fast=True), told)
+    await answered(limiter, permit(), told)
+    assert await waited(limiter, permit(100, fast=True)) == 0
+    for _ in range(20):
+        assert await waited(limiter, permit(100)) == 0
+    assert await waited(limiter, permit(100, fast=True)) == pytest.approx(10.0)
+
+
+async def test_what_was_meant_to_be_fast_may_be_counted_as_any_other(autojump_clock):
+    """Some models answer at the standard speed instead, and their headers tell of no other limit."""
+    limiter = ts.HeaderRateLimiter()
+    await answered(limiter, permit(fast=True), limits(input_tokens=(6000, 100)))
+    assert await waited(limiter, permit(100, fast=True)) == 0
+    assert await waited(limiter, permit(100, fast=True)) == pytest.approx(1.0)
+
+
+async def test_each_model_has_its_limits(autojump_clock):
+    limiter = ts.HeaderRateLimiter()
+    await answered(limiter, permit(model="large"), limits(requests=(60, 1)))
+    await answered(limiter, permit(model="small"), limits(requests=(6000, 6000)))
+    assert [await waited(limiter, permit(model="large")) for _ in range(2)] == [0, pytest.approx(1.0)]
+    assert [await waited(limiter, permit(model="small")) for _ in range(100)] == [0] * 100
+
+
+async def test_the_limits_of_a_fan_out_with_two_models(autojump_clock):
+    quotas = {
+        "large": Quota(requests_per_minute=60, burst=0.2),
+        "small": Quota(requests_per_minute=6000, burst=0.2),
+    }
+
+    def answer(request: RecordedRequest) -> list[Step]:
+        quota = quotas[request.body["model"]]
+        refused = quota.refuse(request.body, under_way=1, now=trio.current_time())
+        return [refused] if refused is not None else [headers(quota.headers(trio.current_time())), say("x")]
+
+    client, api = client_of(default=answer)
+    items = [{"model": name, "messages": [{"role": "user", "content": "q"}]} for name in ("large", "small") * 40]
+    await ts.gather_texts(client, items, max_tokens=10, limit=ts.Adaptive(8, 80, 80))
+    last = {name: max(r.at for r in api.requests if r.body["model"] == name) for name in ("large", "small")}
+    assert quotas["large"].refused == quotas["small"].refused == 0
+    assert 40 - 12 - 1 <= last["large"] - api.requests[0].at <= 40 - 12 + 2
+    assert last["small"] - api.requests[0].at < 2
+
+
+async def test_the_limit_of_all_tokens(autojump_clock):
+    """A workspace's, for example: input and output together."""
+    limiter = ts.HeaderRateLimiter()
+    told = limits(input_tokens=(10**6, 10**6), output_tokens=(10**6, 10**6), tokens=(6000, 400))
+    await answered(limiter, permit(100, max_tokens=100), told)
+    # 100 are held back for what the first is still to produce.
+    assert await waited(limiter, permit(100, max_tokens=100)) == 0
+    assert await waited(limiter, permit(100, max_tokens=100)) == pytest.approx(1.0)
+
+
+async def test_what_was_not_produced_is_given_back(autojump_clock):
+    """After a storm a rate of one's own must not be used up by answers that never were."""
+    limiter = ts.HeaderRateLimiter(output_tokens_per_minute=6000)
+    for _ in range(50):
+        request = permit(max_tokens=400)
+        assert await waited(limiter, request) == 0
+        limiter.observe(request, limits())
+        limiter.release(request)
+
+
 async def test_rates_of_ones_own(autojump_clock):
     limiter = ts.HeaderRateLimiter(requests_per_minute=60)
     began = trio.current_time()
@@ -178,11 +341,17 @@ class Counting(ts.RateLimiter):
         self.calls.append("acquire")
 
     def observe(self, permit: ts.Permit, limits: ts.RateLimits) -> None:
+        if permit.began_at is None:
+            assert permit.usage is None
+            self.calls.append(f"error {limits.requests.remaining}")
+            return
         assert permit.usage is not None
         self.calls.append("ended" if permit.ended else f"began {limits.requests.remaining}")
 
     def penalise(self, permit: ts.Permit, error: ts.APIError) -> None:
-        self.calls.append(f"penalise {type(error).__name__}")
+        assert isinstance(error, ts.RateLimitError)
+        assert error.rate_limits is not None
+        self.calls.append(f"penalise {error.rate_limits.requests.remaining}")
 
     def release(self, permit: ts.Permit) -> None:
         self.calls.append("release")
@@ -191,10 +360,16 @@ class Counting(ts.RateLimiter):
 async def test_a_limiter_of_ones_own_is_told_everything(autojump_clock):
     limiter = Counting()
     remaining = headers({"anthropic-ratelimit-requests-remaining": "17"})
-    client, _ = client_of([http_error(429)], [http_error(529)], [remaining, say("x")])
+    client, _ = client_of(
+        [http_error(429, headers={"anthropic-ratelimit-requests-remaining": "0"})],
+        [http_error(529, headers={"anthropic-ratelimit-requests-remaining": "1"})],
+        [http_error(500, headers=dict.fromkeys(RATE_HEADERS))],
+        [remaining, say("x")],
+    )
     await ts.gather_texts(client, ["a"], limiter=limiter, **PARAMS)
     assert limiter.calls == [
-        *("acquire", "penalise RateLimitError", "release"),
+        *("acquire", "penalise 0", "release"),
+        *("acquire", "error 1", "release"),
         *("acquire", "release"),
         *("acquire", "began 17", "ended", "release"),
     ]

@@ -6,6 +6,7 @@ What belongs here: attempts, the waits between them, and the item's clock. What 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import random
@@ -126,13 +127,10 @@ class Attempts:
           OSError: The journal cannot be written.
           Exception: ``on_event`` raised it, or the client was closed.
         """
-        max_tokens = job.params.get("max_tokens")
-        input_tokens = estimate_input_tokens({n: job.params[n] for n in _PROMPT if n in job.params})
+        new_permit = _permits(job.params)
         failures = overloads = 0
         while True:
-            permit = Permit(
-                input_tokens=input_tokens, max_tokens=max_tokens if isinstance(max_tokens, int) else 1_000_000
-            )
+            permit = new_permit()
             stop = await self._wait_for_leave(job, permit)
             if stop is not None:
                 return stop
@@ -262,6 +260,18 @@ class Attempts:
 
 
 _PROMPT: Final = ("system", "messages", "tools")
+
+
+def _permits(params: Mapping[str, Any]) -> Callable[[], Permit]:
+    """What makes the permits for the requests of an item."""
+    max_tokens = params.get("max_tokens")
+    return functools.partial(
+        Permit,
+        input_tokens=estimate_input_tokens({name: params[name] for name in _PROMPT if name in params}),
+        max_tokens=max_tokens if isinstance(max_tokens, int) else 1_000_000,
+        model=str(params.get("model", "")),
+        fast=params.get("speed") == "fast",
+    )
 
 
 def _delay(error: APIError, retries_taken: int) -> float | None:

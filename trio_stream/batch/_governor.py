@@ -6,11 +6,12 @@ arithmetic (`_window`, `_limiter`), and retries (`_attempts`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import final
 
 import trio
 
-from trio_stream._errors import APIError
+from trio_stream._errors import APIError, APIStatusError
 from trio_stream._protocol import RateLimits, Usage
 
 from ._budget import Ledger
@@ -21,14 +22,14 @@ from ._window import Adaptive, Breaker, Window
 
 @final
 class Governor:
-    """Lets requests out one after another, in the order in which they asked."""
+    """Lets requests out one after another, those to one model in the order in which they asked."""
 
     def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger) -> None:
         self._window = Window(bounds)
         self._breaker = Breaker()
         self._limiter = limiter
         self._ledger = ledger
-        self._turn = trio.Lock()
+        self._turns: defaultdict[tuple[str, bool], trio.Lock] = defaultdict(trio.Lock)
         self._changed = trio.lowlevel.ParkingLot()
         self.live: int = 0
         self.refused: int = 0
@@ -55,8 +56,9 @@ class Governor:
         Raises:
           FanOutStoppedError: There is no budget left.
         """
-        # One at a time: whoever waits longest goes first, and a refusal is known before the next is sent.
-        async with self._turn:
+        # One at a time: whoever waits longest goes first. But limits hold for one model, and what waits for those of
+        # one must not hold up what goes to another.
+        async with self._turns[permit.model, permit.fast]:
             while True:
                 if self.live >= self._window.size:
                     await self._changed.park()
@@ -104,6 +106,10 @@ class Governor:
             else:
                 self._window.refused(now)
             self._limiter.penalise(permit, error)
+            return
+        if isinstance(error, APIStatusError) and error.rate_limits not in (None, RateLimits()):
+            # An error tells the limits too; most often it is 529.
+            self._limiter.observe(permit, error.rate_limits)
 
     def release(self, permit: Permit) -> None:
         """A request is over, however it ended. Does not wait."""

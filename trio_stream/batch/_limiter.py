@@ -19,6 +19,7 @@ from trio_stream._errors import APIError, APIStatusError
 from trio_stream._protocol import RateLimit, RateLimits, Usage
 
 from ._buckets import Bucket
+from ._verdict import is_ramp_limit
 
 _LONGEST_PAUSE: Final = 600.0
 """Seconds. Whatever `retry-after` says, the API is asked again after so long."""
@@ -26,12 +27,14 @@ _LONGEST_PAUSE: Final = 600.0
 _JITTER: Final = 0.1
 """Of a pause. Several programs that were refused together must not come back together."""
 
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_GUESSED_PAUSE: Final = 8.0
-"""Seconds. For refusals without `retry-after`."""
+_GUESSED_PAUSES: Final = (0.5, 8.0)
+"""Seconds, the first and the longest, for refusals without `retry-after`: each is twice the one before."""
+
+_GUESSED_RAMP_PAUSES: Final = (5.0, 60.0)
+"""Likewise, where usage grew too fast: that is looked at over a longer time."""
 
 _UNSEEN: Final = 8
-"""How many requests go out before the first answer has said what the limits are."""
+"""How many requests for a model go out before the first answer has said what the limits are."""
 
 _FIRST_OUTPUT: Final = 500.0
 """Output tokens that an answer is taken to have before one has ended; its ``max_tokens`` if that is less."""
@@ -57,17 +60,21 @@ class Permit:
       input_tokens: Input tokens that count: estimated at first, then what the API counted (uncached input and cache
         writes; what was read from the cache does not count).
       max_tokens: The request's ``max_tokens``.
+      model: The request's ``model``: limits hold for one.
+      fast: Whether it asks for ``speed="fast"``, which has limits of its own.
       usage: What the API counted; None until the answer began. Final when ``ended``.
       events: Gives the number of events that have arrived of its answer.
       began_at: When its answer began, in seconds of `trio.current_time`; None: it has not.
       ended: Whether its answer is whole.
     """
 
-    __slots__ = ("began_at", "ended", "events", "input_tokens", "max_tokens", "usage")
+    __slots__ = ("began_at", "ended", "events", "fast", "input_tokens", "max_tokens", "model", "usage")
 
-    def __init__(self, *, input_tokens: int, max_tokens: int) -> None:
+    def __init__(self, *, input_tokens: int, max_tokens: int, model: str = "", fast: bool = False) -> None:
         self.input_tokens: int = input_tokens
         self.max_tokens: int = max_tokens
+        self.model: str = model
+        self.fast: bool = fast
         self.usage: Usage | None = None
         self.events: Callable[[], int] = _no_events
         self.began_at: float | None = None
@@ -83,7 +90,7 @@ class RateLimiter(abc.ABC):
 
     Subclass it to share limits between programs: `acquire` may wait for another machine. For each request a fan-out
     calls `acquire`; then `observe` when the answer begins and when it is whole, or `penalise` when the API refuses
-    it by a rate limit; and in any case `release`, last.
+    it by a rate limit, or `observe` when any other error answers it; and in any case `release`, last.
     """
 
     @abc.abstractmethod
@@ -92,11 +99,11 @@ class RateLimiter(abc.ABC):
 
     @abc.abstractmethod
     def observe(self, permit: Permit, limits: RateLimits) -> None:
-        """An answer has begun or, with ``permit.ended``, is whole.
+        """An answer has begun or, with ``permit.ended``, is whole; or it is an error (529, for example).
 
         Args:
-          permit: The request's, ``usage`` filled in.
-          limits: What the answer's headers said.
+          permit: The request's, ``usage`` filled in. Of an error ``usage`` and ``began_at`` are None.
+          limits: What the answer's headers said. An error whose headers said nothing is not told.
         """
 
     @abc.abstractmethod
@@ -105,7 +112,7 @@ class RateLimiter(abc.ABC):
 
         Args:
           permit: The request's.
-          error: What it said.
+          error: What it said; an `APIStatusError` has ``retry_after`` and ``rate_limits``.
         """
 
     def release(self, permit: Permit) -> None:  # noqa: B027 - a limiter need not care
@@ -131,96 +138,56 @@ class _Account(msgspec.Struct):
 
 
 @final
-class HeaderRateLimiter(RateLimiter):
-    """Keeps just below the rate limits that the headers of the API's answers tell.
-
-    It keeps a bucket of its own for each limit, takes from it what a request is likely to use, and corrects it by
-    every answer: by ``remaining``, less what went out since and what live streams are still to produce. What answers
-    use is learned from those before. A refusal pauses everyone until the moment that ``retry-after`` names.
+class _Pool:
+    """The limits of one model at one speed, and what its answers have been like.
 
     Args:
-      requests_per_minute: Stay below this too. None: only what the headers say.
-      input_tokens_per_minute: Likewise.
-      output_tokens_per_minute: Likewise.
-      rng: Gives numbers from 0 to 1, for jitter.
+      ours: The buckets of the user's own rates, which all pools share: requests, input tokens, output tokens.
     """
 
-    def __init__(
-        self,
-        *,
-        requests_per_minute: float | None = None,
-        input_tokens_per_minute: float | None = None,
-        output_tokens_per_minute: float | None = None,
-        rng: Callable[[], float] = random.random,
-    ) -> None:
-        self._rng = rng
-        self._own = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
-        for value in self._own:
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"a rate must be a positive number, not {value!r}")
+    def __init__(self, ours: tuple[Bucket, Bucket, Bucket]) -> None:
+        self._ours = ours
         self._requests = Bucket()
         self._input = Bucket()
         self._output = Bucket()
-        self._ours = (Bucket(), Bucket(), Bucket())
+        self._tokens = Bucket()  # input and output together
         self._live: dict[Permit, _Account] = {}
-        self._waiting = trio.lowlevel.ParkingLot()
         self._to_come = 0.0  # output tokens of live streams, as of `_to_come_at`
         self._to_come_at = -math.inf
         self._seen = False
-        self._not_before = -math.inf
-        self._pauses = 0
-        # What answers have been like.
         self._input_ratio = 1.0
         self._mean_output: float | None = None
         self._mean_tokens_per_event = 1.0
         self._mean_speed: float | None = None
 
-    @property
-    def paused_until(self) -> float | None:
-        """See `RateLimiter.paused_until`."""
-        return self._not_before if self._not_before > trio.current_time() else None
-
-    async def acquire(self, permit: Permit) -> None:
-        """See `RateLimiter.acquire`."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            now = trio.current_time()
-            seconds = self._wait(permit, now)
-            if seconds <= 0:
-                break
-            # Woken early by whatever may have changed the answer.
-            with trio.move_on_after(seconds):
-                await self._waiting.park()
-        self._take(permit, now)
-
-    def _wait(self, permit: Permit, now: float) -> float:
+    def wait(self, permit: Permit, now: float) -> float:
+        """Seconds until a request may go out."""
         if not self._seen and len(self._live) >= _UNSEEN:
             return math.inf
-        needed = (1.0, permit.input_tokens * self._input_ratio, self._expect_output(permit))
-        waits = [
-            bucket.wait(amount, now)
-            for buckets in ((self._requests, self._input, self._output), self._ours)
-            for bucket, amount in zip(buckets, needed, strict=True)
-        ]
-        return max(self._not_before - now, *waits)
+        amounts = (1.0, permit.input_tokens * self._input_ratio, self._expect_output(permit))
+        return max(bucket.wait(amount, now) for bucket, amount in self._charges(*amounts))
 
-    def _take(self, permit: Permit, now: float) -> None:
-        if not self._live and not self._seen:
-            for bucket, rate in zip(self._ours, self._own, strict=True):
-                if rate is not None and not bucket.known:
-                    # Not a minute's worth at once: who sets a rate wants a rate.
-                    bucket.limit(rate, now, capacity=max(1.0, rate / 6))
+    def take(self, permit: Permit, now: float) -> None:
+        """A request goes out."""
         account = _Account(permit.input_tokens * self._input_ratio, self._expect_output(permit))
         self._charge(1.0, account.input, account.output, now)
         account.requests_up_to, account.input_up_to = self._requests.charged, self._input.charged
         self._live[permit] = account
         self._to_come += account.output
 
+    def _charges(self, requests: float, input_tokens: float, output_tokens: float) -> list[tuple[Bucket, float]]:
+        return [
+            (self._requests, requests),
+            (self._input, input_tokens),
+            (self._output, output_tokens),
+            (self._tokens, input_tokens + output_tokens),
+            *zip(self._ours, (requests, input_tokens, output_tokens), strict=True),
+        ]
+
     def _charge(self, requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
-        for buckets in ((self._requests, self._input, self._output), self._ours):
-            for bucket, amount in zip(buckets, (requests, input_tokens, output_tokens), strict=True):
-                if amount:
-                    bucket.take(amount, now)
+        for bucket, amount in self._charges(requests, input_tokens, output_tokens):
+            if amount:
+                bucket.take(amount, now)
 
     def _expect_output(self, permit: Permit) -> float:
         """Output tokens to hold back for a request, at its start."""
@@ -236,20 +203,21 @@ class HeaderRateLimiter(RateLimiter):
         if permit.began_at is None:
             return self._within_horizon(expected)
         # A stream that is longer than most is likely to go on: lengths are heavy-tailed.
-        return self._within_horizon(max(expected - permit.events() * self._mean_tokens_per_event, expected / 4))
+        return self._within_horizon(max(expected - self._produced(permit), expected / 4))
 
-    def observe(self, permit: Permit, limits: RateLimits) -> None:
-        """See `RateLimiter.observe`."""
-        now = trio.current_time()
+    def _produced(self, permit: Permit) -> float:
+        """Output tokens that a live stream is likely to have produced."""
+        return 0.0 if permit.began_at is None else permit.events() * self._mean_tokens_per_event
+
+    def observe(self, permit: Permit, limits: RateLimits, now: float) -> None:
+        """An answer has begun, is whole, or was an error that is no refusal."""
         account = self._live[permit]
         if permit.ended:
             self._learn_output(permit, account, now)
-        else:
-            self._seen = True
-            self._pauses = 0
-            self._learn_input(permit, account, now)
-            self._correct(account, limits, now)
-        self._waiting.unpark_all()
+            return
+        self._seen = True
+        self._learn_input(permit, account, now)
+        self._correct(permit, account, limits, now)
 
     def _learn_input(self, permit: Permit, account: _Account, now: float) -> None:
         usage = permit.usage
@@ -280,41 +248,155 @@ class HeaderRateLimiter(RateLimiter):
         self._charge(0.0, 0.0, actual - account.output, now)
         account.output = actual
 
-    def _correct(self, account: _Account, limits: RateLimits, now: float) -> None:
-        """Correct our account by the API's, which is as of the moment it took this request."""
+    def _correct(self, permit: Permit, account: _Account, limits: RateLimits, now: float) -> None:
+        """Correct our account by the API's, which is as of the moment it answered this request."""
+        input_tokens, output_tokens = _token_limits(permit, limits)
+        sent_since = self._input.charged - account.input_up_to
         _correct_bucket(self._requests, limits.requests, self._requests.charged - account.requests_up_to, now)
-        _correct_bucket(self._input, limits.input_tokens, self._input.charged - account.input_up_to, now)
-        if limits.output_tokens.remaining is not None:
+        _correct_bucket(self._input, input_tokens, sent_since, now)
+        if output_tokens.remaining is not None or limits.tokens.remaining is not None:
             if now - self._to_come_at >= _SECONDS_BETWEEN_SUMS:
                 # With a thousand live streams this is what an answer costs most.
                 self._to_come_at, self._to_come = now, sum(map(self._still_to_come, self._live))
-            _correct_bucket(self._output, limits.output_tokens, self._to_come, now)
+            _correct_bucket(self._output, output_tokens, self._to_come, now)
+            _correct_bucket(self._tokens, limits.tokens, sent_since + self._to_come, now)
+
+    def refuse(self, permit: Permit, limits: RateLimits, pause: float, now: float) -> None:
+        """A request was refused, and nothing goes out for ``pause`` seconds."""
+        account = self._live[permit]
+        # What is refused uses nothing.
+        self._charge(-1.0, -account.input, -account.output, now)
+        amounts = self._charges(1.0, account.input, account.output)[:4]
+        account.requests_up_to -= 1.0
+        account.input_up_to -= account.input
+        account.input = account.output = 0.0
+        if limits != RateLimits():
+            self._seen = True
+            self._correct(permit, account, limits, now)
+        input_tokens, output_tokens = _token_limits(permit, limits)
+        for (bucket, amount), told in zip(
+            amounts, (limits.requests, input_tokens, output_tokens, limits.tokens), strict=True
+        ):
+            if told.remaining is None or told.remaining < amount:
+                # It may have been this one; then there is room for this request when the pause ends.
+                bucket.at_most(amount - bucket.rate * pause, now)
+
+    def release(self, permit: Permit, now: float) -> None:
+        """A request is over."""
+        account = self._live.pop(permit, None)
+        if account is not None and not permit.ended:
+            # An answer that was cut, or never began, produces no more.
+            self._charge(0.0, 0.0, min(self._produced(permit), account.output) - account.output, now)
+
+
+@final
+class HeaderRateLimiter(RateLimiter):
+    """Keeps just below the rate limits that the headers of the API's answers tell.
+
+    It keeps a bucket of its own for each limit, takes from it what a request is likely to use, and corrects it by
+    every answer, a refusal too: by ``remaining``, less what went out since and what live streams are still to
+    produce. What answers use is learned from those before. A refusal pauses everyone until the moment that
+    ``retry-after`` names.
+
+    Limits hold for one model, and requests with ``speed="fast"`` have token limits of their own, so each of these
+    has buckets of its own. The capacity of Priority Tier holds nothing back: beyond it requests go on in the
+    standard tier, and are refused by the limits of that one only.
+
+    Args:
+      requests_per_minute: Stay below this too, all models together. None: only what the headers say.
+      input_tokens_per_minute: Likewise.
+      output_tokens_per_minute: Likewise.
+      rng: Gives numbers from 0 to 1, for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_per_minute: float | None = None,
+        input_tokens_per_minute: float | None = None,
+        output_tokens_per_minute: float | None = None,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._rng = rng
+        self._own = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
+        for value in self._own:
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"a rate must be a positive number, not {value!r}")
+        self._ours = (Bucket(), Bucket(), Bucket())
+        self._pools: dict[tuple[str, bool], _Pool] = {}
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._not_before = -math.inf
+        self._pauses = 0
+
+    def _pool(self, permit: Permit) -> _Pool:
+        kind = (permit.model, permit.fast)
+        pool = self._pools.get(kind)
+        if pool is None:
+            pool = self._pools[kind] = _Pool(self._ours)
+        return pool
+
+    @property
+    def paused_until(self) -> float | None:
+        """See `RateLimiter.paused_until`."""
+        return self._not_before if self._not_before > trio.current_time() else None
+
+    async def acquire(self, permit: Permit) -> None:
+        """See `RateLimiter.acquire`."""
+        await trio.lowlevel.checkpoint()
+        pool = self._pool(permit)
+        while True:
+            now = trio.current_time()
+            self._begin_own_rates(now)
+            seconds = max(self._not_before - now, pool.wait(permit, now))
+            if seconds <= 0:
+                break
+            # Woken early by whatever may have changed the answer.
+            with trio.move_on_after(seconds):
+                await self._waiting.park()
+        pool.take(permit, now)
+
+    def _begin_own_rates(self, now: float) -> None:
+        for bucket, rate in zip(self._ours, self._own, strict=True):
+            if rate is not None and not bucket.known:
+                # Not a minute's worth at once: who sets a rate wants a rate.
+                bucket.limit(rate, now, capacity=max(1.0, rate / 6))
+
+    def observe(self, permit: Permit, limits: RateLimits) -> None:
+        """See `RateLimiter.observe`."""
+        self._pool(permit).observe(permit, limits, trio.current_time())
+        if permit.began_at is not None:
+            self._pauses = 0
+        self._waiting.unpark_all()
 
     def penalise(self, permit: Permit, error: APIError) -> None:
         """See `RateLimiter.penalise`."""
         now = trio.current_time()
-        account = self._live[permit]
-        # What is refused uses nothing.
-        self._charge(-1.0, -account.input, -account.output, now)
-        needed = (1.0, account.input, account.output)
-        account.input = account.output = 0.0
         asked = error.retry_after if isinstance(error, APIStatusError) else None
-        if asked is None:
-            if self._not_before > now:
-                return  # sent before the pause that is on already
-            asked = min(_FIRST_PAUSE * 2.0 ** min(self._pauses, 10), _LONGEST_GUESSED_PAUSE)
-            self._pauses += 1
-        pause = min(asked, _LONGEST_PAUSE)
-        self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
-        for bucket, amount in zip((self._requests, self._input, self._output), needed, strict=True):
-            if bucket.known:
-                # By then there is room for this request, and which of the limits it was is not said.
-                bucket.at_most(amount - bucket.rate * pause, now)
+        limits = error.rate_limits if isinstance(error, APIStatusError) else None
+        if asked is None and self._not_before > now:
+            pause = self._not_before - now  # sent before the pause that is on already
+        else:
+            pause = self._guess_pause(error) if asked is None else min(asked, _LONGEST_PAUSE)
+            self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
+        self._pool(permit).refuse(permit, limits or RateLimits(), pause, now)
+
+    def _guess_pause(self, error: APIError) -> float:
+        """How long to wait where the API does not say."""
+        first, longest = _GUESSED_RAMP_PAUSES if is_ramp_limit(error) else _GUESSED_PAUSES
+        self._pauses += 1
+        return min(first * 2.0 ** min(self._pauses - 1, 10), longest)
 
     def release(self, permit: Permit) -> None:
         """See `RateLimiter.release`."""
-        self._live.pop(permit, None)
+        self._pool(permit).release(permit, trio.current_time())
         self._waiting.unpark_all()
+
+
+def _token_limits(permit: Permit, limits: RateLimits) -> tuple[RateLimit, RateLimit]:
+    """Those that hold for this request: input tokens, output tokens."""
+    if permit.fast and (limits.fast_input_tokens, limits.fast_output_tokens) != (RateLimit(), RateLimit()):
+        return limits.fast_input_tokens, limits.fast_output_tokens
+    return limits.input_tokens, limits.output_tokens
 
 
 def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) -> None:

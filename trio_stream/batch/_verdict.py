@@ -53,13 +53,18 @@ def judge(error: APIError) -> Verdict:
     return Verdict.FAILED if isinstance(error, IncompleteStreamError) else Verdict.FINAL
 
 
+def is_ramp_limit(error: APIError) -> bool:
+    """Whether a refusal says that usage grows too fast."""
+    return isinstance(error, APIStatusError) and error.error_code == _RAMP
+
+
 def _judge_status(error: APIStatusError) -> Verdict:
     if error.error_code in _SPENT:
         return Verdict.STOP
     if error.should_retry is False:
         return Verdict.FINAL
     if error.status_code == 429 or (error.status_code == 200 and error.type == "rate_limit_error"):
-        return Verdict.RAMP if error.error_code == _RAMP else Verdict.REFUSED
+        return Verdict.RAMP if is_ramp_limit(error) else Verdict.REFUSED
     if error.status_code == 529 or (error.status_code == 200 and error.type == "overloaded_error"):
         return Verdict.OVERLOADED
     if error.should_retry or error.status_code in (408, 409) or error.status_code >= 500:
