@@ -141,6 +141,7 @@ from trio_stream.batch import (
     Prices as Prices,
     RateLimiter as RateLimiter,
     RecordedError as RecordedError,
+    StopReason as StopReason,
     UnfinishedError as UnfinishedError,
     fan_out as fan_out,
     gather_outcomes as gather_outcomes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import time
 from typing import Any
 
@@ -235,7 +236,12 @@ async def test_retries_end(autojump_clock):
 
 @pytest.mark.parametrize(
     "script",
-    [[http_error(400)], [http_error(401)], [http_error(413)], [http_error(500, headers={"x-should-retry": "false"})]],
+    [
+        [http_error(400)],
+        [http_error(403, body=b"<html>")],
+        [http_error(413)],
+        [http_error(500, headers={"x-should-retry": "false"})],
+    ],
     ids=str,
 )
 async def test_what_cannot_get_better_is_not_tried_again(script, autojump_clock):
@@ -373,9 +379,137 @@ async def test_a_spend_limit_also_ends_what_waits_to_try_again(autojump_clock):
     )
     outcomes = await ts.gather_outcomes(client, ["a", "b"], **PARAMS)
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped"]
-    assert outcomes[0].error is outcomes[1].error
+    assert isinstance(outcomes[0].error, ts.FanOutStoppedError)
+    assert outcomes[0].error.__cause__ is outcomes[1].error
     assert len(api.requests) == 2
     assert outcomes[0].seconds < 3
+
+
+@pytest.mark.parametrize(
+    "status, kind, reason",
+    [
+        (401, "authentication_error", "authentication"),
+        (403, "permission_error", "permission"),
+        (402, "billing_error", "spend_limit"),
+    ],
+)
+async def test_a_key_that_is_refused_stops_the_job(status, kind, reason, autojump_clock):
+    client, api = client_of(default=[http_error(status, kind, message="no")])
+    journal = Notes()
+    items = [ts.Item("q", id=str(number)) for number in range(5000)]
+    outcomes = await ts.gather_outcomes(client, items, journal=journal, **PARAMS)
+    assert len(api.requests) <= 8
+    assert {outcome.status for outcome in outcomes} == {"skipped"}
+    assert isinstance(outcomes[0].error, ts.APIStatusError)  # its own
+    stop = outcomes[-1].error
+    assert isinstance(stop, ts.FanOutStoppedError)
+    assert stop.reason == reason
+    assert f"{status} {kind}: no" in str(stop)
+    assert {key: outcome.status for key, outcome in journal.ended.items()} == dict.fromkeys(journal.ended, "skipped")
+
+
+async def test_a_key_that_is_refused_is_the_error_of_gather_texts(autojump_clock):
+    client, api = client_of(default=[http_error(401)])
+    with pytest.raises(ts.AuthenticationError):
+        await ts.gather_texts(client, map(str, range(50)), **PARAMS)
+    assert api.open_streams == 0
+
+
+async def test_a_key_that_is_refused_in_the_middle_lets_the_others_finish(autojump_clock):
+    client, _ = client_of(
+        default=lambda request: [http_error(401)] if prompt_of(request) == "2" else [say("x", pause(5))]
+    )
+    outcomes = await ts.gather_outcomes(client, map(str, range(10)), limit=3, **PARAMS)
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok", *["skipped"] * 8]
+
+
+async def test_what_was_refused_with_the_key_is_asked_when_the_journal_goes_on(autojump_clock, tmp_path):
+    items = [ts.Item("q", id=str(number)) for number in range(30)]
+    for inflight in ("skip", "retry"):
+        path = tmp_path / inflight
+        client, _ = client_of(*[[say("x")]] * 3, default=[http_error(401)])
+        async with ts.fan_out(client, items, limit=1, journal=path, **PARAMS) as results:
+            outcomes = await collect(results)
+        assert [outcome.status for outcome in outcomes].count("ok") == 3
+        assert [o.status for o in ts.read_journal(path)] == ["ok"] * 3 + ["skipped"]
+        client, api = client_of(default=[say("x")])
+        with ts.Journal(path, inflight=inflight) as journal:
+            outcomes = await ts.gather_outcomes(client, items, journal=journal, **PARAMS)
+        assert [outcome.status for outcome in outcomes] == ["cached"] * 3 + ["ok"] * 27
+        assert len(api.requests) == 27
+
+
+async def test_no_usable_key_stops_the_job_without_a_request(autojump_clock):
+    client, api = client_of()
+    async with ts.fan_out(
+        client, map(str, range(100)), extra_headers={"x-api-key": "a", "authorization": "b"}, **PARAMS
+    ) as results:
+        assert {outcome.status for outcome in await collect(results)} == {"skipped"}
+    assert results.stats.stopped is not None
+    assert results.stats.stopped.reason == "authentication"
+    assert api.requests == []
+
+
+async def test_a_wrong_model_stops_the_job_after_ten(autojump_clock):
+    client, api = client_of(default=[http_error(404, message="model: claude-sonet")])
+    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(5000)], **PARAMS)
+    assert 10 <= len(api.requests) <= 20
+    assert {outcome.status for outcome in outcomes} == {"error", "skipped"}
+    stop = outcomes[-1].error
+    assert isinstance(stop, ts.FanOutStoppedError)
+    assert stop.reason == "same_error"
+    assert str(stop).startswith("the first 10 items all failed alike: 404 not_found_error: model: claude-sonet")
+    assert isinstance(stop.__cause__, ts.NotFoundError)
+
+
+@pytest.mark.parametrize("among", ["other words", "an answer", "a limit"])
+async def test_errors_that_are_not_all_alike_stop_nothing(among, autojump_clock):
+    def answer(request: Any) -> list[Any]:
+        number = prompt_of(request)
+        if among == "an answer" and number == "3":
+            return echo(request)
+        return [http_error(400, message=f"prompt {number} is too long" if among == "other words" else "no")]
+
+    client, api = client_of(default=answer)
+    limit = 1000 if among == "a limit" else None
+    outcomes = await ts.gather_outcomes(client, map(str, range(60)), max_errors=limit, **PARAMS)
+    assert {outcome.status for outcome in outcomes} <= {"ok", "error"}
+    assert len(api.requests) == 60
+
+
+async def test_errors_from_the_journal_are_not_the_first(autojump_clock):
+    journal = Notes()
+    journal.lookup = lambda key, digest: (  # type: ignore[method-assign]
+        ts.Outcome(status="error", error=ValueError("old")) if int(key) < 40 else None
+    )
+    client, _ = client_of()
+    items = [ts.Item("q", id=str(number)) for number in range(50)]
+    outcomes = await ts.gather_outcomes(client, items, journal=journal, **PARAMS)
+    assert [outcome.status for outcome in outcomes] == ["error"] * 40 + ["ok"] * 10
+
+
+async def test_every_way_to_stop_says_which_it_was(autojump_clock):
+    async def reason(how: str, **options: Any) -> str:
+        client, _ = client_of(default=[http_error(400)] if how == "max_errors" else [say("x", pause(100))])
+        async with ts.fan_out(client, map(str, range(9)), limit=2, **options, **PARAMS) as results:
+            await trio.sleep(0.5)
+            if how in ("drain", "abort"):
+                getattr(results, how)()
+            outcomes = await collect(results)
+        stopped = results.stats.stopped
+        assert stopped is not None
+        assert pickle.loads(pickle.dumps(stopped)).reason == stopped.reason
+        if how == "abort":
+            assert [outcome.error for outcome in outcomes] == [stopped] * 2
+            with pytest.raises(ts.UnfinishedError, match="item 0 was cancelled: the fan-out was aborted"):
+                next(outcome for outcome in outcomes if outcome.index == 0).unwrap()
+        return stopped.reason
+
+    assert await reason("budget", budget=ts.Budget(requests=1)) == "budget"
+    assert await reason("max_errors", max_errors=2) == "max_errors"
+    assert await reason("drain") == "drain"
+    assert await reason("drain", on_error="raise") == "drain"
+    assert await reason("abort") == "abort"
 
 
 async def test_a_budget_of_requests_also_ends_what_would_try_again(autojump_clock):

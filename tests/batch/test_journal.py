@@ -247,6 +247,22 @@ def test_the_same_id_with_another_request_is_refused(path: Path, ended: str) -> 
     assert caught.value.id == "q1"
 
 
+def test_what_was_given_up_is_unknown_again(path: Path) -> None:
+    """The job was stopped, by a refused key for example: it was neither under way nor answered."""
+    for reopen in (False, True):
+        with Journal(path, inflight="skip", overwrite=not reopen) as journal:
+            if not reopen:
+                journal.start("q1", HASH, index=0)
+                journal.end("q1", Outcome(id="q1", status="skipped", attempts=1))
+                note(journal, "q2", ok())
+                journal.end("q2", Outcome(id="q2", status="skipped", attempts=1))
+            assert journal.lookup("q1", HASH) is journal.lookup("q1", OTHER) is None
+            assert "q1" not in journal
+    with Journal(path) as journal:
+        assert "q2" in journal  # an answer is not forgotten
+    assert next(read_journal(path)).status == "skipped"
+
+
 def test_an_answer_is_not_forgotten_for_a_later_start(path: Path) -> None:
     with Journal(path) as journal:
         note(journal, "q1", ok())

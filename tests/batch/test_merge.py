@@ -40,6 +40,16 @@ def texts(path: Path) -> list[tuple[str | None, str]]:
     return [(outcome.id, outcome.text) for outcome in read_journal(path)]
 
 
+def test_what_was_given_up_gives_way_to_anything(tmp_path: Path) -> None:
+    """Also where another request was asked then: it was no answer."""
+    given_up = end("q1", status="skipped", digest=B)
+    for order in ([given_up, end("q1", at=2.0)], [end("q1", at=2.0), given_up]):
+        paths = write(tmp_path, *(HEADER + content for content in order))
+        report = merge(paths, tmp_path / "out", overwrite=True)
+        assert texts(tmp_path / "out") == [("q1", "x")]
+        assert (report.conflicts, report.unfinished) == ((), 0)
+
+
 def test_shards_become_one_in_the_order_of_the_input(tmp_path: Path) -> None:
     paths = []
     for shard in range(3):

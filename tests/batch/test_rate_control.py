@@ -75,7 +75,10 @@ async def test_a_spend_limit_stops_the_job_within_one_item(autojump_clock):
     assert 0 < done < 10
     assert statuses == ["ok"] * done + ["skipped"] * (200 - done)
     assert len(api.requests) == done + 1
-    assert isinstance(outcomes[-1].error, ts.RateLimitError)
+    assert isinstance(outcomes[done].error, ts.RateLimitError)
+    stop = outcomes[-1].error
+    assert isinstance(stop, ts.FanOutStoppedError)
+    assert (stop.reason, stop.__cause__) == ("spend_limit", outcomes[done].error)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ async def test_every_code_that_stops_a_job(status, code, autojump_clock):
     async with ts.fan_out(client, iter(map(str, range(10**9))), limit=1, **PARAMS) as results:
         assert [outcome.status async for outcome in results] == ["skipped"]
     assert results.stats.stopped is not None
+    assert results.stats.stopped.reason == "spend_limit"
 
 
 async def test_a_refusal_without_headers_is_survived(autojump_clock):

@@ -52,7 +52,7 @@ def test_unwrap_raises_the_items_own_error():
 
 
 def test_unwrap_of_what_never_finished():
-    why = ts.FanOutStoppedError("no money")
+    why = ts.FanOutStoppedError("no money", reason="budget")
     with pytest.raises(ts.UnfinishedError, match=r"item 'a' was skipped: no money") as caught:
         ts.Outcome(status="skipped", id="a", error=why).unwrap()
     assert caught.value.__cause__ is why

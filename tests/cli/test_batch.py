@@ -406,6 +406,53 @@ async def test_a_spend_limit_is_exit_code_4_and_can_be_gone_on_from(tmp_path: Pa
     assert (again.code, len(api.requests)) == (0, 40 - paid)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "sentence"),
+    [
+        (
+            401,
+            "authentication_error",
+            "the API refuses the key: 401 authentication_error: no (.*); is ANTHROPIC_API_KEY",
+        ),
+        (403, "permission_error", "the API does not permit this: 403 permission_error: no (.*); when that is settled"),
+    ],
+)
+async def test_a_refused_key_is_exit_code_1_and_can_be_gone_on_from(
+    tmp_path: Path, status: int, kind: str, sentence: str
+) -> None:
+    lines = [{"id": f"q{n}", "prompt": f"question {n}"} for n in range(5000)]
+    output = tmp_path / "a.jsonl"
+    api = ScriptedAPI(default=[http_error(status, kind, message="no")])
+    done = await batch("--inflight", "skip", lines=lines, folder=tmp_path, api=api, output=str(output))
+    assert (done.code, output.read_bytes()) == (1, b"")
+    assert re.search(f"^trio-stream batch: stopped: {sentence}", done.err, re.MULTILINE)
+    assert len(api.requests) <= 8
+    api = ScriptedAPI(default=[say("x")])
+    again = await batch(
+        "--inflight", "skip", "--limit", "30", lines=lines, folder=tmp_path, api=api, output=str(output)
+    )
+    assert (again.code, len(api.requests), len(lines_of(output.read_bytes()))) == (0, 30, 30)
+
+
+async def test_a_wrong_model_is_exit_code_1(tmp_path: Path) -> None:
+    lines = [{"id": f"q{n}", "prompt": f"question {n}"} for n in range(300)]
+    output, summary = tmp_path / "a.jsonl", tmp_path / "s.json"
+    api = ScriptedAPI(default=[http_error(404, message="model: sonet")])
+    more = {"lines": lines, "folder": tmp_path, "output": str(output)}
+    done = await batch("--model", "sonet", "--summary", str(summary), api=api, **more)
+    assert done.code == 1
+    assert "stopped: the first 10 items all failed alike: 404 not_found_error: model: sonet" in done.err
+    assert "it would go on with --max-errors" in done.err
+    assert len(api.requests) <= 20
+    assert json.loads(summary.read_bytes())["stop_reason"] == "same_error"
+    corrected = await batch("--model", "sonnet", api=ScriptedAPI(default=echo), **more)
+    assert corrected.code == 1
+    assert "begin another journal (this one has no answers)" in corrected.err
+    assert (await batch("--model", "sonnet", "--overwrite", api=ScriptedAPI(default=echo), **more)).code == 0
+    on = await batch("--max-errors", "100%", "--overwrite", api=api, **more)
+    assert (on.code, len(lines_of(output.read_bytes()))) == (3, 300)
+
+
 async def test_faults_are_tried_again_and_clocks_are_set(tmp_path: Path) -> None:
     api = ScriptedAPI([http_error(529)], [say("cut", disconnect())], [say("x", stall())], default=echo)
     done = await batch("--silence-timeout", "0.2", "--max-attempts", "4", lines=['"hi"'], folder=tmp_path, api=api)

@@ -5,7 +5,7 @@ works (`_stream`), and the command line (`cli`).
 """
 
 from trio_stream.batch._attempts import OnEvent as OnEvent
-from trio_stream.batch._budget import Budget as Budget, FanOutStoppedError as FanOutStoppedError, Prices as Prices
+from trio_stream.batch._budget import Budget as Budget, Prices as Prices
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
 from trio_stream.batch._items import Items as Items
@@ -34,4 +34,5 @@ from trio_stream.batch._records import (
     request_hash as request_hash,
 )
 from trio_stream.batch._stats import FanOutStats as FanOutStats
+from trio_stream.batch._stopping import FanOutStoppedError as FanOutStoppedError, StopReason as StopReason
 from trio_stream.batch._window import Adaptive as Adaptive

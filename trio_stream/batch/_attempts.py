@@ -21,10 +21,11 @@ from trio_stream._protocol import MessageStreamEvent, RateLimits
 from trio_stream._protocol._retry import retry_delay
 from trio_stream._stream import MessageStream, MessageStreamManager
 
-from ._budget import FanOutStoppedError, Ledger
+from ._budget import Ledger
 from ._governor import Governor
 from ._limiter import Permit, estimate_input_tokens
 from ._records import Item, JournalLike, Outcome, Status
+from ._stopping import FanOutStoppedError, stopped_by
 from ._verdict import Verdict, judge
 
 OnEvent: TypeAlias = Callable[[Item, MessageStreamEvent], Awaitable[object] | object]
@@ -48,6 +49,7 @@ class Job:
         "item",
         "key",
         "params",
+        "place",
         "refusals",
         "request_hash",
         "stop",
@@ -62,13 +64,14 @@ class Job:
         self.params: Mapping[str, Any] = params
         self.key: str = key
         self.request_hash: str = request_hash
+        self.place: int | None = None  # among those that are asked in this run
         self.attempts: int = 0
         self.refusals: int = 0
         self.began_at: float | None = None
         self.used: float = 0.0  # of the item's clock
         self.stream: MessageStream | None = None  # of the last attempt that was answered
         self.waiting: trio.CancelScope | None = None  # while it waits for leave to send
-        self.stop: Exception | None = None  # it found that the whole job has to stop
+        self.stop: FanOutStoppedError | None = None  # it found that the whole job has to stop
 
     def outcome(self, status: Status, error: Exception | None = None) -> Outcome:
         """How it stands, as an outcome."""
@@ -146,7 +149,7 @@ class Attempts:
                     return job.outcome("timeout", self._out_of_time(job))
                 if error is None:
                     return job.outcome("ok")
-                if not isinstance(error, APIError):
+                if not isinstance(error, APIError):  # of its parameters
                     return job.outcome("error", error)
                 verdict = judge(error)
                 self._governor.failed(permit, error, verdict)
@@ -154,7 +157,7 @@ class Attempts:
                 self._governor.release(permit)
                 self._on_first_news()
             if verdict is Verdict.STOP:
-                job.stop = error
+                job.stop = stopped_by(error)
                 return job.outcome("skipped", error)
             delay: float | None
             if verdict in (Verdict.REFUSED, Verdict.RAMP):

@@ -12,9 +12,7 @@ import msgspec
 
 from trio_stream._protocol import Usage
 
-
-class FanOutStoppedError(Exception):
-    """A fan-out stopped before its end, by a limit of its own: a budget or ``max_errors``."""
+from ._stopping import FanOutStoppedError
 
 
 @final
@@ -118,7 +116,8 @@ class Ledger:
             ("requests", budget.requests, self.requests),
         ):
             if limit is not None and used >= limit:
-                return FanOutStoppedError(f"the budget is used up: {used:.10g} of {limit:.10g} {name}")
+                sentence = f"the budget is used up: {used:.10g} of {limit:.10g} {name}"
+                return FanOutStoppedError(sentence, reason="budget")
         return None
 
     def has_room(self, under_way: int, unsent: Callable[[], int]) -> bool:

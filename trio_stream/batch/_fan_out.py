@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from types import TracebackType
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Literal, cast, final
 
 import msgspec
 import trio
@@ -22,7 +22,7 @@ from trio_stream._client import Client
 from trio_stream._stream._nursery_block import NurseryBlock
 
 from ._attempts import Attempts, Job, OnEvent
-from ._budget import Budget, FanOutStoppedError, Ledger
+from ._budget import Budget, Ledger
 from ._governor import Governor
 from ._items import Items, Source
 from ._journal import Journal
@@ -39,10 +39,8 @@ from ._records import (
     request_hash,
 )
 from ._stats import FanOutStats
+from ._stopping import Failures, FanOutStoppedError
 from ._window import Adaptive
-
-_SHARE_COUNTS_FROM: Final = 20
-"""Outcomes. A share of errors means little before."""
 
 
 @final
@@ -75,9 +73,10 @@ class FanOut:
         self._warm = trio.Event()
         self._pulled = 0
         self._taken = 0
+        self._asked = 0
         self._counts: dict[str, int] = {}
-        self._stopped: Exception | None = None
-        self._draining = False
+        self._failures = Failures(options.max_errors)
+        self._stopped: FanOutStoppedError | None = None
         self._failure: Exception | None = None
         self._failure_raised = False
 
@@ -176,13 +175,14 @@ class FanOut:
 
         Items that were taken and wait for their first request are ``skipped``.
         """
-        self._draining = True
+        self._stopped = self._stopped or FanOutStoppedError("the fan-out was drained", reason="drain")
         self._pulling.cancel(reason="the fan-out is drained")
         self._skip_waiting(also_retries=False)
 
     def abort(self) -> None:
         """Cancel what is under way. Its outcomes are ``cancelled``, and have the texts that had arrived."""
-        self._draining = True
+        if self._stopped is None or self._stopped.reason == "drain":
+            self._stopped = FanOutStoppedError("the fan-out was aborted", reason="abort")
         self._scope.cancel(reason="the fan-out was aborted")
 
     @property
@@ -289,6 +289,7 @@ class FanOut:
             try:
                 job.request_hash = request_hash(params)
             except (TypeError, ValueError) as error:
+                self._number(job)
                 self._finish(job, job.outcome("error", error))
                 return
             job.key = self._key(item, job.request_hash)
@@ -301,7 +302,12 @@ class FanOut:
             self._finish(job, job.outcome("skipped", self._stopped))
             return
         self._jobs[index] = job
+        self._number(job)
         workers.start_soon(self._work, job, name=f"trio_stream item {index}")
+
+    def _number(self, job: Job) -> None:
+        job.place = self._asked
+        self._asked += 1
 
     def _key(self, item: Item, digest: str) -> str:
         """The item's name in the journal, once for each item."""
@@ -335,7 +341,8 @@ class FanOut:
             self._room.unpark_all()
 
     def _note_cancelled(self, job: Job) -> None:
-        outcome = job.outcome("cancelled" if job.attempts else "skipped")
+        stopped = self._stopped if self._stopped is not None and self._stopped.reason == "abort" else None
+        outcome = job.outcome("cancelled" if job.attempts else "skipped", stopped)
         if self._journal is not None and job.attempts:
             try:
                 self._journal.partial(job.key, outcome.text, request_id=outcome.request_id, usage=outcome.usage)
@@ -345,17 +352,18 @@ class FanOut:
 
     def _finish(self, job: Job, outcome: Outcome, *, journalled: bool = False) -> None:
         """An item has its outcome: into the journal first, then to the consumer."""
-        if self._journal is not None and not journalled and outcome.status in ("ok", "error", "timeout") and job.key:
+        ended = outcome.status in ("ok", "error", "timeout") or (outcome.status == "skipped" and job.attempts > 0)
+        if self._journal is not None and not journalled and ended and job.key:
             self._journal.end(job.key, outcome)
         self._add(outcome)
         if job.stop is not None:
-            # A budget lets those finish that have begun; a spend limit would refuse them.
-            self._stop(job.stop, also_retries=not isinstance(job.stop, FanOutStoppedError))
-        failed = outcome.status in ("error", "timeout")
-        if self._options.on_error == "raise" and (failed or outcome.status == "skipped") and outcome.error is not None:
+            # A budget lets those finish that have begun; the API would refuse them.
+            self._stop(job.stop, also_retries=job.stop.of_the_account)
+        too_many = self._failures.note(outcome, place=job.place, answered=self._governor.answered > 0)
+        if too_many is not None:
+            self._stop(too_many)
+        if self._options.on_error == "raise" and outcome.error is not None and not _was_asked_for(outcome.error):
             self._fail(outcome.error)
-        elif failed:
-            self._check_errors()
 
     def _add(self, outcome: Outcome) -> None:
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
@@ -364,24 +372,12 @@ class FanOut:
 
     # Ways to end.
 
-    def _check_errors(self) -> None:
-        limit = self._options.max_errors
-        if limit is None:
-            return
-        errors = self._counts.get("error", 0) + self._counts.get("timeout", 0)
-        done = sum(self._counts.values()) - self._counts.get("skipped", 0)
-        if isinstance(limit, int):
-            if errors > limit:
-                self._stop(FanOutStoppedError(f"{errors} items failed, and max_errors is {limit}"))
-        elif done >= _SHARE_COUNTS_FROM and errors > limit * done:
-            self._stop(FanOutStoppedError(f"{errors} of {done} items failed, and max_errors is {limit:g}"))
-
-    def _stop(self, reason: Exception, *, also_retries: bool = False) -> None:
+    def _stop(self, stop: FanOutStoppedError, *, also_retries: bool = False) -> None:
         """Start nothing new; the rest is skipped."""
         if self._stopped is None:
-            self._stopped = reason
+            self._stopped = stop
         if not self._skip_rest:
-            self._pulling.cancel(reason=f"the fan-out stopped: {type(reason).__name__}")
+            self._pulling.cancel(reason=f"the fan-out stopped: {stop.reason}")
         self._skip_waiting(also_retries=also_retries)
         self._room.unpark_all()
         self._warm.set()
@@ -403,6 +399,10 @@ class FanOut:
         self._failure_raised = True
         cast("Any", error).outcomes = tuple(self._outcomes)
         return error.with_traceback(None)
+
+
+def _was_asked_for(error: Exception) -> bool:
+    return isinstance(error, FanOutStoppedError) and error.reason in ("drain", "abort")
 
 
 def _open_journal(journal: str | os.PathLike[str] | JournalLike | None) -> JournalLike | None:
@@ -440,8 +440,9 @@ def fan_out(
     is tried again here, also in the middle of a stream, as its text has been given to nobody; the client's
     ``max_retries`` plays no part. Leaving the block cancels what is under way.
 
-    When a spend limit, the budget or ``max_errors`` ends it, nothing new is started, and the items that are left are
-    ``skipped``, if ``items`` has a length; of other iterables they are not taken any more.
+    When a spend limit, a refused key (401, or 403), the budget or ``max_errors`` ends it, nothing new is started, and
+    the items that are left are ``skipped``, if ``items`` has a length; of other iterables they are not taken any more.
+    ``stats.stopped`` says which it was. A journal asks what was skipped when it goes on.
 
     Args:
       client: Whom to ask.
@@ -452,7 +453,8 @@ def fan_out(
         written to it before its outcome is given out.
       on_error: ``"capture"`` makes an outcome of every error. ``"raise"`` cancels everything at the first one and
         raises it.
-      max_errors: Stop when more items than this have failed; a float below 1: when a larger share has.
+      max_errors: Stop when more items than this have failed; a float below 1: when a larger share has. None: when
+        the first ten have all failed with the same error (there is no such model, there is no network).
       max_attempts: Requests for one item that may fail. Those that the API refused (429, 529) do not count.
       item_timeout: Seconds for one item: its requests and the waits between them, not the wait for leave to send.
       warmup: Start one item, and the others when its answer begins: they find its prefix in the prompt cache. See

@@ -32,6 +32,7 @@ class Governor:
         self._turns: defaultdict[tuple[str, bool], trio.Lock] = defaultdict(trio.Lock)
         self._changed = trio.lowlevel.ParkingLot()
         self.live: int = 0
+        self.answered: int = 0  # answers that have begun
         self.refused: int = 0
         self.overloaded: int = 0
 
@@ -80,6 +81,7 @@ class Governor:
         """The answer to a request has begun."""
         now = trio.current_time()
         permit.began_at = now
+        self.answered += 1
         permit.usage = usage
         self._window.succeeded()
         self._breaker.note(overloaded=False, now=now)

@@ -184,8 +184,10 @@ class Journal:
         record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(entry >> _BITS)
         known_hash = record.get("hash")
         if known_hash and known_hash != request_hash:
+            loss = "" if self.answered else " (this one has no answers)"
             raise JournalConflictError(
-                f"{self.path} has {key!r} with another request: give it another id, or begin another journal", id=key
+                f"{self.path} has {key!r} with another request: give it another id, or begin another journal{loss}",
+                id=key,
             )
         if kind == _OK:
             return read_outcome(record, status="cached")
@@ -224,7 +226,7 @@ class Journal:
 
         Args:
           key: The item's.
-          outcome: Its outcome. The tag is kept where it is JSON.
+          outcome: Its outcome. The tag is kept where it is JSON. What was ``skipped`` is started again.
 
         Raises:
           JournalError: The disk does not take it. What was written before is still there.
@@ -232,6 +234,8 @@ class Journal:
         request_hash, _ = self._running.get(key, ("", 0))
         kind = _OK if outcome.status == "ok" else _FAILED
         self._append(end_record(key, request_hash, outcome), key, kind)
+        if outcome.status == "skipped":
+            del self._known[key]
         self._running.pop(key, None)
         self._sync()
 
@@ -331,6 +335,9 @@ class Journal:
                 head = read_head(line)
                 if head is None:
                     self.damaged += 1
+                elif head.record == "end" and head.status == "skipped":
+                    if known.get(head.key, 0) & _KIND != _OK:
+                        known.pop(head.key, None)
                 elif head.record == "end":
                     known[head.key] = offset << _BITS | (_OK if head.status == "ok" else _FAILED)
                 elif head.record in _UNFINISHED and known.get(head.key, 0) & _KIND != _OK:

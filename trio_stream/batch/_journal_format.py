@@ -9,8 +9,9 @@ A journal is JSON lines. The first says what it is; each other is a record of on
     {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"status":"ok","text":"Four.",...}
     {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
 
-``hash`` is `request_hash`, ``at`` unix time. The last record of a key counts. Kinds and fields that this version does
-not know are left alone.
+``hash`` is `request_hash`, ``at`` unix time. The last record of a key counts; an ``end`` with the status ``skipped``
+leaves nothing of what was before it: the item was given up when the job stopped, and is to be asked again. Kinds and
+fields that this version does not know are left alone.
 """
 
 from __future__ import annotations

@@ -245,6 +245,8 @@ def _read_record(line: bytes) -> _Found | None:
     rank = _KINDS.index(head.record) if head.record in _KINDS else -1
     if rank == _FAILURE and head.status in _ANSWERED:
         rank = _ANSWER
+    if rank == _FAILURE and head.status == "skipped":
+        return _Found(head.key, 0, head.index, head.at, "")  # to be asked again, whatever was asked
     return _Found(head.key, rank, head.index, head.at, head.hash)
 
 

@@ -167,6 +167,8 @@ class JournalLike(Protocol):
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended, before its outcome is given to anyone: ``ok``, ``error`` or ``timeout``.
 
+        Or ``skipped``: it was tried, and given up when the fan-out stopped. It is to be started again.
+
         Args:
           key: The item's.
           outcome: Its outcome.

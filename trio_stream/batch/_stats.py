@@ -9,6 +9,8 @@ from typing import final
 
 import msgspec
 
+from ._stopping import FanOutStoppedError
+
 
 @final
 class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +24,7 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       errors: Items whose last attempt failed.
       timeouts: Items that ran out of time.
       cancelled: Items that were under way when the fan-out was aborted or left.
-      skipped: Items that were never started.
+      skipped: Items that were never started, or given up when the fan-out stopped.
       in_flight: Items that are started and have not ended.
       live: Requests under way, of those items that do not wait.
       window: How many requests may be under way now.
@@ -39,7 +41,7 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       seconds: Since the fan-out began; to its end, once it has ended.
       paused_until: Until when nothing is sent because the API asked to wait, by `trio.current_time`; None: not paused.
       breaker_open: The API is overloaded, and only probed.
-      stopped: Why nothing new is started any more; None: it is.
+      stopped: Why nothing new is started any more (its ``reason``, its sentence); None: it is.
     """
 
     pulled: int = 0
@@ -66,7 +68,7 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     paused_until: float | None = None
     breaker_open: bool = False
-    stopped: Exception | None = None
+    stopped: FanOutStoppedError | None = None
 
     @property
     def cache_hit_rate(self) -> float | None:

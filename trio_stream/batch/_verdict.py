@@ -1,6 +1,7 @@
 """What an error of one attempt means for its item, and for the whole job.
 
-What belongs here: reading errors. What does not: acting on them (`_attempts`, `_governor`).
+What belongs here: reading errors. What does not: which of them end the whole job (`_stopping`), and acting on them
+(`_attempts`, `_governor`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,7 @@ from trio_stream._errors import (
     TotalTimeoutError,
 )
 
-_SPENT: Final = frozenset(
-    {
-        "enforced_spend_limit_reached",
-        "contract_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-        "organization_on_hold",
-    }
-)
-"""``error.details.error_code`` of refusals that no waiting ends: a person has to do something."""
+from ._stopping import stop_reason
 
 _RAMP: Final = "ramp_limit_exceeded"
 
@@ -44,6 +37,8 @@ class Verdict(Enum):
 
 def judge(error: APIError) -> Verdict:
     """What an error of one attempt means."""
+    if stop_reason(error) is not None:
+        return Verdict.STOP
     if isinstance(error, APIStatusError):
         return _judge_status(error)
     if isinstance(error, TotalTimeoutError):
@@ -59,8 +54,6 @@ def is_ramp_limit(error: APIError) -> bool:
 
 
 def _judge_status(error: APIStatusError) -> Verdict:
-    if error.error_code in _SPENT:
-        return Verdict.STOP
     if error.should_retry is False:
         return Verdict.FINAL
     if error.status_code == 429 or (error.status_code == 200 and error.type == "rate_limit_error"):

@@ -24,7 +24,6 @@ from trio_stream.batch import (
     Budget,
     FanOut,
     FanOutStats,
-    FanOutStoppedError,
     HeaderRateLimiter,
     Item,
     Journal,
@@ -46,6 +45,15 @@ ITEMS_FAILED: Final = 3
 """Exit code: finished, with items that failed; or stopped because too many did."""
 STOPPED: Final = 4
 """Exit code: a budget or a spend limit stopped it."""
+
+_STOPPED_CODES: Final = {"max_errors": ITEMS_FAILED, "budget": STOPPED, "spend_limit": STOPPED}
+"""Others are those of how it was called: a key, a model or an address that is wrong."""
+
+_WHAT_NOW: Final = {
+    "authentication": "; is ANTHROPIC_API_KEY right? The same command goes on from here",
+    "permission": "; when that is settled the same command goes on from here",
+    "same_error": "; it would go on with --max-errors",
+}
 
 _NAMED: Final = 3
 """Failures that are told while it runs; all of them are in the output."""
@@ -335,17 +343,9 @@ class _Batch:
         if self._interruptions:
             return INTERRUPTED
         if stats.stopped is not None:
-            complain("batch", f"stopped: {stats.stopped}")
-            if not self._too_many_errors(stats):
-                return STOPPED
+            complain("batch", f"stopped: {stats.stopped}{_WHAT_NOW.get(stats.stopped.reason, '')}")
+            return _STOPPED_CODES.get(stats.stopped.reason, NOT_POSSIBLE)
         return ITEMS_FAILED if stats.errors + stats.timeouts else 0
-
-    def _too_many_errors(self, stats: FanOutStats) -> bool:
-        if not isinstance(stats.stopped, FanOutStoppedError):
-            return False
-        limit = self._max_errors()
-        errors = stats.errors + stats.timeouts
-        return limit is not None and errors > (limit if isinstance(limit, int) else limit * stats.done)
 
     def _stats(self) -> FanOutStats:
         assert self._results is not None
@@ -360,6 +360,7 @@ class _Batch:
         for name in ("paused_until", "breaker_open", "unread", "live"):
             del figures[name]
         figures["stopped"] = None if stats.stopped is None else str(stats.stopped)
+        figures["stop_reason"] = None if stats.stopped is None else stats.stopped.reason
         figures["seconds"] = round(stats.seconds, 3)
         figures["total"] = self._input.total
         figures["lines_written"] = self._output.written

@@ -142,7 +142,8 @@ The output has one line for each item that was answered or failed. Beside it a j
 the command is stopped in whatever way, the same command goes on where it was, and asks nothing again that has been
 answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps what has arrived.
 
-Exit status: 0; 1 where it cannot work as it was called; 3 when it is finished and items failed; 4 when a budget or a
+Exit status: 0; 1 where it cannot work as it was called (also a key that the API refuses, and when the first ten items
+all fail with the same error); 3 when it is finished and items failed, or --max-errors stopped it; 4 when a budget or a
 spend limit stopped it; 130 after Ctrl-C.
 """
 
@@ -202,7 +203,12 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="Survive a power cut too: all but the last second, or everything.",
 )
 @click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True)
-@click.option("--max-errors", callback=_read_max_errors, metavar="N|P%", help="Stop when more items have failed.")
+@click.option(
+    "--max-errors",
+    callback=_read_max_errors,
+    metavar="N|P%",
+    help="Stop when more items have failed. Default: when the first ten fail alike.",
+)
 @click.option(
     "--order",
     type=click.Choice(["input", "completion"]),

@@ -1,0 +1,178 @@
+"""Why a fan-out stops before its end.
+
+What belongs here: the reasons, their sentences, and noticing that too much fails. What does not: what happens then
+(`_fan_out`), adding up budgets (`_budget`), and what an error means for its item (`_verdict`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias, final
+
+from trio_stream._errors import APIError, APIStatusError, CredentialsError
+
+from ._records import Outcome
+
+StopReason: TypeAlias = Literal[
+    "budget", "max_errors", "same_error", "authentication", "permission", "spend_limit", "drain", "abort"
+]
+"""Why a fan-out stopped.
+
+``budget``: the `Budget` is used up. ``max_errors``: more has failed than was allowed. ``same_error``: no
+answer began, and the first items all failed with the same error. ``authentication``: the API refused the key (401), or
+there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or it is on
+hold. ``drain`` and ``abort``: the program said so.
+"""
+
+_SHARE_COUNTS_FROM: Final = 20
+"""Outcomes. A share of errors means little before."""
+
+_ALIKE: Final = 10
+"""So many items that fail with the same error, before any answer has begun, are taken for all of them."""
+
+_SPENT: Final = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "organization_on_hold",
+    }
+)
+"""``error.details.error_code`` of refusals that no waiting ends: a person has to do something."""
+
+_SENTENCES: Final = {
+    "authentication": "the API refuses the key",
+    "permission": "the API does not permit this",
+    "spend_limit": "a spend limit, or the account's balance",
+}
+
+_OF_THE_ACCOUNT: Final = frozenset(_SENTENCES)
+
+
+@final
+class FanOutStoppedError(Exception):
+    """A fan-out stopped before its end: nothing new is started.
+
+    Where the API's answer was the cause, ``__cause__`` is its error.
+
+    Attributes:
+      reason: Which of the reasons it was; see `StopReason`.
+      outcomes: Where it was raised: the outcomes that nobody had taken yet.
+    """
+
+    reason: StopReason
+    outcomes: tuple[Outcome, ...] = ()
+
+    def __init__(self, message: str, *, reason: StopReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A keyword-only argument needs help to survive pickling (process pools, Ray).
+        return (_rebuild, (str(self), self.reason))
+
+    @property
+    def of_the_account(self) -> bool:
+        """Whether no request would be taken any more: what waits to be tried again need not be."""
+        return self.reason in _OF_THE_ACCOUNT
+
+
+def _rebuild(message: str, reason: StopReason) -> FanOutStoppedError:
+    return FanOutStoppedError(message, reason=reason)
+
+
+def stop_reason(error: APIError) -> StopReason | None:
+    """The reason for which an error ends the whole job; None: it is about its item, or passes."""
+    if isinstance(error, CredentialsError):
+        return "authentication"
+    if not isinstance(error, APIStatusError):
+        return None
+    if error.error_code in _SPENT:
+        return "spend_limit"
+    if error.should_retry:
+        return None
+    if error.status_code == 401 or error.type == "authentication_error":
+        return "authentication"
+    if error.status_code == 402 or error.type == "billing_error":
+        return "spend_limit"
+    # A 403 without the API's own error may be a filter on the way that dislikes one prompt.
+    return "permission" if error.type == "permission_error" else None
+
+
+def stopped_by(error: APIError) -> FanOutStoppedError | None:
+    """What an error that ends the whole job stops it with."""
+    reason = stop_reason(error)
+    if reason is None:
+        return None
+    stop = FanOutStoppedError(f"{_SENTENCES[reason]}: {error}", reason=reason)
+    stop.__cause__ = error
+    return stop
+
+
+@final
+class Failures:
+    """Counts what failed, and says when it is too much.
+
+    Args:
+      limit: How many items may fail, or, below 1, which share; None: any number, but not all in the same way.
+    """
+
+    def __init__(self, limit: int | float | None) -> None:
+        self._limit = limit
+        self._done = 0
+        self._failed = 0
+        self._first: tuple[object, ...] | None = None
+        self._alike = 0
+        self._hopeful = False  # some item may succeed
+
+    def note(self, outcome: Outcome, *, place: int | None, answered: bool) -> FanOutStoppedError | None:
+        """Count an outcome.
+
+        Args:
+          outcome: It.
+          place: The item's among those that were asked in this run, from 0; None: it was not.
+          answered: Whether any answer has begun in this run.
+
+        Returns:
+          What to stop with; None: go on.
+        """
+        if outcome.status in ("skipped", "cancelled"):
+            return None
+        self._done += 1
+        failed = outcome.status in ("error", "timeout")
+        self._failed += failed
+        if self._limit is None:
+            return None if place is None else self._compare(outcome, place, answered=answered)
+        return self._too_many() if failed else None
+
+    def _too_many(self) -> FanOutStoppedError | None:
+        limit, failed, done = self._limit, self._failed, self._done
+        sentence = None
+        if isinstance(limit, int):
+            if failed > limit:
+                sentence = f"{failed} item{'' if failed == 1 else 's'} failed, and max_errors is {limit}"
+        elif limit is not None and done >= _SHARE_COUNTS_FROM and failed > limit * done:
+            sentence = f"{failed} of {done} items failed, and max_errors is {limit:.4g}"
+        return None if sentence is None else FanOutStoppedError(sentence, reason="max_errors")
+
+    def _compare(self, outcome: Outcome, place: int, *, answered: bool) -> FanOutStoppedError | None:
+        """Notice what no item can succeed with: a model that does not exist, no connection."""
+        error = outcome.error
+        likeness = None if error is None else _likeness(error)
+        if answered or (place < _ALIKE and (outcome.status != "error" or likeness != (self._first or likeness))):
+            self._hopeful = True
+        if self._hopeful or place >= _ALIKE:
+            return None
+        self._first = likeness
+        self._alike += 1
+        if self._alike < _ALIKE:
+            return None
+        stop = FanOutStoppedError(f"the first {_ALIKE} items all failed alike: {error}", reason="same_error")
+        stop.__cause__ = error
+        return stop
+
+
+def _likeness(error: Exception) -> tuple[object, ...]:
+    """What two errors have in common that say the same; the API's name for the request is not in it."""
+    if isinstance(error, APIStatusError):
+        return type(error), error.status_code, error.type, error.api_message or error.message
+    return type(error), error.message if isinstance(error, APIError) else str(error)
