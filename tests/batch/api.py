@@ -10,6 +10,14 @@ from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, say
 PARAMS: dict[str, Any] = {"model": "claude-sonnet-5-5", "max_tokens": 256}
 
 
+NO_LIMITS: dict[str, str | None] = dict.fromkeys(
+    f"anthropic-ratelimit-{kind}-{what}"
+    for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+    for what in ("limit", "remaining", "reset")
+)
+"""Takes away the headers of rate limits that a scripted answer has by itself."""
+
+
 def prompt_of(request: RecordedRequest) -> str:
     content = request.messages[-1]["content"]
     assert isinstance(content, str)

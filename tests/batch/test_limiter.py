@@ -11,14 +11,7 @@ import trio_stream as ts
 from trio_stream.batch._limiter import estimate_input_tokens
 from trio_stream.testing import Quota, RecordedRequest, Step, headers, http_error, say
 
-from .api import PARAMS, client_of
-
-RATE_HEADERS = [
-    f"anthropic-ratelimit-{kind}-{what}"
-    for kind in ("requests", "tokens", "input-tokens", "output-tokens")
-    for what in ("limit", "remaining", "reset")
-]
-"""Those that a scripted answer has unless they are taken away."""
+from .api import NO_LIMITS, PARAMS, client_of
 
 
 def permit(input_tokens: int = 100, max_tokens: int = 100, **more: Any) -> ts.Permit:
@@ -183,10 +176,9 @@ async def test_an_error_tells_the_limits_too(autojump_clock):
 @pytest.mark.parametrize("status", [429, 529])
 async def test_the_headers_of_a_refused_answer_pace_a_fan_out(status, autojump_clock):
     """The first answers are refusals; what they tell is kept to from the first request that is taken."""
-    silent = dict.fromkeys(RATE_HEADERS)
     told = {"anthropic-ratelimit-requests-limit": "60", "anthropic-ratelimit-requests-remaining": "0"}
-    refused = [http_error(status, retry_after=10, headers={**silent, **told})]
-    client, api = client_of(*[refused] * 8, default=[headers(silent), say("x")])
+    refused = [http_error(status, retry_after=10, headers={**NO_LIMITS, **told})]
+    client, api = client_of(*[refused] * 8, default=[headers(NO_LIMITS), say("x")])
     outcomes = await ts.gather_outcomes(client, map(str, range(30)), limit=30, **PARAMS)
     assert {outcome.status for outcome in outcomes} == {"ok"}
     moments = [request.at for request in api.requests[8:]]
@@ -363,7 +355,7 @@ async def test_a_limiter_of_ones_own_is_told_everything(autojump_clock):
     client, _ = client_of(
         [http_error(429, headers={"anthropic-ratelimit-requests-remaining": "0"})],
         [http_error(529, headers={"anthropic-ratelimit-requests-remaining": "1"})],
-        [http_error(500, headers=dict.fromkeys(RATE_HEADERS))],
+        [http_error(500, headers=NO_LIMITS)],
         [remaining, say("x")],
     )
     await ts.gather_texts(client, ["a"], limiter=limiter, **PARAMS)

@@ -6,15 +6,16 @@ The scenarios at their full size, against other strategies: ``python -m tests.be
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 import trio
 
 import trio_stream as ts
 from tests.bench import rate_control
-from trio_stream.testing import Quota, http_error, pause, say
+from trio_stream.testing import Quota, RecordedRequest, Step, headers, http_error, pause, say
 
-from .api import PARAMS, client_of, prompt_of
+from .api import NO_LIMITS, PARAMS, client_of, prompt_of
 
 
 @pytest.mark.parametrize("burst", [1.0, 0.2])
@@ -111,6 +112,38 @@ async def test_a_refusal_without_headers_is_survived(autojump_clock):
     assert results.stats.window < 12
     assert results.stats.seconds < 200 * 5 / 5 * 1.5
     assert quota.refused < 100
+
+
+class GrowthLimit:
+    """Refuses when ten seconds bring a quarter more requests than any such slot of the minute before."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[int] = Counter()
+        self.refused: list[float] = []
+
+    def answer(self, request: RecordedRequest) -> list[Step]:
+        slot = int(trio.current_time() // 10)
+        most = max(self.taken[earlier] for earlier in range(slot - 6, slot))
+        if self.taken[slot] >= max(10, 1.25 * most):
+            self.refused.append(trio.current_time())
+            body = b'{"type":"error","error":{"type":"rate_limit_error","message":"m","details":{"error_code":"%s"}}}'
+            return [http_error(429, body=body % b"ramp_limit_exceeded", headers=NO_LIMITS)]
+        self.taken[slot] += 1
+        return [headers(NO_LIMITS), say("x", pause(random.uniform(3, 7)))]
+
+
+async def test_growth_that_is_too_fast_pauses_and_goes_on_slowly(autojump_clock):
+    limit = GrowthLimit()
+    client, api = client_of(default=limit.answer)
+    async with ts.fan_out(client, map(str, range(600)), limit=ts.Adaptive(2, 8, 100), **PARAMS) as results:
+        assert {outcome.status async for outcome in results} == {"ok"}
+    assert 1 <= len(limit.refused) <= 20
+    assert results.stats.refused == len(limit.refused)
+    # The API says nothing of how long: the first pause is five seconds, for everyone.
+    first = limit.refused[0]
+    wave = [moment for moment in limit.refused if moment < first + 1]
+    assert not [r for r in api.requests if wave[-1] < r.at < first + 5]
+    assert results.stats.seconds < 500
 
 
 async def test_a_long_retry_after_does_not_freeze_the_window(autojump_clock):

@@ -11,10 +11,10 @@ from trio_stream.batch._window import Breaker, Window
 def test_it_grows_with_every_success_until_the_first_cut():
     window = Window(Adaptive(2, 8, 20))
     for _ in range(5):
-        window.succeeded()
+        window.succeeded(0.0)
     assert window.size == 13
     for _ in range(50):
-        window.succeeded()
+        window.succeeded(0.0)
     assert window.size == 20
 
 
@@ -23,9 +23,9 @@ def test_after_a_cut_it_grows_by_two_per_window():
     window.refused(0.0)
     assert window.size == 14
     for _ in range(14):
-        window.succeeded()
+        window.succeeded(0.0)
     assert window.size == 15
-    window.succeeded()
+    window.succeeded(0.0)
     assert window.size == 16
 
 
@@ -46,13 +46,36 @@ def test_it_is_never_cut_below_its_minimum():
 
 
 def test_a_ramp_limit_makes_it_grow_slowly():
-    window = Window(Adaptive(2, 20, 100))
-    window.ramp(0.0)
-    for _ in range(28):
-        window.succeeded()
-    assert window.size == 14
-    window.succeeded()
-    assert window.size == 15
+    window = Window(Adaptive(2, 40, 100))
+    window.ramp(0.0, 40)
+    assert window.size == 20
+    for _ in range(40):
+        window.succeeded(1.0)
+    assert window.size == 20
+    window.succeeded(1.0)
+    assert window.size == 21
+
+
+def test_a_ramp_limit_cuts_what_is_used_of_it():
+    """Else a window of a hundred with ten under way could grow tenfold right after the cut."""
+    window = Window(Adaptive(2, 100, 100))
+    window.ramp(0.0, 10)
+    assert window.size == 5
+
+
+def test_growth_comes_back_with_quiet_minutes():
+    window = Window(Adaptive(1, 20, 100))
+    window.ramp(0.0, 20)
+    growth = []
+    for minute in range(5):
+        before = window._size
+        window.succeeded(60.0 * minute)
+        growth.append((window._size - before) * before)
+    assert growth == pytest.approx([0.5, 1.0, 2.0, 2.0, 2.0])
+    window.ramp(600.0, 10)
+    before = window._size
+    window.succeeded(601.0)
+    assert (window._size - before) * before == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("bounds", [(0, 1, 2), (3, 2, 4), (1, 5, 4)])
@@ -64,7 +87,7 @@ def test_bounds_that_cannot_be(bounds):
 def test_a_number_is_a_window_that_stays():
     window = Window(Adaptive.of(5))
     window.refused(0.0)
-    window.succeeded()
+    window.succeeded(0.0)
     assert window.size == 5
 
 

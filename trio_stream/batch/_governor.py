@@ -83,7 +83,7 @@ class Governor:
         permit.began_at = now
         self.answered += 1
         permit.usage = usage
-        self._window.succeeded()
+        self._window.succeeded(now)
         self._breaker.note(overloaded=False, now=now)
         self._limiter.observe(permit, limits)
         self._changed.unpark_all()
@@ -104,7 +104,7 @@ class Governor:
             self.refused += 1
             self._breaker.note(overloaded=False, now=now)
             if verdict is Verdict.RAMP:
-                self._window.ramp(now)
+                self._window.ramp(now, self.live)
             else:
                 self._window.refused(now)
             self._limiter.penalise(permit, error)

@@ -18,8 +18,11 @@ _SECONDS_BETWEEN_CUTS: Final = 5.0
 _GROWTH_AFTER_CUT: Final = 2.0
 """Per window of successes, once the limit is known to be near."""
 
+_RAMP_CUT: Final = 0.5
 _GROWTH_ON_RAMP: Final = 0.5
-"""Per window of successes, for an API that complains about growth itself."""
+"""Per window of successes, for an API that complains about growth itself. It doubles with every minute in which the
+API does not, up to that after any cut."""
+_SECONDS_TO_DOUBLE: Final = 60.0
 
 _LOOKED_BACK: Final = 12
 _OVERLOADS_TO_OPEN: Final = 8
@@ -68,22 +71,31 @@ class Adaptive(msgspec.Struct, frozen=True):
 class Window:
     """The limit of concurrency as of now: additive growth, multiplicative cuts."""
 
-    __slots__ = ("_bounds", "_cut_at", "_growth", "_size")
+    __slots__ = ("_bounds", "_cut_at", "_growth", "_ramp_at", "_size")
 
     def __init__(self, bounds: Adaptive) -> None:
         self._bounds = bounds
         self._size = float(bounds.start)
         self._growth: float | None = None  # per window; None: one per success, as nothing is known yet
         self._cut_at: float | None = None
+        self._ramp_at: float | None = None
 
     @property
     def size(self) -> int:
         """How many may be under way."""
         return int(self._size)
 
-    def succeeded(self) -> None:
-        """A request was taken."""
-        step = 1.0 if self._growth is None else self._growth / self._size
+    def succeeded(self, now: float) -> None:
+        """A request was taken.
+
+        Args:
+          now: Seconds, of any clock.
+        """
+        growth = self._growth
+        if growth is not None and self._ramp_at is not None:
+            minutes = (now - self._ramp_at) // _SECONDS_TO_DOUBLE
+            growth = min(growth, _GROWTH_ON_RAMP * 2.0 ** min(minutes, 10.0))
+        step = 1.0 if growth is None else growth / self._size
         self._size = min(self._size + step, float(self._bounds.maximum))
 
     def refused(self, now: float) -> None:
@@ -92,20 +104,24 @@ class Window:
         Args:
           now: Seconds, of any clock. How long the API asks to wait plays no part.
         """
-        self._growth = self._growth or _GROWTH_AFTER_CUT
-        if self._cut_at is not None and now - self._cut_at < _SECONDS_BETWEEN_CUTS:
-            return
-        self._cut_at = now
-        self._size = max(self._size * _CUT, float(self._bounds.minimum))
+        self._cut(now, self._size * _CUT)
 
-    def ramp(self, now: float) -> None:
+    def ramp(self, now: float, live: int) -> None:
         """The API refuses because usage grows too fast: go back, and grow slowly from now on.
 
         Args:
           now: Seconds, of any clock.
+          live: How many requests are under way. A window that was not full would go on growing after a cut.
         """
-        self.refused(now)
-        self._growth = _GROWTH_ON_RAMP
+        self._ramp_at = now
+        self._cut(now, min(self._size, float(live)) * _RAMP_CUT)
+
+    def _cut(self, now: float, size: float) -> None:
+        self._growth = _GROWTH_AFTER_CUT
+        if self._cut_at is not None and now - self._cut_at < _SECONDS_BETWEEN_CUTS:
+            return
+        self._cut_at = now
+        self._size = max(size, float(self._bounds.minimum))
 
 
 @final
