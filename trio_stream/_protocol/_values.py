@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import msgspec
 
+_PLAIN = frozenset({int, str, float, bool})
+
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A value of the Messages API. Values never change once made."""
@@ -54,8 +56,10 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
             out["type"] = tag
         for name, wire_name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
             value = getattr(self, name)
-            if value is not None or (param and wire_name in self.param_nulls):
-                out[wire_name] = plain(value, param=param)
+            if value is not None:
+                out[wire_name] = value if type(value) in _PLAIN else plain(value, param=param)
+            elif param and wire_name in self.param_nulls:
+                out[wire_name] = None
         return out
 
 

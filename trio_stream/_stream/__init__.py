@@ -5,6 +5,7 @@ request is made (`_client`), sockets (`_http`), the meaning of bytes (`_protocol
 """
 
 from ._event_stream import EventStream as EventStream
+from ._keeper import ClockKeeper as ClockKeeper
 from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
 from ._opening import (
     Closable as Closable,

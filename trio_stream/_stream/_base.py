@@ -83,6 +83,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
                 raise trio.ClosedResourceError("this stream is closed")
             if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
                 self._finish()
+            elif clocks.needed and self._request.keeper is not None:
+                self._request.keeper.add(clocks, self._expire)
             elif clocks.needed:
                 block.nursery.start_soon(clocks.watch, self._expire, name="trio_stream clocks")
         except BaseException as exc:
@@ -237,6 +239,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._request.live.discard(self)
         if self._clocks is not None:
             self._clocks.stop(reason)
+            if self._request.keeper is not None:
+                self._request.keeper.remove(self._clocks)
 
     def _check_usable(self) -> None:
         """Notice what another task did while this one let it run."""

@@ -23,6 +23,7 @@ An exception of the body never enters the nursery: the nursery would wrap it int
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractAsyncContextManager
 from typing import cast, final
 
@@ -73,15 +74,18 @@ class NurseryBlock:
         cancelled, failure = _separate(body)
         if failure is not None:
             self.nursery.cancel_scope.cancel(reason=f"the body of the stream block raised {type(failure).__name__}")
+        # Without tasks there is nothing to cancel, and a `Cancelled` that does not go through the nursery is not made a
+        # group first: this is how nearly every stream is left that is cancelled, maybe a thousand of them at once.
+        nested = None if cancelled is body and not self.nursery.child_tasks else cancelled
         try:
             await self._manager.__aexit__(
-                None if cancelled is None else type(cancelled),
-                cancelled,
-                None if cancelled is None else cancelled.__traceback__,
+                None if nested is None else type(nested), nested, None if nested is None else nested.__traceback__
             )
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - sorted out below; nothing of it is dropped
             outer, failures = _sort_out(exc)
         else:
+            if nested is not cancelled:
+                return self.nursery.cancel_scope.shield or trio.current_effective_deadline() > -math.inf
             outer, failures = None, []
 
         if failure is not None:

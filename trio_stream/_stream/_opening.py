@@ -26,6 +26,7 @@ from trio_stream._http import Limits, Response, Timeouts, read_error_body
 from trio_stream._protocol import RateLimits, error_from_response
 
 from ._clocks import Clocks
+from ._keeper import ClockKeeper
 from ._reader import EventReader
 from ._retrying import with_retries
 from ._stats import ResponseInfo, StreamStats
@@ -56,6 +57,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
       send: Sends it. Takes the number of retries taken so far, and what to call once it is wholly sent.
       unix_time: Seconds since the epoch, for ``retry-after`` dates.
       live: The open streams of the client.
+      keeper: Watches the clocks; None: a task in the stream's nursery does.
     """
 
     send: Callable[[int, Callable[[], None]], Awaitable[Response]]
@@ -64,6 +66,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     unix_time: Callable[[], float]
     live: MutableSet[Closable]
+    keeper: ClockKeeper | None = None
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):

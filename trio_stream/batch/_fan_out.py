@@ -106,7 +106,7 @@ class FanOut:
         self._began_at = trio.current_time()
         self._block = NurseryBlock()
         await self._block.enter()
-        self._block.nursery.start_soon(self._feed, name="trio_stream fan-out")
+        self._block.nursery.start_soon(self._feed, self._attempts, name="trio_stream fan-out")
         return self
 
     @trio.lowlevel.enable_ki_protection
@@ -225,13 +225,16 @@ class FanOut:
 
     # The feeder.
 
-    async def _feed(self) -> None:
+    async def _feed(self, attempts: Attempts) -> None:
         try:
             with self._scope:
                 try:
-                    async with trio.open_nursery() as workers:
-                        with self._pulling:
-                            await self._pull(workers)
+                    async with trio.open_nursery() as clocks:
+                        clocks.start_soon(attempts.clocks.watch, name="trio_stream clocks")
+                        async with trio.open_nursery() as workers:
+                            with self._pulling:
+                                await self._pull(workers)
+                        clocks.cancel_scope.cancel(reason="every item has its outcome")
                 finally:
                     # In a cancelled scope it can still let go of what it holds.
                     await self._source.aclose()  # noqa: ASYNC102
@@ -338,7 +341,8 @@ class FanOut:
             self._note_cancelled(job)
             raise
         finally:
-            self._room.unpark_all()
+            if self._room:
+                self._room.unpark_all()
 
     def _note_cancelled(self, job: Job) -> None:
         stopped = self._stopped if self._stopped is not None and self._stopped.reason == "abort" else None
@@ -368,7 +372,8 @@ class FanOut:
     def _add(self, outcome: Outcome) -> None:
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
         self._outcomes.append(outcome)
-        self._arrived.unpark()
+        if self._arrived:
+            self._arrived.unpark()
 
     # Ways to end.
 

@@ -117,4 +117,5 @@ class Governor:
         """A request is over, however it ended. Does not wait."""
         self.live -= 1
         self._limiter.release(permit)
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
