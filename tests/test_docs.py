@@ -77,7 +77,7 @@ def test_other_blocks_compile(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-async def test_programs(block: Block) -> None:
+async def test_programs(block: Block, tmp_path: Path) -> None:
     """They end well, with no warning, and print something."""
     api = ScriptedAPI(default=scripted_model(ttft=0.0, tps=None))
     async with api.serve() as server:
@@ -91,6 +91,7 @@ async def test_programs(block: Block) -> None:
                     "NO_PROXY": "127.0.0.1",
                     "PYTHONPATH": str(ROOT),
                 },
+                cwd=tmp_path,
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,

@@ -96,3 +96,44 @@ async def test_the_clocks_of_a_fan_out(autojump_clock):
         assert (type(outcome.error), outcome.text) == (error, "half")
         assert outcome.seconds == pytest.approx(5, abs=0.51)
     assert api.open_streams == 0
+
+
+# A stream without a task of its own, left by cancellation: nobody makes a group of it.
+
+
+async def test_an_outer_cancellation_goes_on(keeper, autojump_clock):
+    client, api = client_of([say("Hello"), stall()])
+    after = False
+    with trio.move_on_after(1) as scope:
+        async with client.messages.stream(**PARAMS)._kept_by(keeper) as stream:
+            await stream.until_done()
+        after = True
+    assert scope.cancelled_caught
+    assert not after
+    assert (stream.text, api.open_streams) == ("Hello", 0)
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_its_own_cancellation_ends_the_block(shield, keeper, autojump_clock):
+    client, _ = client_of([say("Hello"), stall()])
+    after = False
+    with trio.CancelScope() as outer:
+        async with client.messages.stream(**PARAMS)._kept_by(keeper) as stream:
+            stream.nursery.cancel_scope.shield = shield
+            stream.cancel("enough")
+            if shield:
+                outer.cancel(reason="the test")
+            await stream.until_done()
+        after = True
+    assert after
+    assert stream.cancel_reason == "enough"
+
+
+async def test_both_cancellations_at_once(keeper, autojump_clock):
+    client, _ = client_of([say("Hello"), stall()])
+    with trio.CancelScope() as outer:
+        async with client.messages.stream(**PARAMS)._kept_by(keeper) as stream:
+            stream.cancel("enough")
+            outer.cancel(reason="the test")
+            await stream.until_done()
+    assert outer.cancelled_caught
