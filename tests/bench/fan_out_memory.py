@@ -42,9 +42,6 @@ class Stream:
     ) -> None:
         await trio.lowlevel.checkpoint()
 
-    def _kept_by(self, keeper: object) -> Self:
-        return self
-
     async def until_done(self) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -25,7 +25,7 @@ from trio_stream._protocol import (
     count_retries,
     parse_custom_headers,
 )
-from trio_stream._stream import Closable, StreamRequest
+from trio_stream._stream import Closable, StreamRequest, Watchdog
 from trio_stream._version import __version__
 
 _log = logging.getLogger("trio_stream")
@@ -38,13 +38,14 @@ USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
 
 @final
 class Connections:
-    """What a client and its `with_options` copies share: connections, and the streams that are open."""
+    """What a client and its `with_options` copies share: connections, open streams, and who watches their clocks."""
 
-    __slots__ = ("closed", "live", "sender")
+    __slots__ = ("closed", "live", "sender", "watchdog")
 
     def __init__(self, sender: Sender) -> None:
         self.sender: Sender = sender
         self.live: set[Closable] = set()
+        self.watchdog: Watchdog = Watchdog()
         self.closed: bool = False
 
 
@@ -133,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             limits=self.limits,
             unix_time=time.time,
             live=connections.live,
+            watchdog=connections.watchdog,
         )
 
 

@@ -5,7 +5,6 @@ request is made (`_client`), sockets (`_http`), the meaning of bytes (`_protocol
 """
 
 from ._event_stream import EventStream as EventStream
-from ._keeper import ClockKeeper as ClockKeeper
 from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
 from ._opening import (
     Closable as Closable,
@@ -17,3 +16,4 @@ from ._opening import (
 from ._retrying import with_retries as with_retries
 from ._stats import ResponseInfo as ResponseInfo, StreamStats as StreamStats
 from ._views import PieceView as PieceView, TextChunks as TextChunks
+from ._watchdog import Watchdog as Watchdog

@@ -83,10 +83,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
                 raise trio.ClosedResourceError("this stream is closed")
             if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
                 self._finish()
-            elif clocks.needed and self._request.keeper is not None:
-                self._request.keeper.add(clocks, self._expire)
             elif clocks.needed:
-                block.nursery.start_soon(clocks.watch, self._expire, name="trio_stream clocks")
+                self._request.watchdog.add(clocks, self._expire, block.nursery)
         except BaseException as exc:
             self._left = True
             if isinstance(exc, APIError):
@@ -209,7 +207,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         assert self._opened is not None
         self._complete = True
         self._opened.reader.body.finish()
-        self._let_go("the message is complete")
+        self._let_go()
 
     def _fail(self, error: APIError) -> NoReturn:
         """End with an error, for good: every later call raises the same one."""
@@ -227,7 +225,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._error = error
         self._ready.clear()
         self._opened.reader.body.close()
-        self._let_go("the stream failed")
+        self._let_go()
 
     def _expire(self, clock: Clock) -> None:
         """A clock ran out: the waiting `receive` wakes with its error, or the next one raises it."""
@@ -235,12 +233,10 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         seconds: float = getattr(self._request.timeouts, clock)
         self._record(kind(f"{clock}: " + sentence.format(seconds), seconds=seconds, may_have_been_accepted=True))
 
-    def _let_go(self, reason: str) -> None:
+    def _let_go(self) -> None:
         self._request.live.discard(self)
         if self._clocks is not None:
-            self._clocks.stop(reason)
-            if self._request.keeper is not None:
-                self._request.keeper.remove(self._clocks)
+            self._request.watchdog.remove(self._clocks)
 
     def _check_usable(self) -> None:
         """Notice what another task did while this one let it run."""
@@ -267,7 +263,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._opened is not None and not self._complete:
             self._ready.clear()
             self._opened.reader.body.close()
-        self._let_go("the stream was closed")
+        self._let_go()
 
     async def aclose(self) -> None:
         """Close this stream and its connection, from any task.

@@ -1,6 +1,6 @@
 """The clocks that run while a stream is read: ``silence``, ``stall`` and ``total``.
 
-What belongs here: keeping account of waiting, and one task that notices when a clock has run out. What does not:
+What belongs here: keeping account of waiting, and which clock runs out next. What does not: noticing it (`_watchdog`),
 what happens then (the stream closes its body and raises), and the clocks of opening (`_opening`).
 
 A `CancelScope` around each read would cost several microseconds an event. Instead the reader only notes since
@@ -10,10 +10,7 @@ when it waits, and the watchdog wakes when the earliest clock could have run out
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal, final
-
-import trio
 
 from trio_stream._http import Timeouts
 
@@ -21,11 +18,6 @@ Clock = Literal["silence", "stall", "total"]
 
 _SHORTEST_NAP = 0.01
 """Seconds. Keeps the watchdog from spinning beside a reader that polls and has used up nearly all of a clock."""
-
-
-def _leave(_: object) -> trio.lowlevel.Abort:
-    """What `trio.sleep_forever` does when it is cancelled."""
-    return trio.lowlevel.Abort.SUCCEEDED
 
 
 @final
@@ -37,11 +29,9 @@ class Clocks:
     """
 
     __slots__ = (
-        "_scope",
         "_silence",
         "_silence_used",
         "_stall",
-        "_stopped",
         "_total_at",
         "stall_used",
         "waiting_since",
@@ -54,8 +44,6 @@ class Clocks:
         self.waiting_since: float | None = None  # set by the reader when it begins to wait
         self._silence_used = 0.0
         self.stall_used = 0.0  # set to 0 by the reader at every event
-        self._scope: trio.CancelScope | None = None
-        self._stopped = False
 
     @property
     def needed(self) -> bool:
@@ -82,7 +70,8 @@ class Clocks:
         self.waiting_since = None
         self._silence_used = self.stall_used = 0.0
 
-    def _next(self, now: float) -> tuple[Clock, float]:
+    def next_to_run_out(self, now: float) -> tuple[Clock, float]:
+        """The clock that runs out first, and when, if nothing sets it back."""
         since = self.waiting_since
         start = now if since is None else since
         silence_at = start + self._silence - self._silence_used
@@ -97,25 +86,3 @@ class Clocks:
         if stall_at < first[1]:
             first = ("stall", stall_at)
         return first
-
-    async def watch(self, expire: Callable[[Clock], None]) -> None:
-        """Call ``expire`` with the first clock that runs out, then return. Ends by `stop`."""
-        while not self._stopped:  # it may have been before this task first ran
-            with trio.CancelScope(deadline=self._next(trio.current_time())[1]) as self._scope:
-                await trio.lowlevel.wait_task_rescheduled(_leave)
-            if not self._stopped:
-                # After a stall of the whole program bytes and deadline are due at once: bytes go first.
-                await trio.lowlevel.checkpoint()
-            if self._stopped:
-                return
-            now = trio.current_time()
-            clock, deadline = self._next(now)
-            if deadline <= now:
-                expire(clock)
-                return
-
-    def stop(self, reason: str) -> None:
-        """End `watch`."""
-        self._stopped = True
-        if self._scope is not None:
-            self._scope.cancel(reason=reason)

@@ -7,16 +7,14 @@ stream (`_base`).
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, final
+from typing import final
 
-import msgspec
 import trio
 
 from trio_stream._errors import IncompleteStreamError
 from trio_stream._protocol import Message, MessageStreamEvent
 
 from ._base import StreamBase
-from ._keeper import ClockKeeper
 from ._opening import StreamRequest
 from ._views import PieceView, TextChunks
 
@@ -133,11 +131,6 @@ class MessageStreamManager:
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
         self._entered: dict[trio.lowlevel.Task, list[MessageStream]] = {}
-
-    def _kept_by(self, keeper: ClockKeeper) -> Self:
-        """Have the clocks watched by somebody else than a task in the stream's nursery. Returns this manager."""
-        self._request = msgspec.structs.replace(self._request, keeper=keeper)
-        return self
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MessageStream:

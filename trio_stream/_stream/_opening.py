@@ -26,10 +26,10 @@ from trio_stream._http import Limits, Response, Timeouts, read_error_body
 from trio_stream._protocol import RateLimits, error_from_response
 
 from ._clocks import Clocks
-from ._keeper import ClockKeeper
 from ._reader import EventReader
 from ._retrying import with_retries
 from ._stats import ResponseInfo, StreamStats
+from ._watchdog import Watchdog
 
 _ACCEPTED = " (the API may have accepted the request)"
 
@@ -57,7 +57,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
       send: Sends it. Takes the number of retries taken so far, and what to call once it is wholly sent.
       unix_time: Seconds since the epoch, for ``retry-after`` dates.
       live: The open streams of the client.
-      keeper: Watches the clocks; None: a task in the stream's nursery does.
+      watchdog: Watches the clocks of all open streams of the client.
     """
 
     send: Callable[[int, Callable[[], None]], Awaitable[Response]]
@@ -66,7 +66,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     unix_time: Callable[[], float]
     live: MutableSet[Closable]
-    keeper: ClockKeeper | None = None
+    watchdog: Watchdog
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from trio_stream._client import Client
 from trio_stream._errors import APIError, APIStatusError, APITimeoutError, TotalTimeoutError
 from trio_stream._protocol import MessageStreamEvent, RateLimits
 from trio_stream._protocol._retry import retry_delay
-from trio_stream._stream import ClockKeeper, MessageStream, MessageStreamManager
+from trio_stream._stream import MessageStream, MessageStreamManager
 
 from ._budget import Ledger
 from ._governor import Governor
@@ -122,7 +122,6 @@ class Attempts:
         self._on_event = on_event
         self._on_first_news = on_first_news
         self.retries: int = 0
-        self.clocks: ClockKeeper = ClockKeeper()  # of all streams; somebody has to let it watch
 
     async def run(self, job: Job) -> Outcome:
         """Make requests until there is an outcome. Cancelled, it leaves on the job what had arrived.
@@ -236,7 +235,7 @@ class Attempts:
         # Retries are made here, so that the governor sees every refusal.
         options: dict[str, Any] = {**params, "max_retries": 0}
         messages = self._client.beta.messages if "betas" in params else self._client.messages
-        return messages.stream(**options)._kept_by(self.clocks)  # pyright: ignore[reportPrivateUsage]
+        return messages.stream(**options)
 
     async def _tap(self, item: Item, stream: MessageStream, on_event: OnEvent) -> None:
         async for event in stream:

@@ -106,7 +106,7 @@ class FanOut:
         self._began_at = trio.current_time()
         self._block = NurseryBlock()
         await self._block.enter()
-        self._block.nursery.start_soon(self._feed, self._attempts, name="trio_stream fan-out")
+        self._block.nursery.start_soon(self._feed, name="trio_stream fan-out")
         return self
 
     @trio.lowlevel.enable_ki_protection
@@ -225,16 +225,13 @@ class FanOut:
 
     # The feeder.
 
-    async def _feed(self, attempts: Attempts) -> None:
+    async def _feed(self) -> None:
         try:
             with self._scope:
                 try:
-                    async with trio.open_nursery() as clocks:
-                        clocks.start_soon(attempts.clocks.watch, name="trio_stream clocks")
-                        async with trio.open_nursery() as workers:
-                            with self._pulling:
-                                await self._pull(workers)
-                        clocks.cancel_scope.cancel(reason="every item has its outcome")
+                    async with trio.open_nursery() as workers:
+                        with self._pulling:
+                            await self._pull(workers)
                 finally:
                     # In a cancelled scope it can still let go of what it holds.
                     await self._source.aclose()  # noqa: ASYNC102

@@ -61,7 +61,7 @@ async def main() -> None:
     """Do what the scenario says."""
     scenario, url, authority = scenario_and_url()
     verify: Any = ssl.create_default_context(cafile=authority) if authority else True
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(verify=verify, limits=limits, timeout=600, headers={"x-api-key": "test"}) as client:
         await measure(scenario, ByHand(client, url))
 

@@ -57,7 +57,7 @@ async def main() -> None:
     # What the SDK would make itself, but that more than its 1,000 connections may be open at once.
     http_client = anthropic.DefaultAsyncHttpxClient(
         verify=ssl.create_default_context(cafile=authority) if authority else True,
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        limits=httpx2.Limits(max_connections=None),
     )
     async with anthropic.AsyncAnthropic(api_key="test", base_url=url, max_retries=0, http_client=http_client) as client:
         await measure(scenario, SDK(client))

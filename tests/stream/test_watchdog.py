@@ -1,0 +1,200 @@
+"""One task for the clocks of all streams of a client: in whose nursery it is, and that none goes unwatched."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+import trio_stream as ts
+from trio_stream.testing import pause, say, stall
+
+from .api import PARAMS, client_of
+from .test_clocks import SLOW_PINGS
+
+
+def hosts(*streams: ts.MessageStream) -> list[int]:
+    """Which of these streams have the watchdog in their nursery."""
+    return [n for n, stream in enumerate(streams) if stream.nursery.child_tasks]
+
+
+async def test_it_moves_when_its_stream_is_left(autojump_clock):
+    client, _ = client_of(*[[say("Hello"), stall()]] * 6, timeout=ts.Timeouts(silence=5))
+    began = trio.current_time()
+    with pytest.raises(ts.SilenceTimeoutError):
+        async with client.messages.stream(**PARAMS) as first:
+            async with client.messages.stream(**PARAMS) as second:
+                assert hosts(first, second) == [0]
+                async with client.messages.stream(**PARAMS) as third:
+                    await first.aclose()
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert hosts(first, second, third) == [2]
+                    third.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                assert hosts(first, second) == [1]
+                await second.until_done()
+    assert trio.current_time() - began == pytest.approx(5, abs=0.1)
+    # The next stream finds nobody there.
+    async with client.messages.stream(**PARAMS) as stream:
+        assert hosts(stream) == [0]
+
+
+async def test_it_moves_when_its_stream_is_cancelled(autojump_clock):
+    """Also while the cancelled ones, which cannot have it any more, are held up."""
+    client, _ = client_of(*[[say("Hello"), stall()]] * 6, timeout=ts.Timeouts(silence=5))
+    ended: list[float] = []
+
+    async def held_up() -> None:
+        async with client.messages.stream(**PARAMS) as stream:
+            try:
+                await stream.until_done()
+            finally:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 100):
+                    await trio.sleep(50)
+
+    async def reads() -> None:
+        with pytest.raises(ts.SilenceTimeoutError):
+            async with client.messages.stream(**PARAMS) as stream:
+                await stream.until_done()
+        ended.append(trio.current_time() - began)
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery, trio.open_nursery() as cancelled:
+        for task in (held_up, held_up, reads, held_up, held_up):
+            (nursery if task is reads else cancelled).start_soon(task)
+            await trio.testing.wait_all_tasks_blocked()
+        cancelled.cancel_scope.cancel(reason="the test")
+    assert ended == [pytest.approx(5, abs=0.1)]
+
+
+async def test_all_that_could_have_it_are_cancelled(autojump_clock):
+    """It does not go round among them; the next stream has it again."""
+    client, _ = client_of(*[[say("Hello"), stall()]] * 6, timeout=ts.Timeouts(silence=5))
+    with trio.CancelScope() as scope:
+        async with client.messages.stream(**PARAMS), client.messages.stream(**PARAMS):
+            scope.cancel(reason="the test")
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 100):
+                await trio.testing.wait_all_tasks_blocked()
+                began = trio.current_time()
+                with pytest.raises(ts.SilenceTimeoutError):
+                    async with client.messages.stream(**PARAMS) as shielded:
+                        assert hosts(shielded) == [0]
+                        await shielded.until_done()
+                assert trio.current_time() - began == pytest.approx(5, abs=0.1)
+
+
+async def test_two_runs_of_one_client():
+    """The second begins anew, whatever time it was in the first."""
+    client, _ = client_of(*[[say("Hello"), stall()]] * 6, timeout=ts.Timeouts(silence=5))
+
+    async def run() -> float:
+        began = trio.current_time()
+        with pytest.raises(ts.SilenceTimeoutError):
+            async with client.messages.stream(**PARAMS) as stream:
+                await stream.until_done()
+        return trio.current_time() - began
+
+    def in_a_run_of_its_own() -> float:
+        return trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    for _ in range(2):
+        assert await trio.to_thread.run_sync(in_a_run_of_its_own) == pytest.approx(5, abs=0.1)
+
+
+async def test_each_stream_by_its_own_clocks(autojump_clock):
+    """Also one that is due before those that were there already, and one whose clock is set back all the time."""
+    client, _ = client_of([say("x"), stall()], [say(*["x", pause(0.4)] * 50)], [say("x"), *SLOW_PINGS])
+    ended: dict[str, float] = {}
+
+    async def one(name: str, timeouts: ts.Timeouts) -> None:
+        try:
+            async with client.messages.stream(**PARAMS, timeout=timeouts) as stream:
+                await stream.until_done()
+        except ts.APITimeoutError as error:
+            name += f" {error.clock}"
+        ended[name] = trio.current_time() - began
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for name, timeouts in (
+            ("late", ts.Timeouts(silence=8)),
+            ("lively", ts.Timeouts(silence=0.5)),
+            ("early", ts.Timeouts(silence=5, stall=2)),
+        ):
+            nursery.start_soon(one, name, timeouts)
+            await trio.testing.wait_all_tasks_blocked()
+    assert ended == pytest.approx({"early stall": 2, "late silence": 8, "lively": 20}, abs=0.6)
+    assert next(iter(ended)) == "early stall"
+
+
+async def test_a_slow_consumer_and_one_that_polls(autojump_clock):
+    client, _ = client_of([say("one ", pause(0.5), "two")], [say("Hello"), stall()], timeout=ts.Timeouts(silence=1))
+    async with client.messages.stream(**PARAMS) as stream:
+        async for _ in stream:
+            await trio.sleep(30)
+    assert stream.text == "one two"
+    polls = 0
+    with pytest.raises(ts.SilenceTimeoutError):
+        async with client.messages.stream(**PARAMS) as stream:
+            while True:
+                polls += 1
+                with trio.move_on_after(0.1):
+                    await stream.receive()
+                await trio.sleep(5)
+    assert 10 <= polls < 20
+
+
+async def test_the_clocks_of_a_fan_out(autojump_clock):
+    client, api = client_of([say("half", stall())], [say("half", *SLOW_PINGS)], [say("half", *SLOW_PINGS)])
+    for timeouts, error in (
+        ({"silence": 5}, ts.SilenceTimeoutError),
+        ({"stall": 5}, ts.StallTimeoutError),
+        ({"total": 5}, ts.TotalTimeoutError),
+    ):
+        [outcome] = await ts.gather_outcomes(
+            client, ["q"], max_attempts=1, timeout=ts.Timeouts(**timeouts), model="m", max_tokens=10
+        )
+        assert (type(outcome.error), outcome.text) == (error, "half")
+        assert outcome.seconds == pytest.approx(5, abs=0.51)
+    assert api.open_streams == 0
+
+
+# A stream without a task of its own, left by cancellation: nobody makes a group of it.
+
+
+async def test_an_outer_cancellation_goes_on(autojump_clock):
+    client, api = client_of([say("Hello"), stall()])
+    after = False
+    with trio.move_on_after(1) as scope:
+        async with client.messages.stream(**PARAMS) as stream:
+            await stream.until_done()
+        after = True
+    assert scope.cancelled_caught
+    assert not after
+    assert (stream.text, api.open_streams) == ("Hello", 0)
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_its_own_cancellation_ends_the_block(shield, autojump_clock):
+    client, _ = client_of([say("Hello"), stall()])
+    after = False
+    with trio.CancelScope() as outer:
+        async with client.messages.stream(**PARAMS) as stream:
+            stream.nursery.cancel_scope.shield = shield
+            stream.cancel("enough")
+            if shield:
+                outer.cancel(reason="the test")
+            await stream.until_done()
+        after = True
+    assert after
+    assert stream.cancel_reason == "enough"
+
+
+async def test_both_cancellations_at_once(autojump_clock):
+    client, _ = client_of([say("Hello"), stall()])
+    with trio.CancelScope() as outer:
+        async with client.messages.stream(**PARAMS) as stream:
+            stream.cancel("enough")
+            outer.cancel(reason="the test")
+            await stream.until_done()
+    assert outer.cancelled_caught

@@ -1,0 +1,117 @@
+"""The task that notices when a clock of a stream has run out.
+
+What belongs here: one such task for all open streams of a client, and in whose nursery it runs. What does not: the
+arithmetic of one stream's clocks (`_clocks`), and what becomes of a stream whose clock has run out (`_base`).
+
+A task for each stream would be a fifth of what it costs to open and leave one. So one of the open streams has it in
+its nursery, for all of them; when that one is left or cancelled, the task ends there, as every task of that nursery
+does, and begins again in the nursery of another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._clocks import Clock, Clocks
+
+_SHORTEST_NAP = 0.01
+"""Seconds between two looks at all of them."""
+
+
+@final
+class _Watched:
+    """A stream whose clocks are watched."""
+
+    __slots__ = ("expire", "nursery")
+
+    def __init__(self, expire: Callable[[Clock], None], nursery: trio.Nursery) -> None:
+        self.expire = expire
+        self.nursery: trio.Nursery | None = nursery  # None once it was found cancelled: nothing can run in it
+
+
+@final
+class Watchdog:
+    """Watches the clocks of any number of streams."""
+
+    __slots__ = ("_host", "_scope", "_wake_at", "_watched")
+
+    def __init__(self) -> None:
+        self._watched: dict[Clocks, _Watched] = {}
+        self._host: Clocks | None = None  # whose stream has the task
+        self._scope: trio.CancelScope | None = None  # in which that task sleeps
+        self._wake_at = math.inf
+
+    @enable_ki_protection
+    def add(self, clocks: Clocks, expire: Callable[[Clock], None], nursery: trio.Nursery) -> None:
+        """Watch the clocks of a stream, until `remove` or the first of them that runs out.
+
+        Args:
+          clocks: The clocks.
+          expire: Is called with the one that has run out.
+          nursery: The stream's own.
+        """
+        if not self._watched:
+            self._wake_at = math.inf
+        self._watched[clocks] = _Watched(expire, nursery)
+        self._wake_by(clocks.next_to_run_out(trio.current_time())[1])
+        if self._host is None:
+            self._begin(clocks, nursery)
+
+    @enable_ki_protection
+    def remove(self, clocks: Clocks) -> None:
+        """Watch them no more. Does nothing if they are not watched."""
+        if self._watched.pop(clocks, None) is not None and self._host is clocks:
+            if self._scope is not None:
+                self._scope.cancel(reason="the stream that had the watchdog in its nursery has ended")
+            self._move()
+
+    def _begin(self, host: Clocks, nursery: trio.Nursery) -> None:
+        self._host = host
+        self._scope = None
+        nursery.start_soon(self._watch, host, name="trio_stream clocks")
+
+    def _move(self) -> None:
+        """Let the task go on with the stream that was opened last: it is likely to be there for longest."""
+        self._host = None
+        for clocks, watched in reversed(self._watched.items()):
+            if watched.nursery is not None:
+                self._begin(clocks, watched.nursery)
+                return
+
+    @enable_ki_protection
+    async def _watch(self, host: Clocks) -> None:
+        try:
+            while self._host is host:
+                with trio.CancelScope(deadline=self._wake_at) as self._scope:
+                    await trio.sleep_forever()
+                if self._host is host:
+                    # After a stall of the whole program bytes and clocks are due at once: bytes go first.
+                    await trio.lowlevel.checkpoint()
+                    self._look()
+        finally:
+            if self._host is host:
+                # Cancelled from outside, and so is all that this stream does.
+                self._watched[host].nursery = None
+                self._move()
+
+    def _look(self) -> None:
+        now = trio.current_time()
+        self._wake_at = math.inf
+        for clocks, watched in list(self._watched.items()):
+            # Clocks are set back while nobody looks: what was due when this was planned seldom is.
+            clock, deadline = clocks.next_to_run_out(now)
+            if deadline > now:
+                self._wake_by(max(deadline, now + _SHORTEST_NAP))
+            elif clocks in self._watched:
+                watched.expire(clock)
+
+    def _wake_by(self, moment: float) -> None:
+        if moment < self._wake_at:
+            self._wake_at = moment
+            if self._scope is not None:
+                self._scope.deadline = moment
