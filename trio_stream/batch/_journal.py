@@ -11,6 +11,7 @@ write, which leaves a torn last line: it is cut when the journal is opened again
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import sys
@@ -70,6 +71,9 @@ class JournalError(Exception):
     def __init__(self, message: str, *, path: Path) -> None:
         super().__init__(message)
         self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (functools.partial(type(self), *self.args, path=self.path), ())
 
 
 @final

@@ -16,6 +16,7 @@ fields that this version does not know are left alone.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, cast, final
@@ -45,6 +46,9 @@ class RecordedError(Exception):
     def __init__(self, message: str, *, type: str) -> None:  # noqa: A002 - as `APIStatusError.type`
         super().__init__(message)
         self.type = type
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (functools.partial(self.__class__, *self.args, type=self.type), ())
 
 
 @final

@@ -6,6 +6,7 @@ journal knows it again. What does not: running anything, and files (`_journal`).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol, TypeAlias, final
@@ -42,6 +43,10 @@ class UnfinishedError(Exception):
         super().__init__(message)
         self.outcome = outcome
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments need help to survive pickling (process pools, Ray); the other errors here, too.
+        return (functools.partial(type(self), *self.args, outcome=self.outcome), ())
+
 
 class JournalConflictError(ValueError):
     """The journal has this id with another request, or the items have it twice. Nothing was sent for it.
@@ -55,6 +60,9 @@ class JournalConflictError(ValueError):
     def __init__(self, message: str, *, id: str) -> None:  # noqa: A002 - the name of the field
         super().__init__(message)
         self.id = id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (functools.partial(type(self), *self.args, id=self.id), ())
 
 
 @final

@@ -1,0 +1,150 @@
+"""The journals of many actors in one folder: each writes its own, and reads those of all.
+
+What belongs here: what anyone has finished. What does not: what a journal is (`batch._journal`).
+
+An actor's file has a name that no other process has, so nothing depends on the locks of a network file system.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+from typing import Final, Literal, cast, final
+
+import msgspec
+
+from trio_stream.batch import Journal, JournalConflictError, JournalError, Outcome
+from trio_stream.batch._journal import is_journal, read_line
+from trio_stream.batch._journal_format import read_head, read_outcome
+
+_log = logging.getLogger("trio_stream")
+
+_SUFFIX: Final = ".journal"
+
+
+@final
+class Journals:
+    """What all actors have finished, and a file for what this one does.
+
+    `refresh` may be called from any thread; the rest belongs to one.
+
+    Args:
+      folder: On storage that all actors reach; made if it is not there.
+      fsync: As for `Journal`.
+      retry_errors: As for `Journal`.
+
+    Raises:
+      JournalError: The folder or the file cannot be made.
+    """
+
+    def __init__(self, folder: Path, *, fsync: Literal["group"] | bool, retry_errors: bool) -> None:
+        self._folder = folder
+        self._retry_errors = retry_errors
+        self._others: dict[str, _Other] = {}
+        self._refreshing = threading.Lock()
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"{folder} cannot be made: {error.strerror or error}", path=folder) from error
+        self.own: Journal = Journal(folder / name, fsync=fsync, retry_errors=retry_errors)
+
+    def refresh(self) -> None:
+        """Read what the others have written since the last time.
+
+        Raises:
+          JournalError: A file cannot be read.
+        """
+        with self._refreshing:
+            for name in sorted(os.listdir(self._folder)):  # noqa: PTH208 - paths are made for new files only
+                if not name.endswith(_SUFFIX) or name == self.own.path.name:
+                    continue
+                other = self._others.get(name)
+                if other is None:
+                    other = _Other(self._folder / name)
+                try:
+                    other.refresh()
+                except FileNotFoundError:
+                    continue  # it was moved away in the meantime; what is known of it is not
+                except OSError as error:
+                    path = self._folder / name
+                    raise JournalError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
+                if name not in self._others:
+                    # A new one: the thread of `lookup` may be in the middle of the old.
+                    self._others = {**self._others, name: other}
+
+    def lookup(self, key: str, request_hash: str) -> Outcome | None:
+        """What is known of a row; None: ask.
+
+        Raises:
+          JournalConflictError: The key is there with another request.
+          JournalError: A file cannot be read.
+        """
+        found = self.own.lookup(key, request_hash)
+        if found is not None and found.finished:
+            return found
+        for other in self._others.values():
+            theirs = other.lookup(key, request_hash)
+            if theirs is not None and (theirs.finished or not self._retry_errors):
+                found = theirs
+                if found.finished:
+                    return found
+        return found
+
+
+@final
+class _Other:
+    """A journal that another actor writes, or has written. It is never changed here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ends: dict[str, int] = {}  # by key: where its last `end` is, and in the lowest bit whether it is an answer
+        self._read = 0
+
+    def refresh(self) -> None:
+        if self.path.stat().st_size <= self._read:
+            return
+        with self.path.open("rb", buffering=1 << 20) as file:
+            if not self._read:
+                first = file.readline()
+                if not is_journal(first):
+                    # Torn, or about to be written; or of someone who knows why.
+                    _log.debug("%s is not a journal, or not yet", self.path)
+                    return
+                self._read = len(first)
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):  # torn, or being written
+                    return
+                head = read_head(line)
+                if head is not None and head.record == "end":
+                    answered = head.status == "ok"
+                    if answered or not self._ends.get(head.key, 0) & 1:
+                        self._ends[head.key] = self._read << 1 | answered
+                self._read += len(line)
+
+    def lookup(self, key: str, request_hash: str) -> Outcome | None:
+        end = self._ends.get(key)
+        if end is None:
+            return None
+        descriptor = -1
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            record = cast("dict[str, object]", msgspec.json.decode(read_line(descriptor, end >> 1)))
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise JournalError(f"{self.path} cannot be read: {error}", path=self.path) from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        known_hash = record.get("hash")
+        if known_hash and known_hash != request_hash:
+            raise JournalConflictError(
+                f"{self.path} has {key!r} with another request: give it another id, or another journal_dir", id=key
+            )
+        return read_outcome(record, status="cached" if end & 1 else None)

@@ -1,0 +1,259 @@
+"""`StreamBatch`: a callable class for ``Dataset.map_batches``.
+
+What belongs here: rows in, columns out. What does not: the loop in which they are asked (`_loop`), the formats of
+batches (`_formats`), and what actors remember (`_journals`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, final
+
+import msgspec
+
+from trio_stream._client import Client
+from trio_stream.batch import (
+    Adaptive,
+    Budget,
+    HeaderRateLimiter,
+    Item,
+    Outcome,
+    RateLimiter,
+    RecordedError,
+    Request,
+)
+from trio_stream.batch._options import DEFAULT_LIMIT, make_options
+from trio_stream.batch._records import as_item
+from trio_stream.ray._formats import Batch, Columns, open_batch
+from trio_stream.ray._journals import Journals
+from trio_stream.ray._loop import Loop, Plan
+
+Prompt: TypeAlias = str | Callable[[dict[str, Any]], Request | Item]
+
+_COLUMNS: Final[Mapping[str, Callable[[Outcome], str | int | None]]] = {
+    "text": lambda outcome: outcome.text,
+    "stop_reason": lambda outcome: outcome.stop_reason,
+    "input_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.input_tokens,
+    "output_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.output_tokens,
+    "cache_read_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.cache_read_input_tokens or 0,
+    "request_id": lambda outcome: outcome.request_id,
+    "attempts": lambda outcome: outcome.attempts,
+    "error": lambda outcome: _describe(outcome),
+}
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+    prompt: Prompt
+    id: str | None
+    prefix: str
+    plan: Plan
+
+
+@final
+class StreamBatch:
+    """Asks about each row of a Ray dataset, and adds the answers as columns.
+
+    ::
+
+        answered = dataset.map_batches(
+            StreamBatch,
+            fn_constructor_kwargs={"prompt": "question", "id": "id", "model": ..., "max_tokens": 256,
+                                   "journal_dir": "/shared/journals"},
+            batch_size=64,
+            compute=ray.data.ActorPoolStrategy(
+                size=4, max_concurrent_calls_per_actor=8, enable_true_multi_threading=True
+            ),
+        )
+
+    Making one starts nothing, and it can be pickled. The first call starts a Trio loop in a thread of its own, for the
+    life of the process; all calls share it, its connections, and one `fan_out`. The API key is read there, from the
+    environment of the actor. The loop ends with this object, or with the process.
+
+    It adds ``text``, ``stop_reason``, ``input_tokens``, ``output_tokens``, ``cache_read_tokens``, ``request_id``,
+    ``attempts`` and ``error``, in the order of the rows. A row that fails has an ``error``, the class and the sentence
+    of it; its ``text`` is what had arrived. Nothing else of a row fails the job. Tokens that are not known are 0.
+
+    Batches may be dictionaries of NumPy arrays (Ray's default), pandas data frames or PyArrow tables.
+
+    Args:
+      prompt: The column that has the prompts (or parameters of the API), or a function from a row to a prompt,
+        parameters or an `Item`. What it raises is the row's error.
+      id: The column that has the rows' names in the journals. Without it a row's request is its name, so that
+        rows with the same request get the same answer.
+      prefix: Put before the names of the columns that are added.
+      journal_dir: A folder that all actors reach. Each writes a journal there and reads those of all: what any has
+        finished is not asked again, in this run or the next. It is made if it is not there.
+      retry_errors: Ask again where a journal has an error. Always so with ``on_error="raise"``.
+      fsync: As for `Journal`.
+      client: Makes the client, in the actor: `Client`, or for example ``functools.partial(Client, base_url=...)``.
+        A key that is given here travels to the actors with everything else; one in their environment does not.
+      limiter: A limiter, of which each actor has a copy, or a function that makes one in the actor. Default: a
+        `HeaderRateLimiter`. See `ActorRateLimiter` for one limit for all actors.
+      limit: How many requests may be under way in one actor: a number, or `Adaptive`. No more than it has rows:
+        ``batch_size`` times the calls at once.
+      on_error: ``"capture"`` makes a column of it. ``"raise"`` raises the first error of a call, which fails the job.
+      max_errors: As for `fan_out`, for one actor. The rest is skipped, and has an ``error`` that says so.
+      max_attempts: As for `fan_out`.
+      item_timeout: As for `fan_out`.
+      warmup: As for `fan_out`, for one actor.
+      budget: As for `fan_out`, for one actor.
+      **params: What all requests share: the parameters of ``client.messages.stream``, and ``timeout``.
+
+    Raises:
+      ValueError: An option that cannot be.
+      TypeError: Likewise.
+    """
+
+    def __init__(
+        self,
+        *,
+        prompt: Prompt = "prompt",
+        id: str | None = None,  # noqa: A002 - the name of the field of an item
+        prefix: str = "",
+        journal_dir: str | os.PathLike[str] | None = None,
+        retry_errors: bool = False,
+        fsync: Literal["group"] | bool = False,
+        client: Callable[[], Client] = Client,
+        limiter: RateLimiter | Callable[[], RateLimiter] = HeaderRateLimiter,
+        limit: int | Adaptive = DEFAULT_LIMIT,
+        on_error: Literal["capture", "raise"] = "capture",
+        max_errors: int | float | None = None,
+        max_attempts: int = 5,
+        item_timeout: float | None = None,
+        warmup: bool = False,
+        budget: Budget | None = None,
+        **params: Any,
+    ) -> None:
+        if not callable(client):
+            raise TypeError("client must be a function that makes one in the actor, such as functools.partial(Client, ...)")
+        if not isinstance(limiter, RateLimiter) and not callable(limiter):
+            raise TypeError(f"limiter must be a RateLimiter, or a function that makes one, not {limiter!r}")
+        # An error is raised by its call, and by nobody else's: that is not the fan-out's affair.
+        options = functools.partial(
+            make_options,
+            limit=limit,
+            max_errors=max_errors,
+            max_attempts=max_attempts,
+            item_timeout=item_timeout,
+            warmup=warmup,
+            budget=budget,
+            **params,
+        )
+        options()  # what is wrong with them is said here, and not in the actor
+        if on_error not in ("capture", "raise"):
+            raise ValueError(f"on_error must be 'capture' or 'raise', not {on_error!r}")
+        journals = None
+        if journal_dir is not None:
+            retry = retry_errors or on_error == "raise"
+            journals = functools.partial(Journals, Path(journal_dir), fsync=fsync, retry_errors=retry)
+        plan = Plan(
+            client=client, limiter=limiter, journals=journals, options=options, fail_fast=on_error == "raise"
+        )
+        self._set_up(_Settings(prompt=prompt, id=id, prefix=prefix, plan=plan))
+
+    def _set_up(self, settings: _Settings) -> None:
+        self._settings = settings
+        self._starting = threading.Lock()
+        self._loop: Loop | None = None
+
+    def __getstate__(self) -> _Settings:
+        return self._settings
+
+    def __setstate__(self, state: _Settings) -> None:
+        self._set_up(state)
+
+    def __call__(self, batch: Any) -> Any:
+        """Ask about each row of a batch, and wait for all of them. For any thread.
+
+        Args:
+          batch: What ``map_batches`` gives.
+
+        Returns:
+          The batch with the columns that are added.
+
+        Raises:
+          TypeError: Its format is unknown.
+          ValueError: It has no such column as ``prompt`` or ``id``, or has one already that would be added.
+          CredentialsError: The actor's environment has no key.
+          JournalError: The journals cannot be read or written.
+          APIError: With ``on_error="raise"``, the error of the first row that failed; also other errors.
+        """
+        opened = open_batch(batch)
+        self._check_columns(opened)
+        outcomes = self._started().answer(self._rows(opened))
+        return opened.add(self._columns(outcomes))
+
+    def close(self) -> None:
+        """End the loop and close the journal; what is under way is cancelled. Another call begins again.
+
+        Nobody has to call it. It waits for seconds at most, and not for the API.
+        """
+        with self._starting:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop()
+
+    def _started(self) -> Loop:
+        with self._starting:
+            if self._loop is None or self._loop.ended:
+                self._loop = Loop(self._settings.plan)
+                # When this object is collected, and before the process ends.
+                weakref.finalize(self, self._loop.stop)
+            return self._loop
+
+    def _check_columns(self, batch: Batch) -> None:
+        settings = self._settings
+        for name in (settings.prompt, settings.id):
+            if isinstance(name, str) and name not in batch.names:
+                raise ValueError(f"there is no column {name!r}; there are {', '.join(map(repr, batch.names))}")
+        taken = [name for name in _COLUMNS if f"{settings.prefix}{name}" in batch.names]
+        if taken:
+            raise ValueError(
+                f"there is a column {settings.prefix + taken[0]!r} already: give those that are added a prefix, such as "
+                "prefix='answer_'"
+            )
+
+    def _rows(self, batch: Batch) -> list[Item | Exception]:
+        settings = self._settings
+        prompt = settings.prompt
+        rows = batch.column(prompt) if isinstance(prompt, str) else [_call(prompt, row) for row in batch.rows()]
+        ids = [None] * len(rows) if settings.id is None else batch.column(settings.id)
+        return [_item(value, name) for value, name in zip(rows, ids, strict=True)]
+
+    def _columns(self, outcomes: list[Outcome]) -> Columns:
+        prefix = self._settings.prefix
+        return {f"{prefix}{name}": [value(outcome) for outcome in outcomes] for name, value in _COLUMNS.items()}
+
+
+def _call(prompt: Callable[[dict[str, Any]], Request | Item], row: dict[str, Any]) -> Request | Item | Exception:
+    try:
+        return prompt(row)
+    except Exception as error:  # noqa: BLE001 - a bad row is one error in a column
+        return error
+
+
+def _item(value: object, name: object) -> Item | Exception:
+    if isinstance(value, Exception):
+        return value
+    try:
+        item = as_item(value)
+    except TypeError as error:
+        return error
+    if item.id is None and name is not None:
+        return msgspec.structs.replace(item, id=str(name))
+    return item
+
+
+def _describe(outcome: Outcome) -> str | None:
+    if outcome.finished:
+        return None
+    error = outcome.error
+    said = outcome.status if error is None else f"{type(error).__name__}: {error}"
+    if isinstance(error, RecordedError):
+        said = f"{error.type}: {error}"
+    return f"skipped: {said}" if outcome.status == "skipped" and error is not None else said
