@@ -25,6 +25,7 @@ ROOMS = [
     "batch",
     "trio_stream",
     "testing",
+    "ray",
     "cli",
 ]
 
@@ -40,6 +41,7 @@ OUTSIDE = {
     "batch": {"trio", "msgspec"},
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
+    "ray": {"trio", "msgspec", "ray"},
     "cli": {"trio", "msgspec", "rich", "click"},
 }
 
@@ -150,8 +152,8 @@ def is_call_of(node: ast.AST, method: str) -> TypeGuard[ast.Call]:
 
 
 def test_the_package_imports_no_more_than_it_needs():
-    """Importing it loads neither the test kit nor the command line."""
-    rooms = ("trio_stream.testing", "trio_stream.cli")
+    """Importing it loads neither the test kit, nor the command line, nor what fits it into other systems."""
+    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray")
     code = f"import sys, trio_stream; print([m for m in sys.modules if m.startswith({rooms})])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

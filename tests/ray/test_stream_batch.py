@@ -95,9 +95,7 @@ def test_values_of_numpy_become_plain_at_any_depth(make: Maker) -> None:
         ({}, {"prompt": ["q"], "text": ["t"]}, "there is a column 'text' already: give .* prefix='answer_'"),
     ],
 )
-def test_columns_that_cannot_be(
-    make: Maker, options: dict[str, Any], batch: dict[str, Any], message: str
-) -> None:
+def test_columns_that_cannot_be(make: Maker, options: dict[str, Any], batch: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(ScriptedAPI(), **options)(batch)
     assert loops() == []
@@ -147,9 +145,7 @@ def test_a_bad_row_is_an_error_in_a_column(make: Maker) -> None:
 
 
 def test_what_the_function_raises_is_an_error_in_a_column(make: Maker) -> None:
-    answered = make(ScriptedAPI(default=echo), prompt=lambda row: row["n"] and str(1 / (row["n"] - 1)))(
-        {"n": [1, 2]}
-    )
+    answered = make(ScriptedAPI(default=echo), prompt=lambda row: row["n"] and str(1 / (row["n"] - 1)))({"n": [1, 2]})
     assert answered["error"] == ["ZeroDivisionError: division by zero", None]
     assert answered["text"] == ["", "<1.0>"]
 
@@ -236,9 +232,9 @@ def test_it_can_be_pickled_and_nothing_runs_before_the_first_call() -> None:
     assert len(pickled) < 2_000
 
 
-def test_a_copy_answers_for_itself(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_answers_for_itself(make: Maker) -> None:
     """It is made of one that runs, and begins anew."""
-    monkeypatch.setitem(globals(), "API", ScriptedAPI(default=echo))
+    APIS.append(ScriptedAPI(default=echo))
     ask = make(ScriptedAPI(), client=client_of_the_module)
     assert ask({"prompt": ["a"]})["text"] == ["<a>"]
     copy = pickle.loads(pickle.dumps(ask))
@@ -248,11 +244,11 @@ def test_a_copy_answers_for_itself(make: Maker, monkeypatch: pytest.MonkeyPatch)
     assert loops() == []
 
 
-API: ScriptedAPI
+APIS: list[ScriptedAPI] = []
 
 
 def client_of_the_module() -> ts.Client:
-    return ts.Client(api_key="test", transport=API)
+    return ts.Client(api_key="test", transport=APIS[-1])
 
 
 def test_the_loop_ends_with_the_object() -> None:

@@ -92,7 +92,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (str, bytes, int, float)) and type(value).__module__ == "builtins":
         return value
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        return {key: plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("Sequence[Any]", value)]
     tolist = getattr(value, "tolist", None)

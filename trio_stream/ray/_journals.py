@@ -102,7 +102,8 @@ class _Other:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._ends: dict[str, int] = {}  # by key: where its last `end` is, and in the lowest bit whether it is an answer
+        # By key: where its last `end` is, and in the lowest bit whether that is an answer.
+        self._ends: dict[str, int] = {}
         self._read = 0
 
     def refresh(self) -> None:

@@ -10,17 +10,18 @@ window, limiter and connections last. This is the only thread of the package: no
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, final
+from typing import final
 
 import msgspec
 import trio
 
 from trio_stream._client import Client
-from trio_stream.batch import FanOut, Item, JournalConflictError, Outcome, RateLimiter, request_hash
+from trio_stream.batch import FanOut, Item, Outcome, RateLimiter, request_hash
 from trio_stream.batch._options import FanOutOptions
 from trio_stream.batch._records import merge_params
 from trio_stream.ray._journals import Journals
@@ -189,10 +190,8 @@ class Loop:
             if self._ended is not None:
                 raise self._ended
             self._calls.add(call)
-        try:
+        with contextlib.suppress(trio.RunFinishedError):  # then whoever ends the loop ends its calls
             self._token.run_sync_soon(self._take, call)
-        except trio.RunFinishedError:
-            pass  # whoever ends the loop ends all of its calls
         try:
             return call.done.result()
         finally:
@@ -220,7 +219,7 @@ class Loop:
         error: BaseException = trio.ClosedResourceError("this StreamBatch has ended")
         try:
             trio.run(self._main)
-        except BaseException as failure:  # noqa: BLE001 - it is raised in the threads that wait
+        except BaseException as failure:  # noqa: ASYNC103, BLE001 - it is raised in the threads that wait
             error = failure
         with self._lock:
             self._ended = error

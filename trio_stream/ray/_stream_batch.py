@@ -43,7 +43,7 @@ _COLUMNS: Final[Mapping[str, Callable[[Outcome], str | int | None]]] = {
     "cache_read_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.cache_read_input_tokens or 0,
     "request_id": lambda outcome: outcome.request_id,
     "attempts": lambda outcome: outcome.attempts,
-    "error": lambda outcome: _describe(outcome),
+    "error": lambda outcome: None if outcome.finished else _describe(outcome),
 }
 
 
@@ -130,7 +130,7 @@ class StreamBatch:
         **params: Any,
     ) -> None:
         if not callable(client):
-            raise TypeError("client must be a function that makes one in the actor, such as functools.partial(Client, ...)")
+            raise TypeError("client must be a function that makes one in the actor, functools.partial(Client, ...)")
         if not isinstance(limiter, RateLimiter) and not callable(limiter):
             raise TypeError(f"limiter must be a RateLimiter, or a function that makes one, not {limiter!r}")
         # An error is raised by its call, and by nobody else's: that is not the fan-out's affair.
@@ -151,9 +151,7 @@ class StreamBatch:
         if journal_dir is not None:
             retry = retry_errors or on_error == "raise"
             journals = functools.partial(Journals, Path(journal_dir), fsync=fsync, retry_errors=retry)
-        plan = Plan(
-            client=client, limiter=limiter, journals=journals, options=options, fail_fast=on_error == "raise"
-        )
+        plan = Plan(client=client, limiter=limiter, journals=journals, options=options, fail_fast=on_error == "raise")
         self._set_up(_Settings(prompt=prompt, id=id, prefix=prefix, plan=plan))
 
     def _set_up(self, settings: _Settings) -> None:
@@ -214,8 +212,8 @@ class StreamBatch:
         taken = [name for name in _COLUMNS if f"{settings.prefix}{name}" in batch.names]
         if taken:
             raise ValueError(
-                f"there is a column {settings.prefix + taken[0]!r} already: give those that are added a prefix, such as "
-                "prefix='answer_'"
+                f"there is a column {settings.prefix + taken[0]!r} already: give those that are added a "
+                "prefix, such as prefix='answer_'"
             )
 
     def _rows(self, batch: Batch) -> list[Item | Exception]:
@@ -249,9 +247,7 @@ def _item(value: object, name: object) -> Item | Exception:
     return item
 
 
-def _describe(outcome: Outcome) -> str | None:
-    if outcome.finished:
-        return None
+def _describe(outcome: Outcome) -> str:
     error = outcome.error
     said = outcome.status if error is None else f"{type(error).__name__}: {error}"
     if isinstance(error, RecordedError):
