@@ -4,6 +4,7 @@
 #   make test    the tests, warnings as errors, with the coverage that is promised
 #   make check   linters and type checkers
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
+#   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
 #   make bench   this library beside the official SDK, httpx and a bare socket loop: docs/performance.md
 #   make bench-quick   the same in small, in less than a minute; writes nothing
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check sdk faults bench bench-quick soak fuzz docs format clean
+.PHONY: demo test test-ray check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -69,6 +70,15 @@ $(VENV)-bench/.bench: pyproject.toml
 	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --editable . --group bench
 	@touch $@
 
+test-ray: $(VENV)-ray/.ray
+	$(VENV)-ray/bin/python -m pytest tests/ray $(ARGS)
+
+$(VENV)-ray/.ray: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	$(VENV)-ray/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[cli,ray]' --group test
+	@touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -88,4 +98,5 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-sdk $(VENV)-bench docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-sdk $(VENV)-bench $(VENV)-ray docs/_build .coverage .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache

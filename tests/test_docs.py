@@ -26,6 +26,7 @@ import pytest
 import trio
 
 import trio_stream as ts
+import trio_stream.ray
 import trio_stream.testing
 import trio_stream.types
 from trio_stream.testing import ScriptedAPI, Step, disconnect, fail, http_error, say, scripted_model, stall
@@ -220,6 +221,11 @@ def test_every_name_of_the_test_kit_is_in_the_reference(name: str) -> None:
     assert documented().get(f"trio_stream.testing.{name}") == 1
 
 
+@pytest.mark.parametrize("name", public_names(trio_stream.ray))
+def test_every_name_of_the_ray_adapter_is_in_the_reference(name: str) -> None:
+    assert documented().get(f"trio_stream.ray.{name}") == 1
+
+
 @pytest.mark.parametrize("name", public_names(trio_stream.types))
 def test_every_value_is_in_the_reference(name: str) -> None:
     found = documented()
@@ -276,11 +282,11 @@ def test_readme_begins_with_what_it_is_and_the_two_commands() -> None:
 
 def test_make_targets_exist() -> None:
     """Every ``make ...`` that is written anywhere is one."""
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        assert set(re.findall(r"^\$ make (\w+)", text, re.MULTILINE)) <= targets
-        assert set(re.findall(r"`make (\w+)`", text)) <= targets
+        assert set(re.findall(r"^\$ make ([\w-]+)", text, re.MULTILINE)) <= targets
+        assert set(re.findall(r"`make ([\w-]+)`", text)) <= targets
 
 
 def test_the_options_of_the_command_line_are_described() -> None:

@@ -45,6 +45,7 @@ NAMES = [
     "race_best_of_three",
     "raw_event_stream",
     "raw_http_response",
+    "ray_data",
     "system_prompt",
     "temperature",
     "timeouts",
@@ -225,7 +226,8 @@ EXPECTED = {
 def test_none_is_missing() -> None:
     """The promised ones are there, and each has its expectations."""
     assert [path.stem for path in FILES] == NAMES
-    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c"}
+    # `ray_data` is run where there is a Ray: tests/ray/test_ray_data.py.
+    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data"}
 
 
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
@@ -298,8 +300,10 @@ def test_its_form(path: Path) -> None:
     assert docstring
     assert 2 <= docstring.replace("\n", " ").count(". ") + 1 <= 4
     assert 'MODEL = os.environ.get("ANTHROPIC_MODEL", ' in text
-    assert "async def main() -> None:" in text
-    assert text.endswith('if __name__ == "__main__":\n    trio.run(main)\n')
+    # Ray has the loops in its actors, and none here.
+    run = "main()" if path.stem == "ray_data" else "trio.run(main)"
+    assert f"{'' if run == 'main()' else 'async '}def main() -> None:" in text
+    assert text.endswith(f'if __name__ == "__main__":\n    {run}\n')
     assert "api_key" not in text
     assert "http://" not in text
     assert text.count("\n") <= 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from typing import Any
 
@@ -83,3 +84,32 @@ def test_nothing_but_the_type(cls: type[Value]) -> None:
 def test_without_nulls() -> None:
     """Members that are null are left out at every depth; items of lists are not."""
     assert without_nulls({"a": None, "b": [None, {"c": None, "d": 1}]}) == {"b": [None, {"d": 1}]}
+
+
+THREADS = """
+import sys, threading
+import trio_stream as ts
+
+sys.setswitchinterval(1e-6)
+raw = {"id": "m", "model": "m", "content": [{"type": "text", "text": "a"}], "usage": {"cache_creation": {}}}
+begin = threading.Barrier(8)
+
+
+def read():
+    begin.wait()
+    for _ in range(50):
+        ts.Message.from_dict(dict(raw))
+
+
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_the_first_values_may_be_read_by_several_threads_at_once() -> None:
+    """A program may have a loop in each of its threads. msgspec 0.22 alone is killed by a signal here."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", THREADS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

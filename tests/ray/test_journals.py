@@ -38,7 +38,7 @@ def test_what_an_actor_has_finished_is_not_asked_again(make: Maker, tmp_path: Pa
     again = second(rows(1, 2, 4, 3))
     assert again["text"] == ["<q1>", "<q2>", "<q4>", "<q3>"]
     assert sorted(prompts(api)) == ["q1", "q2", "q3", "q4"]
-    assert again["error"] == [None] * 4
+    assert again["error"] == [""] * 4
     for column in ("stop_reason", "input_tokens", "output_tokens", "request_id", "attempts"):
         assert [again[column][place] for place in (0, 1, 3)] == one[column]
 
@@ -107,10 +107,10 @@ def test_what_cannot_be_a_request_is_an_error_of_its_row(make: Maker, tmp_path: 
     ask = make(ScriptedAPI(default=echo), prompt=lambda row: row["value"], journal_dir=tmp_path)
     answered = ask({"value": [{"messages": {1, 2}}, {"messages": [], "model": object()}, "fine"]})
     assert answered["text"] == ["", "", "<fine>"]
-    assert [None if error is None else error.partition(":")[0] for error in answered["error"]] == [
+    assert [error.partition(":")[0] for error in answered["error"]] == [
         "TypeError",
         "TypeError",
-        None,
+        "",
     ]
 
 

@@ -276,7 +276,7 @@ async def test_an_answer_after_the_end_of_the_loop_is_nobodys(named: list[FakeAc
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="rate|per_lease"):
+    with pytest.raises(ValueError, match=r"rate|per_lease"):
         ActorRateLimiter("a", **options)
 
 

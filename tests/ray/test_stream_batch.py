@@ -45,7 +45,7 @@ def test_columns_are_added_in_the_order_of_the_rows(make: Maker) -> None:
     assert answered["text"] == ["<a>", "<b>", "<c>", "<d>"]
     assert answered["stop_reason"] == ["end_turn"] * 4
     assert answered["attempts"] == [1] * 4
-    assert answered["error"] == [None] * 4
+    assert answered["error"] == [""] * 4
     assert all(count > 0 for count in answered["input_tokens"] + answered["output_tokens"])
     assert answered["cache_read_tokens"] == [0] * 4
     assert sorted(answered["request_id"]) == sorted(request.request_id for request in api.requests)
@@ -135,7 +135,7 @@ def test_a_bad_row_is_an_error_in_a_column(make: Maker) -> None:
     answered = make(api, max_attempts=1)({"prompt": ["refused", "good", None, "cut", 5]})
     assert answered["text"] == ["", "fine", "", "half ", ""]
     errors = answered["error"]
-    assert errors[1] is None
+    assert errors[1] == ""
     assert errors[0].startswith("BadRequestError: ")
     assert errors[2].startswith("TypeError: an item must be a prompt")
     assert errors[3].startswith("IncompleteStreamError: ")
@@ -146,7 +146,7 @@ def test_a_bad_row_is_an_error_in_a_column(make: Maker) -> None:
 
 def test_what_the_function_raises_is_an_error_in_a_column(make: Maker) -> None:
     answered = make(ScriptedAPI(default=echo), prompt=lambda row: row["n"] and str(1 / (row["n"] - 1)))({"n": [1, 2]})
-    assert answered["error"] == ["ZeroDivisionError: division by zero", None]
+    assert answered["error"] == ["ZeroDivisionError: division by zero", ""]
     assert answered["text"] == ["", "<1.0>"]
 
 
@@ -179,7 +179,7 @@ def test_a_limit_of_the_job_skips_the_rest(make: Maker) -> None:
     answered = ask({"prompt": ["a", "b", "c"]})
     assert answered["text"] == ["<a>", "<b>", ""]
     expected = "skipped: FanOutStoppedError: the budget is used up: 2 of 2 requests"
-    assert answered["error"] == [None, None, expected]
+    assert answered["error"] == ["", "", expected]
     assert ask({"prompt": ["d"]})["error"] == [expected]
 
 

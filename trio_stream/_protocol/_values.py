@@ -13,6 +13,7 @@ The rules of reading, the same everywhere:
 from __future__ import annotations
 
 import functools
+import threading
 import typing
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast, final
@@ -192,9 +193,16 @@ def _read_part(value: object, part: _Part) -> object:
     return value  # `msgspec.convert` says what is wrong with it, if anything
 
 
+_preparing = threading.Lock()
+
+
 @functools.cache
 def _parts(cls: type[Value]) -> Mapping[str, _Part]:
     """For each field that holds values, how to read them; found from the annotations."""
+    with _preparing:
+        # msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at
+        # once. Nobody converts to a class before this has returned for it.
+        msgspec.json.Decoder(cls)
     found: dict[str, _Part] = {}
     for field in msgspec.structs.fields(cls):
         classes = list(_values_within(field.type))

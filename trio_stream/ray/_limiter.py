@@ -54,7 +54,7 @@ class ActorRateLimiter(RateLimiter):
         dataset.map_batches(StreamBatch, fn_constructor_kwargs={"limiter": limiter, ...}, ...)
 
     Up to about four actors find their shares of a limit by what the API's headers leave, and need none of this. A
-    `retry-after` that one of them is told pauses all, from their next lease on. Besides, each listens to the headers
+    ``retry-after`` that one of them is told pauses all, from their next lease on. Besides, each listens to the headers
     of its own answers, as a `HeaderRateLimiter` does.
 
     Make it where the job is started, after ``ray.init``: the named actor is started there, if there is none of that

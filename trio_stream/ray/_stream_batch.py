@@ -10,13 +10,14 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
 
 import msgspec
 
 from trio_stream._client import Client
+from trio_stream._protocol import Usage
 from trio_stream.batch import (
     Adaptive,
     Budget,
@@ -35,16 +36,19 @@ from trio_stream.ray._loop import Loop, Plan
 
 Prompt: TypeAlias = str | Callable[[dict[str, Any]], Request | Item]
 
-_COLUMNS: Final[Mapping[str, Callable[[Outcome], str | int | None]]] = {
-    "text": lambda outcome: outcome.text,
-    "stop_reason": lambda outcome: outcome.stop_reason,
-    "input_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.input_tokens,
-    "output_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.output_tokens,
-    "cache_read_tokens": lambda outcome: 0 if outcome.usage is None else outcome.usage.cache_read_input_tokens or 0,
-    "request_id": lambda outcome: outcome.request_id,
-    "attempts": lambda outcome: outcome.attempts,
-    "error": lambda outcome: None if outcome.finished else _describe(outcome),
-}
+_COLUMNS: Final = (
+    "text",
+    "stop_reason",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "request_id",
+    "attempts",
+    "error",
+)
+
+
+_NOTHING: Final = Usage()
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +80,8 @@ class StreamBatch:
 
     It adds ``text``, ``stop_reason``, ``input_tokens``, ``output_tokens``, ``cache_read_tokens``, ``request_id``,
     ``attempts`` and ``error``, in the order of the rows. A row that fails has an ``error``, the class and the sentence
-    of it; its ``text`` is what had arrived. Nothing else of a row fails the job. Tokens that are not known are 0.
+    of it; its ``text`` is what had arrived. It does not fail the job. What there is not is an empty text or 0, never
+    None, so that the columns have the same types in every block.
 
     Batches may be dictionaries of NumPy arrays (Ray's default), pandas data frames or PyArrow tables.
 
@@ -224,8 +229,18 @@ class StreamBatch:
         return [_item(value, name) for value, name in zip(rows, ids, strict=True)]
 
     def _columns(self, outcomes: list[Outcome]) -> Columns:
-        prefix = self._settings.prefix
-        return {f"{prefix}{name}": [value(outcome) for outcome in outcomes] for name, value in _COLUMNS.items()}
+        usages = [outcome.usage or _NOTHING for outcome in outcomes]
+        columns: tuple[list[str] | list[int], ...] = (
+            [outcome.text for outcome in outcomes],
+            [outcome.stop_reason or "" for outcome in outcomes],
+            [usage.input_tokens for usage in usages],
+            [usage.output_tokens for usage in usages],
+            [usage.cache_read_input_tokens or 0 for usage in usages],
+            [outcome.request_id or "" for outcome in outcomes],
+            [outcome.attempts for outcome in outcomes],
+            ["" if outcome.finished else _describe(outcome) for outcome in outcomes],
+        )
+        return {f"{self._settings.prefix}{name}": values for name, values in zip(_COLUMNS, columns, strict=True)}
 
 
 def _call(prompt: Callable[[dict[str, Any]], Request | Item], row: dict[str, Any]) -> Request | Item | Exception:

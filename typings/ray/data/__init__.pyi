@@ -1,5 +1,8 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
+
+class _CallableClass(Protocol):
+    def __call__(self, batch: Any, /) -> Any: ...
 
 class ActorPoolStrategy:
     def __init__(
@@ -13,7 +16,7 @@ class ActorPoolStrategy:
 class Dataset:
     def map_batches(
         self,
-        fn: Callable[[Any], Any] | type[Callable[[Any], Any]],
+        fn: Callable[[Any], Any] | type[_CallableClass],
         *,
         fn_constructor_kwargs: dict[str, Any] | None = None,
         batch_size: int | None = None,
