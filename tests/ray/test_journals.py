@@ -205,3 +205,48 @@ def test_they_can_be_merged(make: Maker, tmp_path: Path) -> None:
     assert (report.items, report.paid_twice, report.conflicts) == (4, 0, ())
     texts = {outcome.id: outcome.text for outcome in ts.read_journal(tmp_path / "all.journal")}
     assert texts == {str(name): f"<q{name}>" for name in range(4)}
+
+
+def test_a_journal_that_is_moved_away_is_forgotten(make: Maker, tmp_path: Path) -> None:
+    """After its rows were found in it, and before they are looked up, too."""
+    api = ScriptedAPI(default=echo)
+    first = make(api, id="id", journal_dir=tmp_path)
+    first(rows(1))
+    first.close()
+    (journal,) = tmp_path.iterdir()
+    ask = make(api, id="id", journal_dir=tmp_path)
+    ask(rows(2))
+    journal.unlink()
+    assert ask(rows(1))["text"] == ["<q1>"]
+    assert prompts(api) == ["q1", "q2", "q1"]
+
+
+@pytest.mark.parametrize("when", ["refresh", "lookup"])
+def test_a_journal_that_cannot_be_read_fails_the_job(make: Maker, tmp_path: Path, when: str) -> None:
+    """It may have answers that would be paid twice."""
+    api = ScriptedAPI(default=echo)
+    make(api, id="id", journal_dir=tmp_path)(rows(1))
+    (journal,) = tmp_path.iterdir()
+    ask = make(api, id="id", journal_dir=tmp_path)
+    ask(rows(2))
+    size = journal.stat().st_size
+    if when == "refresh":
+        journal.unlink()
+        journal.symlink_to(journal)
+    else:
+        journal.write_bytes(b"x" * size)
+    with pytest.raises(ts.JournalError, match="cannot be read"):
+        ask(rows(1))
+    assert prompts(api) == ["q1", "q2"]
+
+
+def test_errors_of_other_classes_are_the_same_when_they_come_from_a_journal(make: Maker, tmp_path: Path) -> None:
+    """Here the client refuses what is no part of the request, and of its hash."""
+    api = ScriptedAPI(default=echo)
+    answered = [
+        make(api, prompt=lambda row: {"messages": [], "timeout": -1}, journal_dir=tmp_path)({"n": [1]})
+        for _ in range(2)
+    ]
+    assert answered[0]["error"][0].startswith("ValueError: ")
+    assert answered[1]["error"] == answered[0]["error"]
+    assert [record["record"] for record in records(tmp_path)].count("end") == 1

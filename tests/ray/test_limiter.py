@@ -296,3 +296,20 @@ def test_without_ray_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ImportError):
         ActorRateLimiter("a", requests_per_minute=5)
+
+
+async def test_a_permit_is_kept_when_the_wait_for_the_headers_is_cancelled(
+    named: list[FakeActor], autojump_clock: object
+) -> None:
+    actor = FakeActor(LeaseOffice((60_000.0, None, None), trio.current_time))
+    named.append(actor)
+    limiter = ActorRateLimiter("a", requests_per_minute=60_000, per_lease=2)
+    api = ScriptedAPI([http_error(429, retry_after=40)], default=[say("fine")])
+    async with ts.Client(api_key="test", transport=api) as client:
+        with trio.move_on_after(5):
+            await ts.gather_texts(client, ["q"], limiter=limiter, **PARAMS)
+        assert limiter.paused_until is not None
+        assert await ts.gather_texts(client, ["q"], limiter=limiter, **PARAMS) == ["fine"]
+    assert limiter.paused_until is None
+    assert len(api.requests) == 2
+    assert len(actor.leases) == 1
