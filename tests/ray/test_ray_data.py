@@ -115,7 +115,7 @@ def test_values_of_real_arrays() -> None:
 
 def test_calls_of_one_actor_are_under_way_at_once() -> None:
     """Four calls of two rows each make eight requests."""
-    api = ScriptedAPI(default=echo(2.0))
+    api = ScriptedAPI(default=echo(4.0))
     with serving(api) as url:
         rows = answer(dataset(8, blocks=4), url, batch_size=2).take_all()
     assert [row["text"] for row in rows] == [f"<q{number}>" for number in range(8)]

@@ -188,7 +188,7 @@ def test_a_limit_of_the_job_skips_the_rest(make: Maker) -> None:
 
 def test_calls_from_several_threads_share_one_loop(make: Maker) -> None:
     """They are under way at once, and each gets its own rows."""
-    api = ScriptedAPI([say("the limits are known")], default=lambda r: [say(f"<{prompt_of(r)}>", ttft=1.0)])
+    api = ScriptedAPI([say("the limits are known")], default=lambda r: [say(f"<{prompt_of(r)}>", ttft=2.0)])
     ask = make(api, limit=100)
     ask({"prompt": ["first"]})
     batches = [{"prompt": [f"{call}-{row}" for row in range(5)]} for call in range(8)]
