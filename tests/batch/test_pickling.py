@@ -13,7 +13,7 @@ import trio_stream as ts
 @pytest.mark.parametrize(
     "error",
     [
-        ts.FanOutStoppedError("stopped"),
+        ts.FanOutStoppedError("stopped", reason="budget"),
         ts.JournalConflictError("conflict", id="a"),
         ts.JournalError("failed", path=Path("a.journal")),
         ts.RecordedError("recorded", type="SomeError"),

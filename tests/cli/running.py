@@ -121,6 +121,11 @@ class Running:
         if self.process.stderr is not None:
             await self.process.stderr.aclose()
 
+    async def read_on(self) -> None:
+        """Read its output, until cancelled: a pipe does not hold much."""
+        while await self._read():
+            pass
+
     async def read_until(self, wanted: str) -> str:
         """Read until the output has a text, and return all of it."""
         with trio.fail_after(SECONDS):

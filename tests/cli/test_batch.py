@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -667,6 +668,63 @@ async def test_against_serve_with_limits_and_faults_killed_and_gone_on(tmp_path:
     shown = re.search(r"done 240/240 · .* · cached (\d+) ", running.err)
     assert shown is not None
     assert known <= int(shown[1]) < known + 40
+
+
+async def wait_for_lines(path: Path, count: int) -> None:
+    with trio.fail_after(60):
+        while not path.exists() or path.read_bytes().count(b"\n") < count:
+            await trio.sleep(0.02)
+
+
+@pytest.mark.timeout(240)
+async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path: Path) -> None:
+    """Two shards at once against one quota that they exceed, with faults; one is killed, and goes on."""
+    count = 5000
+    source, merged = tmp_path / "p.jsonl", tmp_path / "all.jsonl"
+    outputs = [tmp_path / f"a-{shard}.jsonl" for shard in (0, 1)]
+    source.write_text("".join(json.dumps({"id": f"q{n}", "text": f"document {n}"}) + "\n" for n in range(count)))
+    serve = ("--ttft", "0.02", "--tps", "0", "--rpm", "60000", "--otpm", "1500000", "--faults", "3")
+    async with Running(program("serve", "--port", "0", *serve)) as server:
+        await server.read_until("Hello!")
+        env = {"ANTHROPIC_BASE_URL": address_in(server.out), "ANTHROPIC_API_KEY": "test"}
+        shared = ("--template", "Summarise: {text}", "-o", str(tmp_path / "a-{shard}.jsonl"), "--progress", "plain")
+
+        def shard(number: int) -> Running:
+            return Running(program("batch", str(source), *shared, "--shard", f"{number}/2"), **env)
+
+        with trio.fail_after(180):
+            async with trio.open_nursery() as nursery, shard(0) as first:
+                nursery.start_soon(server.read_on)
+                async with shard(1) as second:
+                    await wait_for_lines(outputs[1], 600)
+                    second.process.kill()
+                    await second.process.wait()
+                known = outputs[1].read_bytes().count(b"\n")
+                async with shard(1) as again:
+                    await again.process.wait()
+                    assert await again.finish() == 0
+                await first.process.wait()
+                assert await first.finish() == 0
+                nursery.cancel_scope.cancel(reason="the shards are done")
+        server.interrupt()
+        await server.finish()
+    merging = await run_cli("merge", *map(str, outputs), "-o", str(merged))
+    journals = await run_cli("merge", *(f"{path}.journal" for path in outputs), "-o", f"{merged}.journal")
+    assert (merging.code, journals.code) == (0, 0)
+    rows = lines_of(merged.read_bytes())
+    assert [row["index"] for row in rows] == list(range(count))
+    assert all(row["status"] == "ok" and row["text"] for row in rows)
+    assert [outcome.status for outcome in read_journal(f"{merged}.journal")] == ["ok"] * count
+
+    cached = re.search(r"cached (\d+) ", again.err)
+    assert cached is not None
+    assert known <= int(cached[1]) < known + 200
+    statuses = Counter(re.findall(r"claude-sonnet-5-5  (\d+)", server.out.partition("Hello!")[2]))
+    assert {"200", "429", "500", "529"} <= set(statuses)
+    # Paid twice: what was under way when it was killed. Beyond that only what was failed on purpose (a half of the
+    # faults have the status 200).
+    assert statuses["200"] < count + 100 + 0.03 * 5300
+    assert statuses["429"] < 500
 
 
 # The pieces.

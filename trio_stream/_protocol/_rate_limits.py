@@ -31,7 +31,7 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The limits of the organisation as of one answer (https://docs.claude.com/en/api/rate-limits).
 
-    They hold for the model that was asked. A refused request is told them too: `APIStatusError.rate_limits`.
+    They hold for the model that was asked. A refused request is told them too, in its `APIStatusError`.
 
     Attributes:
       requests: Requests.
