@@ -55,7 +55,7 @@ class FanOutStoppedError(Exception):
     Where the API's answer was the cause, ``__cause__`` is its error.
 
     Attributes:
-      reason: Which of the reasons it was; see `StopReason`.
+      reason: Which of the reasons it was, a ``StopReason``.
       outcomes: Where it was raised: the outcomes that nobody had taken yet.
     """
 
