@@ -13,6 +13,7 @@ Line = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 300, 250
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 66, 44
+MARGIN = 16  # for the title of the y axis
 COLOURS = ("#7a7a7a", "#0b6e4f", "#c77700", "#b3261e")
 
 STYLE = """
@@ -35,10 +36,10 @@ def draw(panels: Mapping[str, tuple[str, Mapping[str, Line]]], *, names: Sequenc
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     width = len(panels) * WIDTH
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT + 26}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-MARGIN} 0 {width + MARGIN} {HEIGHT + 26}" role="img">',
         f"<title>{escape(y_title)}: {escape('; '.join(panels))}</title>",
         f"<style>{STYLE}</style>",
-        f'<rect width="{width}" height="{HEIGHT + 26}" rx="6" fill="#fff"/>',
+        f'<rect x="{-MARGIN}" width="{width + MARGIN}" height="{HEIGHT + 26}" rx="6" fill="#fff"/>',
     ]
     x = LEFT
     for name, colour in zip(names, COLOURS, strict=True):
@@ -82,7 +83,7 @@ def _panel(
     if y_title:
         centre = (top + bottom) / 2
         out.append(
-            f'<text transform="translate(14 {centre:.0f}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
+            f'<text transform="translate(-4 {centre:.0f}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
         )
     for name, colour in zip(names, COLOURS, strict=True):
         points = [(place_x(x), place_y(y)) for x, y in lines.get(name, ())]
