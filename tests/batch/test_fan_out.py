@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import pickle
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ import trio
 import trio.testing
 
 import trio_stream as ts
+from tests.bench.leaving import leave
 from trio_stream.testing import cancel_everywhere, disconnect, fail, http_error, pause, say, stall
 
 from .api import PARAMS, Notes, client_of, echo, prompt_of
@@ -536,31 +535,9 @@ async def test_abort_keeps_the_partial_texts(autojump_clock):
         outcomes[0].unwrap()
 
 
-async def leave_a_thousand(path: Path) -> float:
-    """The seconds that it takes, from the cancellation to the end of the block."""
-    client, api = client_of(default=[say("half an answer", stall())])
-    items = [ts.Item("q", id=str(number)) for number in range(1000)]
-    with trio.move_on_after(1000) as scope:
-        async with ts.fan_out(client, items, limit=1000, journal=path, **PARAMS) as results:
-            while results.stats.live < 1000:
-                await trio.sleep(1)
-            await trio.sleep(1)
-            began = time.perf_counter()
-            scope.cancel(reason="the test")
-            await trio.sleep_forever()
-    seconds = time.perf_counter() - began
-    known = list(ts.read_journal(path))
-    assert len(known) == 1000
-    assert {(outcome.status, outcome.text) for outcome in known} == {("cancelled", "half an answer")}
-    assert {(outcome.status, outcome.text) for outcome in results.unread} == {("cancelled", "half an answer")}
-    assert api.open_streams == 0
-    return seconds
-
-
 async def test_a_thousand_live_streams_are_left_at_once(autojump_clock, tmp_path):
-    seconds = [await leave_a_thousand(tmp_path / str(number)) for number in range(4)]
-    # Whatever else the machine does, and the garbage collector: the best of some.
-    assert min(seconds) < 0.2, seconds
+    # `tests.bench.leaving` measures it: at most 0.2 s. Here it is traced for coverage, beside whatever else runs.
+    assert await leave(tmp_path / "journal", streams=1000) < 2
 
 
 async def test_an_async_generator_is_closed(autojump_clock):
