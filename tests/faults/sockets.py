@@ -76,10 +76,13 @@ class UnansweringPort:
         """For ``base_url``."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def serve(self) -> None:
-        """From now on, answer every request with the standard message."""
+    def listen(self) -> None:
+        """From now on, take connections."""
         self._close_fillers()
         self._socket.listen(100)
+
+    async def serve(self) -> None:
+        """Answer every request with the standard message, once it takes connections."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
         await trio.serve_listeners(_answer, [listener])
 
@@ -114,6 +117,7 @@ async def _answer(stream: trio.SocketStream) -> None:
 async def check_serves(port: UnansweringPort, client: ts.Client) -> None:
     """Once the port is served, the same client, with its one connection, works."""
     async with trio.open_nursery() as nursery:
+        port.listen()
         nursery.start_soon(port.serve)
         assert client.statistics().active == client.statistics().waiting == 0
         with trio.fail_after(3):
