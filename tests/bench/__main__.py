@@ -60,7 +60,8 @@ def main() -> None:
     say(f"{time.monotonic() - began:.0f} s", end="\n")
 
     print(report.load_table(results, scenarios, {scenario.name: describe(scenario) for scenario in scenarios}))
-    print(report.aim_table(results))
+    if not options.quick:  # the aims are for loads of full size
+        print(report.aim_table(results))
     if not options.only and not options.quick:
         write(options.page, results, runner, rounds)
 
