@@ -9,7 +9,6 @@ Whoever makes it cheaper lowers the bound. Whoever has to raise one says in the 
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import trio
 import trio.testing
 
 import trio_stream as ts
+from tests.bench.scenarios import Scenario, render
 from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, chunk, serve
 
 PACKAGE = str(Path(ts.__file__).parent)
@@ -28,34 +28,8 @@ PARAMS: Any = {"model": "claude-sonnet-5-5", "max_tokens": 1024, "messages": [{"
 DELTAS = 500
 
 
-def event(kind: str, **fields: object) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-
-START = [
-    event(
-        "message_start",
-        message={
-            "id": "msg_01",
-            "type": "message",
-            "role": "assistant",
-            "model": "claude-sonnet-5-5",
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": {"input_tokens": 25, "output_tokens": 1},
-        },
-    ),
-    event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-]
-ALL_DELTAS = [
-    event("content_block_delta", index=0, delta={"type": "text_delta", "text": f" word {n}"}) for n in range(DELTAS)
-]
-END = [
-    event("content_block_stop", index=0),
-    event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 9}),
-    event("message_stop"),
-]
+_EVENTS = render(Scenario(name="cost", streams=1, deltas=DELTAS))
+START, ALL_DELTAS, END = _EVENTS[:2], _EVENTS[2:-3], _EVENTS[-3:]
 
 
 class Calls:
