@@ -159,14 +159,18 @@ async def test_the_clocks_of_a_fan_out(autojump_clock):
     assert api.open_streams == 0
 
 
-# A stream without a task of its own, left by cancellation: nobody makes a group of it.
+# Left by cancellation, with the watchdog in the stream's nursery and without any task in it: then nobody makes a group.
+
+WITHOUT_AND_WITH = pytest.mark.parametrize("silence", [None, 300.0])
 
 
-async def test_an_outer_cancellation_goes_on(autojump_clock):
-    client, api = client_of([say("Hello"), stall()])
+@WITHOUT_AND_WITH
+async def test_an_outer_cancellation_goes_on(silence, autojump_clock):
+    client, api = client_of([say("Hello"), stall()], timeout=ts.Timeouts(silence=silence))
     after = False
     with trio.move_on_after(1) as scope:
         async with client.messages.stream(**PARAMS) as stream:
+            assert hosts(stream) == ([] if silence is None else [0])
             await stream.until_done()
         after = True
     assert scope.cancelled_caught
@@ -174,12 +178,14 @@ async def test_an_outer_cancellation_goes_on(autojump_clock):
     assert (stream.text, api.open_streams) == ("Hello", 0)
 
 
+@WITHOUT_AND_WITH
 @pytest.mark.parametrize("shield", [False, True])
-async def test_its_own_cancellation_ends_the_block(shield, autojump_clock):
-    client, _ = client_of([say("Hello"), stall()])
+async def test_its_own_cancellation_ends_the_block(shield, silence, autojump_clock):
+    client, _ = client_of([say("Hello"), stall()], timeout=ts.Timeouts(silence=silence))
     after = False
     with trio.CancelScope() as outer:
         async with client.messages.stream(**PARAMS) as stream:
+            assert hosts(stream) == ([] if silence is None else [0])
             stream.nursery.cancel_scope.shield = shield
             stream.cancel("enough")
             if shield:
@@ -190,10 +196,12 @@ async def test_its_own_cancellation_ends_the_block(shield, autojump_clock):
     assert stream.cancel_reason == "enough"
 
 
-async def test_both_cancellations_at_once(autojump_clock):
-    client, _ = client_of([say("Hello"), stall()])
+@WITHOUT_AND_WITH
+async def test_both_cancellations_at_once(silence, autojump_clock):
+    client, _ = client_of([say("Hello"), stall()], timeout=ts.Timeouts(silence=silence))
     with trio.CancelScope() as outer:
         async with client.messages.stream(**PARAMS) as stream:
+            assert hosts(stream) == ([] if silence is None else [0])
             stream.cancel("enough")
             outer.cancel(reason="the test")
             await stream.until_done()
