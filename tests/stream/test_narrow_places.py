@@ -63,20 +63,22 @@ async def test_closed_before_it_was_entered():
 class HookedBody(ResponseBody):
     """Gives one piece, calling a hook right before, and then waits."""
 
-    waited = True
-
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.hook: Any = lambda: None
         self.closed = trio.Event()
 
-    async def receive_some(self) -> bytes:
-        if self.data:
-            data, self.data = self.data, b""
-            self.hook()
-            return data
+    def receive_nowait(self) -> bytes | None:
+        if self.closed.is_set():
+            raise trio.ClosedResourceError
+        if not self.data:
+            return None
+        data, self.data = self.data, b""
+        self.hook()
+        return data
+
+    async def wait(self) -> None:
         await self.closed.wait()
-        raise trio.ClosedResourceError
 
     def close(self) -> None:
         self.closed.set()

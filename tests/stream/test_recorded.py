@@ -26,8 +26,11 @@ class PiecesBody(ResponseBody):
         self.pieces = pieces[::-1]
         self.let_go = ""
 
-    async def receive_some(self) -> bytes:
+    def receive_nowait(self) -> bytes:
         return self.pieces.pop() if self.pieces else b""
+
+    async def wait(self) -> None:
+        raise AssertionError("there is nothing to wait for")
 
     def close(self) -> None:
         self.let_go = self.let_go or "close"

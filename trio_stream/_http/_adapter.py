@@ -11,11 +11,11 @@ arrived is skipped, the first wait raises `trio.Cancelled` at the bottom, and th
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import final
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 from ._body import ResponseBody
 from ._connection import Origin
@@ -59,18 +59,20 @@ class MemoryBody(ResponseBody):
 
     __slots__ = ("_content", "_open")
 
-    waited = False
-
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._open = True
 
-    async def receive_some(self) -> bytes:
-        """As `ResponseBody.receive_some`; never waits."""
+    def receive_nowait(self) -> bytes:
+        """As `ResponseBody.receive_nowait`; there is never anything to wait for."""
         if not self._open:
             raise trio.ClosedResourceError("this body is closed")
         content, self._content = self._content, b""
         return content
+
+    async def wait(self) -> None:  # pragma: no cover - `receive_nowait` never asks for it
+        """As `ResponseBody.wait`."""
+        await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
         """As `ResponseBody.close`."""
@@ -85,19 +87,20 @@ class MemoryBody(ResponseBody):
 class HeldBody(ResponseBody):
     """Another body, and the slot that is given back when it has been let go of."""
 
-    __slots__ = ("_body", "_slots", "cancel_safe", "waited")
+    __slots__ = ("_body", "_slots", "cancel_safe")
 
     def __init__(self, body: ResponseBody, slots: Slots) -> None:
         self._body = body
         self._slots: Slots | None = slots
         self.cancel_safe = body.cancel_safe
-        self.waited = body.waited
 
-    async def receive_some(self) -> bytes:
-        """As `ResponseBody.receive_some`."""
-        data = await self._body.receive_some()
-        self.waited = self._body.waited
-        return data
+    def receive_nowait(self) -> bytes | None:
+        """As `ResponseBody.receive_nowait`."""
+        return self._body.receive_nowait()
+
+    def wait(self) -> Awaitable[None]:
+        """As `ResponseBody.wait`."""
+        return self._body.wait()
 
     @enable_ki_protection
     def close(self) -> None:
@@ -134,10 +137,20 @@ class ForeignBody(ResponseBody):
       slots: One is given back when the response has been closed.
     """
 
-    __slots__ = ("_broken", "_disposed", "_ended", "_iterator", "_open", "_origin", "_response", "_scope", "_slots")
+    __slots__ = (
+        "_arrived",
+        "_broken",
+        "_disposed",
+        "_ended",
+        "_iterator",
+        "_open",
+        "_origin",
+        "_response",
+        "_scope",
+        "_slots",
+    )
 
     cancel_safe = False
-    waited = False  # it may have, but how would one know
 
     def __init__(self, response: httpx.Response, *, origin: Origin | None, slots: Slots) -> None:
         self._response = response
@@ -149,24 +162,25 @@ class ForeignBody(ResponseBody):
         self._broken = False
         self._ended = False
         self._disposed = False
+        self._arrived = b""
+
+    def receive_nowait(self) -> bytes | None:
+        """As `ResponseBody.receive_nowait`."""
+        self._check_usable()
+        if self._arrived:
+            arrived, self._arrived = self._arrived, b""
+            return arrived
+        return b"" if self._ended else None
 
     @enable_ki_protection
-    async def receive_some(self) -> bytes:
-        """As `ResponseBody.receive_some`, but that a cancelled call leaves it broken."""
-        if self._scope is not None:
-            raise trio.BusyResourceError("another task is already receiving from this body")
-        if not self._open:
-            raise trio.ClosedResourceError("this body is closed")
-        if self._broken:
-            raise trio.BrokenResourceError(
-                "an earlier receive failed or was cancelled, and this transport cannot take up where it was"
-            )
+    async def wait(self) -> None:
+        """As `ResponseBody.wait`, but that a cancelled call leaves the body broken."""
+        self._check_usable()
         await checkpoint_if_cancelled()
-        data = b""
         try:
             with trio.CancelScope() as self._scope:
-                while not data and not self._ended:
-                    data = await self._next()
+                while not self._arrived and not self._ended:
+                    self._arrived = await self._next()
         except BaseException:
             self._broken = True
             raise
@@ -176,7 +190,17 @@ class ForeignBody(ResponseBody):
                 await self._dispose()  # noqa: ASYNC102 - it does not wait, and shields itself
         if not self._open:
             raise trio.ClosedResourceError("this body is closed")
-        return data
+        await cancel_shielded_checkpoint()  # the transport may have waited, but how would one know
+
+    def _check_usable(self) -> None:
+        if self._scope is not None:
+            raise trio.BusyResourceError("another task is already receiving from this body")
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
+        if self._broken:
+            raise trio.BrokenResourceError(
+                "an earlier receive failed or was cancelled, and this transport cannot take up where it was"
+            )
 
     async def _next(self) -> bytes:
         if self._iterator is None:
@@ -209,7 +233,7 @@ class ForeignBody(ResponseBody):
         self.close()
         if self._scope is None:
             await self._dispose()
-        # Else a task is still on its way out of `receive_some`, and does it there.
+        # Else a task is still on its way out of `wait`, and does it there.
 
     async def _dispose(self) -> None:
         if self._disposed:

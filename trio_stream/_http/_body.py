@@ -7,6 +7,9 @@ own sockets, `_adapter` for other httpx transports, `trio_stream.testing` in mem
 from __future__ import annotations
 
 import abc
+from collections.abc import Awaitable
+
+from trio.lowlevel import enable_ki_protection
 
 BODY_EXTENSION = "trio_stream.body"
 """The key of `httpx.Response.extensions` under which a transport hands over a `ResponseBody`."""
@@ -22,28 +25,50 @@ class ResponseBody(abc.ABC):
     __slots__ = ()
 
     cancel_safe: bool = True
-    """False where a cancelled `receive_some` breaks the body (transports that are not ours)."""
-
-    waited: bool = False
-    """Whether the last `receive_some` had to wait, and so was a schedule point."""
+    """False where a cancelled `wait` breaks the body (transports that are not ours)."""
 
     @abc.abstractmethod
-    async def receive_some(self) -> bytes:
-        """Receive the next bytes of the body.
-
-        Waits, unless bytes are known to have arrived. If the wait is cancelled nothing is lost: the next call returns
-        the bytes this one was waiting for.
+    def receive_nowait(self) -> bytes | None:
+        """Receive the next bytes of the body, if they have arrived.
 
         Returns:
-          The bytes, or ``b""`` at the end of the body as HTTP frames it (again at every later call).
+          The bytes; ``b""`` at the end of the body as HTTP frames it (again at every later call); None when it is
+          time to `wait`.
 
         Raises:
           IncompleteStreamError: The connection or its framing ended before the body did.
           APIConnectionError: The connection failed (reset).
-          trio.ClosedResourceError: `close` or `finish` was called, also while this call waited.
-          trio.BusyResourceError: Another task is already in this call.
-          trio.BrokenResourceError: An earlier call was cancelled and this body is not ``cancel_safe``.
+          trio.ClosedResourceError: `close` or `finish` was called.
+          trio.BrokenResourceError: An earlier `wait` was cancelled and this body is not ``cancel_safe``.
         """
+
+    @abc.abstractmethod
+    def wait(self) -> Awaitable[None]:
+        """Wait until `receive_nowait` may have more. To be awaited at once, after that returned None.
+
+        Always a checkpoint. If it is cancelled nothing is lost. No coroutine where one can be done without: it is on
+        the path of every event.
+
+        Raises:
+          APIError: As `receive_nowait`.
+          trio.ClosedResourceError: `close` or `finish` was called, also while this call waited.
+          trio.BusyResourceError: Another task is already waiting.
+          trio.BrokenResourceError: As `receive_nowait`.
+        """
+
+    @enable_ki_protection
+    async def receive_some(self) -> bytes:
+        """Receive the next bytes of the body. Waits, and so is a checkpoint, only if they have not arrived yet.
+
+        Returns:
+          The bytes, or ``b""`` at the end of the body.
+
+        Raises:
+          Exception: As `receive_nowait` and `wait`.
+        """
+        while (data := self.receive_nowait()) is None:
+            await self.wait()
+        return data
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -8,7 +8,7 @@ transport as any other httpx transport. What does not: the head (`_connection`),
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import NoReturn, final
 
 import trio
@@ -41,10 +41,10 @@ class SocketBody(ResponseBody):
         "_lease",
         "_open",
         "_parser",
-        "_receiving",
         "_recv",
         "_sock",
-        "waited",
+        "_waiting",
+        "_wants_to_write",
     )
 
     def __init__(self, lease: Lease) -> None:
@@ -60,55 +60,56 @@ class SocketBody(ResponseBody):
         self._parser = connection.parser
         self._early, connection.early_body = connection.early_body, b""
         self._open = True
-        self._receiving = False
-        self.waited = False
+        self._waiting = False  # since the last `wait`, until bytes are asked for
+        self._wants_to_write = False
 
     @enable_ki_protection
-    async def receive_some(self) -> bytes:
-        """As `ResponseBody.receive_some`."""
-        if self._receiving:
-            raise trio.BusyResourceError("another task is already receiving from this body")
+    def receive_nowait(self) -> bytes | None:
+        """As `ResponseBody.receive_nowait`."""
         if not self._open:
             raise trio.ClosedResourceError("this body is closed")
-        self.waited = False
+        self._waiting = False
         if self._early:
             early, self._early = self._early, b""
             return early
         parser = self._parser
-        self._receiving = True
-        try:
-            while not parser.ended:
-                # Nothing is taken from the socket before a wait, and nothing waits after it was taken: a
-                # cancelled call has lost nothing. There is no CancelScope here: it would cost 8 us an event.
-                try:
-                    if self._all_taken:
-                        self._all_taken = False  # a cancelled wait does not know: the next call looks first
-                        self.waited = True
-                        await wait_readable(self._sock)
-                    data = self._recv(RECEIVE_BYTES)
-                except (BlockingIOError, ssl.SSLWantReadError):
-                    self._all_taken = True
-                except ssl.SSLWantWriteError:  # pragma: no cover - only a renegotiation writes in order to read
-                    await wait_writable(self._sock)
-                except ValueError:  # how Trio refuses to wait for a socket that another task has closed
-                    raise trio.ClosedResourceError("this body is closed") from None
-                except OSError as exc:
-                    self._lost(exc)
+        while not parser.ended:
+            if self._all_taken:
+                return None
+            try:
+                data = self._recv(RECEIVE_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._all_taken = True
+            except ssl.SSLWantWriteError:  # pragma: no cover - only a renegotiation writes in order to read
+                self._all_taken = self._wants_to_write = True
+            except OSError as exc:
+                self._lost(exc)
+            else:
+                # A short read took all there was: to try again at once would cost a system call and an exception
+                # an event. TLS reads one record at a time, and may hold another; what the kernel holds wakes.
+                self._all_taken = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
+                if data:
+                    body = parser.feed(data)
+                    if body:
+                        return body
                 else:
-                    # A short read took all there was: to try again at once would cost a system call and an exception
-                    # an event. TLS reads one record at a time, and may hold another; what the kernel holds wakes.
-                    self._all_taken = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
-                    if data:
-                        body = parser.feed(data)
-                        if body:
-                            return body
-                    else:
-                        parser.feed_eof()
-        finally:
-            self._receiving = False
+                    parser.feed_eof()
         if parser.failure is not None:
             raise IncompleteStreamError(f"the stream was cut: {parser.failure}")
         return b""
+
+    @enable_ki_protection
+    def wait(self) -> Awaitable[None]:
+        """As `ResponseBody.wait`."""
+        # There is no CancelScope here: it would cost 8 us an event.
+        if not self._open or self._sock.fileno() < 0:
+            raise trio.ClosedResourceError("this body is closed")
+        self._waiting = True
+        self._all_taken = False  # whatever ends the wait: the next call looks
+        if self._wants_to_write:  # pragma: no cover - see above
+            self._wants_to_write = False
+            return wait_writable(self._sock)
+        return wait_readable(self._sock)
 
     def _lost(self, exc: OSError) -> NoReturn:
         if self._sock.fileno() < 0:
@@ -132,7 +133,7 @@ class SocketBody(ResponseBody):
     def finish(self) -> None:
         """As `ResponseBody.finish`."""
         if self._open:
-            if self._connection.reusable and not self._receiving:
+            if self._connection.reusable and not self._waiting:
                 self._open = False
                 self._lease.finish()
             else:
@@ -146,28 +147,34 @@ class BodyStream(httpx.AsyncByteStream):
     def __init__(self, body: SocketBody, *, read_seconds: float | None) -> None:
         self._body = body
         self._read_seconds = read_seconds
+        self._receiving = False
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
+    @enable_ki_protection
     async def __anext__(self) -> bytes:
         """Receive the next bytes. A checkpoint; nothing is lost when it is cancelled.
 
         Raises:
           httpx.TransportError: The connection failed, or the body was cut.
+          trio.BusyResourceError: Another task is already here.
         """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is already receiving from this body")
         if self._ended:
             raise StopAsyncIteration
         await checkpoint_if_cancelled()
+        self._receiving = True
         try:
             data = await self._receive()
         except APIConnectionError as exc:
             raise httpx.ReadError(exc.message) from exc
         except IncompleteStreamError as exc:
             raise httpx.RemoteProtocolError(exc.message) from exc
-        if not self._body.waited:
-            await cancel_shielded_checkpoint()
+        finally:
+            self._receiving = False
         if data:
             return data
         self._ended = True
@@ -175,6 +182,10 @@ class BodyStream(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
     async def _receive(self) -> bytes:
+        data = self._body.receive_nowait()
+        if data is not None:
+            await cancel_shielded_checkpoint()
+            return data
         if self._read_seconds is None:
             return await self._body.receive_some()
         with trio.move_on_after(self._read_seconds):

@@ -163,14 +163,17 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._complete:
             return False
         opened = self._opened
-        self._check_usable()
-        if opened is None:
+        if opened is None or self._closed or self._error is not None:
             self._raise_unusable()
         reader = opened.reader
         try:
             while not reader.advance():
-                await reader.go_on()
-                self._check_usable()
+                try:
+                    await reader.begin_wait()
+                finally:
+                    reader.end_wait()
+                if self._closed or self._error is not None:
+                    self._raise_unusable()  # what another task did while this one let it run
         except APIError as error:
             self._fail(error)
         except trio.ClosedResourceError:
@@ -237,11 +240,6 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._request.live.discard(self)
         if self._clocks is not None:
             self._request.watchdog.remove(self._clocks)
-
-    def _check_usable(self) -> None:
-        """Notice what another task did while this one let it run."""
-        if self._closed or self._error is not None:
-            self._raise_unusable()
 
     def _raise_unusable(self) -> NoReturn:
         if self._error is not None:

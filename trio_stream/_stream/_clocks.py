@@ -30,9 +30,9 @@ class Clocks:
 
     __slots__ = (
         "_silence",
-        "_silence_used",
         "_stall",
         "_total_at",
+        "silence_used",
         "stall_used",
         "waiting_since",
     )
@@ -42,7 +42,7 @@ class Clocks:
         self._stall = math.inf if timeouts.stall is None else timeouts.stall
         self._total_at = math.inf if timeouts.total is None else entered_at + timeouts.total
         self.waiting_since: float | None = None  # set by the reader when it begins to wait
-        self._silence_used = 0.0
+        self.silence_used: float = 0.0  # set to 0 by the reader when it takes bytes
         self.stall_used: float = 0.0  # set to 0 by the reader at every event
 
     @property
@@ -50,31 +50,24 @@ class Clocks:
         """Whether any of these clocks is set."""
         return min(self._silence, self._stall, self._total_at) < math.inf
 
-    def wait_ends(self, now: float, *, with_bytes: bool) -> float:
-        """The reader stopped waiting.
-
-        Returns:
-          For how long it waited since there were bytes before, in seconds.
-        """
+    def wait_ends(self, now: float) -> None:
+        """The reader stopped waiting."""
         since = self.waiting_since
         assert since is not None
-        waited = now - since
         self.waiting_since = None
-        self.stall_used += waited
-        silent = self._silence_used + waited
-        self._silence_used = 0.0 if with_bytes else silent
-        return silent
+        self.stall_used += now - since
+        self.silence_used += now - since
 
     def restart(self) -> None:
         """A new attempt begins: what the one before it waited counts for ``total`` only."""
         self.waiting_since = None
-        self._silence_used = self.stall_used = 0.0
+        self.silence_used = self.stall_used = 0.0
 
     def next_to_run_out(self, now: float) -> tuple[Clock, float]:
         """The clock that runs out first, and when, if nothing sets it back."""
         since = self.waiting_since
         start = now if since is None else since
-        silence_at = start + self._silence - self._silence_used
+        silence_at = start + self._silence - self.silence_used
         stall_at = start + self._stall - self.stall_used
         if since is None:
             # Nobody waits, so neither can run out before a wait has begun and lasted.

@@ -193,7 +193,10 @@ class Opening:
                 silence_at = trio.current_time() + silence
                 self._silence_is_next = silence_at < first_event_at
                 scope.deadline = min(silence_at, first_event_at)
-            await reader.go_on()
+            try:
+                await reader.begin_wait()
+            finally:
+                reader.end_wait()
 
     def _too_late(self, response: Response | None) -> APITimeoutError:
         """The error of the clock that ran out in an attempt."""

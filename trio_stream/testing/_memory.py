@@ -51,25 +51,28 @@ class ScriptedBody(ResponseBody):
         self._closing = trio.Event()
         self._end: str | BaseException | None = None
 
-    async def receive_some(self) -> bytes:
-        """Receive what is due, or wait for it; see `ResponseBody.receive_some`."""
+    def receive_nowait(self) -> bytes | None:
+        """Take what is due; see `ResponseBody.receive_nowait`."""
         if self._busy:
             raise trio.BusyResourceError("another task is already receiving from this answer")
-        while True:
-            if self._closing.is_set():
-                raise trio.ClosedResourceError("this answer was closed")
-            data = self._take_due(trio.current_time())
-            if data:
-                return data
-            if self._end is not None:
-                return self._ended(self._end)
-            self._busy = True
-            try:
-                # The timeline is not touched while waiting: a cancelled wait loses nothing.
-                with trio.CancelScope(deadline=self._due):
-                    await self._closing.wait()
-            finally:
-                self._busy = False
+        if self._closing.is_set():
+            raise trio.ClosedResourceError("this answer was closed")
+        data = self._take_due(trio.current_time())
+        if data:
+            return data
+        return None if self._end is None else self._ended(self._end)
+
+    async def wait(self) -> None:
+        """Wait for what is due next; see `ResponseBody.wait`."""
+        if self._busy:
+            raise trio.BusyResourceError("another task is already receiving from this answer")
+        self._busy = True
+        try:
+            # The timeline is not touched while waiting: a cancelled wait loses nothing.
+            with trio.CancelScope(deadline=self._due):
+                await self._closing.wait()
+        finally:
+            self._busy = False
 
     def close(self) -> None:
         """Close the connection now, and wake whoever waits for it."""
