@@ -47,7 +47,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         self._request = request
         self._raw_events = raw_events
         self._ready: deque[Any] = deque()
-        self._opening: Opening | None = None
+        self._opening = False
         self._opened: Opened | None = None
         self._block: NurseryBlock | None = None
         self._clocks: Clocks | None = None
@@ -72,10 +72,11 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         await block.enter()
         try:
             self._clocks = clocks = Clocks(timeouts, entered_at=entered_at)
-            self._opening = Opening(self._request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events)
             self._request.live.add(self)
-            self._opened = opened = await self._opening.open()
-            self._opening = None
+            self._opening = True
+            opening = Opening(self._request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events)
+            self._opened = opened = await opening.open()
+            self._opening = False
             self._ready = opened.reader.ready
             if self._closed:
                 # Closed in the moment in which it was opened: aborting came too late to be noticed there.
@@ -87,12 +88,14 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
                 self._request.watchdog.add(clocks, self._expire, block.nursery)
         except BaseException as exc:
             self._left = True
+            self._opening = False
             if isinstance(exc, APIError):
                 self._error = exc
+            how = "closed" if self._closed else "cancelled"
             self.close_now()
             # Waits for the nursery, which has no tasks yet; `Cancelled` of an outer scope goes on.
             if await block.exit(exc):  # noqa: ASYNC102
-                raise trio.ClosedResourceError("the stream was cancelled while it was being opened") from None  # noqa: ASYNC104
+                raise trio.ClosedResourceError(f"the stream was {how} while it was being opened") from None  # noqa: ASYNC104
             raise
 
     @trio.lowlevel.enable_ki_protection
@@ -256,8 +259,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if self._closed:
             return
         self._closed = True
-        if self._opening is not None:
-            self._opening.abort()
+        if self._opening and self._block is not None:
+            self._block.nursery.cancel_scope.cancel(reason="the stream was closed while it was being opened")
         if self._opened is not None and not self._complete:
             self._ready.clear()
             self._opened.reader.body.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, MutableSet
-from typing import Protocol, final
+from typing import Literal, Protocol, final
 
 import msgspec
 import trio
@@ -30,6 +30,8 @@ from ._reader import EventReader
 from ._retrying import with_retries
 from ._stats import ResponseInfo, StreamStats
 from ._watchdog import Watchdog
+
+_OpeningClock = Literal["first_event", "silence", "total"]
 
 _ACCEPTED = " (the API may have accepted the request)"
 
@@ -111,52 +113,43 @@ class Opening:
         self._clocks = clocks
         self._raw_events = raw_events
         total = request.timeouts.total
-        self._scope = trio.CancelScope(deadline=math.inf if total is None else entered_at + total)
-        self._aborted = False
+        self._total_at = math.inf if total is None else entered_at + total
+        self._runs_out_first: _OpeningClock = "total"
         self._sent = False
-        self._silence_is_next = False
         self._last_error: APIError | None = None
         self._request_id: str | None = None
-
-    def abort(self) -> None:
-        """Give up: `open` raises `trio.ClosedResourceError`."""
-        self._aborted = True
-        self._scope.cancel(reason="the stream was closed while it was being opened")
 
     async def open(self) -> Opened:
         """Send the request and wait for the first event other than ``ping``.
 
         Raises:
           APIError: The last attempt's error, or `TotalTimeoutError`.
-          trio.ClosedResourceError: `abort` was called.
         """
-        with self._scope:
-            return await with_retries(self._attempt, max_retries=self._request.max_retries)
-        if self._aborted:
-            raise trio.ClosedResourceError("the stream was closed while it was being opened")
-        seconds = self._request.timeouts.total or 0.0
-        raise TotalTimeoutError(
-            f"total: the stream was not open within {seconds:g} s" + (_ACCEPTED if self._sent else ""),
-            seconds=seconds,
-            may_have_been_accepted=self._sent,
-            request_id=self._request_id,
-        ) from self._last_error
+        return await with_retries(self._attempt, max_retries=self._request.max_retries, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        if trio.current_time() + seconds < self._total_at:
+            await trio.sleep(seconds)
+        else:
+            await trio.sleep_until(self._total_at)
+            raise self._total_ran_out() from self._last_error
 
     async def _attempt(self, retries_taken: int) -> Opened:
         limit = self._request.timeouts.first_event
         began_at = trio.current_time()
         response: Response | None = None
         self._sent = False
-        self._silence_is_next = False
         self._request_id = None
+        self._runs_out_first = "total"
         self._clocks.restart()
-        with trio.CancelScope() as scope:
+        # One scope for all clocks: another one would cost as much as a dozen events.
+        with trio.CancelScope(deadline=self._total_at) as scope:
 
             def on_sent() -> None:
                 self._sent = True
                 # Waiting for a connection and sending have clocks of their own.
                 if limit is not None:
-                    scope.deadline = trio.current_time() + limit
+                    self._run(scope, "first_event", trio.current_time() + limit)
 
             try:
                 response = await self._request.send(retries_taken, on_sent)
@@ -181,28 +174,48 @@ class Opening:
                 began_at=began_at,
                 attempts=retries_taken + 1,
             )
+        if self._runs_out_first == "total":
+            raise self._total_ran_out() from self._last_error
         self._last_error = self._too_late(response)
         raise self._last_error
 
+    def _run(self, scope: trio.CancelScope, clock: _OpeningClock, runs_out_at: float) -> None:
+        """Let a clock run, beside ``total``."""
+        if runs_out_at < self._total_at:
+            self._runs_out_first, scope.deadline = clock, runs_out_at
+        else:
+            self._runs_out_first, scope.deadline = "total", self._total_at
+
     async def _read_first_event(self, reader: EventReader, scope: trio.CancelScope) -> None:
         silence = self._request.timeouts.silence
-        first_event_at = scope.deadline
+        first_event_at = scope.deadline if self._runs_out_first == "first_event" else math.inf
         while not reader.advance():
-            if silence is not None:
-                # Two clocks in one scope: another one would cost as much as a dozen events.
-                silence_at = trio.current_time() + silence
-                self._silence_is_next = silence_at < first_event_at
-                scope.deadline = min(silence_at, first_event_at)
             try:
-                await reader.begin_wait()
+                arrival = reader.begin_wait()
+                if silence is not None and reader.waiting:
+                    silence_at = trio.current_time() + silence - self._clocks.silence_used
+                    if silence_at < first_event_at:
+                        self._run(scope, "silence", silence_at)
+                    else:
+                        self._run(scope, "first_event", first_event_at)
+                await arrival
             finally:
                 reader.end_wait()
+
+    def _total_ran_out(self) -> TotalTimeoutError:
+        seconds = self._request.timeouts.total or 0.0
+        return TotalTimeoutError(
+            f"total: the stream was not open within {seconds:g} s" + (_ACCEPTED if self._sent else ""),
+            seconds=seconds,
+            may_have_been_accepted=self._sent,
+            request_id=self._request_id,
+        )
 
     def _too_late(self, response: Response | None) -> APITimeoutError:
         """The error of the clock that ran out in an attempt."""
         timeouts = self._request.timeouts
         kind: type[APITimeoutError]
-        if self._silence_is_next:
+        if self._runs_out_first == "silence":
             kind, seconds = SilenceTimeoutError, timeouts.silence or 0.0
             sentence = f"silence: not one byte for {seconds:g} s while waiting for the first event"
         else:
@@ -219,7 +232,7 @@ class Opening:
         # Gateways exist that send no content-type at all.
         if response.status_code == 200 and content_type in ("", "text/event-stream"):
             return
-        raise await read_error_answer(self._request, response, scope, self._scope)
+        raise await read_error_answer(self._request, response, scope)
 
 
 async def read_error_answer(request: StreamRequest, response: Response, *scopes: trio.CancelScope) -> APIError:

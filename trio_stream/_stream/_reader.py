@@ -47,7 +47,6 @@ class EventReader:
         "_pending",
         "_raw_events",
         "_scheduled_at",
-        "_waiting",
         "_wants_schedule_point",
         "_woken_at",
         "accumulator",
@@ -59,6 +58,7 @@ class EventReader:
         "first_text_at",
         "longest_gap",
         "ready",
+        "waiting",
     )
 
     def __init__(self, body: ResponseBody, *, clocks: Clocks, limits: Limits, raw_events: bool) -> None:
@@ -70,7 +70,7 @@ class EventReader:
         self._raw_events = raw_events
         self._clock = trio.lowlevel.current_clock()  # three calls less for every look than `trio.current_time`
         self._clocks = clocks
-        self._waiting = False
+        self.waiting = False
         self._woken_at: float | None = None  # the end of the last wait, until bytes are taken
         self._wants_schedule_point = False
         self._scheduled_at = perf_counter()
@@ -119,7 +119,7 @@ class EventReader:
                 return True
             if self._parser.failure is not None:
                 raise self._parser.failure
-            if self._waiting:
+            if self.waiting:
                 raise trio.BusyResourceError("another task is already receiving from this stream")
             data = self.body.receive_nowait()
             if data is None or not self._take(data):
@@ -165,14 +165,14 @@ class EventReader:
         if self.first_text_at is None:
             self.note_firsts()
         arrival = self.body.wait()
-        self._waiting = True
+        self.waiting = True
         self._clocks.waiting_since = self._clock.current_time()
         return arrival
 
     def end_wait(self) -> None:
         """Note that what `begin_wait` returned is over."""
-        if self._waiting:
-            self._waiting = False
+        if self.waiting:
+            self.waiting = False
             self._woken_at = self._clock.current_time()
             self._clocks.wait_ends(self._woken_at)
             self._scheduled_at = perf_counter()

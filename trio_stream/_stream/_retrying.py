@@ -21,10 +21,15 @@ _log = logging.getLogger("trio_stream")
 T = TypeVar("T")
 
 
-async def with_retries(attempt: Callable[[int], Awaitable[T]], *, max_retries: int) -> T:
-    """Call ``attempt(retries_taken)`` until it returns, or fails for good.
+async def with_retries(
+    attempt: Callable[[int], Awaitable[T]],
+    *,
+    max_retries: int,
+    sleep: Callable[[float], Awaitable[None]] = trio.sleep,
+) -> T:
+    """Call ``attempt(retries_taken)`` until it returns, or fails for good, with a ``sleep`` in between.
 
-    Checkpoint and cancellation: those of ``attempt``, and the sleep in between.
+    Checkpoint and cancellation: those of ``attempt`` and ``sleep``.
 
     Raises:
       APIError: The last attempt's.
@@ -43,5 +48,5 @@ async def with_retries(attempt: Callable[[int], Awaitable[T]], *, max_retries: i
             if delay is None:
                 raise
             _log.info("retry %d of %d in %.2f s after %s", retries_taken + 1, max_retries, delay, type(error).__name__)
-        await trio.sleep(delay)
+        await sleep(delay)
         retries_taken += 1
