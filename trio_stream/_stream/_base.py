@@ -98,6 +98,10 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
                 raise trio.ClosedResourceError(f"the stream was {how} while it was being opened") from None  # noqa: ASYNC104
             raise
 
+    def _is_of(self, task: trio.lowlevel.Task) -> bool:
+        """Whether this task entered it."""
+        return self._block is not None and self._block.task is task
+
     @trio.lowlevel.enable_ki_protection
     async def _leave(self, exc: BaseException | None) -> bool:
         block = self._block

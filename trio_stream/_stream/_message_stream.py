@@ -130,7 +130,7 @@ class MessageStreamManager:
 
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
-        self._entered: dict[trio.lowlevel.Task, list[MessageStream]] = {}
+        self._entered: list[MessageStream] = []
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MessageStream:
@@ -143,7 +143,7 @@ class MessageStreamManager:
         """
         stream = MessageStream(self._request)
         await stream._enter()  # pyright: ignore[reportPrivateUsage]
-        self._entered.setdefault(trio.lowlevel.current_task(), []).append(stream)
+        self._entered.append(stream)
         return stream
 
     @trio.lowlevel.enable_ki_protection
@@ -154,22 +154,18 @@ class MessageStreamManager:
 
         Never waits on the peer. A schedule point, not a cancellation point.
         """
+        if not self._entered:
+            raise RuntimeError("this stream was never entered")
         task = trio.lowlevel.current_task()
-        streams = self._entered.get(task)
-        if not streams:
-            return await self._leave_elsewhere(exc)  # noqa: ASYNC102 - raises at once
-        stream = streams[-1]
+        for stream in reversed(self._entered):
+            if stream._is_of(task):  # pyright: ignore[reportPrivateUsage]
+                break
+        else:
+            # Raises: it is not this task's to leave; but its connection closes.
+            stream = self._entered[-1]
         try:
             return await stream._leave(exc)  # noqa: ASYNC102  # pyright: ignore[reportPrivateUsage]
         finally:
             # Not where it was refused, out of order: it can still be left later.
             if stream._left:  # pyright: ignore[reportPrivateUsage]
-                streams.remove(stream)
-                if not streams:
-                    del self._entered[task]
-
-    async def _leave_elsewhere(self, exc: BaseException | None) -> bool:
-        for streams in self._entered.values():
-            # Raises: it is not this task's to leave; but its connection closes.
-            return await streams[-1]._leave(exc)  # pyright: ignore[reportPrivateUsage]
-        raise RuntimeError("this stream was never entered")
+                self._entered.remove(stream)

@@ -34,16 +34,17 @@ import trio
 class NurseryBlock:
     """One nursery, opened and closed by hand from an asynchronous context manager."""
 
-    __slots__ = ("_manager", "_task", "nursery")
+    __slots__ = ("_manager", "nursery", "task")
 
     nursery: trio.Nursery
+    task: trio.lowlevel.Task
 
     def __init__(self) -> None:
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 
     async def enter(self) -> None:
         """Open the nursery in the current task. Not a checkpoint."""
-        self._task = trio.lowlevel.current_task()
+        self.task = trio.lowlevel.current_task()
         self.nursery = await self._manager.__aenter__()
 
     def check_may_leave(self) -> None:
@@ -53,9 +54,9 @@ class NurseryBlock:
           RuntimeError: Leaving now would corrupt Trio's stack of nurseries.
         """
         task = trio.lowlevel.current_task()
-        if task is not self._task:
+        if task is not self.task:
             raise RuntimeError(
-                f"this stream was entered in task {self._task.name!r} and cannot be left in task {task.name!r}: "
+                f"this stream was entered in task {self.task.name!r} and cannot be left in task {task.name!r}: "
                 "a stream belongs to the task that entered it (`aclose()` and `cancel()` work from any task)"
             )
         nurseries = task.child_nurseries
