@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import typing
 from typing import Any
 
 import msgspec
@@ -40,7 +41,8 @@ from trio_stream._protocol import (
     WebSearchToolResultBlock,
     WebSearchToolResultError,
 )
-from trio_stream._protocol._blocks import BLOCKS, read_block
+from trio_stream._protocol._blocks import BLOCKS, Block, read_block
+from trio_stream._protocol._values import Value
 
 # One of each block, with all its fields, as the API sends them.
 WHOLE: list[dict[str, Any]] = [
@@ -356,6 +358,9 @@ def test_parts() -> None:
         {"type": "web_search_tool_result", "content": "x"},
         {"type": "web_search_tool_result", "content": [{"type": "web_search_result", "url": 5}]},
         {"type": "code_execution_tool_result", "content": {"type": "code_execution_result", "return_code": "0"}},
+        {"type": "mcp_tool_result", "is_error": 1},
+        {"type": "text", "text": "t", "unknown_deltas": [5]},
+        {"type": "text", "text": "t", "unknown_deltas": [{"x": 1}]},
     ],
 )
 def test_wrong_types(raw: dict[str, Any]) -> None:
@@ -443,6 +448,49 @@ def test_fields_of_the_api_with_our_names() -> None:
     assert read_block(raw).to_param() == raw
     raw = {"type": "tool_use", "id": "i", "name": "n", "input": {"a": 1}, "incomplete": "z"}
     assert read_block(raw).to_param() == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "extra"),
+    [
+        ({"type": "text", "text": "t", "citations": None}, {}),
+        ({"type": "text", "text": "t", "citations": [], "new": 1}, {"new": 1}),
+        ({"type": "text", "text": None, "new": None}, {"new": None}),
+        ({"type": "text", "text": "t", "incomplete": False}, {"incomplete": False}),
+        ({"type": "text", "text": "t", "unknown_deltas": None}, {"unknown_deltas": None}),
+        ({"type": "tool_use", "id": "i", "name": "n", "input": {}, "toolset_name": None, "new": True}, {"new": True}),
+        ({"type": "tool_use", "input": {"a": 1}, "input_json": "x"}, {"input_json": "x"}),
+        ({"type": "tool_use", "caller": {"type": "direct", "x": None}}, {}),
+        ({"type": "tool_use", "caller": {"type": "direct", "x": 1}}, {"caller": {"type": "direct", "x": 1}}),
+        (
+            {"type": "tool_use", "caller": {"type": "code_execution_20260120"}},
+            {"caller": {"type": "code_execution_20260120"}},
+        ),
+        ({"type": "mcp_tool_result", "is_error": True, "content": "c"}, {}),
+        (
+            {"type": "mcp_tool_result", "is_error": None, "content": [{"type": "text", "text": "t", "x": 1}]},
+            {},
+        ),
+        ({"type": "fallback", "to": {"model": "b", "x": 1}}, {"to": {"model": "b", "x": 1}}),
+        ({"type": "compaction", "content": None, "tool_changes": [{"x": None}]}, {}),
+    ],
+)
+def test_extra(raw: dict[str, Any], extra: dict[str, Any]) -> None:
+    """What the fields of a block cannot give back, and nothing else."""
+    assert read_block(raw).extra == extra  # type: ignore[union-attr]
+
+
+def leaves(annotation: Any) -> set[Any]:
+    arguments = typing.get_args(annotation)
+    return set().union(*map(leaves, arguments)) if arguments else {annotation}
+
+
+@pytest.mark.parametrize("cls", BLOCKS.values(), ids=BLOCKS)
+def test_plain_values_are_held_as_they_are(cls: type[Block]) -> None:
+    """No field has a type that something else is made of: a block relies on it when it looks for what it may lose."""
+    for field in msgspec.structs.fields(cls):
+        for leaf in leaves(field.type):
+            assert leaf in (str, int, bool, type(None), Any, ...) or issubclass(leaf, Value)
 
 
 JSON = st.recursive(

@@ -30,13 +30,14 @@ from trio_stream._protocol._tool_results import (
     WebSearchToolResultContent,
 )
 from trio_stream._protocol._values import (
+    PLAIN,
     Tagged,
     Unknown,
     UnknownObject,
     Value,
     by_tag,
+    read_fields,
     read_tagged,
-    wire_names,
     without_nulls,
 )
 
@@ -55,6 +56,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
     unknown_deltas: tuple[UnknownDelta, ...] = ()
     extra: Mapping[str, Any] = {}
 
+    not_theirs: ClassVar[frozenset[str]] = frozenset({"incomplete", "unknown_deltas", "extra", "input_json"})
     # Fields that deltas add to, and that are lossless in themselves: never copied to ``extra``.
     _grows: ClassVar[frozenset[str]] = frozenset()
 
@@ -84,18 +86,19 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
         """
-        theirs = {name: value for name, value in raw.items() if name != "type"}
+        theirs = dict(raw)
         ours = cls._take_ours(theirs)
-        block = super().from_wire({n: v for n, v in theirs.items() if n not in _OURS} | ours)
-        held = block.to_dict()
-        names = wire_names(cls) - _OURS
-        extra = {
-            name: value
-            for name, value in theirs.items()
-            if name not in cls._grows
-            and not (name in held and without_nulls(held[name]) == without_nulls(value))
-            and not (name in names and value is None)
-        }
+        fields, extra = read_fields(cls, theirs)
+        block = msgspec.convert(fields | ours, cls)
+        held: dict[str, Any] | None = None
+        for name in fields:
+            value = theirs[name]
+            # A plain value is held as it is or refused. Any other may hold what its class does not know.
+            if type(value) in PLAIN or name in cls._grows:
+                continue
+            held = block.to_dict() if held is None else held
+            if without_nulls(held[name]) != without_nulls(value):
+                extra[name] = value
         return msgspec.structs.replace(block, extra=extra) if extra else block
 
     @classmethod
@@ -105,11 +108,11 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         if theirs.get("incomplete") is True:
             ours["incomplete"] = theirs.pop("incomplete")
         if isinstance(theirs.get("unknown_deltas"), list):
-            ours["unknown_deltas"] = theirs.pop("unknown_deltas")
+            ours["unknown_deltas"] = [
+                read_tagged({}, UnknownDelta, cast("dict[str, Any]", delta)) if isinstance(delta, dict) else delta
+                for delta in cast("list[object]", theirs.pop("unknown_deltas"))
+            ]
         return ours
-
-
-_OURS = frozenset({"incomplete", "unknown_deltas", "extra", "input_json"})
 
 
 @final

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import msgspec
 
-_PLAIN = frozenset({int, str, float, bool})
+PLAIN = frozenset({int, str, float, bool})
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -33,16 +33,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
         """
-        names = wire_names(cls)
-        parts = _parts(cls)
-        fields: dict[str, Any] = {}
-        for name, value in raw.items():
-            if value is None or name not in names:
-                continue
-            part = parts.get(name)
-            fields[name] = value if part is None else _read_part(value, part)
+        fields, _ = read_fields(cls, raw)
         return msgspec.convert(fields, cls)
 
+    # Fields that are never read as such: should the API use their names, it means something else by them.
+    not_theirs: ClassVar[frozenset[str]] = frozenset()
     param_nulls: ClassVar[frozenset[str]] = frozenset()  # what a request must hold even when it is null
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +53,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         for name, wire_name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
             value = getattr(self, name)
             if value is not None:
-                out[wire_name] = value if type(value) in _PLAIN else plain(value, param=param)
+                out[wire_name] = value if type(value) in PLAIN else plain(value, param=param)
             elif param and wire_name in self.param_nulls:
                 out[wire_name] = None
         return out
@@ -75,6 +70,7 @@ class Extended(Value, frozen=True, kw_only=True):
       extra: The fields that the API sent and this version does not know.
     """
 
+    not_theirs: ClassVar[frozenset[str]] = frozenset({"extra"})
     extra: Mapping[str, Any] = {}
 
     @classmethod
@@ -84,9 +80,8 @@ class Extended(Value, frozen=True, kw_only=True):
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
         """
-        names = wire_names(cls) - {"extra"}
-        value = super().from_wire({name: item for name, item in raw.items() if name in names})
-        extra = {name: item for name, item in raw.items() if name not in names and name != "type"}
+        fields, extra = read_fields(cls, raw)
+        value = msgspec.convert(fields, cls)
         return msgspec.structs.replace(value, extra=extra) if extra else value
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
@@ -168,10 +163,25 @@ def by_tag(*classes: type[Value]) -> dict[str, Any]:
     return {cast("str", cls.__struct_config__.tag): cls for cls in classes}
 
 
-@functools.cache
-def wire_names(cls: type[Value]) -> frozenset[str]:
-    """The names in JSON of the fields of a class."""
-    return frozenset(cls.__struct_encode_fields__)
+def read_fields(cls: type[Value], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a class that a JSON object holds, values within them made; and the fields that are unknown.
+
+    Nulls are among the unknown fields only. The ``type`` that a class stands for is in neither.
+
+    Raises:
+      msgspec.ValidationError: a field of a value within has the wrong JSON type; or that has no ``type``.
+    """
+    parts = _parts(cls)
+    fields: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name in parts:
+            if value is not None:
+                part = parts[name]
+                fields[name] = value if part is None else _read_part(value, part)
+        elif name != "type":
+            unknown[name] = value
+    return fields, unknown
 
 
 class _Part(NamedTuple):
@@ -197,14 +207,17 @@ _preparing = threading.Lock()
 
 
 @functools.cache
-def _parts(cls: type[Value]) -> Mapping[str, _Part]:
-    """For each field that holds values, how to read them; found from the annotations."""
+def _parts(cls: type[Value]) -> dict[str, _Part | None]:
+    """For each field, how to read the values that it holds, if it holds any; found from the annotations."""
     with _preparing:
         # msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at
         # once. Nobody converts to a class before this has returned for it.
         msgspec.json.Decoder(cls)
-    found: dict[str, _Part] = {}
+    found: dict[str, _Part | None] = {}
     for field in msgspec.structs.fields(cls):
+        if field.encode_name in cls.not_theirs:
+            continue
+        found[field.encode_name] = None
         classes = list(_values_within(field.type))
         if classes:
             unknown = [item for item in classes if issubclass(item, Unknown)]
