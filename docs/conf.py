@@ -77,6 +77,7 @@ MADE_BY_THE_LIBRARY = {
     "PieceView",
     "RecordedHeaders",
     "RecordedRequest",
+    "ResponseInfo",
     "Server",
     "TextChunks",
 }

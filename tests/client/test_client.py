@@ -90,6 +90,17 @@ async def test_headers_of_a_request(monkeypatch, autojump_clock):
     assert headers["x-third"] == "extra"
 
 
+async def test_headers_of_one_call_are_not_those_of_the_next(autojump_clock):
+    api = ScriptedAPI(*[[say("x")]] * 5)
+    client = ts.Client(api_key="k", transport=api, default_headers={"x-default": "1"})
+    usual = dict(await sent_headers(client, api))
+    assert usual["x-default"] == "1"
+    assert dict(await sent_headers(client, api, extra_headers={"x-extra": "1"}))["x-extra"] == "1"
+    assert dict(await sent_headers(client, api)) == usual
+    assert dict(await sent_headers(client.with_options(default_headers={"x-default": "2"}), api))["x-default"] == "2"
+    assert dict(await sent_headers(client, api)) == usual
+
+
 async def test_beta(autojump_clock):
     client, api = client_of([say("x")])
     async with client.beta.messages.stream(**PARAMS, betas=["one-2026-01-01", "two-2026-01-01"]) as stream:

@@ -27,6 +27,7 @@ from trio_stream._errors import (
     InvalidResponseError,
 )
 from trio_stream._http import ConnectionStatistics, Sender, Transport
+from trio_stream._http._target import MOST_KEPT
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -41,7 +42,7 @@ async def test_a_request_and_its_answer():
         with trio.testing.assert_checkpoints():
             response = await post(sender, b'{"a":1}', headers=HEADERS, on_sent=lambda: sent.append(1))
         assert response.status_code == 200
-        assert response.http_version == "HTTP/1.1"
+        assert response.head.http_version == "HTTP/1.1"
         assert response.headers["request-id"] == "r1"
         assert response.url == f"{server.base_url}/v1/messages"
         assert await read_all(response.body) == b"hello"
@@ -383,3 +384,34 @@ async def test_a_host_header_of_the_callers_is_the_only_one():
     async with serve(answering(sized(b""))) as server, sender_of(server) as sender:
         await post(sender, headers={"host": "gateway.example"})
     assert [value for name, value in server.requests[0].headers if name.lower() == "host"] == ["gateway.example"]
+
+
+# The head of a request is kept for the next one.
+
+
+async def test_a_head_serves_any_content_and_no_other_headers():
+    async with serve(answering(sized(b""))) as server, sender_of(server) as sender:
+        calls = [(b"1", {"x": "1"}), (b"22", {"x": "1"}), (b"22", {"x": "2"}), (b"", {"x": "1"})]
+        calls += [(b"22", {"x": "1", "content-length": "2"}), (b"333", {"x": "1"})]
+        for content, headers in calls:
+            response = await post(sender, content, headers=headers)
+            await read_all(response.body)
+            response.body.finish()
+        assert len(sender._heads) == 3
+        with pytest.raises(APIConnectionError, match="content-length"):
+            await post(sender, b"333", headers={"x": "1", "content-length": "2"})
+    for request, (content, headers) in zip(server.requests, calls, strict=True):
+        sent = {name.lower(): value for name, value in request.headers}
+        assert (request.content, sent["x"], sent["content-length"]) == (content, headers["x"], str(len(content)))
+        assert len(request.headers) == 3
+
+
+async def test_no_more_heads_are_kept_than_so_many():
+    async with serve(answering(sized(b""))) as server, sender_of(server) as sender:
+        for number in range(MOST_KEPT + 1):
+            response = await post(sender, headers={"x-api-key": SECRET, "x-number": str(number)})
+            response.body.finish()
+            assert 0 < len(sender._heads) <= MOST_KEPT
+        assert SECRET not in repr(sender) + repr(list(sender._heads.values()))
+    assert not sender._heads
+    assert [dict(request.headers)["x-number"] for request in server.requests] == [str(n) for n in range(MOST_KEPT + 1)]

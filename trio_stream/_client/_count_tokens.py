@@ -82,5 +82,5 @@ def _decode(response: Response, body: bytes) -> MessageTokensCount:
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise InvalidResponseError(
             f"the answer to count_tokens cannot be read: {len(body)} bytes of "
-            f"{response.headers.get('content-type', 'no content-type')[:100]!r}"
+            f"{response.header(b'content-type', 'no content-type')[:100]!r}"
         ) from exc

@@ -20,6 +20,8 @@ from ._settings import UNSET, Connections, Settings
 MESSAGES_PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
 
+_NO_OPTIONS: Mapping[str, Any] = {}
+
 
 @final
 class Requests:
@@ -29,6 +31,7 @@ class Requests:
         self._settings = settings
         self._connections = connections
         self._query: Mapping[str, object] = {"beta": "true"} if beta else {}
+        self._usual_headers: dict[bool, dict[str, str]] = {}
 
     def message(self, call: Mapping[str, Any]) -> StreamRequest:
         """A request for a streamed message."""
@@ -50,17 +53,35 @@ class Requests:
         return message_stream.message
 
     def _prepare(self, path: str, call: Mapping[str, Any], *, stream: bool | None) -> StreamRequest:
-        options = {name: value for name, value in call.items() if name in OPTION_NAMES}
-        params = {name: value for name, value in call.items() if name not in OPTION_NAMES}
+        params, options = call, _NO_OPTIONS
+        if not OPTION_NAMES.isdisjoint(call):
+            options = {name: value for name, value in call.items() if name in OPTION_NAMES}
+            params = {name: value for name, value in call.items() if name not in OPTION_NAMES}
         check_sampling_params(params, self._settings.anthropic_version)
+        content = build_body(params, stream=stream, extra_body=options.get("extra_body"))
+        extra_query = options.get("extra_query")
         return self._settings.prepare(
             self._connections,
             path=path,
-            content=build_body(params, stream=stream, extra_body=options.get("extra_body")),
-            streaming=stream is True,
-            betas=params.get("betas"),
-            extra_headers={**param_headers(params), **(options.get("extra_headers") or {})},
-            extra_query={**self._query, **(options.get("extra_query") or {})},
+            content=content,
+            # Built here: what is wrong with a header is said where it was given.
+            headers=self._headers(params, options.get("extra_headers"), streaming=stream is True),
+            query={**self._query, **extra_query} if extra_query else self._query,
             timeout=options.get("timeout", UNSET),
             max_retries=options.get("max_retries"),
         )
+
+    def _headers(
+        self, params: Mapping[str, Any], extra_headers: Mapping[str, str] | None, *, streaming: bool
+    ) -> dict[str, str]:
+        betas = params.get("betas")
+        extra = param_headers(params)
+        if extra_headers:
+            extra.update(extra_headers)
+        if extra or betas is not None:
+            return self._settings.headers(streaming=streaming, betas=betas, extra_headers=extra)
+        # Those of nearly every call: built once, and changed by nobody.
+        headers = self._usual_headers.get(streaming)
+        if headers is None:
+            headers = self._usual_headers[streaming] = self._settings.headers(streaming=streaming)
+        return headers

@@ -93,16 +93,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(anthropic_version={self.anthropic_version!r}, max_retries={self.max_retries}, ...)"
 
+    def headers(
+        self, *, streaming: bool, betas: Iterable[str] | None = None, extra_headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The headers of a request.
+
+        Raises:
+          CredentialsError: A layer brings both kinds of authentication.
+          ValueError: A header cannot be sent.
+        """
+        return build_headers(
+            api_key=self.credentials.api_key,
+            auth_token=self.credentials.auth_token,
+            anthropic_version=self.anthropic_version,
+            betas=betas,
+            default_headers=self.default_headers,
+            extra_headers=extra_headers,
+            user_agent=USER_AGENT,
+            stream=streaming,
+        )
+
     def prepare(
         self,
         connections: Connections,
         *,
         path: str,
         content: bytes,
-        streaming: bool,
-        betas: Iterable[str] | None,
-        extra_headers: Mapping[str, str] | None,
-        extra_query: Mapping[str, object] | None,
+        headers: dict[str, str],
+        query: Mapping[str, object] | None,
         timeout: Any,
         max_retries: int | None,
     ) -> StreamRequest:
@@ -110,25 +128,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timeouts = self.timeouts if timeout is UNSET else Timeouts.of(timeout)
         retries = self.max_retries if max_retries is None else check_max_retries(max_retries)
         prepared = _Prepared(
-            connections=connections,
-            path=path,
-            # Built here: what is wrong with a header is said where it was given.
-            headers=build_headers(
-                api_key=self.credentials.api_key,
-                auth_token=self.credentials.auth_token,
-                anthropic_version=self.anthropic_version,
-                betas=betas,
-                default_headers=self.default_headers,
-                extra_headers=extra_headers,
-                user_agent=USER_AGENT,
-                stream=streaming,
-            ),
-            query=extra_query,
-            content=content,
-            timeouts=timeouts,
+            connections=connections, path=path, headers=headers, query=query, content=content, timeouts=timeouts
         )
         return StreamRequest(
-            send=prepared.send,
+            send=prepared,
             timeouts=timeouts,
             max_retries=retries,
             limits=self.limits,
@@ -152,8 +155,8 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return f"<request for {self.path}>"  # the others hold key and prompt
 
     @trio.lowlevel.enable_ki_protection
-    async def send(self, retries_taken: int, on_sent: Callable[[], None]) -> Response:
-        """As `StreamRequest.send`."""
+    async def __call__(self, retries_taken: int, on_sent: Callable[[], None]) -> Response:
+        """As `StreamRequest.send`. Not a method of that name: it would be one more object for every open stream."""
         if self.connections.closed:
             raise trio.ClosedResourceError("this client is closed")
         _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
@@ -167,7 +170,7 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             on_sent=on_sent,
         )
         if _log.isEnabledFor(logging.DEBUG):
-            request_id = response.headers.get("request-id")
+            request_id = response.header(b"request-id") or None
             _log.debug("%d for %s, request-id %s", response.status_code, self.path, request_id)
         return response
 

@@ -9,7 +9,8 @@ from ._error_body import read_error_body as read_error_body
 from ._httpx import httpx
 from ._limits import Limits as Limits
 from ._pool import ConnectionStatistics as ConnectionStatistics
-from ._sender import Response as Response, Sender as Sender
+from ._response import Head as Head, Response as Response
+from ._sender import Sender as Sender
 from ._timeouts import Timeouts as Timeouts
 from ._transport import (
     ON_BODY_EXTENSION as ON_BODY_EXTENSION,

@@ -25,8 +25,8 @@ _PREFIX_BYTES = 32
 """How much of the beginning is kept to see whether it is HTTP at all: the parser accepts RTSP and ICE too."""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of the final answer."""
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The head of the final answer. It cannot be part of a cycle, and there is one for every open stream."""
 
     status_code: int
     reason: bytes

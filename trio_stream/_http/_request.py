@@ -18,6 +18,9 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _FIELD_VALUE = re.compile(rb"[^\x00\r\n]*")  # RFC 9110, 5.5: these three can end or split a header
 _TARGET = re.compile(rb"[!-~]+")
 
+_METHODS_WITH_CONTENT = ("POST", "PUT", "PATCH")
+"""RFC 9110, 8.6: "A user agent SHOULD send Content-Length" with these also where there is no content."""
+
 _JOINED_BYTES = 65536
 """Up to here head and content are one buffer, so that a small request is one packet and one call."""
 
@@ -31,6 +34,42 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<WireRequest {self.method}>"  # the buffers hold key and prompt
+
+
+@final
+class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes before the content of a request, checked, but for the length of the content.
+
+    Args:
+      method: The HTTP method.
+      start: Request line and headers, each with its line end.
+      lengths: The content-lengths among the headers.
+    """
+
+    method: str
+    start: bytes
+    lengths: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method}>"  # the headers hold a key
+
+    def with_content(self, content: bytes) -> WireRequest:
+        """The whole request.
+
+        Raises:
+          httpx.LocalProtocolError: The headers tell another length.
+        """
+        size = len(content)
+        if self.lengths:
+            if any(length != b"%d" % size for length in self.lengths):
+                raise httpx.LocalProtocolError("content-length is not the content's length")
+            head = self.start + b"\r\n"
+        elif content or self.method in _METHODS_WITH_CONTENT:
+            head = b"%bContent-Length: %d\r\n\r\n" % (self.start, size)
+        else:
+            head = self.start + b"\r\n"
+        buffers = (head + content,) if size <= _JOINED_BYTES else (head, content)
+        return WireRequest(method=self.method, buffers=buffers)
 
 
 async def read_request(request: httpx.Request) -> WireRequest:
@@ -49,14 +88,22 @@ def write_request(method: str, target: bytes, headers: Iterable[tuple[bytes, byt
     Raises:
       httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
     """
+    return write_head(method, target, headers).with_content(content)
+
+
+def write_head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+    """Check what comes before the content of a request and serialise it.
+
+    Raises:
+      httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
+    """
     verb = method.encode("ascii", "replace")
     if not _TOKEN.fullmatch(verb) or verb == b"CONNECT":
         raise httpx.LocalProtocolError("the request's method cannot be sent")
     if not _TARGET.fullmatch(target):
         raise httpx.LocalProtocolError("the request's path cannot be sent")
-    lines = [b"%b %b HTTP/1.1" % (verb, target)]
-    # RFC 9110, 8.6: "A user agent SHOULD send Content-Length" also where the method expects content and there is none.
-    needs_length = bool(content) or method in ("POST", "PUT", "PATCH")
+    lines = [b"%b %b HTTP/1.1\r\n" % (verb, target)]
+    lengths: list[bytes] = []
     for name, value in headers:
         if not _TOKEN.fullmatch(name):
             raise httpx.LocalProtocolError("a header's name holds characters that no name can")
@@ -67,12 +114,6 @@ def write_request(method: str, target: bytes, headers: Iterable[tuple[bytes, byt
         if lowered == b"transfer-encoding":
             continue  # the content is whole, so its length says where it ends
         if lowered == b"content-length":
-            if value.strip() != b"%d" % len(content):
-                raise httpx.LocalProtocolError("content-length is not the content's length")
-            needs_length = False
-        lines.append(b"%b: %b" % (name, value))
-    if needs_length:
-        lines.append(b"Content-Length: %d" % len(content))
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
-    buffers = (head + content,) if len(content) <= _JOINED_BYTES else (head, content)
-    return WireRequest(method=method, buffers=buffers)
+            lengths.append(value.strip())
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return RequestHead(method=method, start=b"".join(lines), lengths=tuple(lengths))

@@ -1,7 +1,7 @@
 """Sending one request of this library, by whichever transport, and the one place where foreign errors are mapped.
 
-What belongs here: the httpx client around our transport, a caller's transport or a caller's client; the answer as
-the layers above see it. What does not: what is sent (`_client`), retries and clocks (`_stream`).
+What belongs here: the httpx client around our transport, a caller's transport or a caller's client; keeping
+what is the same in every request. What does not: what is sent (`_client`), retries and clocks (`_stream`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Any, final
 
-import msgspec
 import trio
 from trio.lowlevel import enable_ki_protection
 
@@ -23,32 +22,15 @@ from ._connection import Origin
 from ._failures import FOREIGN_FAILURES, request_failure
 from ._httpx import httpx
 from ._limits import Limits
+from ._parser import Head
 from ._pool import ConnectionStatistics, Slots
 from ._proxies import proxy_for
-from ._request import write_request
+from ._request import RequestHead, write_head
+from ._response import Response
 from ._socket_body import SocketBody
-from ._target import Target, Targets
+from ._target import MOST_KEPT, Target, Targets
 from ._timeouts import Timeouts
 from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Transport
-
-
-@final
-class Response(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The head of an answer, and its body.
-
-    Args:
-      status_code: The HTTP status.
-      headers: Names are case-insensitive.
-      http_version: For example ``"HTTP/1.1"``.
-      url: Where the request went, without credentials.
-      body: Whoever holds it closes it.
-    """
-
-    status_code: int
-    headers: httpx.Headers
-    http_version: str
-    url: str
-    body: ResponseBody
 
 
 @final
@@ -76,6 +58,7 @@ class Sender:
         limits: Limits | None = None,
     ) -> None:
         self._targets = Targets(base_url)
+        self._heads: dict[tuple[object, ...], RequestHead] = {}
         self._ssl_context = ssl_context
         self._keep = False
         self._closed = False
@@ -123,6 +106,60 @@ class Sender:
           InvalidResponseError: An answer that is not HTTP, or larger than a limit.
           trio.ClosedResourceError: This sender, or the caller's client, is closed.
         """
+        own = self._own
+        if own is None:
+            return await self._send_by_httpx(method, url, headers, params, content, timeouts, on_sent)
+        # Without a client of httpx's: it would add nothing (no hooks, no cookies, no redirects, and what is in the
+        # URL is in the target), but its requests and responses take as long as connecting, sending and closing.
+        sent = False
+
+        def note_sent() -> None:
+            nonlocal sent
+            if not sent:
+                sent = True
+                on_sent()
+
+        origin: Origin | None = None
+        try:
+            if self._closed:
+                raise trio.ClosedResourceError("the connections are closed")
+            target = self._targets.find(url, params)
+            origin = target.origin
+            head, body = await own.exchange(
+                origin,
+                self._head(method, target, headers).with_content(content),
+                connect_seconds=timeouts.connect,
+                send_seconds=timeouts.send,
+                on_sent=note_sent,
+            )
+        except FOREIGN_FAILURES as exc:
+            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=sent) from exc
+        return Response(head=head, url=target.shown_url, body=body)
+
+    def _head(self, method: str, target: Target, headers: Mapping[str, str]) -> RequestHead:
+        """What comes before the content. It is built once: nearly always it is that of the request before."""
+        key = (method, target, *headers.items())
+        head = self._heads.get(key)
+        if head is None:
+            fields = _fields(target, headers)
+            if all(name.lower() != b"host" for name, _ in fields):
+                fields.insert(0, (b"Host", target.url.netloc))
+            head = write_head(method, target.url.raw_path, fields)
+            if len(self._heads) >= MOST_KEPT:
+                self._heads.clear()
+            self._heads[key] = head
+        return head
+
+    async def _send_by_httpx(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, Any] | None,
+        content: bytes,
+        timeouts: Timeouts,
+        on_sent: Callable[[], None],
+    ) -> Response:
         sent = False
 
         def note_sent() -> None:
@@ -137,8 +174,6 @@ class Sender:
             client = self._open_client()
             target = self._targets.find(url, params)
             origin = target.origin
-            if self._own is not None:
-                return await _send_directly(self._own, method, target, headers, content, timeouts, note_sent)
             request = self._build(client, method, target, headers, content)
             request.extensions.update(
                 {"timeout": timeouts.to_httpx(), ON_SENT_EXTENSION: note_sent, ON_BODY_EXTENSION: bodies.append}
@@ -183,10 +218,8 @@ class Sender:
     def _build(
         self, client: httpx.AsyncClient, method: str, target: Target, headers: Mapping[str, str], content: bytes
     ) -> httpx.Request:
-        fields = _encode(headers)
+        fields = _fields(target, headers)
         given = {name.lower() for name in headers}
-        if target.authorization is not None and "authorization" not in given:
-            fields.append((b"Authorization", target.authorization))
         request = client.build_request(
             method, target.plain_url, headers=fields, params=target.query or None, content=content
         )
@@ -234,6 +267,7 @@ class Sender:
     def close(self) -> None:
         """Close what can be closed without waiting; later requests raise `trio.ClosedResourceError`."""
         self._closed = True
+        self._heads.clear()
         if self._own is not None:
             self._own.close()
 
@@ -244,42 +278,6 @@ class Sender:
         if self._owns_client and self._client is not None:
             await self._client.aclose()
         await trio.lowlevel.checkpoint()
-
-
-async def _send_directly(
-    transport: Transport,
-    method: str,
-    target: Target,
-    headers: Mapping[str, str],
-    content: bytes,
-    timeouts: Timeouts,
-    note_sent: Callable[[], None],
-) -> Response:
-    """Send a request by our own transport, without a client of httpx's.
-
-    Such a client would add nothing: no hooks, no cookies, no redirects, and what is in the URL is in ``target``. But
-    its requests and responses take as long as connecting, sending and closing together.
-    """
-    fields = _encode(headers)
-    given = {name.lower() for name in headers}
-    if target.authorization is not None and "authorization" not in given:
-        fields.append((b"Authorization", target.authorization))
-    if "host" not in given:
-        fields.insert(0, (b"Host", target.url.netloc))
-    head, body = await transport.exchange(
-        target.origin,
-        write_request(method, target.url.raw_path, fields, content),
-        connect_seconds=timeouts.connect,
-        send_seconds=timeouts.send,
-        on_sent=note_sent,
-    )
-    return Response(
-        status_code=head.status_code,
-        headers=httpx.Headers(head.headers),
-        http_version=head.http_version,
-        url=str(target.url),
-        body=body,
-    )
 
 
 def _close_all(bodies: list[ResponseBody]) -> None:
@@ -308,13 +306,10 @@ async def _body_at_hand(answer: httpx.Response) -> ResponseBody | None:
 def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
     if not isinstance(body, ForeignBody):
         forget_stream(answer)
-    return Response(
-        status_code=answer.status_code,
-        headers=answer.headers,
-        http_version=answer.http_version,
-        url=str(request.url),
-        body=body,
+    head = Head(
+        status_code=answer.status_code, reason=b"", headers=answer.headers.raw, http_version=answer.http_version
     )
+    return Response(head=head, url=str(request.url), body=body)
 
 
 class _NoCookies(CookieJar):
@@ -368,13 +363,16 @@ def _foreign_limit(transport: object, max_connections: int | None) -> int | None
     return inside if max_connections is None else min(inside, max_connections)
 
 
-def _encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    encoded: list[tuple[bytes, bytes]] = []
+def _fields(target: Target, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers as bytes, and what the target adds to them."""
+    fields: list[tuple[bytes, bytes]] = []
     for name, value in headers.items():
         try:
-            encoded.append((name.encode("ascii"), value.encode("latin-1")))
+            fields.append((name.encode("ascii"), value.encode("latin-1")))
         except UnicodeError:
             break  # the exception holds the value
     else:
-        return encoded
+        if target.authorization is not None and all(name.lower() != "authorization" for name in headers):
+            fields.append((b"Authorization", target.authorization))
+        return fields
     raise APIConnectionError("a header holds characters that cannot be sent", retryable=False)

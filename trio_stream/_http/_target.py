@@ -14,16 +14,17 @@ import msgspec
 from ._connection import Origin
 from ._httpx import httpx
 
-_MOST_KEPT = 64
+MOST_KEPT = 64
 """Targets. A program has two or three; but what is in a query is the caller's."""
 
 
 @final
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where one request goes.
 
     Args:
       url: The whole of it, without credentials.
+      shown_url: The same as text.
       plain_url: The same without the query.
       query: The query.
       origin: Where the connection goes.
@@ -31,6 +32,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     url: httpx.URL
+    shown_url: str
     plain_url: httpx.URL
     query: httpx.QueryParams
     origin: Origin
@@ -57,7 +59,7 @@ class Targets:
         key = (path, repr(params) if params else "")
         target = self._kept.get(key)
         if target is None:
-            if len(self._kept) >= _MOST_KEPT:
+            if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             target = self._kept[key] = _put_together(self._base_url, path, params)
         return target
@@ -75,4 +77,11 @@ def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) ->
         credentials = f"{base.username}:{base.password}".encode()
         authorization = b"Basic " + base64.b64encode(credentials)
     url.host  # noqa: B018 - raises for a name that is not what IDNA encodes
-    return Target(url=url, plain_url=plain_url, query=query, origin=Origin.of(url), authorization=authorization)
+    return Target(
+        url=url,
+        shown_url=str(url),
+        plain_url=plain_url,
+        query=query,
+        origin=Origin.of(url),
+        authorization=authorization,
+    )

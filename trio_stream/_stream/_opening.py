@@ -226,7 +226,7 @@ class Opening:
 
     async def _check_head(self, response: Response, scope: trio.CancelScope) -> None:
         """Raise unless an event stream follows."""
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        content_type = response.header(b"content-type").partition(";")[0].strip().lower()
         if response.status_code == 200:
             check_encoding(response)
         # Gateways exist that send no content-type at all.
@@ -266,8 +266,8 @@ def check_encoding(response: Response) -> None:
     Raises:
       InvalidResponseError: It names the coding.
     """
-    for header, plain in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
-        for coding in response.headers.get(header, "").split(","):
+    for header, plain in ((b"content-encoding", "identity"), (b"transfer-encoding", "chunked")):
+        for coding in response.header(header).split(","):
             name = coding.strip().lower()
             if name not in ("", "identity", plain):
                 raise InvalidResponseError(
@@ -277,7 +277,7 @@ def check_encoding(response: Response) -> None:
 
 def read_request_id(response: Response) -> str | None:
     """The ``request-id`` of an answer, if it can be one: the texts of errors repeat it."""
-    value: str = response.headers.get("request-id", "")
+    value = response.header(b"request-id")
     return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
 
 
@@ -286,7 +286,7 @@ def answer_error(response: Response, body: bytes, *, unix_time: float) -> APIErr
     error = error_from_response(response.status_code, response.headers, body, now=unix_time)
     if response.status_code != 200 or error.type is not None:
         return error
-    content_type = response.headers.get("content-type", "")[:100]
+    content_type = response.header(b"content-type")[:100]
     snippet = ""
     if content_type.lower().startswith("text/"):
         text = " ".join(body[: 4 * _SNIPPET].decode("utf-8", "replace").split())

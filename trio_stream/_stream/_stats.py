@@ -9,32 +9,43 @@ from collections.abc import Mapping
 
 import msgspec
 
-from trio_stream._http import Response
+from trio_stream._http import Head, Headers, Response
 
 
-class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The head of the HTTP answer. Holds nothing of the request, so no key.
 
     Args:
-      status_code: The HTTP status.
-      headers: The answer's headers; names are case-insensitive.
-      http_version: For example ``"HTTP/1.1"``.
       url: Where the request went.
     """
 
-    status_code: int
-    headers: Mapping[str, str]
-    http_version: str
+    _head: Head
     url: str
 
     @classmethod
     def of(cls, response: Response) -> ResponseInfo:
         """The head of an answer."""
-        return cls(
-            status_code=response.status_code,
-            headers=response.headers,
-            http_version=response.http_version,
-            url=response.url,
+        return cls(_head=response.head, url=response.url)
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        return self._head.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers; names are case-insensitive. Made when looked at, and anew each time."""
+        return Headers(self._head.headers)
+
+    @property
+    def http_version(self) -> str:
+        """For example ``"HTTP/1.1"``."""
+        return self._head.http_version
+
+    def __repr__(self) -> str:
+        return (
+            f"ResponseInfo(status_code={self.status_code}, headers={self.headers!r}, "
+            f"http_version={self.http_version!r}, url={self.url!r})"
         )
 
 
