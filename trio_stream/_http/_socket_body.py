@@ -41,7 +41,6 @@ class SocketBody(ResponseBody):
         "_lease",
         "_open",
         "_parser",
-        "_recv",
         "_sock",
         "_waiting",
         "_wants_to_write",
@@ -54,7 +53,6 @@ class SocketBody(ResponseBody):
         self._lease = lease
         self._connection: Connection = connection
         self._sock = connection.sock
-        self._recv = connection.sock.recv
         self._held = connection.sock.pending if isinstance(connection.sock, ssl.SSLSocket) else None
         self._all_taken = False
         self._parser = connection.parser
@@ -77,7 +75,7 @@ class SocketBody(ResponseBody):
             if self._all_taken:
                 return None
             try:
-                data = self._recv(RECEIVE_BYTES)
+                data = self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._all_taken = True
             except ssl.SSLWantWriteError:  # pragma: no cover - only a renegotiation writes in order to read
@@ -102,14 +100,15 @@ class SocketBody(ResponseBody):
     def wait(self) -> Awaitable[None]:
         """As `ResponseBody.wait`."""
         # There is no CancelScope here: it would cost 8 us an event.
-        if not self._open or self._sock.fileno() < 0:
+        fd = self._sock.fileno()
+        if not self._open or fd < 0:
             raise trio.ClosedResourceError("this body is closed")
         self._waiting = True
         self._all_taken = False  # whatever ends the wait: the next call looks
         if self._wants_to_write:  # pragma: no cover - see above
             self._wants_to_write = False
-            return wait_writable(self._sock)
-        return wait_readable(self._sock)
+            return wait_writable(fd)  # noqa: ASYNC105 - the caller awaits it
+        return wait_readable(fd)  # noqa: ASYNC105
 
     def _lost(self, exc: OSError) -> NoReturn:
         if self._sock.fileno() < 0:

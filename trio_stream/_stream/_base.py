@@ -64,8 +64,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     async def _enter(self) -> None:
         if self._block is not None:
             raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
-        if self._closed:
-            raise trio.ClosedResourceError("this stream is closed")
+        self._check_open()
         self._block = block = NurseryBlock()
         timeouts = self._request.timeouts
         entered_at = trio.current_time()
@@ -79,9 +78,9 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             self._opening = False
             self._ready = opened.reader.ready
             if self._closed:
-                # Closed in the moment in which it was opened: aborting came too late to be noticed there.
+                # Closed in the moment in which it was opened: the cancellation came too late to be noticed there.
                 opened.reader.body.close()
-                raise trio.ClosedResourceError("this stream is closed")
+            self._check_open()
             if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
                 self._finish()
             elif clocks.needed:
@@ -97,6 +96,10 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             if await block.exit(exc):  # noqa: ASYNC102
                 raise trio.ClosedResourceError(f"the stream was {how} while it was being opened") from None  # noqa: ASYNC104
             raise
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
 
     def _is_of(self, task: trio.lowlevel.Task) -> bool:
         """Whether this task entered it."""
@@ -150,7 +153,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
           trio.BusyResourceError: Another task is already waiting here.
         """
         await checkpoint_if_cancelled()
-        if self._ready or await self._make_ready():
+        if self._ready or self._advance() or await self._wait():
             event: EventT_co = self._ready.popleft()
             return event
         raise trio.EndOfChannel
@@ -159,14 +162,14 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     async def __anext__(self) -> EventT_co:
         # Not inherited: one frame less for every event.
         await checkpoint_if_cancelled()
-        if self._ready or await self._make_ready():
+        if self._ready or self._advance() or await self._wait():
             event: EventT_co = self._ready.popleft()
             return event
         raise StopAsyncIteration
 
     @trio.lowlevel.enable_ki_protection
-    async def _make_ready(self) -> bool:
-        """Bring at least one event into ``_ready``; False after ``message_stop``."""
+    def _advance(self) -> bool:
+        """Bring at least one event into ``_ready`` without waiting; False when it is time to `_wait`."""
         if self._complete:
             return False
         opened = self._opened
@@ -174,13 +177,8 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             self._raise_unusable()
         reader = opened.reader
         try:
-            while not reader.advance():
-                try:
-                    await reader.begin_wait()
-                finally:
-                    reader.end_wait()
-                if self._closed or self._error is not None:
-                    self._raise_unusable()  # what another task did while this one let it run
+            if not reader.advance():
+                return False
         except APIError as error:
             self._fail(error)
         except trio.ClosedResourceError:
@@ -190,9 +188,28 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         return True
 
     @trio.lowlevel.enable_ki_protection
+    async def _wait(self) -> bool:
+        """Wait until there is at least one event in ``_ready``; False after ``message_stop``."""
+        while not self._complete:
+            assert self._opened is not None
+            reader = self._opened.reader
+            try:
+                try:
+                    await reader.begin_wait()
+                finally:
+                    reader.end_wait()
+            except APIError as error:
+                self._fail(error)
+            except trio.ClosedResourceError:
+                self._raise_unusable()
+            if self._advance():  # notices what another task did while this one let it run
+                return True
+        return False
+
+    @trio.lowlevel.enable_ki_protection
     async def _pull(self) -> bool:
         """Take one wire event off the stream for a view; False after ``message_stop``."""
-        if not await self._make_ready():
+        if not self._advance() and not await self._wait():
             return False
         self._ready.clear()
         return True
