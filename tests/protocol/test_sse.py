@@ -127,6 +127,38 @@ def test_byte_order_mark_that_is_none() -> None:
     assert parse_pieces([b"", b"\xef", b"", b"\xbb", b"\xbf", b"", b"data: 1\n\n"]) == [("", b"1")]
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"event: ping\ndata: 1\n\n",
+        b"event: message_delta\ndata: {}\n\n",
+        b"event: new\ndata: 1\n\n",
+        b"event: ping \ndata: 1\n\n",
+        b"event: ping\ndata: \n\n",
+        b"event: error\ndata: \n\n",
+        b"event: ping\ndata:  1\n\n",
+        b"event: ping\ndata: 1\ndata: 2\n\n",
+        b"event: ping\ndata: 1\n\n\n",
+        b"event: ping\ndata: 1\n\n: comment\n",
+        b"event: ping\ndata: 1\rdata: 2\n\n",
+        b"event: ping\ndata: 1\r\n\n",
+        b"event: ping\ndata: 1\n\r",
+        b"event: ping\n\ndata: 1\n\n",
+        b"event: ping\nevent: message_stop\ndata: 1\n\n",
+        b"event: ping\ndata: 1\n",
+        b"data: 1\n\n",
+        BOM + b"event: ping\ndata: 1\n\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", BOM, b"event: ping\ndata: 0\n\n", b"event: ping\ndata: 0\n", b": x\n", b"\r"])
+def test_a_chunk_that_looks_like_one_event(before: bytes, chunk: bytes) -> None:
+    """Between two events, at the very beginning and elsewhere: what it holds, it holds; what follows is as before."""
+    end = b"event: ping\ndata: 3\n\n"
+    assert parse_pieces([before, chunk, end, end]) == simple_parser(before + chunk + end + end)
+    assert parse_pieces([before + chunk, end, end]) == simple_parser(before + chunk + end + end)
+
+
 LINES = st.lists(
     st.sampled_from(
         [

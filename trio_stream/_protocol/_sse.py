@@ -32,7 +32,6 @@ _BLANK_LINES: Final = re.compile(rb"\n{3,}")
 _WINDOW: Final = 256 * 1024
 
 _DELTA: Final = b"event: content_block_delta\ndata: "
-_EMPTY_DELTA: Final = len(_DELTA) + 2
 
 # The types of the Messages API, so that the usual event needs no decoding.
 _TYPES: Final = {
@@ -48,6 +47,7 @@ _TYPES: Final = {
         "error",
     )
 }
+_FIRST_LINES: Final = {b"event: " + name: text for name, text in _TYPES.items()}
 
 
 @final
@@ -97,7 +97,7 @@ class EventStreamParser:
         self._max_event_bytes = max_event_bytes
         self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
         self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
-        self._between_events = False  # nothing has come since the last blank line
+        self._between_events = False  # nothing has come since the last blank line, or the BOM
         self._pending = False  # between the first field of an event and its blank line
         self._type = ""
         self._id = ""
@@ -117,34 +117,37 @@ class EventStreamParser:
         Returns:
           The events that these bytes completed.
         """
-        if (
-            # One delta, as nearly always. Three LF are its own: if there are no more, what is between them is one line.
-            self._between_events
-            and data.startswith(_DELTA)
-            and data.endswith(b"\n\n")
-            and data.count(b"\n") == 3
-            and b"\r" not in data
-            and _EMPTY_DELTA < len(data) <= self._max_event_bytes
-        ):
-            return [("content_block_delta", data[len(_DELTA) : -2])]
+        if self._between_events:
+            # One event as the API writes it, as nearly always: two lines and an empty one. Each step is one call of C.
+            first_line, _, rest = data.partition(b"\ndata: ")
+            payload, _, rest = rest.partition(b"\n")
+            if (
+                rest == b"\n"
+                and first_line in _FIRST_LINES
+                and payload
+                and b"\r" not in payload
+                and len(data) <= self._max_event_bytes
+            ):
+                return [(_FIRST_LINES[first_line], payload)]
+        elif self._head is not None:
+            return self._feed_first(self._head + data)
         events: list[RawEvent] = []
-        if self.failure is not None:
-            return events
-        self._feed(data, events)
-        self._between_events = not (
-            self._pending or self._line_bytes or self._after_cr or self._head is not None or self.failure is not None
-        )
+        if self.failure is None:
+            self._feed(data, events)
+            self._between_events = not (self._pending or self._line_bytes or self._after_cr or self.failure is not None)
         return events
 
+    def _feed_first(self, data: bytes) -> list[RawEvent]:
+        """Take the first bytes, all of them so far."""
+        # WHATWG: "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any".
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._head = data
+            return []
+        self._head = None
+        self._between_events = True
+        return self.feed(data.removeprefix(_BOM))
+
     def _feed(self, data: bytes, events: list[RawEvent]) -> None:
-        if self._head is not None:
-            # WHATWG: "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any".
-            data = self._head + data
-            if len(data) < len(_BOM) and _BOM.startswith(data):
-                self._head = data
-                return
-            self._head = None
-            data = data.removeprefix(_BOM)
         if len(data) <= _WINDOW:
             self._feed_window(data, events)
         else:
