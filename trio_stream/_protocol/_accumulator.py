@@ -67,6 +67,7 @@ from trio_stream._protocol._events import (
 )
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._usage import Usage
+from trio_stream._protocol._values import said
 
 # After these a tool input that does not parse is the model's mistake. After any other, ``max_tokens`` first of all, it
 # was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
@@ -74,7 +75,7 @@ _WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
 
 
 class _BlockState:
-    """A block that is being put together."""
+    """A block that is being put together. What few blocks have is None for all others: there are many of these."""
 
     __slots__ = ("built", "changes", "citations", "closed", "deltas", "pieces", "start", "takes")
 
@@ -84,15 +85,16 @@ class _BlockState:
         self.built: ContentBlock | None = start if closed else None
         self.takes: type[Delta] | None = None  # the kind of delta that appends to `pieces`
         self.pieces: list[str] = []
-        self.citations: list[Citation] = []
-        self.changes: dict[str, str] = {}  # what was sent whole: signature, summary
-        self.deltas: list[Delta] = []  # those that this version does not know
-        if isinstance(start, TextBlock):
+        self.citations: list[Citation] | None = None
+        self.changes: dict[str, str] | None = None  # what was sent whole: signature, summary
+        self.deltas: list[Delta] | None = None  # those that this version does not know
+        if type(start) is TextBlock:
             self.takes = TextDelta
-            self.citations.extend(start.citations or ())
+            if start.citations:
+                self.citations = list(start.citations)
             if start.text:
                 self.pieces.append(start.text)
-        elif isinstance(start, ThinkingBlock):
+        elif type(start) is ThinkingBlock:
             self.takes = ThinkingDelta
             if start.thinking:
                 self.pieces.append(start.thinking)
@@ -108,16 +110,17 @@ class _BlockState:
     def _build(self) -> ContentBlock:
         start = self.start
         changes: dict[str, Any] = {"incomplete": not self.closed}
-        if isinstance(start, UnknownBlock):
-            changes["deltas"] = tuple(delta.to_dict() for delta in self.deltas)
+        if type(start) is UnknownBlock:
+            changes["deltas"] = tuple(delta.to_dict() for delta in self.deltas or ())
             return msgspec.structs.replace(start, **changes)
-        changes.update(self.changes)
-        changes["unknown_deltas"] = tuple(self.deltas)
+        changes["unknown_deltas"] = tuple(self.deltas or ())
+        if self.changes:
+            changes.update(self.changes)
         if self.pieces:
             text = "".join(self.pieces)
-            if isinstance(start, TextBlock):
+            if type(start) is TextBlock:
                 changes["text"] = text
-            elif isinstance(start, ThinkingBlock):
+            elif type(start) is ThinkingBlock:
                 changes["thinking"] = text
             else:
                 changes["input_json"] = text
@@ -138,7 +141,6 @@ class MessageAccumulator:
     Attributes:
       complete: Whether ``message_stop`` has come.
       text_parts: Every non-empty piece of text, of all text blocks, in the order in which they came.
-      thinking_parts: The same for thinking.
       estimated_thinking_tokens: The sum of what the API estimated in ``thinking_delta`` events. Beta.
     """
 
@@ -148,30 +150,27 @@ class MessageAccumulator:
         "_max_blocks",
         "_max_message_bytes",
         "_message",
-        "_open",
         "_snapshot",
+        "_thinking_parts",
         "complete",
         "estimated_thinking_tokens",
         "text_parts",
-        "thinking_parts",
     )
 
     complete: bool
     text_parts: list[str]
-    thinking_parts: list[str]
     estimated_thinking_tokens: int
 
     def __init__(self, *, max_message_bytes: int = 256 * 1024 * 1024, max_blocks: int = 10_000) -> None:
         self.complete = False
         self.text_parts = []
-        self.thinking_parts = []
+        self._thinking_parts: list[str] | None = None  # few messages have any
         self.estimated_thinking_tokens = 0
         self._max_message_bytes = max_message_bytes
         self._max_blocks = max_blocks
         self._bytes = 0
         self._message: Message | None = None  # all but the content
-        self._blocks: list[_BlockState] = []
-        self._open: dict[int, _BlockState] = {}
+        self._blocks: list[_BlockState] = []  # until the message is complete
         self._snapshot: Message | None = None  # valid until the next event
 
     @property
@@ -183,6 +182,13 @@ class MessageAccumulator:
     def text(self) -> str:
         """The text so far, of all text blocks."""
         return "".join(self.text_parts)
+
+    @property
+    def thinking_parts(self) -> list[str]:
+        """Every non-empty piece of thinking, of all thinking blocks, in the order in which they came."""
+        if self._thinking_parts is None:
+            self._thinking_parts = []
+        return self._thinking_parts
 
     @property
     def usage(self) -> Usage:
@@ -209,41 +215,40 @@ class MessageAccumulator:
             message so far is as it was.
         """
         if type(event) is ContentBlockDeltaEvent:
-            block = self._open.get(event.index)
-            if block is None:
-                raise _unexpected(event, self._why_not_open(event.index))
+            index = event.index
+            if not 0 <= index < len(self._blocks) or (block := self._blocks[index]).closed:
+                raise _unexpected(event, self._why_not_open(index))
             delta = event.delta
             if type(delta) is TextDelta and block.takes is TextDelta:
                 text = delta.text
+                pieces = block.pieces
                 if text:
                     self._grow(len(text) if text.isascii() else len(text.encode()))
-                    block.pieces.append(text)
+                    pieces.append(text)
                     block.built = None
                     self._snapshot = None
                     self.text_parts.append(text)
-                return event, TextEvent(text, block.pieces, len(block.pieces))
+                return event, TextEvent(text, pieces, len(pieces))
             return self._add_delta(event, delta, block)
-        if isinstance(event, PingEvent):
+        if type(event) is PingEvent:
             return ()
         if self.complete:
             raise _unexpected(event, "the message is complete")
-        if isinstance(event, UnknownEvent):
+        if type(event) is UnknownEvent:
             return (event,)
-        if isinstance(event, MessageStartEvent):
+        if type(event) is MessageStartEvent:
             return self._start_message(event)
         if self._message is None:
             raise _unexpected(event, "there was no message_start")
-        match event:
-            case ContentBlockStartEvent():
-                return self._start_block(event)
-            case RawContentBlockStopEvent():
-                return self._stop_block(event)
-            case MessageDeltaEvent():
-                return self._change_message(self._message, event)
-            case RawMessageStopEvent():
-                return self._stop_message(self._message)
-            case _:
-                raise _unexpected(event, "an error is no part of a message")
+        if type(event) is ContentBlockStartEvent:
+            return self._start_block(event)
+        if type(event) is RawContentBlockStopEvent:
+            return self._stop_block(event)
+        if type(event) is MessageDeltaEvent:
+            return self._change_message(self._message, event)
+        if type(event) is RawMessageStopEvent:
+            return self._stop_message(self._message)
+        raise _unexpected(event, "an error is no part of a message")
 
     def snapshot(self) -> Message | None:
         """The message as far as it has come; None before ``message_start``.
@@ -274,11 +279,9 @@ class MessageAccumulator:
             raise _unexpected(event, f"it starts block {index}; the next is {len(self._blocks)}")
         self._check_number(index + 1)
         self._grow(_size(event.content_block))
-        block = _BlockState(event.content_block)
-        self._append(block)
-        self._open[index] = block
         start = event.content_block
-        if isinstance(start, FallbackBlock) and start.to is not None and self._message is not None:
+        self._append(_BlockState(start))
+        if type(start) is FallbackBlock and start.to is not None and self._message is not None:
             # "The final hop's fallback block names the model that served the response."
             self._message = msgspec.structs.replace(self._message, model=start.to.model)
         return (event,)
@@ -286,10 +289,10 @@ class MessageAccumulator:
     def _append(self, block: _BlockState) -> None:
         self._snapshot = None
         self._blocks.append(block)
-        if isinstance(block.start, TextBlock):
+        if block.takes is TextDelta:
             self.text_parts += block.pieces
-        elif isinstance(block.start, ThinkingBlock):
-            self.thinking_parts += block.pieces
+        elif block.takes is ThinkingDelta:
+            self.thinking_parts.extend(block.pieces)
 
     def _add_delta(
         self, event: ContentBlockDeltaEvent, delta: Delta, block: _BlockState
@@ -298,6 +301,8 @@ class MessageAccumulator:
         start = block.start
         if isinstance(delta, UnknownDelta) or isinstance(start, UnknownBlock):
             self._grow(_size(delta))
+            if block.deltas is None:
+                block.deltas = []
             block.deltas.append(delta)
             return self._changed(block, event)
         helper: MessageStreamEvent
@@ -316,17 +321,17 @@ class MessageAccumulator:
                 helper = InputJsonEvent(delta.partial_json, block.pieces, len(block.pieces))
             case SignatureDelta() if isinstance(start, ThinkingBlock | CompactionBlock):
                 self._grow(_utf8_length(delta.signature))
-                block.changes["signature"] = delta.signature
+                block.changes = {**(block.changes or {}), "signature": delta.signature}
                 helper = SignatureEvent(delta.signature)
             case CitationsDelta() if isinstance(start, TextBlock):
                 self._grow(_size(delta))
+                if block.citations is None:
+                    block.citations = []
                 block.citations.append(delta.citation)
                 helper = CitationEvent(delta.citation, block.citations, len(block.citations))
             case CompactionDelta() if isinstance(start, CompactionBlock):
                 self._grow(_size(delta))
-                for name in ("content", "encrypted_content"):
-                    if (value := getattr(delta, name)) is not None:
-                        block.changes[name] = value
+                block.changes = {**(block.changes or {}), **said(delta)}
                 helper = CompactionEvent(delta.content, delta.encrypted_content)
             case _:
                 raise _unexpected(event, f"a {start.type} block takes no {delta.type}")
@@ -338,26 +343,22 @@ class MessageAccumulator:
         return events
 
     def _stop_block(self, event: RawContentBlockStopEvent) -> tuple[MessageStreamEvent, ...]:
-        block = self._open.pop(event.index, None)
-        if block is None:
-            raise _unexpected(event, self._why_not_open(event.index))
+        index = event.index
+        if not 0 <= index < len(self._blocks) or (block := self._blocks[index]).closed:
+            raise _unexpected(event, self._why_not_open(index))
         block.closed = True
-        self._changed(block)
+        block.built = self._snapshot = None
         built = block.build()
         block.pieces = []  # the block has them joined; events that refer to them keep them
-        return (ContentBlockStopEvent(event.index, built),)
+        return (ContentBlockStopEvent(index, built),)
 
     def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
         # What a delta does not say stays as it was.
-        changes: dict[str, Any] = {
-            name: value
-            for source, names in (
-                (event.delta, ("container", "stop_details", "stop_reason", "stop_sequence")),
-                (event, ("context_management", "input_transformations")),
-            )
-            for name in names
-            if (value := getattr(source, name)) is not None
-        }
+        changes = said(event.delta)
+        if event.context_management is not None:
+            changes["context_management"] = event.context_management
+        if event.input_transformations is not None:
+            changes["input_transformations"] = event.input_transformations
         self._message = msgspec.structs.replace(message, usage=message.usage.updated(event.usage), **changes)
         self._snapshot = None
         return (event,)
@@ -366,9 +367,9 @@ class MessageAccumulator:
         if message.stop_reason is None:
             raise InvalidResponseError("unexpected message_stop event: there was no stop_reason")
         self.complete = True
-        self._open.clear()
         final = self.snapshot()
         assert final is not None
+        self._blocks = []  # nothing changes any more: the snapshot has all of them
         return (MessageStopEvent(final),)
 
     def _grow(self, size: int) -> None:

@@ -30,7 +30,7 @@ from trio_stream._protocol._values import Tagged, Unknown, Value
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 """Which block of the message, from 0."""
 
-# The events of every delta hold no reference cycles, so the garbage collector may ignore them.
+# Most events hold no reference cycles, so the garbage collector may ignore them.
 
 
 @final
@@ -60,7 +60,7 @@ class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_d
 
 
 @final
-class RawContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
+class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, tag="content_block_stop"):
     """A block is complete."""
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -98,7 +98,7 @@ class MessageDeltaEvent(Tagged, frozen=True, kw_only=True, tag="message_delta"):
 
 
 @final
-class RawMessageStopEvent(Tagged, frozen=True, tag="message_stop"):
+class RawMessageStopEvent(Tagged, frozen=True, gc=False, tag="message_stop"):
     """The message is complete."""
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"
@@ -113,7 +113,7 @@ class MessageStopEvent(Tagged, frozen=True, tag="message_stop"):
 
 
 @final
-class PingEvent(Tagged, frozen=True, tag="ping"):
+class PingEvent(Tagged, frozen=True, gc=False, tag="ping"):
     """The connection is alive."""
 
     type: ClassVar[Literal["ping"]] = "ping"

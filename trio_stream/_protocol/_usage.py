@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias, final
+from typing import ClassVar, Literal, TypeAlias, final
 
 import msgspec
 
-from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value, said
 
 
 @final
-class CacheCreation(Value, frozen=True, kw_only=True):
+class CacheCreation(Value, frozen=True, gc=False, kw_only=True):
     """Tokens written to the prompt cache, by how long they are kept."""
 
     ephemeral_1h_input_tokens: int = 0
@@ -18,14 +18,14 @@ class CacheCreation(Value, frozen=True, kw_only=True):
 
 
 @final
-class OutputTokensDetails(Value, frozen=True, kw_only=True):
+class OutputTokensDetails(Value, frozen=True, gc=False, kw_only=True):
     """What the output tokens were spent on."""
 
     thinking_tokens: int = 0
 
 
 @final
-class ServerToolUsage(Value, frozen=True, kw_only=True):
+class ServerToolUsage(Value, frozen=True, gc=False, kw_only=True):
     """How often server tools were used."""
 
     web_search_requests: int = 0
@@ -138,13 +138,8 @@ class Usage(Extended, frozen=True, kw_only=True):
 
         They are "cumulative", so they overwrite; what the delta does not say stays.
         """
-        changes: dict[str, Any] = {
-            name: value
-            for name in delta.__struct_fields__
-            if (value := getattr(delta, name)) is not None and name != "extra"
-        }
-        if delta.extra:
-            changes["extra"] = {**self.extra, **delta.extra}
+        changes = said(delta)
+        changes["extra"] = {**self.extra, **delta.extra} if delta.extra else self.extra
         return msgspec.structs.replace(self, **changes)
 
 

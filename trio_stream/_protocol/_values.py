@@ -206,6 +206,12 @@ def _read_part(value: object, part: _Part) -> object:
 _preparing = threading.Lock()
 
 
+def said(value: Value) -> dict[str, Any]:
+    """The fields of a value that are not None, by the names that they have here."""
+    held = zip(value.__struct_fields__, msgspec.structs.astuple(value), strict=True)
+    return {name: item for name, item in held if item is not None}
+
+
 @functools.cache
 def _parts(cls: type[Value]) -> dict[str, _Part | None]:
     """For each field, how to read the values that it holds, if it holds any; found from the annotations."""
