@@ -223,7 +223,11 @@ class MessageAccumulator:
                 text = delta.text
                 pieces = block.pieces
                 if text:
-                    self._grow(len(text) if text.isascii() else len(text.encode()))
+                    # This is `_grow`, without a call for every event.
+                    size = self._bytes + (len(text) if text.isascii() else len(text.encode()))
+                    if size > self._max_message_bytes:
+                        raise self._too_large()
+                    self._bytes = size
                     pieces.append(text)
                     block.built = None
                     self._snapshot = None
@@ -375,10 +379,11 @@ class MessageAccumulator:
     def _grow(self, size: int) -> None:
         size += self._bytes
         if size > self._max_message_bytes:
-            raise InvalidResponseError(
-                f"message too large: more than {self._max_message_bytes} bytes (max_message_bytes)"
-            )
+            raise self._too_large()
         self._bytes = size
+
+    def _too_large(self) -> InvalidResponseError:
+        return InvalidResponseError(f"message too large: more than {self._max_message_bytes} bytes (max_message_bytes)")
 
     def _check_number(self, blocks: int) -> None:
         if blocks > self._max_blocks:

@@ -6,7 +6,7 @@ What belongs here: what one event must look like. What does not: which events ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -43,16 +43,15 @@ from trio_stream._protocol._values import by_tag, read_tagged
 
 _LONGEST_MESSAGE: Final = 500  # characters of an error that is not JSON
 
-_DELTA_NAMES: Final = frozenset({"content_block_delta", ""})
+# The events that are decoded in one step, if there is nothing unusual about them.
+_SIMPLE_NAMES: Final = frozenset({"content_block_delta", "content_block_stop", "message_stop", ""})
 
 # These may hold what this version does not know, so their decoding takes two steps.
 _OPEN_DELTAS: Final = frozenset({CitationsDelta, UnknownDelta})
 
-# Nearly all events are deltas that hold one str. They are decoded in one step. Of a union, because only there does
-# msgspec insist on a ``type``.
-_decode_delta: Callable[[bytes], ContentBlockDeltaEvent | PingEvent] = msgspec.json.Decoder(
-    ContentBlockDeltaEvent | PingEvent
-).decode
+# Nearly all events are deltas that hold one str.
+_SimpleEvent: TypeAlias = ContentBlockDeltaEvent | RawContentBlockStopEvent | RawMessageStopEvent | PingEvent
+_decode_simple: Callable[[bytes], _SimpleEvent] = msgspec.json.Decoder(_SimpleEvent).decode
 
 _DELTAS: Final = by_tag(TextDelta, InputJSONDelta, ThinkingDelta, SignatureDelta, CitationsDelta, CompactionDelta)
 
@@ -74,13 +73,13 @@ def decode_event(raw: RawEvent) -> RawMessageStreamEvent:
         reason, and quotes nothing of the data.
     """
     name, data = raw
-    if name in _DELTA_NAMES:
+    if name in _SIMPLE_NAMES:
         try:
-            event = _decode_delta(data)
+            event = _decode_simple(data)
         except JSON_ERRORS:
             pass  # what is unusual about it is found out below
         else:
-            if type(event) is ContentBlockDeltaEvent and type(event.delta) not in _OPEN_DELTAS:
+            if type(event) is not ContentBlockDeltaEvent or type(event.delta) not in _OPEN_DELTAS:
                 return event
     return _decode_any_event(name, data)
 
