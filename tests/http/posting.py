@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 
 from tests.http.wire_server import WireServer
 from trio_stream._http import Response, ResponseBody, Sender, Timeouts, Transport
+from trio_stream._http._socket import begin_tcp, finish_tcp
 
 AT_ONCE = 0.05
 """Seconds. 20 ms are promised; a machine that is busy with other things may need more."""
@@ -24,6 +26,13 @@ async def post(sender: Sender, content: bytes = b"{}", **options: Any) -> Respon
     options.setdefault("params", None)
     options.setdefault("url", "/v1/messages")
     return await sender.send(method="POST", content=content, **options)
+
+
+async def open_tcp(host: str, port: int) -> socket.socket:
+    sock, connected = begin_tcp(host, port)
+    if sock is not None and connected:
+        return sock
+    return await finish_tcp(sock, host, port)
 
 
 @asynccontextmanager

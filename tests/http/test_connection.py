@@ -129,6 +129,30 @@ async def test_closed_between_the_wait_and_the_turn():
         assert transport.statistics().active == 0
 
 
+async def test_closed_while_sending_let_others_run(pair, monkeypatch):
+    ours, theirs = pair
+    monkeypatch.setattr(_connection, "_SEND_UNINTERRUPTED_BYTES", 1000)
+    for _ in range(2):  # a wait for what is closed would be in the way of the next one
+        connection = Connection(ours.dup(), ORIGIN)
+        async with trio.open_nursery() as nursery:
+
+            async def asks(connection=connection) -> None:
+                with pytest.raises(trio.ClosedResourceError, match="by this program"):
+                    await exchange(connection, request_of(b"x" * 1000))
+
+            nursery.start_soon(asks)
+            while not theirs_has(theirs):
+                await trio.lowlevel.checkpoint()
+            connection.close()
+
+
+def theirs_has(theirs: socket.socket) -> bool:
+    try:
+        return bool(theirs.recv(10_000))
+    except BlockingIOError:
+        return False
+
+
 async def test_closed_while_connecting(monkeypatch):
     transport = Transport()
     connect = trio.open_tcp_stream

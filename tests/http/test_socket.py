@@ -9,8 +9,18 @@ import ssl
 import pytest
 import trio
 
+from tests.http.posting import open_tcp
 from tests.http.wire_server import Peer, never_answering, serve
-from trio_stream._http._socket import close_socket, open_tcp, os_reason, receive, receive_nowait, start_tls
+from trio_stream._http import _socket
+from trio_stream._http._socket import (
+    begin_tcp,
+    close_socket,
+    finish_tcp,
+    os_reason,
+    receive,
+    receive_nowait,
+    start_tls,
+)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -44,10 +54,33 @@ async def test_open_tcp_at_an_address(family, host):
         assert sock.family == family
         assert sock.getpeername()[:2] == (host, port)
         close_socket(sock)
+
+
+async def test_a_connection_that_is_not_there_at_once(monkeypatch):
+    """As everywhere but on this machine."""
+    monkeypatch.setattr(_socket, "_is_connected", lambda _: False)
+    async with serve(never_answering) as server:
+        sock, connected = begin_tcp("127.0.0.1", server.port)
+        assert not connected
+        with trio.testing.assert_checkpoints():
+            sock = await finish_tcp(sock, "127.0.0.1", server.port)
+        assert sock.getpeername() == ("127.0.0.1", server.port)
+        close_socket(sock)
+        sock, _ = begin_tcp("127.0.0.1", server.port)
         with trio.CancelScope() as scope:
             scope.cancel()
-            await open_tcp(host, port)
+            await finish_tcp(sock, "127.0.0.1", server.port)
         assert scope.cancelled_caught
+        assert sock is not None
+        assert sock.fileno() == -1
+
+
+def test_an_address_that_cannot_be_reached():
+    """Without a wait; `nothing_left` sees that the socket is closed."""
+    with pytest.raises(OSError, match="."):
+        begin_tcp("255.255.255.255", 1)
+    with pytest.raises(OverflowError):
+        begin_tcp("127.0.0.1", 65536)
 
 
 async def test_close_wakes_the_reader():

@@ -96,7 +96,7 @@ class Connection:
     ) -> Head:
         """Send a request and read the head of its answer.
 
-        Checkpoint and cancellation: the connection is of no use after a cancelled call; the caller closes it.
+        A checkpoint. The connection is of no use after a cancelled call; the caller closes it.
 
         Args:
           request: What to send.
@@ -144,15 +144,17 @@ class Connection:
         """
         sock = self.sock
         in_a_row = 0
-        # No CancelScope for all of it: nearly always nothing here waits.
-        deadline = math.inf if seconds is None else trio.current_time() + seconds
+        # No CancelScope for all of it, and no clock before the first wait: nearly always nothing here waits.
+        deadline: float | None = None
         for buffer in request.buffers:
-            unsent = memoryview(buffer)
+            unsent: bytes | memoryview = buffer
             while unsent:
                 try:
                     sent = sock.send(unsent)
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     in_a_row = 0
+                    if deadline is None:
+                        deadline = math.inf if seconds is None else trio.current_time() + seconds
                     if await self._wait_to_send(parser, deadline):  # noqa: ASYNC120 - there is nothing in it to keep
                         return None
                     if trio.current_time() >= deadline:
@@ -163,7 +165,7 @@ class Connection:
                 except OSError as exc:
                     return exc
                 else:
-                    unsent = unsent[sent:]
+                    unsent = memoryview(unsent)[sent:] if sent < len(unsent) else b""
                     in_a_row += sent
                     if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
                         in_a_row = 0
@@ -190,11 +192,21 @@ class Connection:
         return data == b""
 
     async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> Head:
+        # An answer is not there yet, and to look for it would be a system call and an exception. But what TLS holds
+        # does not make the socket readable.
+        wait_first = seconds is None and broken is None and not isinstance(self.sock, ssl.SSLSocket)
+        if wait_first:
+            self._check_open()  # sending may have let another task run, and Trio would not say it in these words
+        else:
+            await trio.lowlevel.checkpoint()
         while parser.head is None:
             if parser.failure is not None:
                 raise httpx.RemoteProtocolError(f"{self.origin}: {parser.failure}")
             try:
-                data = await self._receive(seconds)
+                if wait_first:
+                    wait_first = False
+                    await wait_readable(self.sock)
+                data = await (receive(self.sock) if seconds is None else self._receive(seconds))
             except OSError as exc:
                 error = exc if broken is None else broken
                 raise httpx.ReadError(f"{self.origin}: {os_reason(error)}") from error
@@ -207,9 +219,7 @@ class Connection:
                 raise ServerDisconnectedError(f"{self.origin}: the server closed the connection {part}")
         return parser.head
 
-    async def _receive(self, seconds: float | None) -> bytes:
-        if seconds is None:
-            return await receive(self.sock)
+    async def _receive(self, seconds: float) -> bytes:
         with trio.move_on_after(seconds):
             return await receive(self.sock)
         raise httpx.ReadTimeout(f"{self.origin}: not one byte of an answer within {seconds:g} s")

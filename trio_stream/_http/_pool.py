@@ -16,7 +16,7 @@ from typing import final
 
 import msgspec
 import trio
-from trio.lowlevel import ParkingLot, cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
+from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, enable_ki_protection
 
 from ._connection import Connection, Origin
 
@@ -55,11 +55,14 @@ class Slots:
 
     @enable_ki_protection
     async def acquire(self) -> None:
-        """Wait for a slot. A checkpoint; no slot is taken when it is cancelled."""
+        """Wait for a slot.
+
+        A cancellation point, and where it waits a schedule point: what a slot is for waits in any case. No slot is
+        taken when it is cancelled.
+        """
         await checkpoint_if_cancelled()
         if self.taken < self._most and not self._waiting:
             self.taken += 1
-            await cancel_shielded_checkpoint()
         else:
             # `release` hands its slot over: a task it woke cannot be cancelled any more before it runs.
             await self._waiting.park()
@@ -127,7 +130,7 @@ class Pool:
     async def acquire(self) -> Lease:
         """Wait for a slot, first come, first served.
 
-        A checkpoint. When it is cancelled, no slot is lost.
+        A cancellation point, and where it waits a schedule point. When it is cancelled, no slot is lost.
 
         Raises:
           trio.ClosedResourceError: The pool is closed.
@@ -154,7 +157,9 @@ class Pool:
 
     def take_idle(self, origin: Origin) -> Connection | None:
         """Take the connection to ``origin`` that became idle last; the caller closes it."""
-        self._close_expired()
+        if not self._idle_by_age:
+            return None
+        self._close_expired(trio.current_time())
         idle = self._idle.get(origin)
         if idle is None:
             return None
@@ -169,8 +174,8 @@ class Pool:
         if not self.keep or self.closed:
             connection.close()
             return
-        self._close_expired()
-        connection.idle_since = trio.current_time()
+        connection.idle_since = now = trio.current_time()
+        self._close_expired(now)
         self._idle.setdefault(connection.origin, deque()).append(connection)
         self._idle_by_age[connection] = None
         if len(self._idle_by_age) > self._max_idle:
@@ -181,8 +186,8 @@ class Pool:
         while self._idle_by_age and self._slots.taken + len(self._idle_by_age) > self._max_connections:
             self._close_oldest()
 
-    def _close_expired(self) -> None:
-        expired = trio.current_time() - self._idle_seconds
+    def _close_expired(self, now: float) -> None:
+        expired = now - self._idle_seconds
         while self._idle_by_age and next(iter(self._idle_by_age)).idle_since <= expired:
             self._close_oldest()
 

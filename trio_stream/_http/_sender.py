@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar
 from typing import Any, final
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from trio_stream._errors import APIConnectionError
 
@@ -194,6 +194,8 @@ class Sender:
         assert slots is not None
         await slots.acquire()
         try:
+            # Not every transport waits, and a request is a checkpoint.
+            await cancel_shielded_checkpoint()
             note_sent()
             answer = await self._exchange(client, request)
             body = await _body_at_hand(answer)

@@ -9,7 +9,8 @@ away, and closing is one synchronous call. Every socket that a task may wait on 
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import functools
 import os
 import socket
 import ssl
@@ -27,83 +28,117 @@ _KEEPALIVE_IDLE_SECONDS = 60
 """A model that thinks is silent for minutes: without probes a NAT forgets the connection."""
 
 
+_OPTIONS = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+    )
+    if hasattr(socket, name)  # not every platform has the last three
+)
+
+_UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
+
+
 @trio.lowlevel.enable_ki_protection
 def close_socket(sock: socket.socket) -> None:
     """Close now, and wake whoever waits on it with `trio.ClosedResourceError`.
 
     TLS ends without a close_notify: HTTP says by itself where a body ends, and nobody waits for the peer here.
     """
-    # Outside of a Trio run nobody can be waiting.
-    with contextlib.suppress(RuntimeError):
-        if sock.fileno() >= 0:
+    if sock.fileno() >= 0:
+        try:
             trio.lowlevel.notify_closing(sock)
+        except RuntimeError:
+            pass  # outside of a Trio run nobody can be waiting
     sock.close()
 
 
 @trio.lowlevel.enable_ki_protection
-async def open_tcp(host: str, port: int) -> socket.socket:
-    """Connect by TCP, to whichever address of ``host`` answers first (happy eyeballs).
+def begin_tcp(host: str, port: int) -> tuple[socket.socket | None, bool]:
+    """Begin to connect by TCP to an address, without waiting.
 
-    A checkpoint; nothing is left of it when it is cancelled.
+    Returns:
+      The socket, and whether it is connected already, as on this machine it is; no socket for a name. Otherwise it
+      is `finish_tcp` that connects.
+
+    Raises:
+      OSError: The address cannot be reached.
+    """
+    family = _family_of(host)
+    if family is None:
+        return None, False
+    sock = socket.socket(family)
+    try:
+        _set_up(sock)
+        error = sock.connect_ex((host, port))
+        if error not in _UNDER_WAY:
+            raise OSError(error, os.strerror(error))
+        return sock, error == 0 or _is_connected(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+@trio.lowlevel.enable_ki_protection
+async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket.socket:
+    """Connect what `begin_tcp` began, or to whichever address of a name answers first (happy eyeballs).
+
+    A checkpoint. Takes the socket over: nothing is left of it when this fails or is cancelled.
 
     Raises:
       OSError: Name or address failed; ``__cause__`` may hold one error for each address.
     """
-    family = _family_of(host)
-    if family is not None:
+    if sock is not None:
         # There is nothing to race, and a nursery with a task for that costs a quarter of opening a stream.
-        sock = await _connect(family, host, port)
-    else:
-        stream = await trio.open_tcp_stream(host, port)
-        # From here on there is no checkpoint: the socket has exactly one owner at any time.
-        sock = socket.socket(fileno=stream.socket.detach())
+        try:
+            await wait_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+        except BaseException:
+            close_socket(sock)
+            raise
+        return sock
+    stream = await trio.open_tcp_stream(host, port)
+    # From here on there is no checkpoint: the socket has exactly one owner at any time.
+    sock = socket.socket(fileno=stream.socket.detach())
     try:
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _keep_alive(sock)
+        _set_up(sock)
     except BaseException:  # pragma: no cover - setsockopt does not fail on a connected socket
         sock.close()
         raise
     return sock
 
 
+@functools.lru_cache(maxsize=64)
 def _family_of(host: str) -> socket.AddressFamily | None:
     """The family of an address; None for a name."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError, UnicodeError):
+        try:
             socket.inet_pton(family, host)
-            return family
+        except (OSError, UnicodeError):
+            continue
+        return family
     return None
 
 
-async def _connect(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    """Connect to one address. A checkpoint."""
-    await trio.lowlevel.checkpoint_if_cancelled()
-    sock = socket.socket(family)
+def _is_connected(sock: socket.socket) -> bool:
+    # Does not take the error of a failed attempt away, as another `connect` would.
     try:
-        sock.settimeout(0)
-        with contextlib.suppress(BlockingIOError):
-            sock.connect((host, port))
-        await wait_writable(sock)
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-    except BaseException:
-        close_socket(sock)
-        raise
-    return sock
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
-        ("TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
-        ("TCP_KEEPCNT", 5),
-    ):
-        number = getattr(socket, option, None)
-        if number is not None:  # pragma: no branch - not every platform has all three
-            sock.setsockopt(socket.IPPROTO_TCP, number, value)
+def _set_up(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    for level, option, value in _OPTIONS:
+        sock.setsockopt(level, option, value)
 
 
 @trio.lowlevel.enable_ki_protection

@@ -25,7 +25,7 @@ from ._limits import Limits
 from ._parser import Head
 from ._pool import ConnectionStatistics, Lease, Pool
 from ._request import WireRequest, read_request
-from ._socket import open_tcp, os_reason, start_tls
+from ._socket import begin_tcp, finish_tcp, os_reason, start_tls
 from ._socket_body import BodyStream, SocketBody
 from ._tls import default_context, tls_reason
 
@@ -122,9 +122,12 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if origin.scheme not in ("http", "https") or not origin.host:
             raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host")
-        lease = await self._acquire(pool_seconds)
+        pool = self._pool
+        lease = await (pool.acquire() if pool_seconds is None else self._acquire(pool_seconds))
         try:
-            connection = await self._reuse(lease, origin)
+            connection = pool.take_idle(origin)
+            if connection is not None:
+                connection = await self._make_ready(lease, connection)
             while True:
                 if connection is None:
                     connection = await self._connect(lease, origin, connect_seconds)
@@ -149,44 +152,40 @@ class Transport(httpx.AsyncBaseTransport):
             lease.close()
             raise
 
-    async def _acquire(self, seconds: float | None) -> Lease:
-        if seconds is None:
-            return await self._pool.acquire()
+    async def _acquire(self, seconds: float) -> Lease:
         with trio.move_on_after(seconds):
             return await self._pool.acquire()
         raise httpx.PoolTimeout(f"no connection became free within {seconds:g} s")
 
-    async def _reuse(self, lease: Lease, origin: Origin) -> Connection | None:
+    async def _make_ready(self, lease: Lease, connection: Connection) -> Connection | None:
+        """The connection, or another idle one to the same origin; the lease has it. None where none is of use."""
         deadline = trio.current_time() + _DRAIN_SECONDS
         while True:
-            connection = self._pool.take_idle(origin)
-            if connection is None:
-                return None
             lease.connection = connection
             if await connection.make_ready(deadline):
                 return connection
             connection.close()
+            following = self._pool.take_idle(connection.origin)
+            if following is None:
+                return None
+            connection = following
 
     async def _connect(self, lease: Lease, origin: Origin, seconds: float | None) -> Connection:
         context = self._context() if origin.scheme == "https" else None
         self._pool.make_room()
-        phase = "TCP connection"
-        with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds):
-            try:
-                sock: socket.socket = await open_tcp(origin.host, origin.port)
-                if context is not None:
-                    phase = "TLS handshake"
-                    sock = await start_tls(sock, context, server_hostname=origin.host)
-            except ssl.SSLError as exc:
-                raise httpx.ConnectError(f"cannot connect to {origin}: {tls_reason(exc)}") from exc
-            except OSError as exc:
-                raise httpx.ConnectError(f"cannot connect to {origin}: {os_reason(exc)}") from exc
-            except ValueError as exc:  # UnicodeError among them: a name that no resolver takes
-                raise httpx.ConnectError(f"cannot connect to {origin}: not a host name: {exc}") from exc
-            connection = lease.connection = Connection(sock, origin)
-            self._pool.check_open()
-            return connection
-        raise httpx.ConnectTimeout(f"cannot connect to {origin}: no {phase} within {seconds:g} s")
+        try:
+            sock, connected = begin_tcp(origin.host, origin.port)
+            if sock is None or not connected or context is not None:
+                sock = await _finish_connecting(sock, connected, context, origin, seconds)
+        except ssl.SSLError as exc:
+            raise httpx.ConnectError(f"cannot connect to {origin}: {tls_reason(exc)}") from exc
+        except OSError as exc:
+            raise httpx.ConnectError(f"cannot connect to {origin}: {os_reason(exc)}") from exc
+        except ValueError as exc:  # UnicodeError among them: a name that no resolver takes
+            raise httpx.ConnectError(f"cannot connect to {origin}: not a host name: {exc}") from exc
+        connection = lease.connection = Connection(sock, origin)
+        self._pool.check_open()
+        return connection
 
     def _context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
@@ -219,6 +218,25 @@ class Transport(httpx.AsyncBaseTransport):
         """Keep idle connections from now on. Not a checkpoint."""
         self.keep_connections(keep=True)
         return self
+
+
+async def _finish_connecting(
+    sock: socket.socket | None,
+    connected: bool,  # noqa: FBT001 - as `begin_tcp` returned them
+    context: ssl.SSLContext | None,
+    origin: Origin,
+    seconds: float | None,
+) -> socket.socket:
+    """What waits of connecting, and its clock: a scope costs as much as all of it where nothing waits."""
+    phase = "TCP connection"
+    with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds):
+        if sock is None or not connected:
+            sock = await finish_tcp(sock, origin.host, origin.port)
+        if context is not None:
+            phase = "TLS handshake"
+            sock = await start_tls(sock, context, server_hostname=origin.host)
+        return sock
+    raise httpx.ConnectTimeout(f"cannot connect to {origin}: no {phase} within {seconds:g} s")
 
 
 def _once(on_sent: Callable[[], None] | None) -> Callable[[], None]:
