@@ -386,6 +386,24 @@ async def test_a_host_header_of_the_callers_is_the_only_one():
     assert [value for name, value in server.requests[0].headers if name.lower() == "host"] == ["gateway.example"]
 
 
+async def test_sent_is_said_once_of_a_request_that_was_repeated():
+    """On a new connection, in place of one that the server had given up."""
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(sized(b"one"))
+        await peer.request()
+        await peer.fin()
+
+    sent = []
+    async with serve(script, answering(sized(b"two"))) as server, sender_of(server) as sender:
+        for number, content in enumerate((b"one", b"two")):
+            response = await post(sender, on_sent=lambda number=number: sent.append(number))
+            assert await read_all(response.body) == content
+            response.body.finish()
+        assert [len(peer.requests) for peer in server.peers] == [2, 1]
+    assert sent == [0, 1]
+
+
 # The head of a request is kept for the next one.
 
 

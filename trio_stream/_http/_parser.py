@@ -40,7 +40,6 @@ class ResponseParser:
 
     __slots__ = (
         "_beyond_end",
-        "_feed_data",
         "_head_request",
         "_header_bytes",
         "_headers",
@@ -81,8 +80,7 @@ class ResponseParser:
         self._prefix = b""
         # The parser calls this for every piece of the body: straight into the list.
         self.on_body: Callable[[bytes], None] = self._pieces.append
-        self._http: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        self._feed_data: Callable[[bytes], None] = self._http.feed_data
+        self._http: httptools.HttpResponseParser | _LetGo = httptools.HttpResponseParser(self)
 
     @property
     def started(self) -> bool:
@@ -106,7 +104,7 @@ class ResponseParser:
         if len(self._prefix) < _PREFIX_BYTES:
             self._prefix += data[:_PREFIX_BYTES]
         try:
-            self._feed_data(data)
+            self._http.feed_data(data)
         except httptools.HttpParserError as exc:
             self._refused(exc)
         pieces = self._pieces
@@ -140,8 +138,7 @@ class ResponseParser:
 
     def discard(self) -> None:
         """Let go of the parser underneath, which refers back to this object."""
-        self._http = None
-        self._feed_data = _refuse_bytes
+        self._http = _LET_GO
 
     def fail(self, reason: str) -> None:
         """Give up: nothing more will come."""
@@ -183,7 +180,7 @@ class ResponseParser:
     def on_headers_complete(self) -> None:
         """The end of a header block: a 1xx answer's or the final one's."""
         http = self._http
-        if self.head is not None or http is None:
+        if self.head is not None or isinstance(http, _LetGo):
             return
         status, version = http.get_status_code(), http.get_http_version()
         if version not in ("1.1", "1.0") or not self._prefix.lstrip(b"\r\n").startswith(b"HTTP/"):
@@ -224,17 +221,22 @@ class _StopParsingError(Exception):
     """Stops the parser; the reason has been noted."""
 
 
-def _refuse_bytes(_data: bytes) -> None:
-    raise httptools.HttpParserError("the answer has been let go of")
+class _LetGo:
+    """In place of a parser that has been let go of."""
+
+    def feed_data(self, _data: bytes) -> None:
+        raise httptools.HttpParserError("the answer has been let go of")
+
+
+_LET_GO = _LetGo()
 
 
 def _is_until_eof(headers: list[tuple[bytes, bytes]]) -> bool:
     codings = b""
     for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"content-length":
+        if len(name) == len(b"content-length") and name.lower() == b"content-length":
             return False
-        if lowered == b"transfer-encoding":
+        if len(name) == len(b"transfer-encoding") and name.lower() == b"transfer-encoding":
             codings = value
     # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
     return codings.rpartition(b",")[2].strip().lower() != b"chunked"
