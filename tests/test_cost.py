@@ -152,7 +152,7 @@ async def test_objects_of_an_open_stream():
             gc.collect()
             objects = sum(1 for held in gc.get_objects() if in_package(held)) - before
             nursery.cancel_scope.cancel()
-    assert objects / streams <= 34.5
+    assert objects / streams <= 31.5
 
 
 def in_package(held: object) -> bool:

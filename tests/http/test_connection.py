@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 
 import pytest
 import trio
@@ -23,8 +25,10 @@ def request_of(*buffers: bytes) -> WireRequest:
     return WireRequest(method="POST", buffers=buffers)
 
 
-async def exchange(connection: Connection, request: WireRequest) -> int:
-    head = await connection.exchange(request, limits=Limits(), send_seconds=2, read_seconds=None, on_sent=lambda: None)
+async def exchange(connection: Connection, request: WireRequest, read_seconds: float | None = None) -> int:
+    head = await connection.exchange(
+        request, limits=Limits(), send_seconds=2, read_seconds=read_seconds, on_sent=lambda: None
+    )
     return head.status_code
 
 
@@ -127,6 +131,36 @@ async def test_closed_between_the_wait_and_the_turn():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
         assert transport.statistics().active == 0
+
+
+@pytest.mark.parametrize("read_seconds", [None, 2.0])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_checkpoint_even_where_the_answer_is_there(pair, tls, read_seconds, server_tls, client_tls):
+    ours, theirs = pair
+    if tls:
+        ours = client_tls.wrap_socket(ours, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+        theirs = server_tls.wrap_socket(theirs, server_side=True, do_handshake_on_connect=False)
+        shake_hands(ours, theirs)
+    with ours, theirs, trio.fail_after(1):
+        # In one record: what TLS holds does not make the socket readable.
+        theirs.send(b"x" + sized(b"", status=b"418 Too Early"))
+        await trio.lowlevel.wait_readable(ours)
+        assert ours.recv(1) == b"x"
+        with trio.testing.assert_checkpoints():
+            assert await exchange(Connection(ours, ORIGIN), request_of(b"x"), read_seconds=read_seconds) == 418
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await exchange(Connection(ours, ORIGIN), request_of(b"x"), read_seconds=read_seconds)
+        assert scope.cancelled_caught
+
+
+def shake_hands(*sides: ssl.SSLSocket) -> None:
+    left = list(sides)
+    while left:
+        for side in list(left):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                left.remove(side)
 
 
 async def test_closed_while_sending_let_others_run(pair, monkeypatch):

@@ -386,6 +386,15 @@ async def test_a_host_header_of_the_callers_is_the_only_one():
     assert [value for name, value in server.requests[0].headers if name.lower() == "host"] == ["gateway.example"]
 
 
+async def test_a_checkpoint_even_by_a_transport_that_does_not_wait():
+    sender = Sender(base_url="http://host", transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+    with trio.testing.assert_checkpoints():
+        response = await post(sender)
+    response.body.close()
+    await response.body.aclose()
+    await sender.aclose()
+
+
 async def test_sent_is_said_once_of_a_request_that_was_repeated():
     """On a new connection, in place of one that the server had given up."""
 
