@@ -194,6 +194,21 @@ async def test_attributes_outlive_the_block(autojump_clock):
     assert stream.rate_limits is not None
 
 
+async def test_the_head_of_an_answer(autojump_clock):
+    client, _ = client_of([say("x")])
+    async with client.messages.stream(**PARAMS) as stream:
+        info = stream.response
+    assert info == stream.response
+    assert (info.status_code, info.http_version) == (200, "HTTP/1.1")
+    assert info.url.endswith("/v1/messages")
+    assert info.headers["REQUEST-ID"] == info.headers.get("request-id") == stream.request_id
+    assert repr(info) == (
+        f"ResponseInfo(status_code=200, headers={info.headers!r}, http_version='HTTP/1.1', url={info.url!r})"
+    )
+    with pytest.raises(AttributeError):
+        info.status_code = 201
+
+
 async def test_aclose_from_another_task_wakes_the_reader(autojump_clock):
     client, api = client_of([say("Hello"), stall()])
     async with client.messages.stream(**PARAMS) as stream:

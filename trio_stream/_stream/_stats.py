@@ -13,19 +13,15 @@ from trio_stream._http import Head, Headers, Response
 
 
 class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The head of the HTTP answer. Holds nothing of the request, so no key.
-
-    Args:
-      url: Where the request went.
-    """
+    """The head of the HTTP answer. Holds nothing of the request, so no key."""
 
     _head: Head
-    url: str
+    _url: str
 
     @classmethod
     def of(cls, response: Response) -> ResponseInfo:
         """The head of an answer."""
-        return cls(_head=response.head, url=response.url)
+        return cls(_head=response.head, _url=response.url)
 
     @property
     def status_code(self) -> int:
@@ -41,6 +37,11 @@ class ResponseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def http_version(self) -> str:
         """For example ``"HTTP/1.1"``."""
         return self._head.http_version
+
+    @property
+    def url(self) -> str:
+        """Where the request went, without credentials."""
+        return self._url
 
     def __repr__(self) -> str:
         return (
