@@ -234,9 +234,10 @@ _LET_GO = _LetGo()
 def _is_until_eof(headers: list[tuple[bytes, bytes]]) -> bool:
     codings = b""
     for name, value in headers:
-        if len(name) == len(b"content-length") and name.lower() == b"content-length":
+        length = len(name)  # nearly always enough to tell
+        if length == 14 and name.lower() == b"content-length":
             return False
-        if len(name) == len(b"transfer-encoding") and name.lower() == b"transfer-encoding":
+        if length == 17 and name.lower() == b"transfer-encoding":
             codings = value
     # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
     return codings.rpartition(b",")[2].strip().lower() != b"chunked"
