@@ -146,6 +146,14 @@ async def test_a_cut_after_the_first_event_is_never_retried(retries: int) -> Non
         assert len(server.requests) == 2  # this one, and the one that looks whether the pool is whole
 
 
+async def test_the_end_of_the_body_comes_with_the_last_event() -> None:
+    """The connection stays open and silent; there is nothing to wait for on it."""
+    last = send(chunked(*CUT_EVENTS[-1:]), LAST_CHUNK)
+    script = on(request(), send(CHUNKED_HEAD, chunked(*CUT_EVENTS[:-1])), delay(0.02), last, silence())
+    async with FaultServer([script]) as server:
+        await expect_incomplete(server, "before message_stop", within=1)
+
+
 BODY_CUTS = range(0, len(MESSAGE), 97)
 
 

@@ -27,6 +27,9 @@ class ResponseBody(abc.ABC):
     cancel_safe: bool = True
     """False where a cancelled `wait` breaks the body (transports that are not ours)."""
 
+    drained: bool = False
+    """True where it is known that `receive_nowait` would return None: it need not be asked."""
+
     @abc.abstractmethod
     def receive_nowait(self) -> bytes | None:
         """Receive the next bytes of the body, if they have arrived.

@@ -34,7 +34,6 @@ class SocketBody(ResponseBody):
     """The bytes of one answer, from socket through parser to the caller in one call."""
 
     __slots__ = (
-        "_all_taken",
         "_connection",
         "_early",
         "_held",
@@ -44,6 +43,7 @@ class SocketBody(ResponseBody):
         "_sock",
         "_waiting",
         "_wants_to_write",
+        "drained",
     )
 
     def __init__(self, lease: Lease) -> None:
@@ -54,7 +54,7 @@ class SocketBody(ResponseBody):
         self._connection: Connection = connection
         self._sock = connection.sock
         self._held = connection.sock.pending if isinstance(connection.sock, ssl.SSLSocket) else None
-        self._all_taken = False
+        self.drained = False
         self._parser = connection.parser
         self._early, connection.early_body = connection.early_body, b""
         self._open = True
@@ -72,26 +72,29 @@ class SocketBody(ResponseBody):
             return early
         parser = self._parser
         while not parser.ended:
-            if self._all_taken:
+            if self.drained:
                 return None
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._all_taken = True
+                self.drained = True
             except ssl.SSLWantWriteError:  # pragma: no cover - only a renegotiation writes in order to read
-                self._all_taken = self._wants_to_write = True
+                self.drained = self._wants_to_write = True
             except OSError as exc:
                 self._lost(exc)
             else:
                 # A short read took all there was: to try again at once would cost a system call and an exception
                 # an event. TLS reads one record at a time, and may hold another; what the kernel holds wakes.
-                self._all_taken = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
+                self.drained = len(data) < RECEIVE_BYTES if self._held is None else not self._held()
+                body = b""
                 if data:
                     body = parser.feed(data)
-                    if body:
-                        return body
                 else:
                     parser.feed_eof()
+                if parser.ended:
+                    self.drained = False  # there is more to say than that nothing has arrived
+                if body:
+                    return body
         if parser.failure is not None:
             raise IncompleteStreamError(f"the stream was cut: {parser.failure}")
         return b""
@@ -104,7 +107,7 @@ class SocketBody(ResponseBody):
         if not self._open or fd < 0:
             raise trio.ClosedResourceError("this body is closed")
         self._waiting = True
-        self._all_taken = False  # whatever ends the wait: the next call looks
+        self.drained = False  # whatever ends the wait: the next call looks
         if self._wants_to_write:  # pragma: no cover - see above
             self._wants_to_write = False
             return wait_writable(fd)  # noqa: ASYNC105 - the caller awaits it

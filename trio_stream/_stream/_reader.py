@@ -121,8 +121,8 @@ class EventReader:
                 raise self._parser.failure
             if self.waiting:
                 raise trio.BusyResourceError("another task is already receiving from this stream")
-            data = self.body.receive_nowait()
-            if data is None or not self._take(data):
+            body = self.body
+            if body.drained or (data := body.receive_nowait()) is None or not self._take(data):
                 return False
 
     def _take(self, data: bytes) -> bool:
