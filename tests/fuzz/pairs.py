@@ -40,7 +40,7 @@ def answered_with(*answers: Sequence[bytes]) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         ours: list[socket.socket] = []
 
-        async def connect(_host: str, _port: int) -> socket.socket:
+        def connect(_host: str, _port: int) -> tuple[socket.socket, bool]:
             # A SOCK_SEQPACKET is a stream whose reads return what was written, piece by piece.
             here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.enter_context(there)
@@ -50,10 +50,9 @@ def answered_with(*answers: Sequence[bytes]) -> Iterator[list[socket.socket]]:
                 there.send(piece)
             there.shutdown(socket.SHUT_WR)
             ours.append(here)
-            await trio.lowlevel.checkpoint()
-            return here
+            return here, True
 
-        with patch.object(_transport, "open_tcp", connect):
+        with patch.object(_transport, "begin_tcp", connect):
             yield ours
 
 
