@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import ssl
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -21,7 +24,7 @@ from tests.http.wire_server import (
     serve,
     sized,
 )
-from trio_stream._http import ConnectionStatistics, Limits, Transport
+from trio_stream._http import ConnectionStatistics, Limits, Transport, _transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -339,7 +342,18 @@ async def test_ipv6():
             await client.get("http://[::1]:9/")
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1/path", "http:///path"])
+async def test_failing_at_once_lets_others_run(monkeypatch):
+    def has_no_route(_host: str, _port: int) -> NoReturn:
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    monkeypatch.setattr(_transport, "begin_tcp", has_no_route)
+    with trio.testing.assert_checkpoints(), pytest.raises(httpx.ConnectError, match="network is unreachable"):
+        await Transport().handle_async_request(httpx.Request("GET", "http://192.0.2.1/"))
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1/", "127.0.0.1/path", "http:///path", "http://127.0.0.1:65536/", "http://localhost:99999/"]
+)
 async def test_unsupported_urls(url):
     async with client_of() as client:
         with pytest.raises(httpx.UnsupportedProtocol):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 import trio
 
 import trio_stream as ts
+from tests.http.wire_server import CHUNKED, Peer, chunk, serve
 from trio_stream.testing import http_error, pause, ping, raw, say, stall, stop
 
 from .api import PARAMS, client_of
@@ -142,3 +146,22 @@ async def test_a_stop_after_a_pause_still_completes(autojump_clock):
     client, _ = client_of([say("a"), pause(200), stop("end_turn")])
     async with client.messages.stream(**PARAMS) as stream:
         assert (await stream.get_final_message()).stop_reason == "end_turn"
+
+
+async def test_the_clock_that_ran_out_keeps_its_name_after_a_stall_of_the_program():
+    """A ping and a clock are due in the same turn: what the ping would set the clocks to is no longer of interest."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await trio.sleep(0.1)
+        os.write(peer.tcp.socket.fileno(), chunk(b'event: ping\ndata: {"type": "ping"}\n\n'))
+        time.sleep(0.15)  # noqa: ASYNC251 - this is the stall
+        await peer.until_closed()
+
+    timeouts = ts.Timeouts(first_event=None, silence=0.2, total=0.4)
+    async with serve(script) as server:
+        client = ts.Client(api_key="test-key", base_url=server.base_url, max_retries=0, timeout=timeouts)
+        with pytest.raises(ts.SilenceTimeoutError):
+            async with client.messages.stream(**PARAMS):
+                pass

@@ -282,6 +282,28 @@ async def test_two_readers(autojump_clock):
     assert stream.message.text == "Hello there"
 
 
+async def test_two_readers_of_what_was_there_already(autojump_clock):
+    """Both let others run before they decode; one of them then waits, and its wait is its own."""
+    client, _ = client_of([say("Hello there", tps=1000), stall()], timeout=ts.Timeouts(silence=30))
+    ended: list[tuple[str, float]] = []
+
+    async def reads(stream: ts.MessageStream) -> None:
+        try:
+            await stream.until_done()
+        except (ts.APIError, trio.BusyResourceError) as error:
+            ended.append((type(error).__name__, trio.current_time() - began))
+
+    began = trio.current_time()
+    with trio.fail_after(100):
+        async with client.messages.stream(**PARAMS) as stream:
+            await trio.sleep(5)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reads, stream)
+                nursery.start_soon(reads, stream)
+    assert [name for name, _ in ended] == ["BusyResourceError", "SilenceTimeoutError"]
+    assert ended[-1][1] == pytest.approx(35, abs=0.5)
+
+
 @pytest.mark.parametrize(
     ("script", "error"),
     [

@@ -268,6 +268,29 @@ async def test_stats(autojump_clock):
     assert stats.attempts == 1
 
 
+async def test_stats_of_a_slow_consumer(autojump_clock):
+    """What came first came when it was read, not when more was found beside it."""
+    client, _ = client_of([say("Hello"), pause(1), say(" there")])
+    async with client.messages.stream(**PARAMS) as stream:
+        while stream.text != "Hello":
+            await stream.receive()
+        await trio.sleep(10)
+        await stream.until_done()
+    assert stream.stats.time_to_first_event == pytest.approx(0, abs=0.5)
+    assert stream.stats.time_to_first_text == pytest.approx(0, abs=0.5)
+
+
+async def test_stats_after_a_cancelled_wait(autojump_clock):
+    """The wait ended before there was anything, so what is found later did not come when it ended."""
+    client, _ = client_of([think("hm"), pause(5), say("Hello")])
+    async with client.messages.stream(**PARAMS_WITH_TOOL) as stream:
+        with trio.move_on_after(1):
+            await stream.until_done()
+        await trio.sleep(10)
+        await stream.until_done()
+    assert stream.stats.time_to_first_text == pytest.approx(11, abs=0.5)
+
+
 async def test_raw_events(autojump_clock):
     """`create(stream=True)`: the wire events alone, and the message all the same."""
     client, _ = client_of(SCRIPT)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Self, final
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from ._body import BODY_EXTENSION
 from ._connection import Connection, Origin, StaleConnectionError
@@ -34,6 +34,8 @@ ON_SENT_EXTENSION = "trio_stream.on_sent"
 
 ON_BODY_EXTENSION = "trio_stream.on_body"
 """Key of a request's extensions: a callable, told of the body before anything else sees it."""
+
+_LAST_PORT = 65535
 
 _DRAIN_SECONDS = 0.05
 """How long a request waits for the end of an earlier answer before it takes another connection."""
@@ -122,6 +124,8 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if origin.scheme not in ("http", "https") or not origin.host:
             raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host")
+        if origin.port > _LAST_PORT:
+            raise httpx.UnsupportedProtocol(f"the URL's port is larger than {_LAST_PORT}")
         pool = self._pool
         lease = await (pool.acquire() if pool_seconds is None else self._acquire(pool_seconds))
         try:
@@ -180,6 +184,8 @@ class Transport(httpx.AsyncBaseTransport):
         except ssl.SSLError as exc:
             raise httpx.ConnectError(f"cannot connect to {origin}: {tls_reason(exc)}") from exc
         except OSError as exc:
+            # It may have failed at once, and whoever tries again and again must not keep other tasks from running.
+            await cancel_shielded_checkpoint()
             raise httpx.ConnectError(f"cannot connect to {origin}: {os_reason(exc)}") from exc
         except ValueError as exc:  # UnicodeError among them: a name that no resolver takes
             raise httpx.ConnectError(f"cannot connect to {origin}: not a host name: {exc}") from exc

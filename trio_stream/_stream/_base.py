@@ -194,10 +194,15 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
             assert self._opened is not None
             reader = self._opened.reader
             try:
-                try:
-                    await reader.begin_wait()
-                finally:
-                    reader.end_wait()
+                if reader.wants_schedule_point:
+                    await reader.schedule_point()
+                else:
+                    arrival, woken = reader.begin_wait(), False
+                    try:
+                        await arrival
+                        woken = True
+                    finally:
+                        reader.end_wait(woken=woken)
             except APIError as error:
                 self._fail(error)
             except trio.ClosedResourceError:

@@ -181,26 +181,33 @@ class Opening:
 
     def _run(self, scope: trio.CancelScope, clock: _OpeningClock, runs_out_at: float) -> None:
         """Let a clock run, beside ``total``."""
+        if scope.cancel_called:
+            return  # after a stall of the whole program bytes and clocks are due at once: it is too late
         if runs_out_at < self._total_at:
             self._runs_out_first, scope.deadline = clock, runs_out_at
         else:
             self._runs_out_first, scope.deadline = "total", self._total_at
 
     async def _read_first_event(self, reader: EventReader, scope: trio.CancelScope) -> None:
-        silence = self._request.timeouts.silence
+        silence = math.inf if self._request.timeouts.silence is None else self._request.timeouts.silence
         first_event_at = scope.deadline if self._runs_out_first == "first_event" else math.inf
         while not reader.advance():
+            if reader.wants_schedule_point:
+                if self._runs_out_first == "silence":
+                    self._run(scope, "first_event", first_event_at)  # there were bytes
+                await reader.schedule_point()
+                continue
+            arrival, woken = reader.begin_wait(), False
             try:
-                arrival = reader.begin_wait()
-                if silence is not None and reader.waiting:
-                    silence_at = trio.current_time() + silence - self._clocks.silence_used
-                    if silence_at < first_event_at:
-                        self._run(scope, "silence", silence_at)
-                    else:
-                        self._run(scope, "first_event", first_event_at)
+                silence_at = trio.current_time() + silence - self._clocks.silence_used
+                if silence_at < first_event_at:
+                    self._run(scope, "silence", silence_at)
+                else:
+                    self._run(scope, "first_event", first_event_at)
                 await arrival
+                woken = True
             finally:
-                reader.end_wait()
+                reader.end_wait(woken=woken)
 
     def _total_ran_out(self) -> TotalTimeoutError:
         seconds = self._request.timeouts.total or 0.0

@@ -47,7 +47,6 @@ class EventReader:
         "_pending",
         "_raw_events",
         "_scheduled_at",
-        "_wants_schedule_point",
         "_woken_at",
         "accumulator",
         "body",
@@ -59,6 +58,7 @@ class EventReader:
         "longest_gap",
         "ready",
         "waiting",
+        "wants_schedule_point",
     )
 
     def __init__(self, body: ResponseBody, *, clocks: Clocks, limits: Limits, raw_events: bool) -> None:
@@ -72,7 +72,7 @@ class EventReader:
         self._clocks = clocks
         self.waiting = False
         self._woken_at: float | None = None  # the end of the last wait, until bytes are taken
-        self._wants_schedule_point = False
+        self.wants_schedule_point = False
         self._scheduled_at = perf_counter()
         self._looks_in = _EVENTS_PER_LOOK
         self._last_read_at: float | None = None
@@ -87,7 +87,8 @@ class EventReader:
         """Take events out of what has arrived, decode and accumulate them, until there is one to deliver.
 
         Returns:
-          False when it is time to await `begin_wait`.
+          False when it is time to wait; or to let others run, if ``wants_schedule_point`` is set: decoding has gone
+          on for long, or there was no need to wait for what is about to be decoded.
 
         Raises:
           APIError: The event is an ``error``, or breaks the protocol or a limit; or the body ended or failed.
@@ -101,7 +102,7 @@ class EventReader:
                 if self._looks_in < 0:
                     self._looks_in = _EVENTS_PER_LOOK
                     if perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY:
-                        self._wants_schedule_point = True
+                        self.wants_schedule_point = True
                         return False
                 event = decode_event(pending.pop())
                 kind = type(event)
@@ -131,6 +132,8 @@ class EventReader:
             raise IncompleteStreamError(
                 f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
             )
+        if self.first_text_at is None:
+            self.note_firsts()
         clocks = self._clocks
         woken_at, self._woken_at = self._woken_at, None
         now = self._clock.current_time() if woken_at is None else woken_at
@@ -144,42 +147,37 @@ class EventReader:
         self._pending = pending = self._parser.feed(data)
         pending.reverse()
         if woken_at is None:
-            self._wants_schedule_point = True
+            self.wants_schedule_point = True
             return False
         return True
 
     def begin_wait(self) -> Awaitable[None]:
-        """What to await when `advance` returned False; `end_wait` is to be called after it, whatever happened.
+        """What to await when `advance` returned False and no schedule point is wanted; then comes `end_wait`.
 
-        It waits for bytes; or just lets other tasks run, if decoding has gone on for long, or if there was no need to
-        wait for what is about to be decoded. Always a schedule point; what arrived stays here when it is cancelled.
-
-        Not a coroutine itself: two frames less for every event.
+        Not a coroutine itself: two frames less for every event. A schedule point; what arrives meanwhile is not taken.
 
         Raises:
           APIError: The body ended or failed.
           trio.ClosedResourceError: The body was closed, also while this call waited.
         """
-        if self._wants_schedule_point:
-            return self._schedule_point()
-        if self.first_text_at is None:
-            self.note_firsts()
         arrival = self.body.wait()
         self.waiting = True
         self._clocks.waiting_since = self._clock.current_time()
         return arrival
 
-    def end_wait(self) -> None:
-        """Note that what `begin_wait` returned is over."""
-        if self.waiting:
-            self.waiting = False
-            self._woken_at = self._clock.current_time()
-            self._clocks.wait_ends(self._woken_at)
+    def end_wait(self, *, woken: bool) -> None:
+        """Note that what `begin_wait` returned is over: ``woken``, or cancelled."""
+        self.waiting = False
+        now = self._clock.current_time()
+        self._clocks.wait_ends(now)
+        if woken:
+            self._woken_at = now
             self._scheduled_at = perf_counter()
 
-    async def _schedule_point(self) -> None:
+    async def schedule_point(self) -> None:
+        """Let other tasks run, as `wants_schedule_point` says. What arrived stays here when it is cancelled."""
         await trio.lowlevel.checkpoint()
-        self._wants_schedule_point = False
+        self.wants_schedule_point = False
         self._scheduled_at = perf_counter()
 
     def note_firsts(self) -> None:
