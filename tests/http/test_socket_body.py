@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -19,7 +20,7 @@ from tests.http.wire_server import (
     sized,
 )
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
-from trio_stream._http import ConnectionStatistics
+from trio_stream._http import ConnectionStatistics, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -73,6 +74,24 @@ async def test_two_readers():
                 await body.receive_some()
             body.close()
         assert sender.statistics() == IDLE
+        await server.closed()
+
+
+async def test_two_readers_through_httpx():
+    async with serve(answering(CHUNKED)) as server:
+        answer = await Transport().handle_async_request(httpx.Request("GET", server.base_url))
+        pieces = aiter(answer.stream)
+        async with trio.open_nursery() as nursery:
+
+            async def waits() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await anext(pieces)
+
+            nursery.start_soon(waits)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await anext(pieces)
+            await answer.stream.aclose()
         await server.closed()
 
 
