@@ -348,11 +348,14 @@ async def test_sigint(how, tmp_path):
         assert process.stdout is not None
         assert process.stderr is not None
         async with process.stdout, process.stderr:
-            with trio.fail_after(20):
-                assert await process.stdout.receive_some() != b""
-                process.send_signal(signal.SIGINT)
-                sent_at = trio.current_time()
-                await process.wait()
+            try:
+                with trio.fail_after(20):
+                    assert await process.stdout.receive_some() != b""
+                    process.send_signal(signal.SIGINT)
+                    sent_at = trio.current_time()
+                    await process.wait()
+            finally:
+                process.kill()  # it would go on for ever
             assert trio.current_time() - sent_at < 1.5
             errors = b"".join([part async for part in process.stderr]).decode()
         assert errors.strip().endswith("KeyboardInterrupt")
