@@ -30,7 +30,7 @@ from ._response import Response
 from ._socket_body import SocketBody
 from ._target import MOST_KEPT, Target, Targets
 from ._timeouts import Timeouts
-from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Transport
+from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Once, Transport
 
 
 @final
@@ -111,14 +111,7 @@ class Sender:
             return await self._send_by_httpx(method, url, headers, params, content, timeouts, on_sent)
         # Without a client of httpx's: it would add nothing (no hooks, no cookies, no redirects, and what is in the
         # URL is in the target), but its requests and responses take as long as connecting, sending and closing.
-        sent = False
-
-        def note_sent() -> None:
-            nonlocal sent
-            if not sent:
-                sent = True
-                on_sent()
-
+        note_sent = Once(on_sent)
         origin: Origin | None = None
         try:
             if self._closed:
@@ -133,7 +126,7 @@ class Sender:
                 on_sent=note_sent,
             )
         except FOREIGN_FAILURES as exc:
-            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=sent) from exc
+            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=note_sent.called) from exc
         return Response(head=head, url=target.shown_url, body=body)
 
     def _head(self, method: str, target: Target, headers: Mapping[str, str]) -> RequestHead:
@@ -160,14 +153,7 @@ class Sender:
         timeouts: Timeouts,
         on_sent: Callable[[], None],
     ) -> Response:
-        sent = False
-
-        def note_sent() -> None:
-            nonlocal sent
-            if not sent:
-                sent = True
-                on_sent()
-
+        note_sent = Once(on_sent)
         bodies: list[ResponseBody] = []
         origin: Origin | None = None
         try:
@@ -182,7 +168,7 @@ class Sender:
         except FOREIGN_FAILURES as exc:
             _close_all(bodies)
             forget_request(exc)
-            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=sent) from exc
+            raise request_failure(exc, origin=origin, timeouts=timeouts, sent=note_sent.called) from exc
         except BaseException:
             _close_all(bodies)
             raise

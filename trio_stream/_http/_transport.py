@@ -42,6 +42,27 @@ _DRAIN_SECONDS = 0.05
 
 
 @final
+class Once:
+    """Calls something the first time it is called itself.
+
+    Attributes:
+      called: Whether it has been, or there is nothing to call.
+    """
+
+    __slots__ = ("_function", "called")
+
+    def __init__(self, function: Callable[[], None] | None) -> None:
+        self._function = function
+        self.called = function is None
+
+    def __call__(self) -> None:
+        """Do it."""
+        if self._function is not None and not self.called:
+            self.called = True
+            self._function()
+
+
+@final
 class Transport(httpx.AsyncBaseTransport):
     """An httpx transport for Trio: HTTP/1.1, no async generators, safe to cancel at every step.
 
@@ -90,7 +111,7 @@ class Transport(httpx.AsyncBaseTransport):
             send_seconds=seconds.get("write"),
             read_seconds=seconds.get("read"),
             pool_seconds=seconds.get("pool"),
-            on_sent=_once(on_sent),
+            on_sent=Once(on_sent),
         )
         on_body = request.extensions.get(ON_BODY_EXTENSION)
         if on_body is not None:
@@ -181,14 +202,10 @@ class Transport(httpx.AsyncBaseTransport):
             sock, connected = begin_tcp(origin.host, origin.port)
             if sock is None or not connected or context is not None:
                 sock = await _finish_connecting(sock, connected, context, origin, seconds)
-        except ssl.SSLError as exc:
-            raise httpx.ConnectError(f"cannot connect to {origin}: {tls_reason(exc)}") from exc
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             # It may have failed at once, and whoever tries again and again must not keep other tasks from running.
             await cancel_shielded_checkpoint()
-            raise httpx.ConnectError(f"cannot connect to {origin}: {os_reason(exc)}") from exc
-        except ValueError as exc:  # UnicodeError among them: a name that no resolver takes
-            raise httpx.ConnectError(f"cannot connect to {origin}: not a host name: {exc}") from exc
+            raise httpx.ConnectError(f"cannot connect to {origin}: {_connect_reason(exc)}") from exc
         connection = lease.connection = Connection(sock, origin)
         self._pool.check_open()
         return connection
@@ -245,14 +262,9 @@ async def _finish_connecting(
     raise httpx.ConnectTimeout(f"cannot connect to {origin}: no {phase} within {seconds:g} s")
 
 
-def _once(on_sent: Callable[[], None] | None) -> Callable[[], None]:
-    called = on_sent is None
-
-    def call() -> None:
-        nonlocal called
-        if not called:
-            called = True
-            assert on_sent is not None
-            on_sent()
-
-    return call
+def _connect_reason(exc: OSError | ValueError) -> str:
+    if isinstance(exc, ssl.SSLError):
+        return tls_reason(exc)
+    if isinstance(exc, OSError):
+        return os_reason(exc)
+    return f"not a host name: {exc}"  # UnicodeError among them: a name that no resolver takes

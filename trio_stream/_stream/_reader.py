@@ -68,7 +68,7 @@ class EventReader:
         self._parser = EventStreamParser(max_event_bytes=limits.event_bytes)
         self._pending: list[RawEvent] = []  # in reverse: the next one is the last
         self._raw_events = raw_events
-        self._clock = trio.lowlevel.current_clock()  # three calls less for every look than `trio.current_time`
+        self._clock = trio.lowlevel.current_clock()  # two calls less for every look than `trio.current_time`
         self._clocks = clocks
         self.waiting = False
         self._woken_at: float | None = None  # the end of the last wait, until bytes are taken
