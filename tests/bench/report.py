@@ -219,5 +219,6 @@ What slows down an event is also found without a clock: `tests/test_cost.py` cou
   the more values there are in it: compare the rows with records and with one long string. Here it is parsed when it is
   complete, or when you look at a snapshot.
 * The floor over TLS is a loop on `trio.SSLStream`. This library uses OpenSSL's own record layer on the socket.
+  `.venv-bench/bin/python -m tests.bench.tls` also runs a bare loop over that: the least a Trio program pays for TLS.
 * Ours, httpx and the floor: {versions}. The SDK, in an environment of its own: {sdk_versions}.
 """

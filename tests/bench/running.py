@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -59,7 +59,8 @@ class Runner:
     """Runs contenders, ours and those beside it in one environment, the official SDK in another."""
 
     def __init__(self, *, python: str, sdk_python: str, certificates: Path) -> None:
-        self._pythons = dict.fromkeys(CONTENDERS, python) | {"sdk": sdk_python}
+        self._python = python
+        self._sdk_python = sdk_python
         self._certificates = certificates
         self._environ = {
             name: value
@@ -88,14 +89,17 @@ class Runner:
             "print(json.dumps({'Python': platform.python_version(), **wanted}))"
         )
         done = subprocess.run(
-            [self._pythons[contender], "-c", program, *distributions], capture_output=True, text=True, check=True
+            [self._python_of(contender), "-c", program, *distributions], capture_output=True, text=True, check=True
         )
         versions: dict[str, str] = json.loads(done.stdout)
         return versions
 
+    def _python_of(self, contender: str) -> str:
+        return self._sdk_python if contender == "sdk" else self._python
+
     def _measure(self, contender: str, *arguments: str) -> Figures:
         done = subprocess.run(
-            [self._pythons[contender], "-m", *arguments],
+            [self._python_of(contender), "-m", *arguments],
             cwd=ROOT,
             env=self._environ,
             stdout=subprocess.PIPE,
@@ -137,13 +141,20 @@ def certificates() -> Iterator[Path]:
         yield path
 
 
-def run_in_turn(runner: Runner, results: Results, scenarios: Iterable[Scenario], *, rounds: int) -> None:
+def run_in_turn(
+    runner: Runner,
+    results: Results,
+    scenarios: Iterable[Scenario],
+    *,
+    rounds: int,
+    contenders: Collection[str] = CONTENDERS,
+) -> None:
     """Run every contender in every scenario, a round at a time, so that what disturbs a round disturbs all alike."""
     slow: set[tuple[str, str]] = set()
     todo = list(scenarios)
     for turn in range(rounds):
         for scenario in todo:
-            for contender in CONTENDERS:
+            for contender in contenders:
                 if scenario.name in NOT_MEANT_FOR.get(contender, ()) or (scenario.name, contender) in slow:
                     continue
                 say(f"round {turn + 1} of {rounds}: {scenario.name}, {contender} ...")
