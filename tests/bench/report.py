@@ -211,8 +211,9 @@ What slows down an event is also found without a clock: `tests/test_cost.py` cou
   of one event each unless a row says otherwise.
 * One short stream comes first and is not counted: it is there for what is imported or compiled at first use.
 * The official SDK and httpx get `Limits(max_connections=None)`, the shortest way to more streams at once than their
-  1,000 and 100. It also keeps more idle connections than their defaults do, which costs the SDK about 70 µs an event in
-  *wide*: their pool looks through all of them for every request.
+  1,000 and 100. It also keeps more idle connections than their defaults do, and their pool looks through all of them
+  for every request. With `max_keepalive_connections=100` beside it *wide* costs the SDK 70 to 90 µs an event less; that
+  is still 7 times ours (a measurement by hand, not of this run).
 * A contender that needs more than {slow:g} s for a turn gets only one. The empty fields were not measured: the floor
   keeps no events, and 10,000 streams at once would take httpx and the SDK minutes.
 * Tool input is read as the libraries offer it. The SDK parses all of it again with every delta, which costs the more,
