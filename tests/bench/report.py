@@ -161,7 +161,7 @@ run, on the same machine:
 $ make bench
 ```
 
-Every figure on this page is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
+Every figure in the tables is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
 what counts is the ratios: they hold on other machines, the microseconds do not.
 
 ## CPU for each event
@@ -212,14 +212,14 @@ What slows down an event is also found without a clock: `tests/test_cost.py` cou
 * One short stream comes first and is not counted: it is there for what is imported or compiled at first use.
 * The official SDK and httpx get `Limits(max_connections=None)`, the shortest way to more streams at once than their
   1,000 and 100. It also keeps more idle connections than their defaults do, and their pool looks through all of them
-  for every request. With `max_keepalive_connections=100` beside it *wide* costs the SDK 70 to 90 µs an event less; that
-  is still 7 times ours (a measurement by hand, not of this run).
+  for every request. With at most 100 idle ones, as by default, *wide* costs the SDK 227 µs an event instead of 306, 7.0
+  times ours instead of 9.5: that is from a run of its own, `.venv-bench/bin/python -m tests.bench.asides`.
 * A contender that needs more than {slow:g} s for a turn gets only one. The empty fields were not measured: the floor
   keeps no events, and 10,000 streams at once would take httpx and the SDK minutes.
 * Tool input is read as the libraries offer it. The SDK parses all of it again with every delta, which costs the more,
   the more values there are in it: compare the rows with records and with one long string. Here it is parsed when it is
   complete, or when you look at a snapshot.
 * The floor over TLS is a loop on `trio.SSLStream`. This library uses OpenSSL's own record layer on the socket.
-  `.venv-bench/bin/python -m tests.bench.tls` also runs a bare loop over that: the least a Trio program pays for TLS.
+  `tests.bench.asides` also runs a bare loop over that, for what of it is Python's and OpenSSL's.
 * Ours, httpx and the floor: {versions}. The SDK, in an environment of its own: {sdk_versions}.
 """

@@ -95,7 +95,7 @@ class Runner:
         return versions
 
     def _python_of(self, contender: str) -> str:
-        return self._sdk_python if contender == "sdk" else self._python
+        return self._sdk_python if contender.startswith("sdk") else self._python
 
     def _measure(self, contender: str, *arguments: str) -> Figures:
         done = subprocess.run(

@@ -27,7 +27,7 @@ class Floor(Reader):
         )
         self.context = ssl.create_default_context(cafile=authority) if authority else None
 
-    async def open(self) -> trio.abc.Stream:
+    async def open(self) -> trio.abc.ReceiveStream:
         """Connect, and send the request."""
         stream: trio.abc.Stream = await trio.open_tcp_stream(self.host, self.port)
         if self.context is not None:

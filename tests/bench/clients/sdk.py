@@ -51,13 +51,13 @@ class SDK(Reader):
             return [event async for event in stream]
 
 
-async def main() -> None:
+async def main(idle_connections: int | None = None) -> None:
     """Do what the scenario says."""
     scenario, url, authority = scenario_and_url()
     # What the SDK would make itself, but that more than its 1,000 connections may be open at once.
     http_client = anthropic.DefaultAsyncHttpxClient(
         verify=ssl.create_default_context(cafile=authority) if authority else True,
-        limits=httpx2.Limits(max_connections=None),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=idle_connections),
     )
     async with anthropic.AsyncAnthropic(api_key="test", base_url=url, max_retries=0, http_client=http_client) as client:
         await measure(scenario, SDK(client))
