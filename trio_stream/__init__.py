@@ -49,11 +49,9 @@ from trio_stream._errors import (
     TotalTimeoutError as TotalTimeoutError,
     UnprocessableEntityError as UnprocessableEntityError,
 )
-from trio_stream._http import (
-    ConnectionStatistics as ConnectionStatistics,
-    Limits as Limits,
-    Timeouts as Timeouts,
-)
+from trio_stream._http import ConnectionStatistics as ConnectionStatistics
+from trio_stream._limits import Limits as Limits
+from trio_stream._money import Budget as Budget, Prices as Prices
 from trio_stream._protocol import (
     AdvisorToolResultBlock as AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
@@ -113,19 +111,19 @@ from trio_stream._protocol import (
     WebFetchToolResultBlock as WebFetchToolResultBlock,
     WebSearchToolResultBlock as WebSearchToolResultBlock,
 )
+from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
+from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
     EventStream as EventStream,
     MessageStream as MessageStream,
     MessageStreamManager as MessageStreamManager,
     PieceView as PieceView,
-    ResponseInfo as ResponseInfo,
-    StreamStats as StreamStats,
     TextChunks as TextChunks,
 )
+from trio_stream._timeouts import Timeouts as Timeouts
 from trio_stream._version import __version__ as __version__
 from trio_stream.batch import (
     Adaptive as Adaptive,
-    Budget as Budget,
     FanOut as FanOut,
     FanOutStats as FanOutStats,
     FanOutStoppedError as FanOutStoppedError,
@@ -138,7 +136,6 @@ from trio_stream.batch import (
     MergeReport as MergeReport,
     Outcome as Outcome,
     Permit as Permit,
-    Prices as Prices,
     RateLimiter as RateLimiter,
     RecordedError as RecordedError,
     StopReason as StopReason,

@@ -40,7 +40,7 @@ Misuse of an object raises Trio's own `ClosedResourceError` and `BusyResourceErr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_stream._protocol import Message, RateLimits
-    from trio_stream.batch import Outcome
 
 
 class APIError(Exception):
@@ -58,13 +57,13 @@ class APIError(Exception):
       message: The sentence, without secrets and without prompt text.
       request_id: The API's ``request-id``, when an answer got that far.
       partial: What had been received of the message, or None when nothing had.
-      outcomes: Where it ended a fan-out: the outcomes of the other items that nobody had taken yet.
+      outcomes: Where it ended a fan-out: the `Outcome` of each other item that nobody had taken yet.
     """
 
     message: str
     request_id: str | None
     partial: Message | None
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, request_id: str | None = None, partial: Message | None = None) -> None:
         super().__init__(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import trio_stream as ts
-from trio_stream.batch._budget import Ledger
+from trio_stream._money import Ledger
 
 
 def test_prices():

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 
 from tests.http.wire_server import WireServer
-from trio_stream._http import Response, ResponseBody, Sender, Timeouts, Transport
+from trio_stream._http import Response, ResponseBody, Sender, Transport
 from trio_stream._http._socket import begin_tcp, finish_tcp
+from trio_stream._timeouts import Timeouts
 
 AT_ONCE = 0.05
 """Seconds. 20 ms are promised; a machine that is busy with other things may need more."""

@@ -291,7 +291,7 @@ async def test_asgi_transport():
     async with serve(answering(b"")) as server:
         async with sender_of(server, transport=httpx.ASGITransport(app)) as sender:
             response = await post(sender, content=b"hi")
-            assert (response.status_code, response.headers["x-one"]) == (201, "1")
+            assert (response.info.status_code, response.info.headers["x-one"]) == (201, "1")
             assert await read_all(response.body) == b"echo: hi"
             await let_go(response.body)
 
@@ -381,6 +381,6 @@ async def test_gzip_is_handed_on_as_it_came():
     async with serve(answering(wire)) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             response = await post(sender)
-            assert response.headers["content-encoding"] == "gzip"
+            assert response.info.headers["content-encoding"] == "gzip"
             assert await read_all(response.body) == b"\x1f\x8bnot really"
             await let_go(response.body)

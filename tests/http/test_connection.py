@@ -11,10 +11,11 @@ import trio
 import trio.testing
 
 from tests.http.wire_server import Peer, answering, never_answering, serve, sized
-from trio_stream._http import Limits, Transport, _connection
+from trio_stream._http import Transport, _connection
 from trio_stream._http._connection import Connection, Origin
 from trio_stream._http._httpx import httpx
 from trio_stream._http._request import WireRequest
+from trio_stream._limits import Limits
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

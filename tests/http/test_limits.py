@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_stream._http import Limits, Transport
+from trio_stream._http import Transport
+from trio_stream._limits import Limits
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", None])

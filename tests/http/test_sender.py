@@ -41,10 +41,10 @@ async def test_a_request_and_its_answer():
     async with serve(answering(sized(b"hello", b"Request-Id: r1"))) as server, sender_of(server) as sender:
         with trio.testing.assert_checkpoints():
             response = await post(sender, b'{"a":1}', headers=HEADERS, on_sent=lambda: sent.append(1))
-        assert response.status_code == 200
-        assert response.head.http_version == "HTTP/1.1"
-        assert response.headers["request-id"] == "r1"
-        assert response.url == f"{server.base_url}/v1/messages"
+        assert response.info.status_code == 200
+        assert response.info.http_version == "HTTP/1.1"
+        assert response.info.headers["request-id"] == "r1"
+        assert response.info.url == f"{server.base_url}/v1/messages"
         assert await read_all(response.body) == b"hello"
         response.body.finish()
         assert sent == [1]
@@ -87,7 +87,7 @@ async def test_credentials_in_the_url_are_in_no_text(transport, caplog):
         sender = Sender(base_url=base_url, transport=transport and transport())
         response = await post(sender)
         response.body.close()
-        assert "password" not in response.url
+        assert "password" not in response.info.url
         await sender.aclose()
     assert server.requests[0].header("authorization") == httpx.BasicAuth("us@er", "password")._auth_header
     async with serve(answering_once(b"", end="rst")) as server:
@@ -118,7 +118,7 @@ async def test_redirects_are_not_followed():
             for options in ({}, {"http_client": client}):
                 async with sender_of(server, **options) as sender:
                     response = await post(sender, headers=HEADERS)
-                    assert response.status_code == 307
+                    assert response.info.status_code == 307
                     response.body.close()
                     await response.body.aclose()
     assert elsewhere == []
@@ -130,7 +130,7 @@ async def test_a_redirect_to_nowhere():
     async with serve(answering(redirect)) as server, httpx.AsyncClient() as client:
         async with sender_of(server) as sender:
             response = await post(sender)
-            assert (response.status_code, response.headers["location"]) == (302, "http://host:port")
+            assert (response.info.status_code, response.info.headers["location"]) == (302, "http://host:port")
             response.body.close()
         async with sender_of(server, http_client=client) as sender:
             with pytest.raises(InvalidResponseError):
@@ -245,7 +245,7 @@ async def test_auth_of_a_callers_client():
     async with serve(script) as server, httpx.AsyncClient(transport=Transport(), auth=Signing()) as client:
         async with sender_of(server, http_client=client) as sender:
             response = await post(sender, content=b"12345", on_sent=lambda: sent.append(1))
-            assert (response.status_code, await read_all(response.body)) == (200, b"hello")
+            assert (response.info.status_code, await read_all(response.body)) == (200, b"hello")
             response.body.finish()
     assert [request.header("x-signature") for request in server.requests] == ["5", "5"]
     assert sent == [1]

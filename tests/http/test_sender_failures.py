@@ -28,7 +28,8 @@ from trio_stream._errors import (
     InvalidResponseError,
     SendTimeoutError,
 )
-from trio_stream._http import ConnectionStatistics, Sender, Timeouts
+from trio_stream._http import ConnectionStatistics, Sender
+from trio_stream._timeouts import Timeouts
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

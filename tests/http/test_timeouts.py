@@ -7,7 +7,7 @@ import math
 import httpx
 import pytest
 
-from trio_stream._http import Timeouts
+from trio_stream._timeouts import Timeouts
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from tests.http.wire_server import (
     serve,
     sized,
 )
-from trio_stream._http import ConnectionStatistics, Limits, Transport, _transport
+from trio_stream._http import ConnectionStatistics, Transport, _transport
+from trio_stream._limits import Limits
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -14,7 +14,9 @@ from typing import final
 
 import trio
 
-from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Limits, Sender, Timeout, Timeouts
+from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Sender, Timeout
+from trio_stream._limits import Limits
+from trio_stream._timeouts import Timeouts
 
 from ._messages import Beta, Messages
 from ._settings import (

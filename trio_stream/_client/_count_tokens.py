@@ -44,11 +44,11 @@ async def _attempt(request: StreamRequest, retries_taken: int, total_scope: trio
                 scope.deadline = trio.current_time() + limit
 
         response = await request.send(retries_taken, on_sent)
-        request_id = read_request_id(response)
+        request_id = read_request_id(response.info)
         try:
-            if response.status_code != 200:
+            if response.info.status_code != 200:
                 raise await read_error_answer(request, response, scope, total_scope)
-            check_encoding(response)
+            check_encoding(response.info)
             return _decode(response, await _read_body(response, limit_bytes=request.limits.error_body_bytes))
         except BaseException as exc:
             if isinstance(exc, APIError):
@@ -82,5 +82,5 @@ def _decode(response: Response, body: bytes) -> MessageTokensCount:
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise InvalidResponseError(
             f"the answer to count_tokens cannot be read: {len(body)} bytes of "
-            f"{response.header(b'content-type', 'no content-type')[:100]!r}"
+            f"{response.info.headers.find(b'content-type', 'no content-type')[:100]!r}"
         ) from exc

@@ -6,7 +6,7 @@ not: the API's own parameters (`_protocol`).
 
 from __future__ import annotations
 
-from trio_stream._http import Timeout, Timeouts
+from trio_stream._http import Timeout
 from trio_stream._protocol import (
     BetaCountTokensParams,
     BetaMessageCreateParams,
@@ -14,6 +14,7 @@ from trio_stream._protocol import (
     MessageCreateParams,
     RequestOptions,
 )
+from trio_stream._timeouts import Timeouts
 
 
 class CallOptions(RequestOptions, total=False):

@@ -17,7 +17,8 @@ import msgspec
 import trio
 
 from trio_stream._errors import CredentialsError
-from trio_stream._http import Limits, Response, Sender, Timeouts
+from trio_stream._http import Response, Sender
+from trio_stream._limits import Limits
 from trio_stream._protocol import (
     build_headers,
     check_api_key,
@@ -26,6 +27,7 @@ from trio_stream._protocol import (
     parse_custom_headers,
 )
 from trio_stream._stream import Closable, StreamRequest, Watchdog
+from trio_stream._timeouts import Timeouts
 from trio_stream._version import __version__
 
 _log = logging.getLogger("trio_stream")
@@ -170,8 +172,8 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             on_sent=on_sent,
         )
         if _log.isEnabledFor(logging.DEBUG):
-            request_id = response.header(b"request-id") or None
-            _log.debug("%d for %s, request-id %s", response.status_code, self.path, request_id)
+            request_id = response.info.headers.find(b"request-id") or None
+            _log.debug("%d for %s, request-id %s", response.info.status_code, self.path, request_id)
         return response
 
 

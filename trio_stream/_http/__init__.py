@@ -6,12 +6,10 @@ whatever httpx transport the caller brings. What does not: what the bytes mean (
 
 from ._body import BODY_EXTENSION as BODY_EXTENSION, ResponseBody as ResponseBody
 from ._error_body import read_error_body as read_error_body
-from ._httpx import httpx
-from ._limits import Limits as Limits
+from ._httpx import httpx as httpx
 from ._pool import ConnectionStatistics as ConnectionStatistics
-from ._response import Head as Head, Response as Response
+from ._response import Response as Response
 from ._sender import Sender as Sender
-from ._timeouts import Timeouts as Timeouts
 from ._transport import (
     ON_BODY_EXTENSION as ON_BODY_EXTENSION,
     ON_SENT_EXTENSION as ON_SENT_EXTENSION,
@@ -23,5 +21,4 @@ AsyncByteStream = httpx.AsyncByteStream
 AsyncClient = httpx.AsyncClient
 HTTPRequest = httpx.Request
 HTTPResponse = httpx.Response
-Headers = httpx.Headers
 Timeout = httpx.Timeout

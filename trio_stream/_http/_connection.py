@@ -16,8 +16,9 @@ from typing import NamedTuple, final
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
+from trio_stream._limits import Limits
+
 from ._httpx import httpx
-from ._limits import Limits
 from ._parser import Head, ResponseParser
 from ._request import WireRequest
 from ._socket import close_socket, os_reason, receive, receive_nowait

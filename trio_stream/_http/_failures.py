@@ -20,11 +20,11 @@ from trio_stream._errors import (
     SendTimeoutError,
 )
 from trio_stream._protocol import error_from_response
+from trio_stream._timeouts import Timeouts
 
 from ._connection import Origin, ServerDisconnectedError
 from ._httpx import httpx
 from ._socket import os_reason
-from ._timeouts import Timeouts
 from ._tls import can_help_to_retry, tls_reason
 
 FOREIGN_FAILURES = (

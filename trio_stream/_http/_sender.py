@@ -15,21 +15,21 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from trio_stream._errors import APIConnectionError
+from trio_stream._limits import Limits
+from trio_stream._response import ResponseInfo
+from trio_stream._timeouts import Timeouts
 
 from ._adapter import ContentStream, ForeignBody, HeldBody, MemoryBody, forget_request, forget_stream
 from ._body import BODY_EXTENSION, ResponseBody
 from ._connection import Origin
 from ._failures import FOREIGN_FAILURES, request_failure
 from ._httpx import httpx
-from ._limits import Limits
-from ._parser import Head
 from ._pool import ConnectionStatistics, Slots
 from ._proxies import proxy_for
 from ._request import RequestHead, write_head
 from ._response import Response
 from ._socket_body import SocketBody
 from ._target import MOST_KEPT, Target, Targets
-from ._timeouts import Timeouts
 from ._transport import ON_BODY_EXTENSION, ON_SENT_EXTENSION, Once, Transport
 
 
@@ -127,7 +127,13 @@ class Sender:
             )
         except FOREIGN_FAILURES as exc:
             raise request_failure(exc, origin=origin, timeouts=timeouts, sent=note_sent.called) from exc
-        return Response(head=head, url=target.shown_url, body=body)
+        info = ResponseInfo(
+            status_code=head.status_code,
+            http_version=head.http_version,
+            url=target.shown_url,
+            raw_headers=head.headers,
+        )
+        return Response(info=info, body=body)
 
     def _head(self, method: str, target: Target, headers: Mapping[str, str]) -> RequestHead:
         """What comes before the content. It is built once: nearly always it is that of the request before."""
@@ -294,10 +300,13 @@ async def _body_at_hand(answer: httpx.Response) -> ResponseBody | None:
 def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
     if not isinstance(body, ForeignBody):
         forget_stream(answer)
-    head = Head(
-        status_code=answer.status_code, reason=b"", headers=answer.headers.raw, http_version=answer.http_version
+    info = ResponseInfo(
+        status_code=answer.status_code,
+        http_version=answer.http_version,
+        url=str(request.url),
+        raw_headers=answer.headers.raw,
     )
-    return Response(head=head, url=str(request.url), body=body)
+    return Response(info=info, body=body)
 
 
 class _NoCookies(CookieJar):

@@ -18,10 +18,11 @@ from typing import Self, final
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
+from trio_stream._limits import Limits
+
 from ._body import BODY_EXTENSION
 from ._connection import Connection, Origin, StaleConnectionError
 from ._httpx import httpx
-from ._limits import Limits
 from ._parser import Head
 from ._pool import ConnectionStatistics, Lease, Pool
 from ._request import WireRequest, read_request

@@ -295,6 +295,7 @@ from trio_stream._protocol._request import (
 )
 from trio_stream._protocol._retry import (
     decide_retry as decide_retry,
+    retry_delay as retry_delay,
 )
 from trio_stream._protocol._sse import (
     EventStreamParser as EventStreamParser,

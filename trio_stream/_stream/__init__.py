@@ -14,6 +14,5 @@ from ._opening import (
     read_request_id as read_request_id,
 )
 from ._retrying import with_retries as with_retries
-from ._stats import ResponseInfo as ResponseInfo, StreamStats as StreamStats
 from ._views import PieceView as PieceView, TextChunks as TextChunks
 from ._watchdog import Watchdog as Watchdog

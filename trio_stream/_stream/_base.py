@@ -2,7 +2,7 @@
 
 What belongs here: the life of a stream (enter, receive, close, leave), who may do what when, and which error it
 ends with. What does not: opening requests (`_opening`), reading (`_reader`), the clocks' arithmetic (`_clocks`),
-the exception contract of the block (`_nursery_block`), the meaning of events (`_protocol`).
+the exception contract of the block (`_nursery`), the meaning of events (`_protocol`).
 
 Events are *pulled*: bytes are read, decoded and accumulated in the caller's task, one wire event at a time, so
 that backpressure is TCP's and a cancelled `receive` has taken nothing.
@@ -24,12 +24,13 @@ from trio_stream._errors import (
     StallTimeoutError,
     TotalTimeoutError,
 )
+from trio_stream._nursery import NurseryBlock
 from trio_stream._protocol import Message, RateLimits, Usage
+from trio_stream._response import ResponseInfo
+from trio_stream._stats import StreamStats
 
 from ._clocks import Clock, Clocks
-from ._nursery_block import NurseryBlock
 from ._opening import Opened, Opening, StreamRequest
-from ._stats import ResponseInfo, StreamStats
 
 EventT_co = TypeVar("EventT_co", covariant=True)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Literal, final
 
-from trio_stream._http import Timeouts
+from trio_stream._timeouts import Timeouts
 
 Clock = Literal["silence", "stall", "total"]
 

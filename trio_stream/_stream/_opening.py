@@ -22,13 +22,16 @@ from trio_stream._errors import (
     SilenceTimeoutError,
     TotalTimeoutError,
 )
-from trio_stream._http import Limits, Response, Timeouts, read_error_body
+from trio_stream._http import Response, read_error_body
+from trio_stream._limits import Limits
 from trio_stream._protocol import RateLimits, error_from_response
+from trio_stream._response import ResponseInfo
+from trio_stream._stats import StreamStats
+from trio_stream._timeouts import Timeouts
 
 from ._clocks import Clocks
 from ._reader import EventReader
 from ._retrying import with_retries
-from ._stats import ResponseInfo, StreamStats
 from ._watchdog import Watchdog
 
 _OpeningClock = Literal["first_event", "silence", "total"]
@@ -153,7 +156,7 @@ class Opening:
 
             try:
                 response = await self._request.send(retries_taken, on_sent)
-                self._request_id = read_request_id(response)
+                self._request_id = read_request_id(response.info)
                 await self._check_head(response, scope)
                 reader = EventReader(
                     response.body, clocks=self._clocks, limits=self._request.limits, raw_events=self._raw_events
@@ -169,7 +172,7 @@ class Opening:
                 raise
             return Opened(
                 reader=reader,
-                response=ResponseInfo.of(response),
+                response=response.info,
                 request_id=self._request_id,
                 began_at=began_at,
                 attempts=retries_taken + 1,
@@ -233,12 +236,13 @@ class Opening:
 
     async def _check_head(self, response: Response, scope: trio.CancelScope) -> None:
         """Raise unless an event stream follows."""
-        content_type = response.header(b"content-type").partition(";")[0].strip().lower()
-        if response.status_code == 200:
-            check_encoding(response)
-        # Gateways exist that send no content-type at all.
-        if response.status_code == 200 and content_type in ("", "text/event-stream"):
-            return
+        info = response.info
+        if info.status_code == 200:
+            check_encoding(info)
+            content_type = info.headers.find(b"content-type").partition(";")[0].strip().lower()
+            # Gateways exist that send no content-type at all.
+            if content_type in ("", "text/event-stream"):
+                return
         raise await read_error_answer(self._request, response, scope)
 
 
@@ -264,17 +268,18 @@ async def read_error_answer(request: StreamRequest, response: Response, *scopes:
     finally:
         for scope, deadline in zip(scopes, deadlines, strict=True):
             scope.deadline = deadline
-    return answer_error(response, body, unix_time=request.unix_time())
+    return answer_error(response.info, body, unix_time=request.unix_time())
 
 
-def check_encoding(response: Response) -> None:
+def check_encoding(response: ResponseInfo) -> None:
     """Refuse a body that is compressed, or whatever else was done to it.
 
     Raises:
       InvalidResponseError: It names the coding.
     """
+    headers = response.headers
     for header, plain in ((b"content-encoding", "identity"), (b"transfer-encoding", "chunked")):
-        for coding in response.header(header).split(","):
+        for coding in headers.find(header).split(","):
             name = coding.strip().lower()
             if name not in ("", "identity", plain):
                 raise InvalidResponseError(
@@ -282,18 +287,18 @@ def check_encoding(response: Response) -> None:
                 )
 
 
-def read_request_id(response: Response) -> str | None:
+def read_request_id(response: ResponseInfo) -> str | None:
     """The ``request-id`` of an answer, if it can be one: the texts of errors repeat it."""
-    value = response.header(b"request-id")
+    value = response.headers.find(b"request-id")
     return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
 
 
-def answer_error(response: Response, body: bytes, *, unix_time: float) -> APIError:
+def answer_error(response: ResponseInfo, body: bytes, *, unix_time: float) -> APIError:
     """The error for an answer that is not what was asked for."""
     error = error_from_response(response.status_code, response.headers, body, now=unix_time)
     if response.status_code != 200 or error.type is not None:
         return error
-    content_type = response.header(b"content-type")[:100]
+    content_type = response.headers.find(b"content-type")[:100]
     snippet = ""
     if content_type.lower().startswith("text/"):
         text = " ".join(body[: 4 * _SNIPPET].decode("utf-8", "replace").split())

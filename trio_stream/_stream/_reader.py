@@ -14,7 +14,8 @@ from typing import Any, cast, final
 import trio
 
 from trio_stream._errors import IncompleteStreamError
-from trio_stream._http import Limits, ResponseBody
+from trio_stream._http import ResponseBody
+from trio_stream._limits import Limits
 from trio_stream._protocol import (
     ErrorEvent,
     EventStreamParser,

@@ -5,22 +5,35 @@ works (`_stream`), and the command line (`cli`).
 """
 
 from trio_stream.batch._attempts import OnEvent as OnEvent
-from trio_stream.batch._budget import Budget as Budget, Prices as Prices
+from trio_stream.batch._buckets import Bucket as Bucket
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
 from trio_stream.batch._items import Items as Items
 from trio_stream.batch._journal import (
     Journal as Journal,
     JournalError as JournalError,
+    is_journal as is_journal,
     read_journal as read_journal,
+    read_line as read_line,
 )
-from trio_stream.batch._journal_format import RecordedError as RecordedError
+from trio_stream.batch._journal_format import (
+    RecordedError as RecordedError,
+    describe_error as describe_error,
+    read_head as read_head,
+    read_outcome as read_outcome,
+    restore_error as restore_error,
+)
 from trio_stream.batch._limiter import (
     HeaderRateLimiter as HeaderRateLimiter,
     Permit as Permit,
     RateLimiter as RateLimiter,
 )
-from trio_stream.batch._merge import MergeReport as MergeReport, merge as merge
+from trio_stream.batch._merge import MergeReport as MergeReport, merge as merge, merge_into as merge_into
+from trio_stream.batch._options import (
+    DEFAULT_LIMIT as DEFAULT_LIMIT,
+    FanOutOptions as FanOutOptions,
+    make_options as make_options,
+)
 from trio_stream.batch._race import hedge as hedge, race as race
 from trio_stream.batch._records import (
     Item as Item,
@@ -30,7 +43,9 @@ from trio_stream.batch._records import (
     Request as Request,
     Status as Status,
     UnfinishedError as UnfinishedError,
+    as_item as as_item,
     canonical_request as canonical_request,
+    merge_params as merge_params,
     request_hash as request_hash,
 )
 from trio_stream.batch._stats import FanOutStats as FanOutStats

@@ -17,11 +17,10 @@ import trio
 
 from trio_stream._client import Client
 from trio_stream._errors import APIError, APIStatusError, APITimeoutError, TotalTimeoutError
-from trio_stream._protocol import MessageStreamEvent, RateLimits
-from trio_stream._protocol._retry import retry_delay
+from trio_stream._money import Ledger
+from trio_stream._protocol import MessageStreamEvent, RateLimits, retry_delay
 from trio_stream._stream import MessageStream, MessageStreamManager
 
-from ._budget import Ledger
 from ._governor import Governor
 from ._limiter import Permit, estimate_input_tokens
 from ._records import Item, JournalLike, Outcome, Status

@@ -19,10 +19,10 @@ import msgspec
 import trio
 
 from trio_stream._client import Client
-from trio_stream._stream._nursery_block import NurseryBlock
+from trio_stream._money import Budget, Ledger
+from trio_stream._nursery import NurseryBlock
 
 from ._attempts import Attempts, Job, OnEvent
-from ._budget import Budget, Ledger
 from ._governor import Governor
 from ._items import Items, Source
 from ._journal import Journal
@@ -265,9 +265,9 @@ class FanOut:
     async def _wait_for_room(self) -> None:
         while True:
             if self._stopped is None:
-                stop = self._ledger.used_up()
-                if stop is not None:
-                    self._stop(stop)
+                spent = self._ledger.used_up()
+                if spent is not None:
+                    self._stop(FanOutStoppedError(spent, reason="budget"))
             unread_too = self._pulled - self._taken
             if unread_too < self._options.limit.maximum:
                 if self._stopped is not None:

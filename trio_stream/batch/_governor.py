@@ -12,10 +12,11 @@ from typing import final
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
+from trio_stream._money import Ledger
 from trio_stream._protocol import RateLimits, Usage
 
-from ._budget import Ledger
 from ._limiter import Permit, RateLimiter
+from ._stopping import FanOutStoppedError
 from ._verdict import Verdict
 from ._window import Adaptive, Breaker, Window
 
@@ -69,9 +70,9 @@ class Governor:
                     break
                 with trio.move_on_after(seconds):
                     await self._changed.park()
-            stop = self._ledger.used_up()
-            if stop is not None:
-                raise stop
+            spent = self._ledger.used_up()
+            if spent is not None:
+                raise FanOutStoppedError(spent, reason="budget")
             await self._limiter.acquire(permit)
             self._breaker.sent(trio.current_time())
             self._ledger.requests += 1

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from trio_stream._money import Budget
+
 from ._attempts import OnEvent
-from ._budget import Budget
 from ._limiter import HeaderRateLimiter, RateLimiter
 from ._records import JournalLike
 from ._window import Adaptive

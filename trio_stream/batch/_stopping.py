@@ -1,7 +1,7 @@
 """Why a fan-out stops before its end.
 
 What belongs here: the reasons, their sentences, and noticing that too much fails. What does not: what happens then
-(`_fan_out`), adding up budgets (`_budget`), and what an error means for its item (`_verdict`).
+(`_fan_out`), adding up budgets (`_money`), and what an error means for its item (`_verdict`).
 """
 
 from __future__ import annotations

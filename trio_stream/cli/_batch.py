@@ -1,7 +1,7 @@
 """``trio-stream batch``: many questions, their answers in a file.
 
 What belongs here: putting the parts together, interruptions, exit codes. What does not: the command line
-(`_batch_options`), the input (`_batch_input`), the output (`_batch_output`), what is shown (`_batch_progress`), and
+(`_batch_commands`), the input (`_batch_input`), the output (`_batch_output`), what is shown (`_batch_progress`), and
 the work itself (`trio_stream.batch`).
 """
 
@@ -18,10 +18,10 @@ import msgspec
 import trio
 
 import trio_stream as ts
+from trio_stream._money import Budget, Prices
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
     Adaptive,
-    Budget,
     FanOut,
     FanOutStats,
     HeaderRateLimiter,
@@ -30,7 +30,6 @@ from trio_stream.batch import (
     JournalConflictError,
     JournalError,
     Outcome,
-    Prices,
     fan_out,
     request_hash,
 )

@@ -15,8 +15,7 @@ from typing import Any, Final, Literal, cast, final
 import msgspec
 
 from trio_stream._protocol import Usage
-from trio_stream.batch import Journal, Outcome
-from trio_stream.batch._journal_format import describe_error, restore_error
+from trio_stream.batch import Journal, Outcome, describe_error, restore_error
 from trio_stream.cli._batch_input import Entry
 
 _READ = 1 << 20

@@ -11,7 +11,8 @@ from typing import NoReturn
 import click
 
 from trio_stream._version import __version__
-from trio_stream.cli._batch_options import MODEL, batch, merge
+from trio_stream.cli._batch_commands import batch, merge
+from trio_stream.cli._batch_options import MODEL
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

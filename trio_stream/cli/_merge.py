@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from trio_stream.batch import JournalError, MergeReport, merge
-from trio_stream.batch._merge import merge_into
+from trio_stream.batch import JournalError, MergeReport, merge, merge_into
 from trio_stream.cli._terminal import BROKEN_PIPE, complain, forget_stdout, one_line
 
 _CONFLICTS = 3

@@ -17,9 +17,16 @@ from typing import Final, Literal, cast, final
 
 import msgspec
 
-from trio_stream.batch import Journal, JournalConflictError, JournalError, Outcome
-from trio_stream.batch._journal import is_journal, read_line
-from trio_stream.batch._journal_format import read_head, read_outcome
+from trio_stream.batch import (
+    Journal,
+    JournalConflictError,
+    JournalError,
+    Outcome,
+    is_journal,
+    read_head,
+    read_line,
+    read_outcome,
+)
 
 _log = logging.getLogger("trio_stream")
 

@@ -21,9 +21,7 @@ import msgspec
 import trio
 
 from trio_stream._client import Client
-from trio_stream.batch import FanOut, Item, Outcome, RateLimiter, request_hash
-from trio_stream.batch._options import FanOutOptions
-from trio_stream.batch._records import merge_params
+from trio_stream.batch import FanOut, FanOutOptions, Item, Outcome, RateLimiter, merge_params, request_hash
 from trio_stream.ray._journals import Journals
 
 _STOP_SECONDS = 5.0

@@ -17,19 +17,20 @@ from typing import Any, Final, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream._client import Client
+from trio_stream._money import Budget
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
+    DEFAULT_LIMIT,
     Adaptive,
-    Budget,
     HeaderRateLimiter,
     Item,
     Outcome,
     RateLimiter,
     RecordedError,
     Request,
+    as_item,
+    make_options,
 )
-from trio_stream.batch._options import DEFAULT_LIMIT, make_options
-from trio_stream.batch._records import as_item
 from trio_stream.ray._formats import Batch, Columns, open_batch
 from trio_stream.ray._journals import Journals
 from trio_stream.ray._loop import Loop, Plan

@@ -12,8 +12,7 @@ from typing import final
 import trio
 
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
-from trio_stream._http._body import ResponseBody
-from trio_stream._http._httpx import httpx
+from trio_stream._http import ResponseBody, httpx
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._timeline import Cut, Data, Head, Moment, Wait
 

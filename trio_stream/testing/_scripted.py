@@ -13,8 +13,7 @@ from typing import TypeAlias, final
 
 import trio
 
-from trio_stream._http._body import BODY_EXTENSION
-from trio_stream._http._httpx import httpx
+from trio_stream._http import BODY_EXTENSION, httpx
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
 from trio_stream.testing._quota import Quota

@@ -9,27 +9,46 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard, final
+from typing import Protocol, TypeAlias, TypeGuard, final
 
 import trio
 
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream.testing._memory import ConnectionCut, ScriptedBody
 from trio_stream.testing._request_reader import ReadRequest, RequestReader
+from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._timeline import Head
 from trio_stream.testing._wire import header
-
-if TYPE_CHECKING:
-    from trio_stream.testing._scripted import ScriptedAPI
 
 _Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _Listener: TypeAlias = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 _LINGER = 1.0
 """Seconds that an orderly end of TLS may take."""
+
+
+class Answering(Protocol):
+    """What a port needs of whoever answers: `ScriptedAPI`."""
+
+    def record(
+        self,
+        *,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Iterable[tuple[str, str]],
+        content: bytes,
+    ) -> RecordedRequest:
+        """Take down a request that has arrived."""
+        ...
+
+    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
+        """The answer to a recorded request, once its head is due."""
+        ...
 
 
 @final
@@ -76,7 +95,7 @@ class Serving:
     An exception of the block leaves as itself. A mistake in a script ends the block with that mistake.
     """
 
-    def __init__(self, api: ScriptedAPI, *, host: str, port: int, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, api: Answering, *, host: str, port: int, ssl_context: ssl.SSLContext | None) -> None:
         self._api = api
         self._host = host
         self._port = port
@@ -160,7 +179,7 @@ def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseExceptio
     return isinstance(error, BaseExceptionGroup)
 
 
-async def _serve_connection(api: ScriptedAPI, server: Server, stream: _Stream) -> None:
+async def _serve_connection(api: Answering, server: Server, stream: _Stream) -> None:
     server.count(1)
     try:
         await _Connection(api, stream).run()
@@ -179,7 +198,7 @@ class _Connection:
     So a client's leaving is seen at once, also in the middle of an answer.
     """
 
-    def __init__(self, api: ScriptedAPI, stream: _Stream) -> None:
+    def __init__(self, api: Answering, stream: _Stream) -> None:
         self._api = api
         self._stream = stream
         # One request may wait while another is answered; more are never asked for before an answer.

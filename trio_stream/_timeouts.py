@@ -1,17 +1,39 @@
-"""The six clocks of a stream.
+"""The six clocks of a stream, as values.
 
-What belongs here: their values and how httpx's timeouts and plain numbers map onto them. What does not: running
-them: the transport runs ``connect`` and ``send``, the stream the other four.
+What belongs here: the seconds of each clock, and how plain numbers and httpx's timeouts map onto them. What does not:
+running the clocks. The transport runs ``connect`` and ``send``; the stream runs the other four.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from ._httpx import httpx
+
+@runtime_checkable
+class PhaseTimeouts(Protocol):
+    """What `httpx.Timeout` says: seconds for each phase of a request, or None for no limit.
+
+    A protocol, because the ground of the house knows no httpx: `httpx2.Timeout` fits it as well.
+    """
+
+    @property
+    def connect(self) -> float | None:
+        """For connecting, TLS included."""
+
+    @property
+    def read(self) -> float | None:
+        """For each wait for bytes."""
+
+    @property
+    def write(self) -> float | None:
+        """For sending the request."""
+
+    @property
+    def pool(self) -> float | None:
+        """For waiting for a free connection."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +67,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"Timeouts.{clock} must be a positive number of seconds or None, not {seconds!r}")
 
     @classmethod
-    def of(cls, value: Timeouts | httpx.Timeout | float | None) -> Timeouts:
+    def of(cls, value: Timeouts | PhaseTimeouts | float | None) -> Timeouts:
         """Read what a caller gave as ``timeout=``.
 
         Args:
@@ -56,7 +78,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
             return value
         if value is None:
             return cls(connect=None, send=None, first_event=None, silence=None)
-        if isinstance(value, httpx.Timeout):
+        if isinstance(value, PhaseTimeouts):
             return cls(connect=value.connect, send=value.write, first_event=value.read, silence=value.read)
         given: Any = value  # whoever does not check types should hear of it here
         if isinstance(given, bool) or not isinstance(given, (int, float)):

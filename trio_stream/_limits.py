@@ -1,6 +1,6 @@
 """How large an answer may be.
 
-What belongs here: the numbers. What does not: enforcing them; each layer enforces its own.
+What belongs here: the bounds and their defaults. What does not: enforcing them; each layer enforces its own.
 """
 
 from __future__ import annotations

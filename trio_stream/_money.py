@@ -1,6 +1,7 @@
-"""What a job may use: budgets, prices, and the sums they are compared with.
+"""Money and tokens: prices, budgets, and the sums that are compared with them.
 
-What belongs here: adding up usage, and saying when it is enough. What does not: what happens then (`_fan_out`).
+What belongs here: adding up usage, and saying when a budget is used up. What does not: what happens then; each room
+that spends decides that for itself.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from typing import final
 import msgspec
 
 from trio_stream._protocol import Usage
-
-from ._stopping import FanOutStoppedError
 
 
 @final
@@ -107,8 +106,8 @@ class Ledger:
         if self._budget.prices is not None:
             self.cost += self._budget.prices.cost(usage)
 
-    def used_up(self) -> FanOutStoppedError | None:
-        """Why nothing more may be started; None: it may."""
+    def used_up(self) -> str | None:
+        """A sentence that says which budget is used up; None while more may be started."""
         budget = self._budget
         for name, limit, used in (
             ("output tokens", budget.output_tokens, self.output_tokens),
@@ -116,8 +115,7 @@ class Ledger:
             ("requests", budget.requests, self.requests),
         ):
             if limit is not None and used >= limit:
-                sentence = f"the budget is used up: {used:.10g} of {limit:.10g} {name}"
-                return FanOutStoppedError(sentence, reason="budget")
+                return f"the budget is used up: {used:.10g} of {limit:.10g} {name}"
         return None
 
     def has_room(self, under_way: int, unsent: Callable[[], int]) -> bool:
