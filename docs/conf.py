@@ -70,7 +70,10 @@ PUBLIC = {
 MADE_BY_THE_LIBRARY = {
     "Beta",
     "BetaMessages",
+    "Call",
     "EventStream",
+    "Headers",
+    "Job",
     "MessageStream",
     "MessageStreamManager",
     "Messages",

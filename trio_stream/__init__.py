@@ -50,6 +50,23 @@ from trio_stream._errors import (
     UnprocessableEntityError as UnprocessableEntityError,
 )
 from trio_stream._http import ConnectionStatistics as ConnectionStatistics
+from trio_stream._instruments import (
+    AttemptStart as AttemptStart,
+    Call as Call,
+    CallEnd as CallEnd,
+    CallMoment as CallMoment,
+    CallOutcome as CallOutcome,
+    CallStart as CallStart,
+    Connected as Connected,
+    FirstEvent as FirstEvent,
+    HeadReceived as HeadReceived,
+    Instrument as Instrument,
+    Job as Job,
+    Moment as Moment,
+    RequestSent as RequestSent,
+    Retry as Retry,
+    instrumented as instrumented,
+)
 from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
 from trio_stream._protocol import (

@@ -44,6 +44,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
+from trio_stream._response import ResponseInfo
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,12 +59,18 @@ class APIError(Exception):
       message: The sentence, without secrets and without prompt text.
       request_id: The API's ``request-id``, when an answer got that far.
       partial: What had been received of the message, or None when nothing had.
+      method: The HTTP method of the request, or None where the error is not of a request.
+      url: Where the request went, without credentials, or None.
+      response: The head of the HTTP answer (status, headers), or None when there was none.
       outcomes: Where it ended a fan-out: the `Outcome` of each other item that nobody had taken yet.
     """
 
     message: str
     request_id: str | None
     partial: Message | None
+    method: str | None = None
+    url: str | None = None
+    response: ResponseInfo | None = None
     outcomes: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, request_id: str | None = None, partial: Message | None = None) -> None:

@@ -25,7 +25,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_joined", "raw")
 
     def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self.raw = raw
+        self.raw: Sequence[tuple[bytes, bytes]] = raw
         self._joined: dict[str, str] | None = None  # made when more than one header is looked at
 
     def find(self, name: bytes, default: str = "") -> str:

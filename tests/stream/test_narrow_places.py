@@ -102,7 +102,7 @@ def client_with(body: ResponseBody) -> ts.Client:
 async def test_closed_in_the_moment_in_which_it_was_opened():
     body = HookedBody(MESSAGE_START)
     stream = await client_with(body).messages.create(**PARAMS, stream=True)
-    body.hook = stream.close_now
+    body.hook = stream._stream.close_now
     with pytest.raises(trio.ClosedResourceError):
         await stream.__aenter__()
     assert body.closed.is_set()

@@ -6,15 +6,15 @@ What belongs here: making, copying and closing it. What does not: its calls (`_m
 
 from __future__ import annotations
 
-import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import final
 
 import trio
 
 from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Sender, Timeout
+from trio_stream._instruments import Instrument, Instruments
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
 
@@ -29,9 +29,6 @@ from ._settings import (
     merge_headers,
     read_settings,
 )
-
-# RFC 3986, 3.2.1: what stands before an @ in the authority may be a password.
-_USERINFO = re.compile(r"//[^/?#]*@")
 
 
 @final
@@ -64,6 +61,7 @@ class Client:
         together with ``transport`` or ``http_client``.
       transport: An `httpx.AsyncBaseTransport` to use instead of ours (a proxy, HTTP/2, a test).
       http_client: An `httpx.AsyncClient` to use instead of ours. It is never closed here.
+      instruments: Functions that are told every `Moment` of every call; see also `instrumented`.
 
     Raises:
       CredentialsError: No usable key or token. Its text holds nothing of it.
@@ -88,6 +86,7 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         transport: AsyncBaseTransport | None = None,
         http_client: AsyncClient | None = None,
+        instruments: Iterable[Instrument] = (),
     ) -> None:
         if transport is not None and http_client is not None:
             raise ValueError("give transport or http_client, not both")
@@ -102,6 +101,7 @@ class Client:
             max_retries=max_retries,
             timeout=timeout,
             limits=limits,
+            instruments=Instruments().with_more(instruments),
         )
         sender = Sender(
             base_url=settings.base_url,
@@ -120,7 +120,7 @@ class Client:
         self.beta = Beta(settings, connections)
 
     def __repr__(self) -> str:
-        return f"<trio_stream.Client base_url={_USERINFO.sub('//', self._settings.base_url)!r}>"
+        return f"<trio_stream.Client base_url={self._settings.shown_base_url!r}>"
 
     def with_options(
         self,
@@ -131,6 +131,7 @@ class Client:
         default_headers: Mapping[str, str] | None = None,
         max_retries: int | None = None,
         timeout: Timeouts | Timeout | float | None = UNSET,
+        instruments: Iterable[Instrument] = (),
     ) -> Client:
         """Copy this client with other options. The copy shares the connections, so closing one closes both.
 
@@ -141,6 +142,7 @@ class Client:
           default_headers: Added to the present ones.
           max_retries: In place of the present number.
           timeout: In place of the present clocks.
+          instruments: Added to the present ones.
         """
         old = self._settings
         new_credentials = api_key is not None or auth_token is not None
@@ -157,6 +159,7 @@ class Client:
                 max_retries=old.max_retries if max_retries is None else check_max_retries(max_retries),
                 timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),
                 limits=old.limits,
+                instruments=old.instruments.with_more(instruments),
             ),
             self._connections,
         )

@@ -11,8 +11,19 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
-from trio_stream._http import Response
-from trio_stream._stream import StreamRequest, check_encoding, read_error_answer, read_request_id, with_retries
+from trio_stream._http import Response, ResponseBody
+from trio_stream._instruments import CallOutcome
+from trio_stream._response import ResponseInfo
+from trio_stream._stream import (
+    CallWatch,
+    StreamRequest,
+    check_encoding,
+    locate,
+    read_error_answer,
+    read_request_id,
+    watch_call,
+    with_retries,
+)
 
 
 class MessageTokensCount(msgspec.Struct, frozen=True):
@@ -28,44 +39,88 @@ class MessageTokensCount(msgspec.Struct, frozen=True):
 @trio.lowlevel.enable_ki_protection
 async def count_tokens(request: StreamRequest) -> MessageTokensCount:
     """Send the request and read its answer."""
+    watch = watch_call(request, None)
+    try:
+        count = await _count(request, watch)
+    except BaseException as exc:
+        if watch is not None and isinstance(exc, trio.Cancelled):
+            watch.end(CallOutcome.CANCELLED, reason=exc.reason)
+        elif watch is not None:
+            watch.end(CallOutcome.FAILED, error=exc)
+        raise
+    if watch is not None:
+        watch.end(CallOutcome.COMPLETED)
+    return count
+
+
+async def _count(request: StreamRequest, watch: CallWatch | None) -> MessageTokensCount:
     total = request.timeouts.total
     with trio.move_on_after(math.inf if total is None else total) as scope:
-        return await with_retries(lambda retries: _attempt(request, retries, scope), max_retries=request.max_retries)
-    raise TotalTimeoutError(f"total: tokens were not counted within {total or 0.0:g} s", seconds=total or 0.0)
+        return await with_retries(
+            lambda retries: _attempt(request, watch, retries, scope),
+            max_retries=request.max_retries,
+            on_retry=None if watch is None else watch.retry,
+        )
+    error = TotalTimeoutError(f"total: tokens were not counted within {total or 0.0:g} s", seconds=total or 0.0)
+    raise locate(error, request, response=None, request_id=None)
 
 
-async def _attempt(request: StreamRequest, retries_taken: int, total_scope: trio.CancelScope) -> MessageTokensCount:
+async def _attempt(
+    request: StreamRequest, watch: CallWatch | None, retries_taken: int, total_scope: trio.CancelScope
+) -> MessageTokensCount:
     limit = request.timeouts.first_event
+    response: Response | None = None
     request_id: str | None = None
+    if watch is not None:
+        watch.attempt_starts()
     with trio.CancelScope() as scope:
 
         def on_sent() -> None:
+            if watch is not None:
+                watch.request_sent()
             if limit is not None:
                 scope.deadline = trio.current_time() + limit
 
-        response = await request.send(retries_taken, on_sent)
-        request_id = read_request_id(response.info)
         try:
-            if response.info.status_code != 200:
-                raise await read_error_answer(request, response, scope, total_scope)
-            check_encoding(response.info)
-            return _decode(response, await _read_body(response, limit_bytes=request.limits.error_body_bytes))
+            response = await request.outgoing.send(
+                retries_taken=retries_taken,
+                added_headers=None if watch is None else watch.added_headers,
+                on_sent=on_sent,
+            )
+            info, body = response.info, response.body
+            request_id = read_request_id(info)
+            if watch is not None:
+                watch.head_received(info, request_id)
+                body = watch.tapped(body)
+            if info.status_code != 200:
+                raise await read_error_answer(
+                    info,
+                    body,
+                    scope,
+                    total_scope,
+                    limits=request.limits,
+                    silence=request.timeouts.silence,
+                    unix_time=request.unix_time(),
+                )
+            check_encoding(info)
+            return _decode(info, await _read_body(body, limit_bytes=request.limits.error_body_bytes))
         except BaseException as exc:
             if isinstance(exc, APIError):
-                exc.request_id = exc.request_id or request_id
-            response.body.close()
-            await response.body.aclose()
+                locate(exc, request, response=None if response is None else response.info, request_id=request_id)
+            if response is not None:
+                response.body.close()
+                await response.body.aclose()
             raise
-    raise FirstEventTimeoutError(
+    error = FirstEventTimeoutError(
         f"first_event: waited {limit or 0.0:g} s for the answer (the API may have accepted the request)",
         seconds=limit or 0.0,
         may_have_been_accepted=True,
-        request_id=request_id,
     )
+    raise locate(error, request, response=None if response is None else response.info, request_id=request_id)
 
 
-async def _read_body(response: Response, *, limit_bytes: int) -> bytes:
-    body, parts, size = response.body, list[bytes](), 0
+async def _read_body(body: ResponseBody, *, limit_bytes: int) -> bytes:
+    parts, size = list[bytes](), 0
     while data := await body.receive_some():
         parts.append(data)
         size += len(data)
@@ -76,11 +131,11 @@ async def _read_body(response: Response, *, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(response: Response, body: bytes) -> MessageTokensCount:
+def _decode(info: ResponseInfo, body: bytes) -> MessageTokensCount:
     try:
         return msgspec.json.decode(body, type=MessageTokensCount)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise InvalidResponseError(
             f"the answer to count_tokens cannot be read: {len(body)} bytes of "
-            f"{response.info.headers.find(b'content-type', 'no content-type')[:100]!r}"
+            f"{info.headers.find(b'content-type', 'no content-type')[:100]!r}"
         ) from exc

@@ -1,21 +1,29 @@
 """From the keyword arguments of a call to a request that can be sent.
 
-What belongs here: taking options and parameters apart, choosing the path, and checking early what the API would
-refuse late. What does not: encoding (`_protocol`), and sending (`_settings`).
+What belongs here: taking options and parameters apart, choosing the path, checking early what the API would refuse
+late, and handing a prepared request to the connections. What does not: encoding (`_protocol`), sockets (`_http`), and
+what becomes of the answer (`_stream`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
+import msgspec
 import trio
 
-from trio_stream._protocol import Message, build_body, check_sampling_params, param_headers
+from trio_stream._http import Response
+from trio_stream._protocol import Message, build_body, check_sampling_params, count_retries, param_headers
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
+from trio_stream._timeouts import Timeouts
 
 from ._options import OPTION_NAMES
-from ._settings import UNSET, Connections, Settings
+from ._settings import UNSET, Connections, Settings, check_max_retries
+
+_log = logging.getLogger("trio_stream")
 
 MESSAGES_PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
@@ -60,15 +68,28 @@ class Requests:
         check_sampling_params(params, self._settings.anthropic_version)
         content = build_body(params, stream=stream, extra_body=options.get("extra_body"))
         extra_query = options.get("extra_query")
-        return self._settings.prepare(
-            self._connections,
-            path=path,
-            content=content,
-            # Built here: what is wrong with a header is said where it was given.
-            headers=self._headers(params, options.get("extra_headers"), streaming=stream is True),
-            query={**self._query, **extra_query} if extra_query else self._query,
-            timeout=options.get("timeout", UNSET),
-            max_retries=options.get("max_retries"),
+        # Built here: what is wrong with a header is said where it was given.
+        headers = self._headers(params, options.get("extra_headers"), streaming=stream is True)
+        settings, connections = self._settings, self._connections
+        timeout, max_retries = options.get("timeout", UNSET), options.get("max_retries")
+        timeouts = settings.timeouts if timeout is UNSET else Timeouts.of(timeout)
+        return StreamRequest(
+            outgoing=_Prepared(
+                settings=settings,
+                connections=connections,
+                path=path,
+                headers=headers,
+                query={**self._query, **extra_query} if extra_query else self._query,
+                content=content,
+                timeouts=timeouts,
+            ),
+            timeouts=timeouts,
+            max_retries=settings.max_retries if max_retries is None else check_max_retries(max_retries),
+            limits=settings.limits,
+            unix_time=time.time,
+            live=connections.live,
+            watchdog=connections.watchdog,
+            instruments=settings.instruments,
         )
 
     def _headers(
@@ -85,3 +106,52 @@ class Requests:
         if headers is None:
             headers = self._usual_headers[streaming] = self._settings.headers(streaming=streaming)
         return headers
+
+
+@final
+class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One request, ready to be sent any number of times."""
+
+    settings: Settings
+    connections: Connections
+    path: str
+    headers: dict[str, str]
+    query: Mapping[str, object] | None
+    content: bytes
+    timeouts: Timeouts
+
+    def __repr__(self) -> str:
+        return f"<request for {self.path}>"  # the others hold key and prompt
+
+    @property
+    def base_url(self) -> str:
+        """As `OutgoingRequest.base_url`."""
+        return self.settings.shown_base_url
+
+    @property
+    def url(self) -> str | None:
+        """As `OutgoingRequest.url`."""
+        return self.connections.sender.show_url(self.path, self.query)
+
+    @trio.lowlevel.enable_ki_protection
+    async def send(
+        self, *, retries_taken: int, added_headers: Mapping[str, str] | None, on_sent: Callable[[], None]
+    ) -> Response:
+        """As `OutgoingRequest.send`."""
+        if self.connections.closed:
+            raise trio.ClosedResourceError("this client is closed")
+        _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
+        headers = self.headers if not added_headers else {**self.headers, **added_headers}
+        response = await self.connections.sender.send(
+            method="POST",
+            url=self.path,
+            headers=count_retries(headers, retries_taken),
+            params=self.query,
+            content=self.content,
+            timeouts=self.timeouts,
+            on_sent=on_sent,
+        )
+        if _log.isEnabledFor(logging.DEBUG):
+            request_id = response.info.headers.find(b"request-id") or None
+            _log.debug("%d for %s, request-id %s", response.info.status_code, self.path, request_id)
+        return response

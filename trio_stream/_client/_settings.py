@@ -1,38 +1,37 @@
-"""What a client was told: key, address, options; and the request that each call makes of them.
+"""What a client was told: key, address, options.
 
-What belongs here: reading arguments and environment once, checking them early, and sending one prepared request.
-What does not: the surface that users call (`_client`, `_messages`).
+What belongs here: reading arguments and environment once, and checking them early. What does not: the request that a
+call makes of them (`_requests`), and the surface that users call (`_client`, `_messages`).
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
-import time
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 import msgspec
-import trio
 
 from trio_stream._errors import CredentialsError
-from trio_stream._http import Response, Sender
+from trio_stream._http import Sender
+from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._protocol import (
     build_headers,
     check_api_key,
     check_auth_token,
-    count_retries,
     parse_custom_headers,
 )
-from trio_stream._stream import Closable, StreamRequest, Watchdog
+from trio_stream._stream import Closable, Watchdog
 from trio_stream._timeouts import Timeouts
 from trio_stream._version import __version__
 
-_log = logging.getLogger("trio_stream")
-
 DEFAULT_BASE_URL = "https://api.anthropic.com"
+# RFC 3986, 3.2.1: what stands before an @ in the authority may be a password.
+_USERINFO = re.compile(r"//[^/?#]*@")
+
 _AUTHENTICATION = frozenset({"x-api-key", "authorization"})
 DEFAULT_VERSION = "2026-10-21"
 USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
@@ -91,9 +90,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int
     timeouts: Timeouts
     limits: Limits
+    instruments: Instruments
 
     def __repr__(self) -> str:
         return f"Settings(anthropic_version={self.anthropic_version!r}, max_retries={self.max_retries}, ...)"
+
+    @property
+    def shown_base_url(self) -> str:
+        """The base URL without credentials."""
+        return _USERINFO.sub("//", self.base_url)
 
     def headers(
         self, *, streaming: bool, betas: Iterable[str] | None = None, extra_headers: Mapping[str, str] | None = None
@@ -114,67 +119,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             user_agent=USER_AGENT,
             stream=streaming,
         )
-
-    def prepare(
-        self,
-        connections: Connections,
-        *,
-        path: str,
-        content: bytes,
-        headers: dict[str, str],
-        query: Mapping[str, object] | None,
-        timeout: Any,
-        max_retries: int | None,
-    ) -> StreamRequest:
-        """Put one request together. Nothing is sent before `StreamRequest.send` is called."""
-        timeouts = self.timeouts if timeout is UNSET else Timeouts.of(timeout)
-        retries = self.max_retries if max_retries is None else check_max_retries(max_retries)
-        prepared = _Prepared(
-            connections=connections, path=path, headers=headers, query=query, content=content, timeouts=timeouts
-        )
-        return StreamRequest(
-            send=prepared,
-            timeouts=timeouts,
-            max_retries=retries,
-            limits=self.limits,
-            unix_time=time.time,
-            live=connections.live,
-            watchdog=connections.watchdog,
-        )
-
-
-class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One request, ready to be sent any number of times."""
-
-    connections: Connections
-    path: str
-    headers: dict[str, str]
-    query: Mapping[str, object] | None
-    content: bytes
-    timeouts: Timeouts
-
-    def __repr__(self) -> str:
-        return f"<request for {self.path}>"  # the others hold key and prompt
-
-    @trio.lowlevel.enable_ki_protection
-    async def __call__(self, retries_taken: int, on_sent: Callable[[], None]) -> Response:
-        """As `StreamRequest.send`. Not a method of that name: it would be one more object for every open stream."""
-        if self.connections.closed:
-            raise trio.ClosedResourceError("this client is closed")
-        _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
-        response = await self.connections.sender.send(
-            method="POST",
-            url=self.path,
-            headers=count_retries(self.headers, retries_taken),
-            params=self.query,
-            content=self.content,
-            timeouts=self.timeouts,
-            on_sent=on_sent,
-        )
-        if _log.isEnabledFor(logging.DEBUG):
-            request_id = response.info.headers.find(b"request-id") or None
-            _log.debug("%d for %s, request-id %s", response.info.status_code, self.path, request_id)
-        return response
 
 
 class _Unset:
@@ -212,6 +156,7 @@ def read_settings(
     max_retries: int,
     timeout: Any,
     limits: Limits | None,
+    instruments: Instruments,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read arguments and environment, and check what can be checked."""
@@ -226,4 +171,5 @@ def read_settings(
         max_retries=check_max_retries(max_retries),
         timeouts=Timeouts() if timeout is UNSET else Timeouts.of(timeout),
         limits=Limits() if limits is None else limits,
+        instruments=instruments,
     )

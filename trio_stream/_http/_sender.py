@@ -244,6 +244,13 @@ class Sender:
             pass  # its text shows the proxy's URL, which may hold a password
         raise APIConnectionError("the proxy that the environment names cannot be used", retryable=False)
 
+    def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
+        """The whole address of a request, without credentials; None where the base URL is not valid."""
+        try:
+            return self._targets.find(url, params).shown_url
+        except (httpx.InvalidURL, UnicodeError):
+            return None
+
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """Whether to keep idle connections from now on. A transport of the caller's keeps what it likes."""
         self._keep = keep

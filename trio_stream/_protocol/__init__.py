@@ -88,6 +88,7 @@ from trio_stream._protocol._events import (
 )
 from trio_stream._protocol._headers import (
     build_headers as build_headers,
+    check_added_header as check_added_header,
     check_api_key as check_api_key,
     check_auth_token as check_auth_token,
     count_retries as count_retries,

@@ -204,6 +204,18 @@ def _check_value(name: str, value: str) -> None:
         raise ValueError(f"the value of the header {name!r} holds characters that cannot be sent")
 
 
+def check_added_header(name: str, value: str) -> None:
+    """Refuse a header that is to be added to a finished request, where it cannot be sent or is authentication.
+
+    Raises:
+      TypeError: One of the two is not a str.
+      ValueError: The header is authentication, or holds what no header can carry. The text holds nothing of its value.
+    """
+    if not _TOKEN.fullmatch(name) or name.lower() in (_KEY, _AUTHORIZATION):
+        raise ValueError("a header that is added has a name that cannot be sent, or is authentication")
+    _check_value(name, value)
+
+
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers as a log may show them: what may be a secret is replaced by `HIDDEN`."""
     return {

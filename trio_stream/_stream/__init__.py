@@ -4,15 +4,19 @@ What belongs here: everything that happens between entering and leaving one stre
 request is made (`_client`), sockets (`_http`), the meaning of bytes (`_protocol`).
 """
 
-from ._event_stream import EventStream as EventStream
-from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
-from ._opening import (
-    Closable as Closable,
-    StreamRequest as StreamRequest,
+from ._answers import (
     check_encoding as check_encoding,
     read_error_answer as read_error_answer,
     read_request_id as read_request_id,
 )
+from ._event_stream import EventStream as EventStream
+from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
+from ._request import (
+    Closable as Closable,
+    StreamRequest as StreamRequest,
+    locate as locate,
+)
 from ._retrying import with_retries as with_retries
 from ._views import PieceView as PieceView, TextChunks as TextChunks
 from ._watchdog import Watchdog as Watchdog
+from ._watching import CallWatch as CallWatch, watch_call as watch_call

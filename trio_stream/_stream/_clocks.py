@@ -43,7 +43,7 @@ class Clocks:
         self._total_at = math.inf if timeouts.total is None else entered_at + timeouts.total
         self.waiting_since: float | None = None  # set by the reader when it begins to wait
         self.silence_used: float = 0.0  # set to 0 by the reader when it takes bytes
-        self.stall_used: float = 0.0  # set to 0 by the reader at every event
+        self.stall_used: float = 0.0  # set to 0 by the reader when there were events since the last wait
 
     @property
     def needed(self) -> bool:

@@ -1,6 +1,7 @@
 """`EventStream`: the wire events of one message, without helper events.
 
-What belongs here: entering and leaving it as its own context manager. What does not: everything else (`_base`).
+What belongs here: entering and leaving it as its own context manager. What does not: everything else
+(`_base`, `_block`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import trio
 from trio_stream._protocol import RawMessageStreamEvent
 
 from ._base import StreamBase
-from ._opening import StreamRequest
+from ._block import StreamBlock
+from ._lifecycle import StreamLifecycle
+from ._request import StreamRequest
 
 
 @final
@@ -24,8 +27,11 @@ class EventStream(StreamBase[RawMessageStreamEvent]):
     without ``ping``; the message is accumulated all the same, for ``partial`` and ``message``.
     """
 
+    __slots__ = ()
+
     def __init__(self, request: StreamRequest) -> None:
-        super().__init__(request, raw_events=True)
+        stream = StreamLifecycle(request, raw_events=True)
+        super().__init__(stream, StreamBlock(stream))
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> EventStream:
@@ -37,7 +43,7 @@ class EventStream(StreamBase[RawMessageStreamEvent]):
           APIError: The last attempt's error.
           RuntimeError: It has been entered before.
         """
-        await self._enter()
+        await self._block.enter()
         return self
 
     @trio.lowlevel.enable_ki_protection
@@ -52,4 +58,4 @@ class EventStream(StreamBase[RawMessageStreamEvent]):
 
         Never waits on the peer. A schedule point, not a cancellation point.
         """
-        return await self._leave(exc)  # noqa: ASYNC102 - waits as a nursery does
+        return await self._block.leave(exc)  # noqa: ASYNC102 - waits as a nursery does

@@ -1,7 +1,7 @@
 """`MessageStream`: one message as events, as text, and as a whole; and what makes one.
 
 What belongs here: what only an accumulated stream offers (views, final message). What does not: the life of the
-stream (`_base`).
+stream (`_lifecycle`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from trio_stream._errors import IncompleteStreamError
 from trio_stream._protocol import Message, MessageStreamEvent
 
 from ._base import StreamBase
-from ._opening import StreamRequest
+from ._block import StreamBlock
+from ._lifecycle import StreamLifecycle, StreamState
+from ._request import StreamRequest
 from ._views import PieceView, TextChunks
 
 
@@ -30,8 +32,10 @@ class MessageStream(StreamBase[MessageStreamEvent]):
     The plain attributes (``message``, ``text``, ``usage``, ``partial``, ``stats``...) outlive the block.
     """
 
-    def __init__(self, request: StreamRequest) -> None:
-        super().__init__(request, raw_events=False)
+    __slots__ = ("_text_view", "_thinking_view")
+
+    def __init__(self, stream: StreamLifecycle, block: StreamBlock) -> None:
+        super().__init__(stream, block)
         self._text_view: PieceView | None = None
         self._thinking_view: PieceView | None = None
 
@@ -46,14 +50,12 @@ class MessageStream(StreamBase[MessageStreamEvent]):
     def thinking_stream(self) -> PieceView:
         """The thinking of the message, piece by piece; one view per stream."""
         if self._thinking_view is None:
-            self._thinking_view = PieceView(
-                lambda: () if self._opened is None else self._opened.reader.accumulator.thinking_parts, self._pull
-            )
+            self._thinking_view = PieceView(self._stream, lambda message: message.thinking_parts)
         return self._thinking_view
 
     def texts(self) -> PieceView:
         """A new view of the text: what has arrived so far from the start, then what arrives."""
-        return PieceView(lambda: () if self._opened is None else self._opened.reader.accumulator.text_parts, self._pull)
+        return PieceView(self._stream, lambda message: message.text_parts)
 
     def text_chunks(
         self, *, min_chars: int = 1, at_punctuation: bool = False, max_delay: float | None = None
@@ -69,7 +71,8 @@ class MessageStream(StreamBase[MessageStreamEvent]):
           max_delay: Seconds a character may wait for company; None: for ever. With an httpx transport that is not
             ours this is looked at only when text arrives.
         """
-        cancel_safe = self._opened is None or self._opened.reader.body.cancel_safe
+        opened = self._stream.opened
+        cancel_safe = opened is None or opened.reader.body.cancel_safe
         return TextChunks(
             self.texts(),
             min_chars=min_chars,
@@ -86,7 +89,7 @@ class MessageStream(StreamBase[MessageStreamEvent]):
         Raises:
           APIError: As `receive`; `IncompleteStreamError` when the block was left early.
         """
-        if self._closed and self._error is None:
+        if self._stream.state is StreamState.CLOSED:
             await trio.lowlevel.checkpoint()
             return self.message
         await self.until_done()
@@ -130,7 +133,7 @@ class MessageStreamManager:
 
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
-        self._entered: list[MessageStream] = []
+        self._entered: list[StreamBlock] = []
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MessageStream:
@@ -141,10 +144,11 @@ class MessageStreamManager:
         Raises:
           APIError: The last attempt's error.
         """
-        stream = MessageStream(self._request)
-        await stream._enter()  # pyright: ignore[reportPrivateUsage]
-        self._entered.append(stream)
-        return stream
+        stream = StreamLifecycle(self._request, raw_events=False)
+        block = StreamBlock(stream)
+        await block.enter()
+        self._entered.append(block)
+        return MessageStream(stream, block)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -157,15 +161,12 @@ class MessageStreamManager:
         if not self._entered:
             raise RuntimeError("this stream was never entered")
         task = trio.lowlevel.current_task()
-        for stream in reversed(self._entered):
-            if stream._is_of(task):  # pyright: ignore[reportPrivateUsage]
-                break
-        else:
-            # Raises: it is not this task's to leave; but its connection closes.
-            stream = self._entered[-1]
+        # One of another task is refused by `leave`, which closes its connection all the same.
+        own = [block for block in self._entered if block.belongs_to(task)]
+        block = own[-1] if own else self._entered[-1]
         try:
-            return await stream._leave(exc)  # noqa: ASYNC102  # pyright: ignore[reportPrivateUsage]
+            return await block.leave(exc)  # noqa: ASYNC102 - waits as a nursery does
         finally:
             # Not where it was refused, out of order: it can still be left later.
-            if stream._left:  # pyright: ignore[reportPrivateUsage]
-                self._entered.remove(stream)
+            if block.left:
+                self._entered.remove(block)

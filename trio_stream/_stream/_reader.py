@@ -1,15 +1,14 @@
 """Reading one answer: bytes in, wire events decoded and accumulated one at a time.
 
 What belongs here: the only loop over parser, decoder and accumulator, its limits, and what it counts. What does
-not: who may read and what a failure means for the stream (`_base`).
+not: who may read and what a failure means for the stream (`_life`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any, cast, final
+from typing import TypeAlias, cast, final
 
 import trio
 
@@ -20,8 +19,10 @@ from trio_stream._protocol import (
     ErrorEvent,
     EventStreamParser,
     MessageAccumulator,
+    MessageStreamEvent,
     PingEvent,
     RawEvent,
+    RawMessageStreamEvent,
     decode_event,
     error_from_event,
 )
@@ -32,22 +33,39 @@ _SCHEDULE_EVERY = 0.001
 """Seconds of decoding after which other tasks get their turn, when no read had to wait meanwhile."""
 
 _EVENTS_PER_LOOK = 16
-"""Events decoded between two looks at the time: a look costs a tenth of an event."""
+"""Events decoded between two looks at the time, a power of two: a look costs a tenth of an event."""
+
+Delivery: TypeAlias = "tuple[MessageStreamEvent, ...] | tuple[RawMessageStreamEvent]"
+"""What one wire event brings: itself, and after a delta the event that is easier to use."""
 
 
 @final
 class EventReader:
-    """The events of one answer, read on demand."""
+    """The events of one answer, read on demand.
+
+    It goes round in three steps. `advance` takes one event out of what has arrived, as long as there is any; it
+    returns None when it is time to `wait`; and `wait` returns when `advance` may have more, or to let other tasks run.
+
+    Args:
+      body: The bytes.
+      clocks: Told since when this waits.
+      limits: Bounds on an event and on the message.
+      raw_events: Deliver wire events alone.
+      decode: Makes an event of a raw one: `decode_event`, or what taps it.
+    """
 
     __slots__ = (
         "_clock",
         "_clocks",
+        "_decode",
+        "_events_before_wait",
         "_last_read_at",
-        "_looks_in",
         "_parser",
         "_pending",
         "_raw_events",
         "_scheduled_at",
+        "_waiting",
+        "_wants_schedule_point",
         "_woken_at",
         "accumulator",
         "body",
@@ -57,39 +75,51 @@ class EventReader:
         "first_event_at",
         "first_text_at",
         "longest_gap",
-        "ready",
-        "waiting",
-        "wants_schedule_point",
     )
 
-    def __init__(self, body: ResponseBody, *, clocks: Clocks, limits: Limits, raw_events: bool) -> None:
-        self.body = body
-        self.ready: deque[Any] = deque()
-        self.accumulator = MessageAccumulator(max_message_bytes=limits.message_bytes, max_blocks=limits.blocks)
+    def __init__(
+        self,
+        body: ResponseBody,
+        *,
+        clocks: Clocks,
+        limits: Limits,
+        raw_events: bool,
+        decode: Callable[[RawEvent], RawMessageStreamEvent] = decode_event,
+    ) -> None:
+        self.body: ResponseBody = body
+        self.accumulator: MessageAccumulator = MessageAccumulator(
+            max_message_bytes=limits.message_bytes, max_blocks=limits.blocks
+        )
         self._parser = EventStreamParser(max_event_bytes=limits.event_bytes)
         self._pending: list[RawEvent] = []  # in reverse: the next one is the last
         self._raw_events = raw_events
+        self._decode = decode
         self._clock = trio.lowlevel.current_clock()  # two calls less for every look than `trio.current_time`
         self._clocks = clocks
-        self.waiting = False
+        self._waiting = False
         self._woken_at: float | None = None  # the end of the last wait, until bytes are taken
-        self.wants_schedule_point = False
+        self._wants_schedule_point = False
         self._scheduled_at = perf_counter()
-        self._looks_in = _EVENTS_PER_LOOK
+        self._events_before_wait: int = 0
         self._last_read_at: float | None = None
         self.first_byte_at: float | None = None
         self.first_event_at: float | None = None
         self.first_text_at: float | None = None
-        self.longest_gap = 0.0
-        self.events = 0
-        self.bytes = 0
+        self.longest_gap: float = 0.0
+        self.events: int = 0
+        self.bytes: int = 0
 
-    def advance(self) -> bool:
-        """Take events out of what has arrived, decode and accumulate them, until there is one to deliver.
+    @property
+    def waits_for_bytes(self) -> bool:
+        """Whether `wait` will wait for the peer; if not, it lets other tasks run and is done."""
+        return not self._wants_schedule_point
+
+    def advance(self) -> Delivery | None:
+        """Take one event out of what has arrived, decode it, and add it to the message.
 
         Returns:
-          False when it is time to wait; or to let others run, if ``wants_schedule_point`` is set: decoding has gone
-          on for long, or there was no need to wait for what is about to be decoded.
+          What it brings; None when it is time to `wait`. That is also the case when decoding has gone on for long, or
+          when there was no need to wait for the bytes that are about to be decoded: then other tasks get their turn.
 
         Raises:
           APIError: The event is an ``error``, or breaks the protocol or a limit; or the body ended or failed.
@@ -99,33 +129,25 @@ class EventReader:
         while True:
             pending = self._pending
             while pending:
-                self._looks_in -= 1
-                if self._looks_in < 0:
-                    self._looks_in = _EVENTS_PER_LOOK
-                    if perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY:
-                        self.wants_schedule_point = True
-                        return False
-                event = decode_event(pending.pop())
+                if not len(pending) & (_EVENTS_PER_LOOK - 1) and perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY:
+                    self._wants_schedule_point = True
+                    return None
+                event = self._decode(pending.pop())
                 kind = type(event)
                 if kind is PingEvent:
                     continue
                 if kind is ErrorEvent:
                     raise error_from_event(cast("ErrorEvent", event), None)
-                delivered = self.accumulator.add(event)
+                delivery = self.accumulator.add(event)
                 self.events += 1
-                self._clocks.stall_used = 0.0
-                if self._raw_events:
-                    self.ready.append(event)
-                else:
-                    self.ready.extend(delivered)
-                return True
+                return (event,) if self._raw_events else delivery
             if self._parser.failure is not None:
                 raise self._parser.failure
-            if self.waiting:
+            if self._waiting:
                 raise trio.BusyResourceError("another task is already receiving from this stream")
             body = self.body
             if body.drained or (data := body.receive_nowait()) is None or not self._take(data):
-                return False
+                return None
 
     def _take(self, data: bytes) -> bool:
         """Take what has arrived; False if other tasks are to get their turn before it is decoded."""
@@ -148,37 +170,39 @@ class EventReader:
         self._pending = pending = self._parser.feed(data)
         pending.reverse()
         if woken_at is None:
-            self.wants_schedule_point = True
+            self._wants_schedule_point = True
             return False
         return True
 
-    def begin_wait(self) -> Awaitable[None]:
-        """What to await when `advance` returned False and no schedule point is wanted; then comes `end_wait`.
+    async def wait(self) -> None:
+        """Wait until `advance` may have more. To be called when that returned None.
 
-        Not a coroutine itself: two frames less for every event. A schedule point; what arrives meanwhile is not taken.
+        A schedule point, and a cancellation point: when it is cancelled nothing is lost, and what arrives meanwhile
+        is not taken.
 
         Raises:
           APIError: The body ended or failed.
           trio.ClosedResourceError: The body was closed, also while this call waited.
         """
-        arrival = self.body.wait()
-        self.waiting = True
-        self._clocks.waiting_since = self._clock.current_time()
-        return arrival
-
-    def end_wait(self, *, woken: bool) -> None:
-        """Note that what `begin_wait` returned is over: ``woken``, or cancelled."""
-        self.waiting = False
-        now = self._clock.current_time()
-        self._clocks.wait_ends(now)
-        if woken:
-            self._woken_at = now
+        if self._wants_schedule_point:
+            await trio.lowlevel.checkpoint()
+            self._wants_schedule_point = False
             self._scheduled_at = perf_counter()
-
-    async def schedule_point(self) -> None:
-        """Let other tasks run, as `wants_schedule_point` says. What arrived stays here when it is cancelled."""
-        await trio.lowlevel.checkpoint()
-        self.wants_schedule_point = False
+            return
+        clocks = self._clocks
+        if self.events != self._events_before_wait:
+            # Whatever was decoded since the last wait. Only waiting counts, so once a wait is often enough.
+            self._events_before_wait = self.events
+            clocks.stall_used = 0.0
+        self._waiting = True
+        clocks.waiting_since = self._clock.current_time()
+        try:
+            await self.body.wait()
+        finally:
+            self._waiting = False
+            now = self._clock.current_time()
+            clocks.wait_ends(now)
+        self._woken_at = now
         self._scheduled_at = perf_counter()
 
     def note_firsts(self) -> None:

@@ -26,8 +26,15 @@ async def with_retries(
     *,
     max_retries: int,
     sleep: Callable[[float], Awaitable[None]] = trio.sleep,
+    on_retry: Callable[[APIError, float], None] | None = None,
 ) -> T:
     """Call ``attempt(retries_taken)`` until it returns, or fails for good, with a ``sleep`` in between.
+
+    Args:
+      attempt: Makes one attempt. It is told how many there were before.
+      max_retries: How often it may be tried again.
+      sleep: Waits for a number of seconds.
+      on_retry: Called with the error and the seconds before each sleep.
 
     Checkpoint and cancellation: those of ``attempt`` and ``sleep``.
 
@@ -48,5 +55,7 @@ async def with_retries(
             if delay is None:
                 raise
             _log.info("retry %d of %d in %.2f s after %s", retries_taken + 1, max_retries, delay, type(error).__name__)
+            if on_retry is not None:
+                on_retry(error, delay)
         await sleep(delay)
         retries_taken += 1

@@ -10,13 +10,16 @@ events before or in between. Events have one cursor: what a view pulled is not d
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import final
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_stream._errors import APIError
+from trio_stream._protocol import MessageAccumulator
+
+from ._lifecycle import StreamLifecycle
 
 SENTENCE_ENDS = ".!?;:…。！？；：\n"
 """The characters after which `TextChunks` may cut when it is asked to cut at punctuation."""
@@ -29,9 +32,10 @@ class PieceView(AsyncIterator[str]):
     Every step is a cancellation point, and a cancelled one loses nothing.
     """
 
-    def __init__(self, pieces: Callable[[], Sequence[str]], pull: Callable[[], Awaitable[bool]]) -> None:
-        self._pieces = pieces
-        self._pull = pull
+    def __init__(self, stream: StreamLifecycle, pieces: Callable[[MessageAccumulator], Sequence[str]]) -> None:
+        self._stream = stream
+        self._find_pieces = pieces
+        self._pieces: Sequence[str] = ()  # grows as the message does, once there is one
         self._next = 0
 
     def __aiter__(self) -> PieceView:
@@ -40,14 +44,15 @@ class PieceView(AsyncIterator[str]):
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> str:
         await checkpoint_if_cancelled()
-        while True:
-            pieces = self._pieces()
-            if self._next < len(pieces):
-                piece = pieces[self._next]
-                self._next += 1
-                return piece
-            if not await self._pull() and self._next >= len(self._pieces()):
+        stream = self._stream
+        if self._pieces == () and stream.opened is not None:
+            self._pieces = self._find_pieces(stream.opened.reader.accumulator)
+        while self._next >= len(self._pieces):
+            if not stream.skip() and not await stream.wait():
                 raise StopAsyncIteration
+        piece = self._pieces[self._next]
+        self._next += 1
+        return piece
 
 
 @final

@@ -1,0 +1,109 @@
+"""Answers that are not what was asked for, and what is worth knowing of every answer.
+
+What belongs here: looking at an answer's head, and making an error of an answer that is none. What does not: which
+errors are tried again (`_protocol`), and the clocks that run meanwhile (`_opening`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from trio_stream._errors import APIError, InvalidResponseError
+from trio_stream._http import ResponseBody, read_error_body
+from trio_stream._limits import Limits
+from trio_stream._protocol import error_from_response
+from trio_stream._response import ResponseInfo
+
+_ERROR_BODY_SECONDS = 10.0
+"""How long an error's body is waited for: its status is known and must not be lost to a body that stalls."""
+
+_LONGEST_REQUEST_ID = 100
+"""Characters. What is longer is not an id."""
+
+_SNIPPET = 200
+"""Characters of a body that is not an event stream which its error shows."""
+
+
+def read_request_id(info: ResponseInfo) -> str | None:
+    """The ``request-id`` of an answer, if it can be one: the texts of errors repeat it."""
+    value = info.headers.find(b"request-id")
+    return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
+
+
+def is_event_stream(info: ResponseInfo) -> bool:
+    """Whether an event stream follows.
+
+    Raises:
+      InvalidResponseError: The body is compressed, or whatever else was done to it.
+    """
+    if info.status_code != 200:
+        return False
+    check_encoding(info)
+    content_type = info.headers.find(b"content-type").partition(";")[0].strip().lower()
+    # Gateways exist that send no content-type at all.
+    return content_type in ("", "text/event-stream")
+
+
+def check_encoding(info: ResponseInfo) -> None:
+    """Refuse a body that is compressed, or whatever else was done to it.
+
+    Raises:
+      InvalidResponseError: It names the coding.
+    """
+    headers = info.headers
+    for header, plain in ((b"content-encoding", "identity"), (b"transfer-encoding", "chunked")):
+        for coding in headers.find(header).split(","):
+            name = coding.strip().lower()
+            if name not in ("", "identity", plain):
+                raise InvalidResponseError(
+                    f"the answer is encoded ({name[:40]!r}) although accept-encoding: identity was asked for"
+                )
+
+
+async def read_error_answer(
+    info: ResponseInfo,
+    body: ResponseBody,
+    *scopes: trio.CancelScope,
+    limits: Limits,
+    silence: float | None,
+    unix_time: float,
+) -> APIError:
+    """Read the body of an answer that is not what was asked for, and make an error of it. Lets go of the body.
+
+    Its status is known and worth more than the clocks: they bound the body, and do not replace the error.
+
+    Args:
+      info: The head of the answer.
+      body: Its body.
+      *scopes: Those of the clocks that are running.
+      limits: How much of the body is read.
+      silence: The clock, in seconds.
+      unix_time: Seconds since the epoch, for ``retry-after`` dates.
+    """
+    now = trio.current_time()
+    deadlines = [scope.deadline for scope in scopes]
+    seconds = min(_ERROR_BODY_SECONDS, silence or math.inf, min(deadlines) - now)
+    for scope in scopes:
+        scope.deadline = math.inf
+    try:
+        content = await read_error_body(body, limit_bytes=limits.error_body_bytes, seconds=max(seconds, 0.0))
+    finally:
+        for scope, deadline in zip(scopes, deadlines, strict=True):
+            scope.deadline = deadline
+    return _answer_error(info, content, unix_time=unix_time)
+
+
+def _answer_error(info: ResponseInfo, body: bytes, *, unix_time: float) -> APIError:
+    error = error_from_response(info.status_code, info.headers, body, now=unix_time)
+    if info.status_code != 200 or error.type is not None:
+        return error
+    content_type = info.headers.find(b"content-type")[:100]
+    snippet = ""
+    if content_type.lower().startswith("text/"):
+        text = " ".join(body[: 4 * _SNIPPET].decode("utf-8", "replace").split())
+        snippet = f": {text[:_SNIPPET]!r}"
+    return InvalidResponseError(
+        f"the answer is {content_type!r}, not the text/event-stream that was asked for{snippet}"
+    )

@@ -1,0 +1,352 @@
+"""The life of one stream: its state, reading, and every way to end.
+
+What belongs here: which state a stream is in, what may be done in it, and which error it ends with. What does not:
+entering and leaving its block (`_block`), opening (`_opening`), decoding (`_reader`), and what users see of it
+(`_base`).
+
+The states, and what leads from one to the next::
+
+    NEW ──open──▶ OPENING ──first event──▶ OPEN ──message_stop──▶ COMPLETE
+     │               │  └──error──▶ FAILED ◀──error, a clock──┘
+     └──close────────┴─────close────▶ CLOSED ◀──────close─────┘  (from OPEN)
+
+COMPLETE, FAILED and CLOSED are final: closing a complete stream changes nothing, so events that were read before can
+still be received; a failed one raises the same error for ever. The connection is let go of on the way into each of
+them, never later.
+
+Events are *pulled*: bytes are read, decoded and accumulated in the caller's task, one wire event at a time, so
+that backpressure is TCP's and a cancelled `receive` has taken nothing.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final, NoReturn, final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+
+from trio_stream._errors import (
+    APIError,
+    APITimeoutError,
+    SilenceTimeoutError,
+    StallTimeoutError,
+    TotalTimeoutError,
+)
+from trio_stream._instruments import CallOutcome
+from trio_stream._protocol import Message, Usage
+from trio_stream._stats import StreamStats
+
+from ._clocks import Clock, Clocks
+from ._opening import Opened, Opening
+from ._reader import EventReader
+from ._request import StreamRequest, locate
+from ._watching import CallWatch, watch_call
+
+_CLOCK_ERRORS: Final[dict[Clock, tuple[type[APITimeoutError], str]]] = {
+    "silence": (SilenceTimeoutError, "not one byte for {:g} s in the middle of the stream"),
+    "stall": (StallTimeoutError, "no event other than ping for {:g} s in the middle of the stream"),
+    "total": (TotalTimeoutError, "the stream was not complete within {:g} s"),
+}
+
+
+class StreamState(Enum):
+    """Where a stream stands."""
+
+    NEW = "not entered yet"
+    OPENING = "waiting for its first event"
+    OPEN = "being read"
+    COMPLETE = "message_stop was read"
+    FAILED = "ended by an error"
+    CLOSED = "closed before its end"
+
+
+@final
+class StreamLifecycle:
+    """One stream, from its request to its end.
+
+    Attributes:
+      state: Where it stands.
+      kept: The event that is delivered before another one is read, or None.
+      opened: The answer, once its first event has arrived; it stays when the stream has ended.
+      error: What it ended with, if it failed.
+    """
+
+    __slots__ = (
+        "_clocks",
+        "_opening_scope",
+        "_raw_events",
+        "_reader",
+        "_request",
+        "_watch",
+        "error",
+        "kept",
+        "opened",
+        "state",
+    )
+
+    def __init__(self, request: StreamRequest, *, raw_events: bool) -> None:
+        self._request = request
+        self._raw_events = raw_events
+        self._reader: EventReader | None = None  # while it is open
+        self._opening_scope: trio.CancelScope | None = None  # while it is being opened
+        self._clocks: Clocks | None = None
+        self._watch: CallWatch | None = None
+        self.state: StreamState = StreamState.NEW
+        self.kept: Any = None
+        self.opened: Opened | None = None
+        self.error: APIError | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this program closed it before its end."""
+        return self.state is StreamState.CLOSED
+
+    # Opening.
+
+    def check_open(self) -> None:
+        """Refuse to go on with a stream that was closed.
+
+        Raises:
+          trio.ClosedResourceError: It was.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError("this stream is closed")
+
+    @enable_ki_protection
+    async def open(self, nursery: trio.Nursery, *, entered_at: float) -> None:
+        """Send the request, and return when the first event other than ``ping`` has arrived.
+
+        Args:
+          nursery: The stream's own; the client's watchdog may run in it.
+          entered_at: When the block was entered, by Trio's clock.
+
+        Raises:
+          APIError: The last attempt's error.
+          trio.ClosedResourceError: The stream was closed meanwhile.
+        """
+        request = self._request
+        self._clocks = clocks = Clocks(request.timeouts, entered_at=entered_at)
+        request.live.add(self)
+        self.state = StreamState.OPENING
+        self._opening_scope = nursery.cancel_scope
+        self._watch = watch = watch_call(request, self)
+        opening = Opening(request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events, watch=watch)
+        self.opened = opened = await opening.open()
+        self._opening_scope = None
+        if self.is_closed:
+            # Closed in the moment in which it was opened: the cancellation came too late to be noticed there.
+            opened.reader.body.close()
+            self.check_open()
+        self.state = StreamState.OPEN
+        self._reader = opened.reader
+        self.kept = opening.first[0]
+        if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
+            self._finish()
+        elif clocks.needed:
+            request.watchdog.add(clocks, self._expire, nursery)
+
+    @enable_ki_protection
+    def opening_failed(self, exc: BaseException, *, reason: str | None) -> None:
+        """`open` raised: nothing of the stream is left.
+
+        Args:
+          exc: What it raised.
+          reason: Why `cancel` was called, if it was.
+        """
+        self._opening_scope = None
+        if isinstance(exc, APIError):
+            self.error = exc
+        if self.state is StreamState.OPENING and not isinstance(exc, trio.Cancelled):
+            self.state = StreamState.FAILED if self.error is exc else StreamState.CLOSED
+            self._let_go()
+            self._tell_end(CallOutcome.FAILED, error=exc)
+        else:
+            self.close_now(because=exc, reason=reason)
+
+    # Reading. A KeyboardInterrupt that the body catches must not have taken bytes or events with it: it is raised at
+    # the cancellation point or in the wait, never between taking and keeping.
+
+    @enable_ki_protection
+    def advance(self) -> tuple[Any, ...] | None:
+        """Read one wire event, without waiting.
+
+        It is part of the message, and of what views show, from now on.
+
+        Returns:
+          What is to be delivered for it, one event or two; None when it is time to `wait`.
+
+        Raises:
+          APIError: As `EventReader.advance`, or the error with which the stream has ended before.
+          trio.ClosedResourceError: The stream was closed.
+          trio.BusyResourceError: Another task is waiting for an event.
+        """
+        reader = self._reader
+        if reader is None:
+            if self.state is StreamState.COMPLETE:
+                return None
+            self._raise_unusable()
+        try:
+            delivery = reader.advance()
+        except APIError as error:
+            self._fail(error)
+        except trio.ClosedResourceError:
+            self._raise_unusable()
+        if reader.accumulator.complete:
+            self._finish()
+        return delivery
+
+    @enable_ki_protection
+    def skip(self) -> bool:
+        """Read one wire event without delivering it; False when it is time to `wait`.
+
+        An event that was kept for delivery is dropped.
+
+        Raises:
+          Exception: As `advance`.
+        """
+        if self.advance() is None:
+            return False
+        self.kept = None
+        return True
+
+    @enable_ki_protection
+    async def wait(self) -> bool:
+        """Wait until there may be another event. To be called when there was none.
+
+        A schedule point and a cancellation point; when it is cancelled nothing is lost.
+
+        Returns:
+          False after ``message_stop``: there will be no more.
+
+        Raises:
+          APIError: The body failed.
+          trio.ClosedResourceError: The stream was closed, also while this call waited.
+        """
+        reader = self._reader
+        if reader is None:
+            return False
+        try:
+            await reader.wait()
+        except APIError as error:
+            self._fail(error)
+        except trio.ClosedResourceError:
+            self._raise_unusable()
+        return True
+
+    @enable_ki_protection
+    async def read_to_end(self) -> None:
+        """Read the rest of the stream without delivering it.
+
+        What has arrived is decoded without a pause, for about a millisecond at most; then other tasks get their turn.
+        Nobody can cancel this task while it does not let others run, so it looks for that once for each stretch and
+        not once for each event, which would cost half as much as decoding it.
+
+        A checkpoint. When it is cancelled nothing is lost.
+
+        Raises:
+          APIError: As `next_nowait`.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            while self.advance() is not None:
+                self.kept = None
+            if not await self.wait():
+                return
+            await checkpoint_if_cancelled()
+
+    # Ending.
+
+    def _finish(self) -> None:
+        """``message_stop`` came: the message is whole, and the connection may serve another request."""
+        assert self._reader is not None
+        self.state = StreamState.COMPLETE
+        self._reader.body.finish()
+        self._let_go()
+        self._tell_end(CallOutcome.COMPLETED)
+
+    def _fail(self, error: APIError) -> NoReturn:
+        """End with an error, for good: every later call raises the same one."""
+        if self.state is not StreamState.OPEN:
+            self._raise_unusable()
+        self._record(error)
+        raise error
+
+    @enable_ki_protection
+    def _record(self, error: APIError) -> None:
+        opened = self.opened
+        assert opened is not None
+        error.partial = self.partial
+        locate(error, self._request, response=opened.response, request_id=opened.request_id)
+        self.error = error
+        self.state = StreamState.FAILED
+        self.kept = None
+        opened.reader.body.close()
+        self._let_go()
+        self._tell_end(CallOutcome.FAILED, error=error)
+
+    def _expire(self, clock: Clock) -> None:
+        """A clock ran out: the waiting `receive` wakes with its error, or the next one raises it."""
+        kind, sentence = _CLOCK_ERRORS[clock]
+        seconds: float = getattr(self._request.timeouts, clock)
+        self._record(kind(f"{clock}: " + sentence.format(seconds), seconds=seconds, may_have_been_accepted=True))
+
+    @enable_ki_protection
+    def close_now(self, *, because: BaseException | None = None, reason: str | None = None) -> None:
+        """Close without waiting, unless the stream has ended already.
+
+        Args:
+          because: What its block is left with.
+          reason: Why `cancel` was called, if it was.
+        """
+        if self.state in (StreamState.COMPLETE, StreamState.FAILED, StreamState.CLOSED):
+            return
+        self.state = StreamState.CLOSED
+        self.kept = None
+        if self._opening_scope is not None:
+            self._opening_scope.cancel(reason="the stream was closed while it was being opened")
+        if self.opened is not None:
+            self.opened.reader.body.close()
+        self._let_go()
+        if reason is not None or isinstance(because, trio.Cancelled):
+            self._tell_end(CallOutcome.CANCELLED, reason=reason or getattr(because, "reason", None))
+        else:
+            self._tell_end(CallOutcome.LEFT, error=because)
+
+    def _let_go(self) -> None:
+        self._reader = None
+        self._request.live.discard(self)
+        if self._clocks is not None:
+            self._request.watchdog.remove(self._clocks)
+
+    def _tell_end(self, outcome: CallOutcome, *, error: BaseException | None = None, reason: str | None = None) -> None:
+        if self._watch is not None:
+            self._watch.end(outcome, error=error, reason=reason)
+
+    def _raise_unusable(self) -> NoReturn:
+        if self.error is not None:
+            raise self.error
+        if self.state in (StreamState.NEW, StreamState.OPENING):
+            raise RuntimeError(
+                "the request goes out when the stream is entered: write `async with stream:` around this"
+            )
+        raise trio.ClosedResourceError("this stream is closed")
+
+    # What can be read at any time.
+
+    @property
+    def partial(self) -> Message | None:
+        """The message as far as it has been read; None before ``message_start``."""
+        return None if self.opened is None else self.opened.reader.accumulator.snapshot()
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens counted so far; None before ``message_start``."""
+        if self.opened is None or not self.opened.reader.accumulator.started:
+            return None
+        return self.opened.reader.accumulator.usage
+
+    @property
+    def stats(self) -> StreamStats:
+        """Timings and counts up to now."""
+        return StreamStats() if self.opened is None else self.opened.stats()

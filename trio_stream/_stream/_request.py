@@ -1,0 +1,105 @@
+"""What a stream is told by the client that prepared it.
+
+What belongs here: the request as the client hands it over, and what the two need of each other. What does not: how a
+request is prepared (`_client`) and sent (`_http`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableSet
+from typing import Protocol
+
+import msgspec
+
+from trio_stream._errors import APIError
+from trio_stream._http import Response
+from trio_stream._instruments import Instruments
+from trio_stream._limits import Limits
+from trio_stream._response import ResponseInfo
+from trio_stream._timeouts import Timeouts
+
+from ._watchdog import Watchdog
+
+
+class Closable(Protocol):
+    """What a client closes when it is closed itself."""
+
+    def close_now(self) -> None:
+        """Close without waiting."""
+
+
+class OutgoingRequest(Protocol):
+    """A request that is ready to be sent, any number of times."""
+
+    @property
+    def path(self) -> str:
+        """The path below the base URL."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, without credentials."""
+        ...
+
+    @property
+    def url(self) -> str | None:
+        """The whole address, query included, without credentials; None where the base URL is not valid."""
+
+    @property
+    def content(self) -> bytes:
+        """The JSON body."""
+        ...
+
+    async def send(
+        self, *, retries_taken: int, added_headers: Mapping[str, str] | None, on_sent: Callable[[], None]
+    ) -> Response:
+        """Send it, and read the head of the answer.
+
+        Args:
+          retries_taken: Attempts before this one.
+          added_headers: Headers beside those of the request.
+          on_sent: Called once the request is wholly sent.
+        """
+        ...
+
+
+class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as the client prepared it.
+
+    Args:
+      outgoing: Sends it.
+      timeouts: The six clocks.
+      max_retries: How often it may be tried again while nothing of its answer has been handed out.
+      limits: How large the answer may be.
+      unix_time: Gives seconds since the epoch, for ``retry-after`` dates.
+      live: The open streams of the client.
+      watchdog: Watches the clocks of all open streams of the client.
+      instruments: Those of the client.
+    """
+
+    outgoing: OutgoingRequest
+    timeouts: Timeouts
+    max_retries: int
+    limits: Limits
+    unix_time: Callable[[], float]
+    live: MutableSet[Closable]
+    watchdog: Watchdog
+    instruments: Instruments
+
+
+def locate(
+    error: APIError, request: StreamRequest, *, response: ResponseInfo | None, request_id: str | None
+) -> APIError:
+    """Write on an error where its request went, and what answered.
+
+    Args:
+      error: The error; what it says already stays.
+      request: The request.
+      response: The head of the answer, if there was one.
+      request_id: The API's ``request-id``, if there was one.
+    """
+    error.method = "POST"
+    error.url = error.url or request.outgoing.url
+    error.response = error.response or response
+    error.request_id = error.request_id or request_id
+    return error
