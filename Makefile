@@ -60,7 +60,7 @@ sdk: $(VENV)-sdk/.sdk
 
 $(VENV)-sdk/.sdk:
 	$(PYTHON) -m venv $(VENV)-sdk
-	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.11.0' trio msgspec
+	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@
 
 # Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.
