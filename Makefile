@@ -6,7 +6,8 @@
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
-#   make bench   this library beside the official SDK, httpx and a bare socket loop: docs/performance.md
+#   make bench   this library beside the official SDK, httpx and bare socket loops: docs/performance.md
+#                ARGS="--against CHECKOUT" compares with another version of this library instead
 #   make bench-quick   the same in small, in less than a minute; writes nothing
 #   make soak    the long form of the cancellation tests
 #   make fuzz    coverage-guided fuzzing, a minute for each target
