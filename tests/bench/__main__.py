@@ -27,7 +27,7 @@ from tests.bench.running import (
 from tests.bench.scenarios import QUICK, SCENARIOS, SWEEPS, Scenario
 
 ROUNDS = 5
-SWEEP_ROUNDS = 3
+SWEEP_ROUNDS = 2
 
 
 def main() -> None:

@@ -85,6 +85,8 @@ def compare(now: Runner, before: Runner, scenarios: Sequence[Scenario], *, round
 
     for turn in range(rounds):
         for scenario in scenarios:
+            if turn >= scenario.most_rounds:
+                continue
             for way in turns(scenario):
                 if way in WAYS:
                     measure(turn, f"{scenario.name}, {way}", methodcaller("run", scenario, way))
@@ -100,7 +102,7 @@ def compare(now: Runner, before: Runner, scenarios: Sequence[Scenario], *, round
 def show(comparisons: Sequence[Comparison], checkout: Path) -> str:
     """A line for each."""
     lines = [
-        f"medians of {len(comparisons[0].now)} rounds; before: {checkout}, now: {ROOT}",
+        f"medians of {max(len(comparison.now) for comparison in comparisons)} rounds; before: {checkout}, now: {ROOT}",
         f"{'':24} {'':28} {'before':>9} {'now':>9} {'now/before':>10}  {'in single rounds'}",
     ]
     for comparison in comparisons:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.aims import AIMS
 from tests.bench.chart import draw
-from tests.bench.running import SLOW_SECONDS, Results
+from tests.bench.running import SLOW_CPU_SECONDS, Results
 from tests.bench.scenarios import CONTENDERS, SCENARIOS, SWEEPS, Scenario
 
 NAMES = {
@@ -183,7 +183,8 @@ def page(results: Results, *, date: datetime.date, rounds: int, ours: Mapping[st
         tasks=task_table(results),
         imports=import_table(results),
         aims=aim_table(results),
-        slow=SLOW_SECONDS,
+        slow=SLOW_CPU_SECONDS,
+        few_rounds=results.turns("scale", "ours"),
         versions=", ".join(f"{name} {version}" for name, version in ours.items()),
         sdk_versions=", ".join(f"{name} {version}" for name, version in sdk.items()),
         **{name: number(value) for name, value in ratios.items()},
@@ -220,7 +221,7 @@ All run on Trio, in the same run, on the same machine:
 $ make bench
 ```
 
-Every figure in the tables is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
+Every figure on this page is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
 what counts is the ratios: they hold on other machines, the microseconds do not.
 
 ## CPU for each event
@@ -267,9 +268,9 @@ In environments without the extra `cli`: httpx imports rich and click where they
 
 {aims}
 
-An aim that was dropped: five times less CPU than the official SDK over TLS. Python's and OpenSSL's share of that cost
-is the same for all. The same work, bare, takes {tls_bound} times less than the SDK there, so the aim left little or
-nothing for whatever makes a loop a library. The distance from that loop is what counts now.
+An aim that was dropped: five times less CPU than the official SDK over TLS. Most of that cost is the kernel's,
+OpenSSL's and Trio's, which all share. The SDK costs {tls_bound} times the same work bare, so this library would have had
+to read TLS for about what the bare loop does. The distance from that loop is what counts now.
 
 What slows down an event is also found without a clock: `tests/test_cost.py` counts calls and allocations.
 
@@ -284,7 +285,8 @@ What slows down an event is also found without a clock: `tests/test_cost.py` cou
   for every request. With at most 100 idle ones, as by default, *wide* costs the SDK {few_idle} times ours instead of
   {many_idle}, in the same run.
 * *Burst* is read five times in each turn, and the median of them counts, for the fastest need some 20 ms for it.
-* A contender that needs more than {slow:g} s for a turn gets only one. The empty fields were not measured: the floor
+* A contender that needs more than {slow:g} s of CPU for a turn gets only one, and the loads that take longest, *scale*
+  and that of the latencies, are measured {few_rounds} times. The empty fields were not measured: the floor
   keeps no events, the bare work delivers none, and 10,000 streams at once would take httpx and the SDK minutes.
 * Tool input is read as the libraries offer it. The SDK parses all of it again with every delta, which costs the more,
   the more values there are in it: compare the rows with records and with one long string. Here it is parsed when it is
