@@ -231,16 +231,16 @@ the stream, reading **all** events through `client.messages.stream`, the final m
 
 {loads}
 
+![CPU for each event against the number of streams, the length of a text and the length of a tool input](performance.svg)
+
+Both axes are logarithmic. A line that is level means that the cost of an event does not depend on how much there is:
+neither on how many streams are open nor on how long the message is already.
+
 ### Ways to read
 
 In *burst*, where nothing has to be waited for, the way of reading shows:
 
 {ways}
-
-![CPU for each event against the number of streams, the length of a text and the length of a tool input](performance.svg)
-
-Both axes are logarithmic. A line that is level means that the cost of an event does not depend on how much there is:
-neither on how many streams are open nor on how long the message is already.
 
 ## Memory and time
 
