@@ -6,7 +6,8 @@
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
-#   make bench   this library beside the official SDK, httpx and a bare socket loop: docs/performance.md
+#   make bench   this library beside the official SDK, httpx and bare socket loops: docs/performance.md
+#                ARGS="--against CHECKOUT" compares with another version of this library instead
 #   make bench-quick   the same in small, in less than a minute; writes nothing
 #   make soak    the long form of the cancellation tests
 #   make fuzz    coverage-guided fuzzing, a minute for each target
@@ -60,7 +61,7 @@ sdk: $(VENV)-sdk/.sdk
 
 $(VENV)-sdk/.sdk:
 	$(PYTHON) -m venv $(VENV)-sdk
-	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.11.0' trio msgspec
+	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@
 
 # Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.

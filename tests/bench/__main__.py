@@ -1,4 +1,4 @@
-"""``python -m tests.bench [--quick] [--sdk-python PYTHON]``: run the benchmark; in full, write ``docs/performance.md``.
+"""``python -m tests.bench [--quick] [--against CHECKOUT]``: run the benchmark; in full, write ``docs/performance.md``.
 
 What belongs here: the order of things. What does not: everything else.
 
@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import against, report
 from tests.bench.running import (
     ROOT,
-    SLOW_SECONDS,
     Results,
     Runner,
     certificates,
@@ -28,7 +27,7 @@ from tests.bench.running import (
 from tests.bench.scenarios import QUICK, SCENARIOS, SWEEPS, Scenario
 
 ROUNDS = 5
-SWEEP_ROUNDS = 3
+SWEEP_ROUNDS = 2
 
 
 def main() -> None:
@@ -40,6 +39,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS} by default, 1 with --quick")
     parser.add_argument("--sdk-python", default=str(ROOT / ".venv-sdk/bin/python"), help="where the official SDK is")
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="compare with the library of this checkout; writes nothing"
+    )
     parser.add_argument("--page", type=Path, default=ROOT / "docs/performance.md", help="what to write")
     options = parser.parse_args()
     scenarios = QUICK if options.quick else SCENARIOS
@@ -51,6 +53,15 @@ def main() -> None:
     began = time.monotonic()
     with certificates() as folder:
         runner = Runner(python=sys.executable, sdk_python=options.sdk_python, certificates=folder)
+        if options.against:
+            with against.library_of(options.against) as library:
+                before = Runner(
+                    python=sys.executable, sdk_python=options.sdk_python, certificates=folder, library=library
+                )
+                comparisons = against.compare(runner, before, scenarios, rounds=rounds)
+            say(f"{time.monotonic() - began:.0f} s", end="\n")
+            print(against.show(comparisons, options.against))
+            return
         run_in_turn(runner, results, scenarios, rounds=rounds)
         if not options.only:
             run_imports(runner, results, rounds=1 if options.quick else ROUNDS)
@@ -60,6 +71,7 @@ def main() -> None:
     say(f"{time.monotonic() - began:.0f} s", end="\n")
 
     print(report.load_table(results, scenarios, {scenario.name: describe(scenario) for scenario in scenarios}))
+    print(report.way_table(results))
     if not options.quick:  # the aims are for loads of full size
         print(report.aim_table(results))
     if not options.only and not options.quick:
@@ -76,21 +88,8 @@ def write(page: Path, results: Results, runner: Runner, rounds: int) -> None:
     """Write the page and its picture."""
     ours = runner.versions("ours", "trio", "httpx", "httptools", "msgspec", "httpx-sse", "rich", "click")
     sdk = runner.versions("sdk", "anthropic", "httpx2", "pydantic", "trio")
-    text = report.PAGE.format(
-        date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        machine=report.machine(),
-        rounds=rounds,
-        loads=report.load_table(results, SCENARIOS, report.LOADS),
-        memory=report.size_table(results, SCENARIOS, "kb_per_stream"),
-        wall=report.size_table(results, SCENARIOS, "wall_s"),
-        tasks=report.task_table(results),
-        imports=report.import_table(results),
-        aims=report.aim_table(results),
-        slow=SLOW_SECONDS,
-        versions=", ".join(f"{name} {version}" for name, version in ours.items()),
-        sdk_versions=", ".join(f"{name} {version}" for name, version in sdk.items()),
-    )
-    page.write_text(text, encoding="utf-8")
+    date = datetime.datetime.now(tz=datetime.UTC).date()
+    page.write_text(report.page(results, date=date, rounds=rounds, ours=ours, sdk=sdk), encoding="utf-8")
     page.with_suffix(".svg").write_text(report.picture(results), encoding="utf-8")
     say(f"{page} and {page.with_suffix('.svg').name} written", end="\n")
 

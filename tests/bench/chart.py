@@ -14,7 +14,7 @@ Line = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 300, 250
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 66, 44
 MARGIN = 16  # for the title of the y axis
-COLOURS = ("#7a7a7a", "#0b6e4f", "#c77700", "#b3261e")
+COLOURS = ("#7a7a7a", "#2b6cb0", "#0b6e4f", "#c77700", "#b3261e")
 
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #333 }

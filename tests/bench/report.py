@@ -5,18 +5,20 @@ What belongs here: figures to tables and sentences. What does not: measuring, dr
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench.aims import AIMS
 from tests.bench.chart import draw
-from tests.bench.running import Results
-from tests.bench.scenarios import CONTENDERS, SWEEPS, Scenario
+from tests.bench.running import SLOW_CPU_SECONDS, Results
+from tests.bench.scenarios import CONTENDERS, SCENARIOS, SWEEPS, Scenario
 
 NAMES = {
     "floor": "floor",
+    "bare": "the work, bare",
     "ours": "trio-stream",
     "httpx_sse_msgspec": "httpx + httpx-sse",
     "sdk": "official SDK",
@@ -54,15 +56,31 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def load_table(results: Results, scenarios: Sequence[Scenario], loads: dict[str, str]) -> str:
     """CPU for each event, and ratios."""
-    head = ["", *(NAMES[name] for name in CONTENDERS), "SDK ÷ ours", "ours ÷ floor"]
+    head = ["", *(NAMES[name] for name in CONTENDERS), "SDK ÷ ours", "ours ÷ bare", "ours ÷ floor"]
     rows = []
     for scenario in scenarios:
         if scenario.task != "read":
             continue
         figures = [number(results.median(scenario.name, name, "cpu_us_per_event")) for name in CONTENDERS]
-        ratios = [results.ratio(scenario.name, "sdk", "ours"), results.ratio(scenario.name, "ours", "floor")]
+        pairs = (("sdk", "ours"), ("ours", "bare"), ("ours", "floor"))
+        ratios = [results.ratio(scenario.name, above, below) for above, below in pairs]
         rows.append([f"**{scenario.name}**: {loads[scenario.name]}", *figures, *map(number, ratios)])
     return table(head, rows)
+
+
+def way_table(results: Results) -> str:
+    """This library in a burst, read in every way."""
+    ways = {
+        "bare": "the same work, bare",
+        "ours_until_done": "to the end: `until_done`, as `create`, `fan_out` and `gather_texts` do",
+        "ours": "all events: `async for event in stream`",
+        "ours_text_stream": "the texts: `async for text in stream.text_stream`",
+    }
+    rows = [
+        [text, number(results.median("burst", way, "cpu_us_per_event")), number(results.ratio("burst", way, "bare"))]
+        for way, text in ways.items()
+    ]
+    return table(["", "CPU for an event, µs", "÷ bare"], rows)
 
 
 def size_table(results: Results, scenarios: Sequence[Scenario], figure: str) -> str:
@@ -88,9 +106,11 @@ def task_table(results: Results) -> str:
         ("the same, 99th percentile, ms", "latency", "p99_ms"),
         ("memory of the 10,000 kept events of one message, kB", "keep", "kept_kb"),
     ]
+    figures = {who: [results.median(name, who, figure) for _, name, figure in rows] for who in CONTENDERS}
+    shown = [who for who in CONTENDERS if any(value is not None for value in figures[who])]
     return table(
-        ["", *(NAMES[name] for name in CONTENDERS)],
-        [[text, *(number(results.median(name, who, figure)) for who in CONTENDERS)] for text, name, figure in rows],
+        ["", *(NAMES[who] for who in shown)],
+        [[text, *(number(figures[who][row]) for who in shown)] for row, (text, _, _) in enumerate(rows)],
     )
 
 
@@ -137,6 +157,40 @@ def picture(results: Results) -> str:
     return draw(panels, names=[NAMES[name] for name in CONTENDERS], y_title="CPU for each event, µs")
 
 
+def page(results: Results, *, date: datetime.date, rounds: int, ours: Mapping[str, str], sdk: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+      results: What was measured.
+      date: When.
+      rounds: How often.
+      ours: The versions in the environment of this library.
+      sdk: The versions in that of the official SDK.
+    """
+    ratios = {
+        "tls_bound": results.ratio("paced-tls", "sdk", "bare"),
+        "few_idle": results.ratio("wide", "sdk_few_idle", "ours"),
+        "many_idle": results.ratio("wide", "sdk", "ours"),
+    }
+    return PAGE.format(
+        date=date.isoformat(),
+        machine=machine(),
+        rounds=rounds,
+        loads=load_table(results, SCENARIOS, LOADS),
+        ways=way_table(results),
+        memory=size_table(results, SCENARIOS, "kb_per_stream"),
+        wall=size_table(results, SCENARIOS, "wall_s"),
+        tasks=task_table(results),
+        imports=import_table(results),
+        aims=aim_table(results),
+        slow=SLOW_CPU_SECONDS,
+        few_rounds=results.turns("scale", "ours"),
+        versions=", ".join(f"{name} {version}" for name, version in ours.items()),
+        sdk_versions=", ".join(f"{name} {version}" for name, version in sdk.items()),
+        **{name: number(value) for name, value in ratios.items()},
+    )
+
+
 def machine() -> str:
     """What this ran on."""
     model = platform.machine()
@@ -154,14 +208,20 @@ PAGE = """\
 # Performance
 
 What a stream costs, beside the official SDK, beside httpx with httpx-sse and msgspec put together by hand, and beside
-the *floor*: a bare Trio socket loop that counts the ends of events and does nothing else. All run on Trio, in the same
-run, on the same machine:
+two loops that nobody would use but that say what is possible:
+
+* the *floor*: a Trio socket loop that counts the ends of events and does nothing else;
+* *the work, bare*: this library's parser, decoder and accumulator over a socket, in one function. It makes the whole
+  message and keeps no promise: no timeouts, no limits, no cancellation between two events, no connection kept, nothing
+  delivered.
+
+All run on Trio, in the same run, on the same machine:
 
 ```console
 $ make bench
 ```
 
-Every figure in the tables is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
+Every figure on this page is from one run of that command ({date}; {machine}). They are medians of {rounds} rounds, and
 what counts is the ratios: they hold on other machines, the microseconds do not.
 
 ## CPU for each event
@@ -175,6 +235,12 @@ the stream, reading **all** events through `client.messages.stream`, the final m
 
 Both axes are logarithmic. A line that is level means that the cost of an event does not depend on how much there is:
 neither on how many streams are open nor on how long the message is already.
+
+### Ways to read
+
+In *burst*, where nothing has to be waited for, the way of reading shows:
+
+{ways}
 
 ## Memory and time
 
@@ -202,6 +268,10 @@ In environments without the extra `cli`: httpx imports rich and click where they
 
 {aims}
 
+An aim that was dropped: five times less CPU than the official SDK over TLS. Most of that cost is the kernel's,
+OpenSSL's and Trio's, which all share. The SDK costs {tls_bound} times the same work bare, so this library would have had
+to read TLS for about what the bare loop does. The distance from that loop is what counts now.
+
 What slows down an event is also found without a clock: `tests/test_cost.py` counts calls and allocations.
 
 ## How it is measured
@@ -212,14 +282,17 @@ What slows down an event is also found without a clock: `tests/test_cost.py` cou
 * One short stream comes first and is not counted: it is there for what is imported or compiled at first use.
 * The official SDK and httpx get `Limits(max_connections=None)`, the shortest way to more streams at once than their
   1,000 and 100. It also keeps more idle connections than their defaults do, and their pool looks through all of them
-  for every request. With at most 100 idle ones, as by default, *wide* costs the SDK 227 µs an event instead of 306, 7.0
-  times ours instead of 9.5: that is from a run of its own, `.venv-bench/bin/python -m tests.bench.asides`.
-* A contender that needs more than {slow:g} s for a turn gets only one. The empty fields were not measured: the floor
-  keeps no events, and 10,000 streams at once would take httpx and the SDK minutes.
+  for every request. With at most 100 idle ones, as by default, *wide* costs the SDK {few_idle} times ours instead of
+  {many_idle}, in the same run.
+* *Burst* is read five times in each turn, and the median of them counts, for the fastest need some 20 ms for it.
+* A contender that needs more than {slow:g} s of CPU for a turn gets only one, and the loads that take longest, *scale*
+  and that of the latencies, are measured {few_rounds} times. The empty fields were not measured: the floor
+  keeps no events, the bare work delivers none, and 10,000 streams at once would take httpx and the SDK minutes.
 * Tool input is read as the libraries offer it. The SDK parses all of it again with every delta, which costs the more,
   the more values there are in it: compare the rows with records and with one long string. Here it is parsed when it is
   complete, or when you look at a snapshot.
-* The floor over TLS is a loop on `trio.SSLStream`. This library uses OpenSSL's own record layer on the socket.
-  `tests.bench.asides` also runs a bare loop over that, for what of it is Python's and OpenSSL's.
-* Ours, httpx and the floor: {versions}. The SDK, in an environment of its own: {sdk_versions}.
+* The floor over TLS is a loop on `trio.SSLStream`. This library uses OpenSSL's own record layer, an `ssl.SSLSocket`,
+  and so does the bare work.
+* How another version of this library does beside this one, in turn: `make bench ARGS="--against CHECKOUT"`.
+* Ours, httpx and both loops: {versions}. The SDK, in an environment of its own: {sdk_versions}.
 """

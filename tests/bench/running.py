@@ -13,17 +13,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import trustme
 
-from tests.bench.scenarios import CONTENDERS, NOT_MEANT_FOR, Scenario
+from tests.bench.scenarios import CONTENDERS, Scenario, turns
 
 ROOT = Path(__file__).parents[2]
-SLOW_SECONDS = 20.0
-"""A contender that takes longer than this for one turn gets no other: the ratio is large enough as it is."""
+SLOW_CPU_SECONDS = 12.0
+"""A contender that takes more than this for one turn gets no other: the ratio is large enough as it is."""
 
 TIMEOUT_SECONDS = 300.0
 
@@ -56,9 +56,16 @@ class Results:
 
 
 class Runner:
-    """Runs contenders, ours and those beside it in one environment, the official SDK in another."""
+    """Runs contenders, ours and those beside it in one environment, the official SDK in another.
 
-    def __init__(self, *, python: str, sdk_python: str, certificates: Path) -> None:
+    Args:
+      python: The interpreter of the first environment.
+      sdk_python: The interpreter of the other.
+      certificates: What `certificates` made.
+      library: A folder that holds ``trio_stream``, if it is not to be this checkout's.
+    """
+
+    def __init__(self, *, python: str, sdk_python: str, certificates: Path, library: Path = ROOT) -> None:
         self._python = python
         self._sdk_python = sdk_python
         self._certificates = certificates
@@ -68,6 +75,7 @@ class Runner:
             # A proxy would be used, and compiling at each start be measured, by some and not by others.
             if not name.startswith("PYTHON") and not name.lower().endswith("_proxy")
         }
+        self._environ["PYTHONPATH"] = os.pathsep.join((str(library), str(ROOT)))
 
     def run(self, scenario: Scenario, contender: str) -> Figures:
         """One turn of one contender."""
@@ -99,7 +107,7 @@ class Runner:
 
     def _measure(self, contender: str, *arguments: str) -> Figures:
         done = subprocess.run(
-            [self._python_of(contender), "-m", *arguments],
+            [self._python_of(contender), "-P", "-m", *arguments],
             cwd=ROOT,
             env=self._environ,
             stdout=subprocess.PIPE,
@@ -114,7 +122,7 @@ class Runner:
     def _server(self, scenario: Scenario) -> Iterator[str]:
         certificate = [str(self._certificates / "server.pem")] if scenario.tls else []
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.traffic", msgspec.json.encode(scenario).decode(), *certificate],
+            [sys.executable, "-P", "-m", "tests.bench.traffic", msgspec.json.encode(scenario).decode(), *certificate],
             cwd=ROOT,
             env=self._environ,
             stdin=subprocess.PIPE,
@@ -141,28 +149,25 @@ def certificates() -> Iterator[Path]:
         yield path
 
 
-def run_in_turn(
-    runner: Runner,
-    results: Results,
-    scenarios: Iterable[Scenario],
-    *,
-    rounds: int,
-    contenders: Collection[str] = CONTENDERS,
-) -> None:
+def run_in_turn(runner: Runner, results: Results, scenarios: Sequence[Scenario], *, rounds: int) -> None:
     """Run every contender in every scenario, a round at a time, so that what disturbs a round disturbs all alike."""
     slow: set[tuple[str, str]] = set()
-    todo = list(scenarios)
     for turn in range(rounds):
-        for scenario in todo:
-            for contender in contenders:
-                if scenario.name in NOT_MEANT_FOR.get(contender, ()) or (scenario.name, contender) in slow:
+        for scenario in scenarios:
+            for contender in turns(scenario):
+                if (scenario.name, contender) in slow or turn >= scenario.most_rounds:
                     continue
                 say(f"round {turn + 1} of {rounds}: {scenario.name}, {contender} ...")
                 figures = runner.run(scenario, contender)
                 results.add(scenario.name, contender, figures)
                 say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()), end="\n")
-                if figures.get("wall_s", 0.0) > SLOW_SECONDS:
+                if is_slow(scenario, figures):
                     slow.add((scenario.name, contender))
+
+
+def is_slow(scenario: Scenario, figures: Figures) -> bool:
+    """Whether a turn took so much CPU that another is not worth its time."""
+    return figures.get("cpu_us_per_event", 0.0) * scenario.events / 1e6 > SLOW_CPU_SECONDS
 
 
 def run_sweep(runner: Runner, results: Results, scenarios: Iterable[Scenario], *, rounds: int) -> None:
@@ -175,7 +180,7 @@ def run_sweep(runner: Runner, results: Results, scenarios: Iterable[Scenario], *
                 figures = runner.run(scenario, contender)
                 results.add(scenario.name, contender, figures)
                 say(f"{figures['cpu_us_per_event']:.4g} us", end="\n")
-                if figures["wall_s"] > SLOW_SECONDS:
+                if is_slow(scenario, figures):
                     left.discard(contender)
 
 

@@ -10,8 +10,13 @@ from typing import Any
 
 import msgspec
 
-CONTENDERS = ("floor", "ours", "httpx_sse_msgspec", "sdk")
-"""The clients, in the order of their turns; each is a module in `clients`."""
+CONTENDERS = ("floor", "bare", "ours", "httpx_sse_msgspec", "sdk")
+"""The clients that the report has a column for; each is a module in `clients`."""
+
+WAYS = ("ours", "ours_until_done", "ours_text_stream")
+"""This library, read in three ways: all events, to the end, the texts. Where bytes are waited for, they hardly differ."""
+
+_TURNS = ("floor", "bare", *WAYS, "httpx_sse_msgspec", "sdk", "sdk_few_idle")
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +35,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
       task: What the client does: ``"read"`` all events and the final message; ``"keep"`` all events, too; measure
         the ``"latency"`` of events that hold the clock; read beside a task that ticks (``"tick"``); cancel itself in
         the middle of a burst (``"cancel"``).
+      repeats: How often all of it is read in one turn, if the task is to read; the median counts. More than once where
+        reading takes the fastest clients so little time that a single interrupt would show.
+      beside: Clients that read this load although the report has no column for them.
+      most_rounds: It is not measured more often than that; for loads of which a turn is long, and hardly varies.
     """
 
     name: str
@@ -41,6 +50,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     together: bool = False
     tls: bool = False
     task: str = "read"
+    repeats: int = 1
+    beside: tuple[str, ...] = ()
+    most_rounds: int = 1_000
 
     @property
     def events(self) -> int:
@@ -51,25 +63,25 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 SCENARIOS = (
     Scenario(name="paced", streams=200, deltas=150, every=0.02),
     Scenario(name="paced-tls", streams=200, deltas=150, every=0.02, tls=True),
-    Scenario(name="burst", streams=10, deltas=2_000),
+    Scenario(name="burst", streams=10, deltas=2_000, repeats=5, beside=WAYS),
     Scenario(name="burst-packed", streams=10, deltas=2_000, events_per_chunk=40),
-    Scenario(name="wide", streams=1_500, deltas=15, every=0.1),
+    Scenario(name="wide", streams=1_500, deltas=15, every=0.1, beside=("sdk_few_idle",)),
     Scenario(name="tool", streams=1, deltas=8_000, kind="records"),
     Scenario(name="tool-file", streams=1, deltas=8_000, kind="file"),
     Scenario(name="tool-twice", streams=1, deltas=16_000, kind="records"),
     Scenario(name="text", streams=1, deltas=50_000),
     Scenario(name="text-twice", streams=1, deltas=100_000),
-    Scenario(name="scale", streams=10_000, deltas=5, every=1.0, together=True),
+    Scenario(name="scale", streams=10_000, deltas=5, every=1.0, together=True, most_rounds=3),
     Scenario(name="keep", streams=1, deltas=10_000, task="keep"),
     Scenario(name="tick", streams=1, deltas=20_000, events_per_chunk=1_000, task="tick"),
     Scenario(name="cancel", streams=1, deltas=20_000, events_per_chunk=1_000, task="cancel"),
-    Scenario(name="latency", streams=20, deltas=150, every=0.02, kind="clock", task="latency"),
+    Scenario(name="latency", streams=20, deltas=150, every=0.02, kind="clock", task="latency", most_rounds=3),
 )
 
 QUICK = (
     Scenario(name="paced", streams=100, deltas=50, every=0.02),
     Scenario(name="paced-tls", streams=100, deltas=50, every=0.02, tls=True),
-    Scenario(name="burst", streams=10, deltas=500),
+    Scenario(name="burst", streams=10, deltas=500, repeats=5, beside=WAYS),
     Scenario(name="wide", streams=500, deltas=15, every=0.05),
     Scenario(name="tool", streams=1, deltas=2_000, kind="records"),
     Scenario(name="tool-twice", streams=1, deltas=4_000, kind="records"),
@@ -78,13 +90,25 @@ QUICK = (
 )
 """The same in small: it shows what is badly wrong, and its ratios are not those of the report."""
 
-NOT_MEANT_FOR = {
+_NOT_MEANT_FOR = {
     # Counting ends of events is the same work whatever is in them.
     "floor": {"keep", "cancel"},
+    # It delivers nothing, and lets nothing run beside it.
+    "bare": {"keep", "tick", "cancel", "latency"},
     # Its cost per event grows with the number of streams: minutes, with nothing to learn.
     "httpx_sse_msgspec": {"scale"},
     "sdk": {"scale"},
 }
+
+
+def turns(scenario: Scenario) -> tuple[str, ...]:
+    """The clients that read a load, in the order of their turns."""
+    return tuple(
+        client
+        for client in _TURNS
+        if client in (*CONTENDERS, *scenario.beside) and scenario.name not in _NOT_MEANT_FOR.get(client, ())
+    )
+
 
 SWEEPS = {
     "streams": tuple(

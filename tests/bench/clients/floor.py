@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import trio
 
+from tests.bench.clients._plain import Target
 from tests.bench.clients._run import Reader, measure, scenario_and_url
 
-BODY = b'{"model":"claude-sonnet-5-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hi"}]}'
 TEXT = re.compile(rb'"text":"([^"]+)"')
 
 
 class Floor(Reader):
-    """One connection to a stream."""
+    """One connection to a stream, with the streams of Trio: `trio.SSLStream` over TLS."""
 
-    def __init__(self, url: str, authority: str) -> None:
-        parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "", parts.port or 0
-        self.request = (
-            b"POST /v1/messages HTTP/1.1\r\nhost: %s\r\nx-api-key: test\r\nanthropic-version: 2026-10-21\r\n"
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (parts.netloc.encode(), len(BODY), BODY)
-        )
-        self.context = ssl.create_default_context(cafile=authority) if authority else None
+    def __init__(self, target: Target) -> None:
+        self.target = target
 
     async def open(self) -> trio.abc.ReceiveStream:
         """Connect, and send the request."""
-        stream: trio.abc.Stream = await trio.open_tcp_stream(self.host, self.port)
-        if self.context is not None:
-            stream = trio.SSLStream(stream, self.context, server_hostname=self.host, https_compatible=True)
-        await stream.send_all(self.request)
+        target = self.target
+        stream: trio.abc.Stream = await trio.open_tcp_stream(target.host, target.port)
+        if target.context is not None:
+            stream = trio.SSLStream(stream, target.context, server_hostname=target.host, https_compatible=True)
+        await stream.send_all(target.request)
         return stream
 
     async def read(self) -> int:
@@ -62,7 +55,7 @@ class Floor(Reader):
 async def main() -> None:
     """Do what the scenario says."""
     scenario, url, authority = scenario_and_url()
-    await measure(scenario, Floor(url, authority))
+    await measure(scenario, Floor(Target(url, authority)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""trio_stream: all events through ``client.messages.stream``, the final message at the end."""
+"""trio_stream: all events through ``client.messages.stream``, the final message at the end.
+
+Uses nothing but public names: ``python -m tests.bench --against`` runs it with another version of the library, too.
+"""
 
 from __future__ import annotations
 
@@ -46,12 +49,12 @@ class Ours(Reader):
             return [event async for event in stream]
 
 
-async def main() -> None:
-    """Do what the scenario says."""
+async def main(way: type[Ours] = Ours) -> None:
+    """Do what the scenario says, reading one way or another."""
     scenario, url, authority = scenario_and_url()
     context = ssl.create_default_context(cafile=authority) if authority else None
     async with ts.Client(api_key="test", base_url=url, ssl_context=context, max_retries=0) as client:
-        await measure(scenario, Ours(client))
+        await measure(scenario, way(client))
 
 
 if __name__ == "__main__":
