@@ -56,9 +56,9 @@ class APIError(Exception):
     """Something went wrong between this program and the Messages API.
 
     Attributes:
-      message: The sentence, without secrets and without prompt text.
+      message: A sentence that says what happened. It holds no secret and nothing of the prompt.
       request_id: The API's ``request-id``, when an answer got that far.
-      partial: What had been received of the message, or None when nothing had.
+      partial: The message as far as it had been received, or None when nothing had.
       method: The HTTP method of the request, or None where the error is not of a request.
       url: Where the request went, without credentials, or None.
       response: The head of the HTTP answer (status, headers), or None when there was none.
@@ -101,13 +101,13 @@ class APIStatusError(APIError):
 
     Attributes:
       status_code: The HTTP status. 200 for an ``error`` event inside a stream that had started well.
-      type: ``error.type`` of the answer, for example ``"overloaded_error"``; None when it had none.
+      type: The ``error.type`` of the answer, for example ``"overloaded_error"``; None when it did not say.
       error_code: ``error.details.error_code``: a stable name of the cause, when the API gives one.
       api_message: ``error.message`` as the API wrote it.
       retry_after: Seconds the server asked to wait; None when it did not ask. May be ``math.inf``.
       body: The decoded JSON of the answer, or None.
-      should_retry: What ``x-should-retry`` said; None when it was not there.
-      rate_limits: What the answer's headers said of them; None for an ``error`` event, which has no headers.
+      should_retry: Whether ``x-should-retry`` asked for another attempt; None when it was not there.
+      rate_limits: The rate limits that the answer's headers told; None for an ``error`` event.
     """
 
     status_code: int

@@ -16,7 +16,7 @@ from trio_stream._protocol import Usage
 
 @final
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """What a million tokens cost, in any currency. See https://docs.claude.com/en/about-claude/pricing.
+    """The prices of a million tokens, in any currency. See https://docs.claude.com/en/about-claude/pricing.
 
     Args:
       input: Input tokens.
@@ -31,7 +31,11 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     cache_read: float | None = None
 
     def cost(self, usage: Usage) -> float:
-        """What a message cost."""
+        """The cost of one message, in the currency of these prices.
+
+        Args:
+          usage: The tokens that the message used.
+        """
         write = 1.25 * self.input if self.cache_write is None else self.cache_write
         read = 0.1 * self.input if self.cache_read is None else self.cache_read
         return (
@@ -44,7 +48,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fan-out may use. When it is used up nothing new is started, and what is under way finishes.
+    """A limit on what a fan-out uses. Once it is used up nothing new is started, and what is under way finishes.
 
     How long an answer will be is not known beforehand. As the end comes near, items are started only where the
     answers that are under way, taken to be as long as those before, leave room; so the overshoot is that of a few
@@ -73,7 +77,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Ledger:
-    """What has been used so far."""
+    """The tokens, requests and money that a job has used so far, compared with its budget."""
 
     __slots__ = (
         "_answers",
@@ -97,7 +101,7 @@ class Ledger:
         self.cost: float = 0.0
 
     def add(self, usage: Usage) -> None:
-        """Add what an answer used, whole or not."""
+        """Add the tokens of one answer, complete or cut."""
         self._answers += 1
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens

@@ -108,7 +108,7 @@ class NurseryBlock:
 
 
 def _parts(exc: BaseException) -> tuple[BaseException, ...]:
-    """What a group holds; any other exception by itself."""
+    """The exceptions that a group holds directly; any other exception as the only part."""
     if isinstance(exc, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", exc).exceptions
     return (exc,)

@@ -65,7 +65,7 @@ class Client:
 
     Raises:
       CredentialsError: No usable key or token. Its text holds nothing of it.
-      ValueError: An option that cannot be.
+      ValueError: An option is invalid, or conflicts with another.
     """
 
     messages: Messages

@@ -33,7 +33,7 @@ _NO_OPTIONS: Mapping[str, Any] = {}
 
 @final
 class Requests:
-    """The requests of one resource; ``beta`` is which."""
+    """Makes the requests of ``client.messages``, or with ``beta`` those of ``client.beta.messages``."""
 
     def __init__(self, settings: Settings, connections: Connections, *, beta: bool) -> None:
         self._settings = settings
@@ -51,7 +51,7 @@ class Requests:
 
     @trio.lowlevel.enable_ki_protection  # of the block; the interrupt is raised where it waits
     async def create(self, call: Mapping[str, Any], *, stream: bool) -> Message | EventStream:
-        """What ``create`` gives: the message, or the stream of its raw events before it is entered."""
+        """Create a message and wait for it; or, with ``stream``, return its raw events before the block is entered."""
         request = self.message(call)
         if stream:
             await trio.lowlevel.checkpoint()

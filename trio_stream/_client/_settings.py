@@ -39,7 +39,7 @@ USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
 
 @final
 class Connections:
-    """What a client and its `with_options` copies share: connections, open streams, and who watches their clocks."""
+    """Shared by a client and its `with_options` copies: the connections, the open streams, and the watchdog."""
 
     __slots__ = ("closed", "live", "sender", "watchdog")
 
@@ -81,7 +81,7 @@ class Credentials(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of one client. `with_options` replaces some of them."""
+    """The options of one client. `Client.with_options` makes a copy with some of them replaced."""
 
     credentials: Credentials
     base_url: str
@@ -122,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Unset:
-    """No ``timeout`` was given; None means no limit."""
+    """Stands for a ``timeout`` that was not given: None means no limit."""
 
     def __repr__(self) -> str:
         return "<the client's>"
@@ -140,7 +140,11 @@ def merge_headers(old: Mapping[str, str], new: Mapping[str, str], *, new_credent
 
 
 def check_max_retries(value: int) -> int:
-    """Refuse what is not a number of retries."""
+    """Return ``value`` if it is a number of retries.
+
+    Raises:
+      ValueError: It is not a whole number from 0 on.
+    """
     if type(value) is not int or value < 0:
         raise ValueError(f"max_retries must be a whole number from 0 on, not {value!r}")
     return value

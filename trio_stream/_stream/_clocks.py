@@ -22,7 +22,7 @@ _SHORTEST_NAP = 0.01
 
 @final
 class Clocks:
-    """What the reader notes, and the watchdog that reads it.
+    """The clocks of one stream. The reader notes when it waits; the watchdog reads that.
 
     Only waiting counts for ``silence`` and ``stall``: a wait that was cancelled adds to the next one (polling
     does not outwit a clock), and the time a consumer takes between two waits adds nothing.
@@ -51,7 +51,7 @@ class Clocks:
         return min(self._silence, self._stall, self._total_at) < math.inf
 
     def wait_ends(self, now: float) -> None:
-        """The reader stopped waiting."""
+        """Note that the reader has stopped waiting, at ``now`` by Trio's clock."""
         since = self.waiting_since
         assert since is not None
         self.waiting_since = None
@@ -59,7 +59,7 @@ class Clocks:
         self.silence_used += now - since
 
     def restart(self) -> None:
-        """A new attempt begins: what the one before it waited counts for ``total`` only."""
+        """Begin a new attempt: the time that the one before it waited counts for ``total`` only."""
         self.waiting_since = None
         self.silence_used = self.stall_used = 0.0
 

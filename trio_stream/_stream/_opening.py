@@ -56,7 +56,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def rate_limits(self) -> RateLimits:
-        """What the answer's headers say of them; read when looked at: it takes as long as a dozen events."""
+        """The rate limits that the answer's headers tell. Read when looked at: it takes as long as a dozen events."""
         return RateLimits.from_headers(self.response.headers)
 
     def stats(self) -> StreamStats:
@@ -199,7 +199,7 @@ class Opening:
         )
 
     def _run(self, scope: trio.CancelScope, clock: _OpeningClock, runs_out_at: float) -> None:
-        """Let a clock run, beside ``total``."""
+        """Start a clock that runs beside ``total``, and note which of the two runs out first."""
         if scope.cancel_called:
             return  # after a stall of the whole program bytes and clocks are due at once: it is too late
         if runs_out_at < self._total_at:

@@ -206,7 +206,10 @@ class EventReader:
         self._scheduled_at = perf_counter()
 
     def note_firsts(self) -> None:
-        """Note what the last read brought for the first time; looked at once a read, not once an event."""
+        """Note the time of the first event and of the first text, if the last read brought them.
+
+        Looked at once a read, and not once an event.
+        """
         if self.first_event_at is None and self.events:
             self.first_event_at = self._last_read_at
         if self.first_text_at is None and self.accumulator.text_parts:

@@ -20,7 +20,7 @@ from trio.lowlevel import enable_ki_protection
 from ._clocks import Clock, Clocks
 
 _SHORTEST_NAP = 0.01
-"""Seconds between two looks at all of them."""
+"""Seconds between two looks at all clocks, at the least."""
 
 
 @final
@@ -51,9 +51,9 @@ class Watchdog:
         """Watch the clocks of a stream, until `remove` or the first of them that runs out.
 
         Args:
-          clocks: The clocks.
-          expire: Is called with the one that has run out.
-          nursery: The stream's own.
+          clocks: The clocks of the stream.
+          expire: Called with the name of the clock that has run out.
+          nursery: The stream's own nursery.
         """
         if not self._watched:
             self._wake_at = math.inf
@@ -64,7 +64,7 @@ class Watchdog:
 
     @enable_ki_protection
     def remove(self, clocks: Clocks) -> None:
-        """Watch them no more. Does nothing if they are not watched."""
+        """Stop watching the clocks of a stream. Does nothing if they are not watched."""
         if self._watched.pop(clocks, None) is not None and self._host is clocks:
             if self._scope is not None:
                 self._scope.cancel(reason="the stream that had the watchdog in its nursery has ended")
@@ -76,7 +76,7 @@ class Watchdog:
         nursery.start_soon(self._watch, host, name="trio_stream clocks")
 
     def _move(self) -> None:
-        """Let the task go on with the stream that was opened last: it is likely to be there for longest."""
+        """Start the task again in the nursery of the stream that was opened last: it is likely to stay open for longest."""
         self._host = None
         for clocks, watched in reversed(self._watched.items()):
             if watched.nursery is not None:
