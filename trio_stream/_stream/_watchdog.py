@@ -76,7 +76,7 @@ class Watchdog:
         nursery.start_soon(self._watch, host, name="trio_stream clocks")
 
     def _move(self) -> None:
-        """Start the task again in the nursery of the stream that was opened last: it is likely to stay open for longest."""
+        """Start the task again, in the nursery of the stream that was opened last: it is likely to last longest."""
         self._host = None
         for clocks, watched in reversed(self._watched.items()):
             if watched.nursery is not None:
