@@ -19,7 +19,6 @@ from trio_stream._protocol._retry import (
     parse_retry_after,
     parse_should_retry,
     retry_delay,
-    should_retry_status,
 )
 
 NOW = datetime(2026, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
@@ -121,16 +120,22 @@ def test_no_x_should_retry() -> None:
     assert parse_should_retry({}) is None
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 502, 503, 504, 529, 599])
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529, 599])
 def test_statuses_worth_another_attempt(status: Any) -> None:
-    assert should_retry_status(status, {})
-    assert not should_retry_status(status, {"x-should-retry": "false"})
+    assert decide(answer(status)) == 0.5
+    assert decide(answer(status, x_should_retry="false")) is None
 
 
-@pytest.mark.parametrize("status", [200, 299, 301, 307, 400, 401, 402, 403, 404, 412, 413, 418, 422, 431, 499])
+@pytest.mark.parametrize("status", [200, 299, 301, 307, 400, 403, 404, 412, 413, 418, 422, 431, 499, 501, 505, 511])
 def test_statuses_that_are_final(status: Any) -> None:
-    assert not should_retry_status(status, {})
-    assert should_retry_status(status, {"x-should-retry": "true"})
+    assert decide(answer(status)) is None
+    assert decide(answer(status, x_should_retry="true")) == 0.5
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_statuses_of_the_account(status: Any) -> None:
+    assert decide(answer(status)) is None
+    assert decide(answer(status, x_should_retry="true")) is None
 
 
 # ----- how long

@@ -1,7 +1,7 @@
-"""Whether to try again, and when.
+"""When a single stream makes its request again: how often, and after which wait.
 
-What belongs here: the rules, as pure functions. What does not: sleeping, clocks and random numbers; the caller has
-those.
+What belongs here: the waits and the headers that ask for them, as pure functions. What does not: which failures are
+worth another request (`_verdict`), and sleeping, clocks and random numbers, which are the caller's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from trio_stream._errors import (
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    IncompleteStreamError,
-    TotalTimeoutError,
-)
+from trio_stream._errors import APIError
 from trio_stream._protocol._headers import find_header
+from trio_stream._protocol._verdict import judge
 
 RETRY_AFTER_CAP: Final = 60.0
 """Seconds. A server that asks for more gets its answer raised instead, with the wait on ``.retry_after``."""
@@ -27,8 +22,6 @@ RETRY_AFTER_CAP: Final = 60.0
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 8.0
 _DOUBLINGS = 4  # from there on it is the longest delay anyway, and 2**n stays small
-
-_RETRIED_TYPES: Final = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
 
 # RFC 9110, 10.2.3: delay-seconds is 1*DIGIT. Fractions, exponents and "inf" are seen in the wild. `float` alone
 # would also take "nan", "1_000" and digits of other scripts.
@@ -80,16 +73,6 @@ def parse_should_retry(headers: Mapping[str, str]) -> bool | None:
     return {"true": True, "false": False}.get(value)
 
 
-def should_retry_status(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer with this status is worth another attempt; ``x-should-retry`` decides when it is there."""
-    flag = parse_should_retry(headers)
-    return _is_retried_status(status) if flag is None else flag
-
-
-def _is_retried_status(status: int) -> bool:
-    return status in (408, 409, 429) or status >= 500
-
-
 def retry_delay(attempt: int, *, jitter: float, retry_after: float | None = None) -> float:
     """How long to wait before the next attempt.
 
@@ -116,25 +99,11 @@ def decide_retry(error: APIError, *, retries_taken: int, max_retries: int, jitte
       jitter: From 0 to 1, drawn by the caller.
 
     Returns:
-      Seconds to wait first; None: do not retry, raise the error.
+      Seconds to wait before the next request; None when there is to be none and the error is raised.
     """
-    if retries_taken >= max_retries or not _is_retryable(error):
+    judgement = judge(error)
+    if retries_taken >= max_retries or not judgement.retryable:
         return None
-    retry_after = error.retry_after if isinstance(error, APIStatusError) else None
-    if retry_after is not None and retry_after > RETRY_AFTER_CAP:
+    if judgement.retry_after is not None and judgement.retry_after > RETRY_AFTER_CAP:
         return None
-    return retry_delay(retries_taken, jitter=jitter, retry_after=retry_after)
-
-
-def _is_retryable(error: APIError) -> bool:
-    if isinstance(error, APIStatusError):
-        if error.should_retry is not None:
-            return error.should_retry
-        if error.status_code == 200:  # an `error` event, or an error object where an event stream should be
-            return error.type in _RETRIED_TYPES
-        return _is_retried_status(error.status_code)
-    if isinstance(error, TotalTimeoutError):
-        return False
-    if isinstance(error, APIConnectionError):
-        return error.retryable
-    return isinstance(error, IncompleteStreamError)
+    return retry_delay(retries_taken, jitter=jitter, retry_after=judgement.retry_after)

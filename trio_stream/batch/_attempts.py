@@ -16,16 +16,15 @@ from typing import Any, Final, TypeAlias, final
 import trio
 
 from trio_stream._client import Client
-from trio_stream._errors import APIError, APIStatusError, APITimeoutError, TotalTimeoutError
+from trio_stream._errors import APIError, APITimeoutError, TotalTimeoutError
 from trio_stream._money import Ledger
-from trio_stream._protocol import MessageStreamEvent, RateLimits, retry_delay
+from trio_stream._protocol import Judgement, MessageStreamEvent, RateLimits, Verdict, judge, retry_delay
 from trio_stream._stream import MessageStream, MessageStreamManager
 
 from ._governor import Governor
 from ._limiter import Permit, estimate_input_tokens
 from ._records import Item, JournalLike, Outcome, Status
 from ._stopping import FanOutStoppedError, stopped_by
-from ._verdict import Verdict, judge
 
 OnEvent: TypeAlias = Callable[[Item, MessageStreamEvent], Awaitable[object] | object]
 """Called with an item and an event of its stream. An item that is tried again begins again with ``message_start``."""
@@ -146,25 +145,26 @@ class Attempts:
                     return job.outcome("ok")
                 if not isinstance(error, APIError):  # of its parameters
                     return job.outcome("error", error)
-                verdict = judge(error)
+                judgement = judge(error)
+                verdict = judgement.verdict
                 self._governor.failed(permit, error, verdict)
             finally:
                 self._governor.release(permit)
                 self._on_first_news()
-            if verdict is Verdict.STOP:
-                job.stop = stopped_by(error)
+            if judgement.reason is not None:
+                job.stop = stopped_by(error, judgement.reason)
                 return job.outcome("skipped", error)
             delay: float | None
-            if verdict in (Verdict.REFUSED, Verdict.RAMP):
+            if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
                 # The limiter holds everyone back, this item too.
                 job.refusals += 1
                 delay = 0.0
             elif verdict is Verdict.OVERLOADED and job.stream is None:
                 job.refusals += 1
-                delay = _delay(error, overloads)
+                delay = _delay(judgement, overloads)
                 overloads += 1
             else:
-                delay = None if verdict is Verdict.FINAL else _delay(error, failures)
+                delay = _delay(judgement, failures)
                 failures += 1
             if delay is None or failures >= self._max_attempts or job.refusals >= _MOST_REFUSALS:
                 return job.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
@@ -278,8 +278,9 @@ def _permits(params: Mapping[str, Any]) -> Callable[[], Permit]:
     )
 
 
-def _delay(error: APIError, retries_taken: int) -> float | None:
-    asked = error.retry_after if isinstance(error, APIStatusError) else None
-    if asked is not None and asked > _MOST_SECONDS:
+def _delay(judgement: Judgement, retries_taken: int) -> float | None:
+    """Seconds to wait before an item is asked again; None when it is not."""
+    asked = judgement.retry_after
+    if not judgement.retryable or (asked is not None and asked > _MOST_SECONDS):
         return None
     return retry_delay(retries_taken, jitter=random.random(), retry_after=asked)  # noqa: S311 - no secret

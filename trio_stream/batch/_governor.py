@@ -13,11 +13,10 @@ import trio
 
 from trio_stream._errors import APIError, APIStatusError
 from trio_stream._money import Ledger
-from trio_stream._protocol import RateLimits, Usage
+from trio_stream._protocol import RateLimits, Usage, Verdict
 
 from ._limiter import Permit, RateLimiter
 from ._stopping import FanOutStoppedError
-from ._verdict import Verdict
 from ._window import Adaptive, Breaker, Window
 
 
@@ -101,10 +100,10 @@ class Governor:
         if verdict is Verdict.OVERLOADED:
             self.overloaded += 1
             self._breaker.note(overloaded=True, now=now)
-        elif verdict in (Verdict.REFUSED, Verdict.RAMP):
+        elif verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
             self.refused += 1
             self._breaker.note(overloaded=False, now=now)
-            if verdict is Verdict.RAMP:
+            if verdict is Verdict.RAMP_LIMITED:
                 self._window.ramp(now, self.live)
             else:
                 self._window.refused(now)

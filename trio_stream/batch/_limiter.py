@@ -16,10 +16,9 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
-from trio_stream._protocol import RateLimit, RateLimits, Usage
+from trio_stream._protocol import RateLimit, RateLimits, Usage, Verdict, judge
 
 from ._buckets import Bucket
-from ._verdict import is_ramp_limit
 
 _LONGEST_PAUSE: Final = 600.0
 """Seconds. Whatever `retry-after` says, the API is asked again after so long."""
@@ -388,7 +387,8 @@ class HeaderRateLimiter(RateLimiter):
 
     def _guess_pause(self, error: APIError) -> float:
         """How long to wait where the API does not say."""
-        first, longest = _GUESSED_RAMP_PAUSES if is_ramp_limit(error) else _GUESSED_PAUSES
+        ramp = judge(error).verdict is Verdict.RAMP_LIMITED
+        first, longest = _GUESSED_RAMP_PAUSES if ramp else _GUESSED_PAUSES
         self._pauses += 1
         return min(first * 2.0 ** min(self._pauses - 1, 10), longest)
 

@@ -1,14 +1,16 @@
 """Why a fan-out stops before its end.
 
 What belongs here: the reasons, their sentences, and noticing that too much fails. What does not: what happens then
-(`_fan_out`), adding up budgets (`_money`), and what an error means for its item (`_verdict`).
+(`_fan_out`), adding up budgets (`_money`), and which errors are those of the account (`judge` of `_protocol`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
-from trio_stream._errors import APIError, APIStatusError, CredentialsError
+from trio_stream._errors import APIError, APIStatusError
+from trio_stream._protocol import AccountReason
 
 from ._records import Outcome
 
@@ -17,10 +19,10 @@ StopReason: TypeAlias = Literal[
 ]
 """Why a fan-out stopped.
 
-``budget``: the `Budget` is used up. ``max_errors``: more has failed than was allowed. ``same_error``: no
+``budget``: the `Budget` is used up. ``max_errors``: more items have failed than was allowed. ``same_error``: no
 answer began, and the first items all failed with the same error. ``authentication``: the API refused the key (401), or
-there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or it is on
-hold. ``drain`` and ``abort``: the program said so.
+there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or the
+account is on hold. ``drain`` and ``abort``: the program called the method of that name.
 """
 
 _SHARE_COUNTS_FROM: Final = 20
@@ -29,23 +31,13 @@ _SHARE_COUNTS_FROM: Final = 20
 _ALIKE: Final = 10
 """So many items that fail with the same error, before any answer has begun, are taken for all of them."""
 
-_SPENT: Final = frozenset(
-    {
-        "enforced_spend_limit_reached",
-        "contract_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-        "organization_on_hold",
-    }
-)
-"""``error.details.error_code`` of refusals that no waiting ends: a person has to do something."""
-
-_SENTENCES: Final = {
+_SENTENCES: Final[Mapping[AccountReason, str]] = {
     "authentication": "the API refuses the key",
     "permission": "the API does not permit this",
     "spend_limit": "a spend limit, or the account's balance",
 }
 
-_OF_THE_ACCOUNT: Final = frozenset(_SENTENCES)
+_OF_THE_ACCOUNT: Final = frozenset[str](_SENTENCES)
 
 
 @final
@@ -80,29 +72,8 @@ def _rebuild(message: str, reason: StopReason) -> FanOutStoppedError:
     return FanOutStoppedError(message, reason=reason)
 
 
-def stop_reason(error: APIError) -> StopReason | None:
-    """The reason for which an error ends the whole job; None: it is about its item, or passes."""
-    if isinstance(error, CredentialsError):
-        return "authentication"
-    if not isinstance(error, APIStatusError):
-        return None
-    if error.error_code in _SPENT:
-        return "spend_limit"
-    if error.should_retry:
-        return None
-    if error.status_code == 401 or error.type == "authentication_error":
-        return "authentication"
-    if error.status_code == 402 or error.type == "billing_error":
-        return "spend_limit"
-    # A 403 without the API's own error may be a filter on the way that dislikes one prompt.
-    return "permission" if error.type == "permission_error" else None
-
-
-def stopped_by(error: APIError) -> FanOutStoppedError | None:
-    """What an error that ends the whole job stops it with."""
-    reason = stop_reason(error)
-    if reason is None:
-        return None
+def stopped_by(error: APIError, reason: AccountReason) -> FanOutStoppedError:
+    """What the fan-out stops with after an error that every other item would get too."""
     stop = FanOutStoppedError(f"{_SENTENCES[reason]}: {error}", reason=reason)
     stop.__cause__ = error
     return stop
@@ -128,12 +99,12 @@ class Failures:
         """Count an outcome.
 
         Args:
-          outcome: It.
-          place: The item's among those that were asked in this run, from 0; None: it was not.
+          outcome: The outcome to count.
+          place: The zero-based position of its item among those sent in this run, or None if it was not sent.
           answered: Whether any answer has begun in this run.
 
         Returns:
-          What to stop with; None: go on.
+          The error to stop the fan-out with, or None to go on.
         """
         if outcome.status in ("skipped", "cancelled"):
             return None

@@ -1,0 +1,160 @@
+"""What a failure means for asking again: one classification for a single stream and for a fan-out.
+
+What belongs here: the table of failures, and reading it. What does not: how often and after which wait a request is
+made again (`_retry` for one stream, `batch` for many), and making the errors (`_api_error`, `_http`, `_stream`).
+
+Two rules stand above the rest:
+
+* **A refused key and a spent account are never asked again**, whatever the status of the answer, and whatever its
+  ``x-should-retry`` says. Proxies and gateways set that header by the status alone, and neither a key nor a balance
+  changes in the seconds that a retry waits: asking again only counts against the caller. Who is right about the key
+  starts the program again; a fan-out goes on from its journal.
+* For anything else **``x-should-retry`` is the last word**: it is the server's own about this very answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from enum import Enum
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from trio_stream._errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    CredentialsError,
+    IncompleteStreamError,
+    TotalTimeoutError,
+)
+
+
+class Verdict(Enum):
+    """What a failure means for asking again."""
+
+    ACCOUNT = "the key is refused or the account spent: no request of this client will be taken"
+    RATE_LIMITED = "a rate limit was reached: wait, and hold back everything else under the same limit"
+    RAMP_LIMITED = "usage grows too fast: wait, then grow slowly"
+    OVERLOADED = "the API is overloaded for everybody: ask again later"
+    TRANSIENT = "this attempt failed: ask again"
+    PERMANENT = "the same request will fail in the same way"
+
+
+AccountReason: TypeAlias = Literal["authentication", "permission", "spend_limit"]
+"""Why no request of a client will be taken: what it may not do, or cannot pay."""
+
+
+class Judgement(NamedTuple):
+    """A verdict, and what acting on it needs.
+
+    Attributes:
+      verdict: What the failure means.
+      reason: Why no request will be taken; None unless the verdict is `Verdict.ACCOUNT`.
+      retry_after: Seconds the server asked to wait; None where it did not. May be ``math.inf``.
+    """
+
+    verdict: Verdict
+    reason: AccountReason | None = None
+    retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.verdict not in (Verdict.ACCOUNT, Verdict.PERMANENT)
+
+
+class _Row(NamedTuple):
+    """One row of the table. It fits an error of which all holds that the row says."""
+
+    verdict: Verdict
+    reason: AccountReason | None = None
+    kind: type[APIError] = APIStatusError
+    status: Container[int] | None = None
+    type: str | None = None
+    error_code: Container[str] | None = None
+    sentences: tuple[str, ...] = ()  # lower case; one of them is in the API's message
+    should_retry: bool | None = None
+    retryable: bool | None = None
+
+    def fits(self, error: APIError) -> bool:
+        if not isinstance(error, self.kind):
+            return False
+        if isinstance(error, APIConnectionError):
+            return self.retryable in (None, error.retryable)
+        return not isinstance(error, APIStatusError) or (
+            (self.status is None or error.status_code in self.status)
+            and self.type in (None, error.type)
+            and (self.error_code is None or error.error_code in self.error_code)
+            and self.should_retry in (None, error.should_retry)
+            and (not self.sentences or _says_any(error, self.sentences))
+        )
+
+
+def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
+    message = (error.api_message or "").lower()
+    return any(sentence in message for sentence in sentences)
+
+
+# An `error` event, or an error object where an event stream should be. Such an answer has a status that says nothing,
+# so `error.type` decides; for any other answer it is the status.
+_IN_STREAM: Final = (200,)
+_SERVER_ERRORS: Final = range(500, 1000)  # not all below 600 in the wild
+
+# Refusals that no waiting ends: a person has to do something. Older answers tell an empty balance by their sentence
+# alone, as a 400 `invalid_request_error`: "Your credit balance is too low to access the Anthropic API. ...", "You have
+# reached your specified API usage limits. You will regain access on ...".
+_SPENT_CODES: Final = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "organization_on_hold",
+    }
+)
+_SPENT_SENTENCES: Final = ("credit balance is too low", "specified api usage limits")
+_RAMP_CODES: Final = frozenset({"ramp_limit_exceeded"})
+
+# The first row that fits decides.
+_TABLE: Final = (
+    # The account: whatever the status is, and whatever x-should-retry says.
+    _Row(Verdict.ACCOUNT, "spend_limit", error_code=_SPENT_CODES),
+    _Row(Verdict.ACCOUNT, "spend_limit", sentences=_SPENT_SENTENCES),
+    _Row(Verdict.ACCOUNT, "authentication", status=(401,)),
+    _Row(Verdict.ACCOUNT, "authentication", type="authentication_error"),
+    _Row(Verdict.ACCOUNT, "spend_limit", status=(402,)),
+    _Row(Verdict.ACCOUNT, "spend_limit", type="billing_error"),
+    # By its type only: a bare 403 may be a filter on the way that dislikes one prompt.
+    _Row(Verdict.ACCOUNT, "permission", type="permission_error"),
+    _Row(Verdict.ACCOUNT, "authentication", kind=CredentialsError),
+    # The server asks not to be asked again.
+    _Row(Verdict.PERMANENT, should_retry=False),
+    # Limits and load. x-should-retry: true changes nothing about them.
+    _Row(Verdict.RAMP_LIMITED, status=(429,), error_code=_RAMP_CODES),
+    _Row(Verdict.RAMP_LIMITED, status=_IN_STREAM, type="rate_limit_error", error_code=_RAMP_CODES),
+    _Row(Verdict.RATE_LIMITED, status=(429,)),
+    _Row(Verdict.RATE_LIMITED, status=_IN_STREAM, type="rate_limit_error"),
+    _Row(Verdict.OVERLOADED, status=(529,)),
+    _Row(Verdict.OVERLOADED, status=_IN_STREAM, type="overloaded_error"),
+    # The server asks to be asked again.
+    _Row(Verdict.TRANSIENT, should_retry=True),
+    # Other answers.
+    _Row(Verdict.TRANSIENT, status=_IN_STREAM, type="api_error"),
+    _Row(Verdict.TRANSIENT, status=_IN_STREAM, type="timeout_error"),
+    _Row(Verdict.TRANSIENT, status=(408, 409)),
+    # Not implemented, HTTP version not supported, a captive portal that wants a login (RFC 6585, 6).
+    _Row(Verdict.PERMANENT, status=(501, 505, 511)),
+    _Row(Verdict.TRANSIENT, status=_SERVER_ERRORS),
+    # The network, the clocks, the stream. That a request may have been accepted is no reason not to repeat it:
+    # messages have no side effects.
+    _Row(Verdict.PERMANENT, kind=TotalTimeoutError),
+    _Row(Verdict.PERMANENT, kind=APIConnectionError, retryable=False),
+    _Row(Verdict.TRANSIENT, kind=APIConnectionError),
+    _Row(Verdict.TRANSIENT, kind=IncompleteStreamError),
+    # Anything else: a request the API does not take, an answer that breaks the protocol.
+    _Row(Verdict.PERMANENT, kind=APIError),
+)
+
+
+def judge(error: APIError) -> Judgement:
+    """Judge a failure. Who acts on it decides how often to ask again, and how long a wait is too long."""
+    row = next(row for row in _TABLE if row.fits(error))
+    return Judgement(row.verdict, row.reason, error.retry_after if isinstance(error, APIStatusError) else None)
