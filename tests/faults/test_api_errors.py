@@ -336,6 +336,31 @@ async def told_not_to_retry() -> None:
         assert len(server.requests) == 2, "one, and the one afterwards"
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "more", "expected"),
+    [
+        (b"501 Not Implemented", "api_error", b"", ts.HTTPNotImplementedError),
+        (b"505 HTTP Version Not Supported", "api_error", b"", ts.InternalServerError),
+        (b"511 Network Authentication Required", "api_error", b"", ts.InternalServerError),
+        (b"401 Unauthorized", "authentication_error", b"x-should-retry: true", ts.AuthenticationError),
+        (b"429 Too Many Requests", "billing_error", b"x-should-retry: true", ts.RateLimitError),
+    ],
+    ids=["501", "505", "511", "a refused key", "a spent account"],
+)
+async def test_what_no_waiting_helps(status: bytes, kind: str, more: bytes, expected: type[ts.APIStatusError]) -> None:
+    answer = api_error(status, kind, b"retry-after-ms: 1", *filter(None, [more]))
+    async with FaultServer([once(answer)]) as server:
+        await expect_error(server, expected, kind, within=0.5, closed_by_client=False, max_retries=2)
+        assert len(server.requests) == 2, "one, and the one afterwards"
+
+
+@pytest.mark.parametrize("kind", ["authentication_error", "billing_error", "permission_error"])
+async def test_a_refusal_as_the_first_event(kind: str) -> None:
+    async with FaultServer([once(first(error_event(kind)))]) as server:
+        await expect_error(server, MORE_KINDS[kind], kind, within=0.5, max_retries=2)
+        assert len(server.requests) == 2, "one, and the one afterwards"
+
+
 async def test_told_to_retry() -> None:
     """``x-should-retry: true`` makes an error that is final otherwise worth another attempt."""
     answer = api_error(b"400 Bad Request", "invalid_request_error", b"x-should-retry: true", b"retry-after-ms: 1")
