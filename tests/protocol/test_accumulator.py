@@ -142,7 +142,6 @@ def test_thinking() -> None:
         ThinkingBlock(thinking="xy", incomplete=True),
     )
     assert accumulator.thinking_parts == ["Hm", "m.", "x", "y"]
-    assert accumulator.estimated_thinking_tokens == 100
     assert accumulator.text == ""
 
 

@@ -352,14 +352,14 @@ from trio_stream._protocol._usage import (
     ServerToolUsage as ServerToolUsage,
     Usage as Usage,
 )
+from trio_stream._protocol._values import (
+    Unknown as Unknown,
+    UnknownObject as UnknownObject,
+    Value as Value,
+)
 from trio_stream._protocol._verdict import (
     AccountReason as AccountReason,
     Judgement as Judgement,
     Verdict as Verdict,
     judge as judge,
-)
-from trio_stream._protocol._values import (
-    Unknown as Unknown,
-    UnknownObject as UnknownObject,
-    Value as Value,
 )

@@ -24,33 +24,13 @@ from typing import Any, Final, final
 import msgspec
 
 from trio_stream._errors import InvalidResponseError, InvalidToolInputError
-from trio_stream._protocol._blocks import (
-    CompactionBlock,
-    ContentBlock,
-    FallbackBlock,
-    InputBlock,
-    TextBlock,
-    ThinkingBlock,
-    UnknownBlock,
-)
-from trio_stream._protocol._citations import Citation
-from trio_stream._protocol._deltas import (
-    CitationsDelta,
-    CompactionDelta,
-    Delta,
-    InputJSONDelta,
-    SignatureDelta,
-    TextDelta,
-    ThinkingDelta,
-    UnknownDelta,
-)
+from trio_stream._protocol._blocks import ContentBlock, FallbackBlock, InputBlock, UnknownBlock
+from trio_stream._protocol._deltas import Delta, TextDelta, ThinkingDelta, UnknownDelta
 from trio_stream._protocol._events import (
-    CitationEvent,
-    CompactionEvent,
+    HELPER_EVENTS,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
-    InputJsonEvent,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
@@ -59,15 +39,14 @@ from trio_stream._protocol._events import (
     RawContentBlockStopEvent,
     RawMessageStopEvent,
     RawMessageStreamEvent,
-    SignatureEvent,
     TextEvent,
-    ThinkingEvent,
     UnknownEvent,
     event_name,
 )
+from trio_stream._protocol._growth import Append, Collect, Replace
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._usage import Usage
-from trio_stream._protocol._values import said
+from trio_stream._protocol._values import Tagged, set_fields
 
 # After these a tool input that does not parse is the model's mistake. After any other, ``max_tokens`` first of all, it
 # was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
@@ -77,29 +56,26 @@ _WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
 class _BlockState:
     """A block that is being put together. What few blocks have is None for all others: there are many of these."""
 
-    __slots__ = ("built", "changes", "citations", "closed", "deltas", "pieces", "start", "takes")
+    __slots__ = ("built", "changes", "closed", "collected", "deltas", "pieces", "start", "takes")
 
     def __init__(self, start: ContentBlock, *, closed: bool = False) -> None:
         self.start = start
         self.closed = closed
         self.built: ContentBlock | None = start if closed else None
-        self.takes: type[Delta] | None = None  # the kind of delta that appends to `pieces`
+        self.takes: type[Tagged] | None = None  # the kind of delta that appends to `pieces`
         self.pieces: list[str] = []
-        self.citations: list[Citation] | None = None
-        self.changes: dict[str, str] | None = None  # what was sent whole: signature, summary
+        self.collected: list[Any] | None = None
+        self.changes: dict[str, Any] | None = None  # fields that were sent whole
         self.deltas: list[Delta] | None = None  # those that this version does not know
-        if type(start) is TextBlock:
-            self.takes = TextDelta
-            if start.citations:
-                self.citations = list(start.citations)
-            if start.text:
-                self.pieces.append(start.text)
-        elif type(start) is ThinkingBlock:
-            self.takes = ThinkingDelta
-            if start.thinking:
-                self.pieces.append(start.thinking)
-        elif isinstance(start, InputBlock):
-            self.takes = InputJSONDelta
+        if type(start) is UnknownBlock:
+            return
+        for delta, growth in start.grows_by.items():
+            if type(growth) is Append:
+                self.takes = delta
+                if growth.continues and (text := getattr(start, growth.field)):
+                    self.pieces.append(text)
+            elif type(growth) is Collect and (items := getattr(start, growth.field)):
+                self.collected = list(items)
 
     def build(self) -> ContentBlock:
         """The block as it is now."""
@@ -116,16 +92,11 @@ class _BlockState:
         changes["unknown_deltas"] = tuple(self.deltas or ())
         if self.changes:
             changes.update(self.changes)
-        if self.pieces:
-            text = "".join(self.pieces)
-            if type(start) is TextBlock:
-                changes["text"] = text
-            elif type(start) is ThinkingBlock:
-                changes["thinking"] = text
-            else:
-                changes["input_json"] = text
-        if self.citations:
-            changes["citations"] = tuple(self.citations)
+        for growth in start.grows_by.values():
+            if type(growth) is Append and self.pieces:
+                changes[growth.field] = "".join(self.pieces)
+            elif type(growth) is Collect and self.collected:
+                changes[growth.field] = tuple(self.collected)
         return msgspec.structs.replace(start, **changes)
 
 
@@ -141,7 +112,6 @@ class MessageAccumulator:
     Attributes:
       complete: Whether ``message_stop`` has come.
       text_parts: Every non-empty piece of text, of all text blocks, in the order in which they came.
-      estimated_thinking_tokens: The sum of what the API estimated in ``thinking_delta`` events. Beta.
     """
 
     __slots__ = (
@@ -153,19 +123,16 @@ class MessageAccumulator:
         "_snapshot",
         "_thinking_parts",
         "complete",
-        "estimated_thinking_tokens",
         "text_parts",
     )
 
     complete: bool
     text_parts: list[str]
-    estimated_thinking_tokens: int
 
     def __init__(self, *, max_message_bytes: int = 256 * 1024 * 1024, max_blocks: int = 10_000) -> None:
         self.complete = False
         self.text_parts = []
         self._thinking_parts: list[str] | None = None  # few messages have any
-        self.estimated_thinking_tokens = 0
         self._max_message_bytes = max_message_bytes
         self._max_blocks = max_blocks
         self._bytes = 0
@@ -308,43 +275,35 @@ class MessageAccumulator:
             if block.deltas is None:
                 block.deltas = []
             block.deltas.append(delta)
-            return self._changed(block, event)
-        helper: MessageStreamEvent
-        match delta:
-            case ThinkingDelta() if block.takes is ThinkingDelta:
-                if delta.thinking:
-                    self._grow(_utf8_length(delta.thinking))
-                    block.pieces.append(delta.thinking)
-                    self.thinking_parts.append(delta.thinking)
-                self.estimated_thinking_tokens += delta.estimated_tokens or 0
-                helper = ThinkingEvent(delta.thinking, block.pieces, len(block.pieces))
-            case InputJSONDelta() if block.takes is InputJSONDelta:
-                if delta.partial_json:
-                    self._grow(_utf8_length(delta.partial_json))
-                    block.pieces.append(delta.partial_json)
-                helper = InputJsonEvent(delta.partial_json, block.pieces, len(block.pieces))
-            case SignatureDelta() if isinstance(start, ThinkingBlock | CompactionBlock):
-                self._grow(_utf8_length(delta.signature))
-                block.changes = {**(block.changes or {}), "signature": delta.signature}
-                helper = SignatureEvent(delta.signature)
-            case CitationsDelta() if isinstance(start, TextBlock):
-                self._grow(_size(delta))
-                if block.citations is None:
-                    block.citations = []
-                block.citations.append(delta.citation)
-                helper = CitationEvent(delta.citation, block.citations, len(block.citations))
-            case CompactionDelta() if isinstance(start, CompactionBlock):
-                self._grow(_size(delta))
-                block.changes = {**(block.changes or {}), **said(delta)}
-                helper = CompactionEvent(delta.content, delta.encrypted_content)
-            case _:
-                raise _unexpected(event, f"a {start.type} block takes no {delta.type}")
-        return self._changed(block, event, helper)
-
-    def _changed(self, block: _BlockState, *events: MessageStreamEvent) -> tuple[MessageStreamEvent, ...]:
-        block.built = None
-        self._snapshot = None
-        return events
+            block.built = self._snapshot = None
+            return (event,)
+        growth = start.grows_by.get(type(delta))
+        says: tuple[object, ...]  # what the helper event says
+        if type(growth) is Append:
+            piece: str = getattr(delta, growth.piece)
+            pieces = block.pieces
+            if piece:
+                self._grow(_utf8_length(piece))
+                pieces.append(piece)
+                if type(delta) is ThinkingDelta:
+                    self.thinking_parts.append(piece)
+            says = (piece, pieces, len(pieces))
+        elif type(growth) is Collect:
+            self._grow(_size(delta))
+            if block.collected is None:
+                block.collected = []
+            item = getattr(delta, growth.item)
+            block.collected.append(item)
+            says = (item, block.collected, len(block.collected))
+        elif type(growth) is Replace:
+            self._grow(_size(delta))
+            block.changes = {**(block.changes or {}), **set_fields(delta)}
+            says = msgspec.structs.astuple(delta)
+        else:
+            raise _unexpected(event, f"a {start.type} block takes no {delta.type}")
+        block.built = self._snapshot = None
+        helper = HELPER_EVENTS.get(type(delta))
+        return (event,) if helper is None else (event, helper(*says))
 
     def _stop_block(self, event: RawContentBlockStopEvent) -> tuple[MessageStreamEvent, ...]:
         index = event.index
@@ -358,7 +317,7 @@ class MessageAccumulator:
 
     def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
         # What a delta does not say stays as it was.
-        changes = said(event.delta)
+        changes = set_fields(event.delta)
         if event.context_management is not None:
             changes["context_management"] = event.context_management
         if event.input_transformations is not None:

@@ -17,7 +17,16 @@ import msgspec
 
 from trio_stream._errors import InvalidToolInputError
 from trio_stream._protocol._citations import Citation
-from trio_stream._protocol._deltas import UnknownDelta
+from trio_stream._protocol._deltas import (
+    CitationsDelta,
+    CompactionDelta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+)
+from trio_stream._protocol._growth import Append, Collect, GrowsBy, Replace
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._tool_results import (
     AdvisorToolResultContent,
@@ -35,7 +44,7 @@ from trio_stream._protocol._values import (
     Unknown,
     UnknownObject,
     Value,
-    by_tag,
+    members_by_tag,
     read_fields,
     read_tagged,
     without_nulls,
@@ -56,9 +65,9 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
     unknown_deltas: tuple[UnknownDelta, ...] = ()
     extra: Mapping[str, Any] = {}
 
-    not_theirs: ClassVar[frozenset[str]] = frozenset({"incomplete", "unknown_deltas", "extra", "input_json"})
-    # Fields that deltas add to, and that are lossless in themselves: never copied to ``extra``.
-    _grows: ClassVar[frozenset[str]] = frozenset()
+    reserved_names: ClassVar[frozenset[str]] = frozenset({"incomplete", "unknown_deltas", "extra", "input_json"})
+    # The deltas that this block takes, and what each does to it.
+    grows_by: ClassVar[GrowsBy] = {}
 
     def to_param(self) -> dict[str, Any]:
         """This block as a request takes it, with everything the API sent.
@@ -93,13 +102,18 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         held: dict[str, Any] | None = None
         for name in fields:
             value = theirs[name]
-            # A plain value is held as it is or refused. Any other may hold what its class does not know.
-            if type(value) in PLAIN or name in cls._grows:
+            # A plain value is held as it is or refused. Any other may hold what its class does not know; what deltas
+            # are collected in holds values that keep that themselves, and would not be the same later.
+            if type(value) in PLAIN or cls._collects(name):
                 continue
             held = block.to_dict() if held is None else held
             if without_nulls(held[name]) != without_nulls(value):
                 extra[name] = value
         return msgspec.structs.replace(block, extra=extra) if extra else block
+
+    @classmethod
+    def _collects(cls, field: str) -> bool:
+        return any(type(growth) is Collect and growth.field == field for growth in cls.grows_by.values())
 
     @classmethod
     def _take_ours(cls, theirs: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +134,10 @@ class TextBlock(Block, frozen=True, kw_only=True, tag="text"):
     """Text for the reader."""
 
     type: ClassVar[Literal["text"]] = "text"
-    _grows: ClassVar[frozenset[str]] = frozenset({"citations"})
+    grows_by: ClassVar[GrowsBy] = {
+        TextDelta: Append("text", "text"),
+        CitationsDelta: Collect("citation", "citations"),
+    }
     text: str = ""
     citations: tuple[Citation, ...] | None = None
 
@@ -130,6 +147,10 @@ class ThinkingBlock(Block, frozen=True, kw_only=True, tag="thinking"):
     """The model's thinking, or an empty text when ``thinking.display`` is omitted; signed."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
+    grows_by: ClassVar[GrowsBy] = {
+        ThinkingDelta: Append("thinking", "thinking"),
+        SignatureDelta: Replace(),
+    }
     thinking: str = ""
     signature: str = ""
 
@@ -178,6 +199,8 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
       input_json: The input as the model wrote it; empty for a tool without input.
     """
 
+    # A block that starts with an input and gets deltas gets the whole input by them.
+    grows_by: ClassVar[GrowsBy] = {InputJSONDelta: Append("partial_json", "input_json", continues=False)}
     id: str = ""
     name: str = ""
     input_json: str = ""
@@ -356,6 +379,7 @@ class CompactionBlock(Block, frozen=True, kw_only=True, tag="compaction"):
     """A summary of the conversation so far, to be sent back as it is. Beta."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
+    grows_by: ClassVar[GrowsBy] = {CompactionDelta: Replace(), SignatureDelta: Replace()}
     content: str | None = None
     encrypted_content: str | None = None
     signature: str | None = None
@@ -439,26 +463,7 @@ ContentBlock: TypeAlias = (
 )
 """Any content block. One of a type this version does not know is an `UnknownBlock`."""
 
-BLOCKS: Mapping[str, type[Block]] = by_tag(
-    TextBlock,
-    ThinkingBlock,
-    RedactedThinkingBlock,
-    ToolUseBlock,
-    ServerToolUseBlock,
-    WebSearchToolResultBlock,
-    WebFetchToolResultBlock,
-    CodeExecutionToolResultBlock,
-    BashCodeExecutionToolResultBlock,
-    TextEditorCodeExecutionToolResultBlock,
-    ToolSearchToolResultBlock,
-    ContainerUploadBlock,
-    MCPToolUseBlock,
-    MCPToolResultBlock,
-    AdvisorToolResultBlock,
-    CompactionBlock,
-    FallbackBlock,
-    MCPToolListingBlock,
-)
+BLOCKS: Mapping[str, type[Block]] = members_by_tag(ContentBlock)
 
 
 def read_block(raw: Mapping[str, Any]) -> ContentBlock:

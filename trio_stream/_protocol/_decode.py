@@ -1,35 +1,22 @@
-"""Raw events to events: JSON in, Structs out, and what is to be done about JSON that is not as expected.
+"""Raw events to events: the bytes of one event in, one Struct out.
 
-What belongs here: what one event must look like. What does not: which events may follow which (`_accumulator`).
+What belongs here: finding the class of an event, and what is done about JSON that is not as expected. What does not:
+the fields of each event (`_events`), and which events may follow which (`_accumulator`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast, get_args
 
 import msgspec
 
 from trio_stream._errors import InvalidResponseError
-from trio_stream._protocol._blocks import read_block
-from trio_stream._protocol._deltas import (
-    CitationsDelta,
-    CompactionDelta,
-    Delta,
-    InputJSONDelta,
-    SignatureDelta,
-    TextDelta,
-    ThinkingDelta,
-    UnknownDelta,
-)
+from trio_stream._protocol._deltas import Delta
 from trio_stream._protocol._events import (
     ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
     ErrorEvent,
     ErrorObject,
-    MessageDeltaEvent,
-    MessageStartEvent,
-    PingEvent,
     RawContentBlockStopEvent,
     RawMessageStopEvent,
     RawMessageStreamEvent,
@@ -37,23 +24,23 @@ from trio_stream._protocol._events import (
     event_name,
 )
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
-from trio_stream._protocol._message import Message
 from trio_stream._protocol._sse import RawEvent
-from trio_stream._protocol._values import by_tag, read_tagged
+from trio_stream._protocol._values import Unknown, holds_values, members_by_tag
 
 _LONGEST_MESSAGE: Final = 500  # characters of an error that is not JSON
 
-# The events that are decoded in one step, if there is nothing unusual about them.
-_SIMPLE_NAMES: Final = frozenset({"content_block_delta", "content_block_stop", "message_stop", ""})
-
-# These may hold what this version does not know, so their decoding takes two steps.
-_OPEN_DELTAS: Final = frozenset({CitationsDelta, UnknownDelta})
-
-# Nearly all events are deltas that hold one str.
-_SimpleEvent: TypeAlias = ContentBlockDeltaEvent | RawContentBlockStopEvent | RawMessageStopEvent | PingEvent
+# Nearly all events are deltas that hold one str, and msgspec makes all of such an event in one step. What is unusual in
+# any way (a kind, a field or a value within that this version does not know) fails there, and takes two steps.
+_SimpleEvent: TypeAlias = ContentBlockDeltaEvent | RawContentBlockStopEvent | RawMessageStopEvent
 _decode_simple: Callable[[bytes], _SimpleEvent] = msgspec.json.Decoder(_SimpleEvent).decode
+_SIMPLE_NAMES: Final = frozenset({*members_by_tag(_SimpleEvent), ""})
 
-_DELTAS: Final = by_tag(TextDelta, InputJSONDelta, ThinkingDelta, SignatureDelta, CitationsDelta, CompactionDelta)
+# What these hold may be of a kind that this version does not know, without failing in one step.
+_OPEN_DELTAS: Final = frozenset(delta for delta in get_args(Delta) if issubclass(delta, Unknown) or holds_values(delta))
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], RawMessageStreamEvent]]] = {
+    tag: event.from_wire for tag, event in members_by_tag(RawMessageStreamEvent).items()
+}
 
 
 def decode_event(raw: RawEvent) -> RawMessageStreamEvent:
@@ -103,82 +90,10 @@ def _read_event(name: str, raw: Mapping[str, Any]) -> RawMessageStreamEvent:
     if reader is not None:
         return reader(raw)
     if name == "error":
-        return _read_error(raw)
+        return ErrorEvent.from_wire(raw)
     if not isinstance(tag, str):
         raise msgspec.ValidationError("Object without a `type`")
     return UnknownEvent.from_wire(raw)
-
-
-def _read_message_start(raw: Mapping[str, Any]) -> MessageStartEvent:
-    return MessageStartEvent(Message.from_wire(_object(raw, "message")))
-
-
-def _read_block_start(raw: Mapping[str, Any]) -> ContentBlockStartEvent:
-    return ContentBlockStartEvent(_index(raw), read_block(_object(raw, "content_block")))
-
-
-def _read_block_delta(raw: Mapping[str, Any]) -> ContentBlockDeltaEvent:
-    delta = read_tagged(_DELTAS, UnknownDelta, _object(raw, "delta"))
-    return ContentBlockDeltaEvent(_index(raw), cast("Delta", delta))
-
-
-def _read_block_stop(raw: Mapping[str, Any]) -> RawContentBlockStopEvent:
-    return RawContentBlockStopEvent(_index(raw))
-
-
-def _read_message_stop(_: Mapping[str, Any]) -> RawMessageStopEvent:
-    return RawMessageStopEvent()
-
-
-def _read_ping(_: Mapping[str, Any]) -> PingEvent:
-    return PingEvent()
-
-
-def _read_error(raw: Mapping[str, Any]) -> ErrorEvent:
-    """Make an error of whatever an ``error`` event holds. It never fails: an error must not be lost."""
-    held = raw.get("error", raw)
-    if not isinstance(held, dict):
-        error = ErrorObject(message=held if isinstance(held, str) else "")
-    else:
-        fields = cast("dict[str, Any]", held)
-        details = fields.get("details")
-        error = ErrorObject(
-            type=tag if (tag := _text(fields, "type")) != "error" else None,
-            message=_text(fields, "message") or "",
-            details=cast("dict[str, Any]", details) if isinstance(details, dict) else None,
-        )
-    return ErrorEvent(error=error, request_id=_text(raw, "request_id"))
-
-
-_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], RawMessageStreamEvent]]] = {
-    "message_start": _read_message_start,
-    "content_block_start": _read_block_start,
-    "content_block_delta": _read_block_delta,
-    "content_block_stop": _read_block_stop,
-    "message_delta": MessageDeltaEvent.from_wire,
-    "message_stop": _read_message_stop,
-    "ping": _read_ping,
-    "error": _read_error,
-}
-
-
-def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = raw.get(name)
-    if not isinstance(value, dict):
-        raise msgspec.ValidationError(f"Expected `object` - at `$.{name}`")
-    return cast("dict[str, Any]", value)
-
-
-def _index(raw: Mapping[str, Any]) -> int:
-    value = raw.get("index")
-    if type(value) is not int or value < 0:
-        raise msgspec.ValidationError("Expected `int` >= 0 - at `$.index`")
-    return value
-
-
-def _text(raw: Mapping[str, Any], name: str) -> str | None:
-    value = raw.get(name)
-    return value if isinstance(value, str) else None
 
 
 def _reason(error: Exception) -> str:

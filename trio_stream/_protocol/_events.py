@@ -1,7 +1,7 @@
 """The events of a stream: as they come over the wire, and the more convenient ones made from them.
 
-What belongs here: what each event says. What does not: making them from bytes (`_decode`) or from one
-another (`_accumulator`).
+What belongs here: what each event says, and reading it from its JSON object. What does not: which bytes are an event
+(`_decode`), and making the helper events (`_accumulator`).
 
 ``Raw...`` events are what the wire has where what a `MessageStream` delivers has more: ``content_block`` in
 ``content_block_stop``, ``message`` in ``message_stop``.
@@ -9,13 +9,23 @@ another (`_accumulator`).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast, final
 
 import msgspec
 
 from trio_stream._protocol._blocks import ContentBlock
 from trio_stream._protocol._citations import Citation
-from trio_stream._protocol._deltas import Delta
+from trio_stream._protocol._deltas import (
+    CitationsDelta,
+    CompactionDelta,
+    Delta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
 from trio_stream._protocol._message import (
     Container,
     ContextManagement,
@@ -30,6 +40,9 @@ from trio_stream._protocol._values import Tagged, Unknown, Value
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 """Which block of the message, from 0."""
 
+DeltaClass: TypeAlias = type[Delta]
+"""A class of deltas."""
+
 # Most events hold no reference cycles, so the garbage collector may ignore them.
 
 
@@ -39,6 +52,15 @@ class MessageStartEvent(Tagged, frozen=True, tag="message_start"):
 
     type: ClassVar[Literal["message_start"]] = "message_start"
     message: Message
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Make this event of a JSON object. A message there is a message, whether or not its ``type`` says so.
+
+        Raises:
+          msgspec.ValidationError: a field has the wrong JSON type.
+        """
+        return cls(Message.from_wire(_object(raw, "message")))
 
 
 @final
@@ -142,6 +164,22 @@ class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
     error: ErrorObject
     request_id: str | None = None
 
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Make this event of whatever an ``error`` event holds. It never fails: an error must not be lost."""
+        held = raw.get("error", raw)
+        if not isinstance(held, dict):
+            error = ErrorObject(message=held if isinstance(held, str) else "")
+        else:
+            fields = cast("dict[str, Any]", held)
+            details = fields.get("details")
+            error = ErrorObject(
+                type=tag if (tag := _text(fields, "type")) != "error" else None,
+                message=_text(fields, "message") or "",
+                details=cast("dict[str, Any]", details) if isinstance(details, dict) else None,
+            )
+        return cls(error=error, request_id=_text(raw, "request_id"))
+
 
 @final
 class UnknownEvent(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
@@ -157,9 +195,10 @@ class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
     """
 
     type: ClassVar[Literal["text"]] = "text"
+    made_of: ClassVar[DeltaClass] = TextDelta
     text: str
     _pieces: list[str]  # of the whole block, shared with it: an event keeps no copy
-    _count: int  # how many of them there were at this event
+    _count: int  # the number of pieces at this event
 
     @property
     def snapshot(self) -> str:
@@ -180,6 +219,7 @@ class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
     """
 
     type: ClassVar[Literal["thinking"]] = "thinking"
+    made_of: ClassVar[DeltaClass] = ThinkingDelta
     thinking: str
     _pieces: list[str]
     _count: int
@@ -203,6 +243,7 @@ class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
     """
 
     type: ClassVar[Literal["input_json"]] = "input_json"
+    made_of: ClassVar[DeltaClass] = InputJSONDelta
     partial_json: str
     _pieces: list[str]
     _count: int
@@ -230,6 +271,7 @@ class CitationEvent(Tagged, frozen=True, tag="citation"):
     """
 
     type: ClassVar[Literal["citation"]] = "citation"
+    made_of: ClassVar[DeltaClass] = CitationsDelta
     citation: Citation
     _citations: list[Citation]
     _count: int
@@ -253,6 +295,7 @@ class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
     """A thinking block is signed."""
 
     type: ClassVar[Literal["signature"]] = "signature"
+    made_of: ClassVar[DeltaClass] = SignatureDelta
     signature: str
 
 
@@ -261,8 +304,21 @@ class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
     """The summary of a compaction block. Beta."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
+    made_of: ClassVar[DeltaClass] = CompactionDelta
     content: str | None = None
     encrypted_content: str | None = None
+
+
+def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name)
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError(f"Expected `object` - at `$.{name}`")
+    return cast("dict[str, Any]", value)
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    return value if isinstance(value, str) else None
 
 
 _LONGEST_NAME = 50
@@ -302,3 +358,8 @@ MessageStreamEvent: TypeAlias = (
     | UnknownEvent
 )
 """Any event that a `MessageStream` delivers."""
+
+HELPER_EVENTS: Final[Mapping[type[Tagged], Callable[..., MessageStreamEvent]]] = {
+    event.made_of: event for event in typing.get_args(MessageStreamEvent) if hasattr(event, "made_of")
+}
+"""The helper event that follows each kind of delta. A delta without one is followed by none."""

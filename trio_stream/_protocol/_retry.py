@@ -50,9 +50,8 @@ def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None
 
 
 def _read_number(value: str | None) -> float | None:
-    if value is None or not _NUMBER.fullmatch(value.strip()):
-        return None
-    return float(value)
+    number = (value or "").strip()
+    return float(number) if _NUMBER.fullmatch(number) else None
 
 
 def _seconds_until(date: str, now: float) -> float | None:

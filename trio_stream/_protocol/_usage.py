@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, TypeAlias, final
 
 import msgspec
 
-from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value, said
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value, set_fields
 
 
 @final
@@ -138,7 +138,7 @@ class Usage(Extended, frozen=True, kw_only=True):
 
         They are "cumulative", so they overwrite; what the delta does not say stays.
         """
-        changes = said(delta)
+        changes = set_fields(delta)
         changes["extra"] = {**self.extra, **delta.extra} if delta.extra else self.extra
         return msgspec.structs.replace(self, **changes)
 

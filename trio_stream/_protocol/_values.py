@@ -36,9 +36,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         fields, _ = read_fields(cls, raw)
         return msgspec.convert(fields, cls)
 
-    # Fields that are never read as such: should the API use their names, it means something else by them.
-    not_theirs: ClassVar[frozenset[str]] = frozenset()
-    param_nulls: ClassVar[frozenset[str]] = frozenset()  # what a request must hold even when it is null
+    # Names of fields of ours. Should the API send a field of such a name, it means something else by it, so they are
+    # never read from the wire.
+    reserved_names: ClassVar[frozenset[str]] = frozenset()
+    # Fields that `to_param` writes even when they are None: to the API that null says something.
+    param_nulls: ClassVar[frozenset[str]] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """This value as JSON-able data, under the API's field names; what is None is left out."""
@@ -70,7 +72,7 @@ class Extended(Value, frozen=True, kw_only=True):
       extra: The fields that the API sent and this version does not know.
     """
 
-    not_theirs: ClassVar[frozenset[str]] = frozenset({"extra"})
+    reserved_names: ClassVar[frozenset[str]] = frozenset({"extra"})
     extra: Mapping[str, Any] = {}
 
     @classmethod
@@ -163,6 +165,17 @@ def by_tag(*classes: type[Value]) -> dict[str, Any]:
     return {cast("str", cls.__struct_config__.tag): cls for cls in classes}
 
 
+def members_by_tag(union: object) -> dict[str, Any]:
+    """The classes of a union by the ``type`` they stand for. Those for an unknown ``type`` stand for none."""
+    members = cast("tuple[type[Value], ...]", typing.get_args(union))
+    return by_tag(*(member for member in members if not issubclass(member, Unknown)))
+
+
+def holds_values(cls: type[Value]) -> bool:
+    """Whether other values may be within this one, of kinds that this version does not know perhaps."""
+    return any(True for field in msgspec.structs.fields(cls) for _ in _values_within(field.type))
+
+
 def read_fields(cls: type[Value], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields of a class that a JSON object holds, values within them made; and the fields that are unknown.
 
@@ -206,8 +219,8 @@ def _read_part(value: object, part: _Part) -> object:
 _preparing = threading.Lock()
 
 
-def said(value: Value) -> dict[str, Any]:
-    """The fields of a value that are not None, by the names that they have here."""
+def set_fields(value: Value) -> dict[str, Any]:
+    """The fields of a value that are not None, by their names in Python."""
     held = zip(value.__struct_fields__, msgspec.structs.astuple(value), strict=True)
     return {name: item for name, item in held if item is not None}
 
@@ -221,7 +234,7 @@ def _parts(cls: type[Value]) -> dict[str, _Part | None]:
         msgspec.json.Decoder(cls)
     found: dict[str, _Part | None] = {}
     for field in msgspec.structs.fields(cls):
-        if field.encode_name in cls.not_theirs:
+        if field.encode_name in cls.reserved_names:
             continue
         found[field.encode_name] = None
         classes = list(_values_within(field.type))

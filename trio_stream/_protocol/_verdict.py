@@ -70,7 +70,7 @@ class _Row(NamedTuple):
     kind: type[APIError] = APIStatusError
     status: Container[int] | None = None
     type: str | None = None
-    error_code: Container[str] | None = None
+    error_code: Container[str | None] | None = None
     sentences: tuple[str, ...] = ()  # lower case; one of them is in the API's message
     should_retry: bool | None = None
     retryable: bool | None = None
@@ -102,7 +102,7 @@ _SERVER_ERRORS: Final = range(500, 1000)  # not all below 600 in the wild
 # Refusals that no waiting ends: a person has to do something. Older answers tell an empty balance by their sentence
 # alone, as a 400 `invalid_request_error`: "Your credit balance is too low to access the Anthropic API. ...", "You have
 # reached your specified API usage limits. You will regain access on ...".
-_SPENT_CODES: Final = frozenset(
+_SPENT_CODES: Final = frozenset[str | None](
     {
         "enforced_spend_limit_reached",
         "contract_spend_limit_reached",
@@ -111,7 +111,7 @@ _SPENT_CODES: Final = frozenset(
     }
 )
 _SPENT_SENTENCES: Final = ("credit balance is too low", "specified api usage limits")
-_RAMP_CODES: Final = frozenset({"ramp_limit_exceeded"})
+_RAMP_CODES: Final = ("ramp_limit_exceeded",)
 
 # The first row that fits decides.
 _TABLE: Final = (
