@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import trio_stream
 import trio_stream.testing
 import trio_stream.types
+from docs.value_lists import expand
 
 project = "trio-stream"
 author = "the trio-stream contributors"
@@ -67,6 +68,9 @@ PUBLIC = {
 }
 """Where each public name is documented: the last module in this list that has it."""
 
+PRIVATE = ("trio_stream._client", "trio_stream._protocol._blocks", "trio_stream._protocol._values")
+"""Where that is documented which is public only as the base of something."""
+
 MADE_BY_THE_LIBRARY = {
     "Beta",
     "BetaMessages",
@@ -98,12 +102,17 @@ def resolve_short_name(app: Sphinx, env: BuildEnvironment, node: addnodes.pendin
     if first.startswith("_"):
         # A private module: what counts is the name behind it.
         first, dot, rest = str(node["reftarget"]).rpartition(".")[2], "", ""
-    for place in (PUBLIC.get(first, ""), f"trio_stream._client.{first}", f"trio_stream._protocol.{first}"):
+    for place in (PUBLIC.get(first, ""), *(f"{module}.{first}" for module in PRIVATE)):
         target = place + dot + rest
         if target in domain.objects:
             found = domain.objects[target]
             return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, contnode, target)
     return None
+
+
+def expand_unions(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Put the members of unions where the pages name the union."""
+    source[0] = expand(source[0])
 
 
 def link_names(app: Sphinx, doctree: Any) -> None:
@@ -185,6 +194,7 @@ def setup(app: Sphinx) -> None:
             if is_typeddict(value):
                 # Sphinx 9.0 cannot make out the signature of a typed dict; `show_signature` makes the real one.
                 value.__signature__ = inspect.Signature()
+    app.connect("source-read", expand_unions)
     app.connect("doctree-read", link_names)
     app.connect("missing-reference", resolve_short_name)
     app.connect("autodoc-process-signature", show_signature)

@@ -29,6 +29,7 @@ import trio_stream as ts
 import trio_stream.ray
 import trio_stream.testing
 import trio_stream.types
+from docs.value_lists import expand
 from trio_stream.testing import ScriptedAPI, Step, disconnect, fail, http_error, say, scripted_model, stall
 
 ROOT = Path(__file__).parent.parent
@@ -202,7 +203,8 @@ def documented() -> dict[str, int]:
     found: dict[str, int] = {}
     for page in ("api.md", "api-types.md", "api-params.md"):
         module = "trio_stream"
-        for kind, argument in re.findall(r"^\.\. ([a-z:]+):: (\S+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE):
+        text = expand((ROOT / "docs" / page).read_text())
+        for kind, argument in re.findall(r"^\.\. ([a-z:]+):: (\S+)$", text, re.MULTILINE):
             if kind in ("py:module", "py:currentmodule"):
                 module = argument
                 continue

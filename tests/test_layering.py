@@ -148,6 +148,31 @@ def test_rooms_are_entered_by_their_face(path):
             assert module == f"trio_stream.{target}", f"{room} reaches past the face of {target}: {module}"
 
 
+def names_from(path: Path, module: str) -> set[str]:
+    """The names that a file takes from a module."""
+    return {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == module and not node.level
+        for alias in node.names
+    }
+
+
+def test_the_face_of_protocol_is_what_other_rooms_use():
+    """Nothing is handed out for the sake of completeness: `types` has the values."""
+    face = PACKAGE / "_protocol" / "__init__.py"
+    handed_out = {
+        alias.asname
+        for node in ast.walk(ast.parse(face.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    used = {
+        name for path in MODULES if room_of(path) != "_protocol" for name in names_from(path, "trio_stream._protocol")
+    }
+    assert handed_out == used
+
+
 def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
     """The sets of files that import one another, directly or through others (Tarjan's strongly connected parts)."""
     found: list[set[str]] = []

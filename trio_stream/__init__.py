@@ -69,7 +69,45 @@ from trio_stream._instruments import (
 )
 from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
-from trio_stream._protocol import (
+from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
+from trio_stream._stats import StreamStats as StreamStats
+from trio_stream._stream import (
+    EventStream as EventStream,
+    MessageStream as MessageStream,
+    MessageStreamManager as MessageStreamManager,
+    PieceView as PieceView,
+    TextChunks as TextChunks,
+)
+from trio_stream._timeouts import Timeouts as Timeouts
+from trio_stream._version import __version__ as __version__
+from trio_stream.batch import (
+    Adaptive as Adaptive,
+    FanOut as FanOut,
+    FanOutStats as FanOutStats,
+    FanOutStoppedError as FanOutStoppedError,
+    HeaderRateLimiter as HeaderRateLimiter,
+    Item as Item,
+    Journal as Journal,
+    JournalConflictError as JournalConflictError,
+    JournalError as JournalError,
+    JournalLike as JournalLike,
+    MergeReport as MergeReport,
+    Outcome as Outcome,
+    Permit as Permit,
+    RateLimiter as RateLimiter,
+    RecordedError as RecordedError,
+    StopReason as StopReason,
+    UnfinishedError as UnfinishedError,
+    fan_out as fan_out,
+    gather_outcomes as gather_outcomes,
+    gather_texts as gather_texts,
+    hedge as hedge,
+    merge as merge,
+    race as race,
+    read_journal as read_journal,
+    request_hash as request_hash,
+)
+from trio_stream.types import (
     AdvisorToolResultBlock as AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
     Citation as Citation,
@@ -127,42 +165,4 @@ from trio_stream._protocol import (
     Usage as Usage,
     WebFetchToolResultBlock as WebFetchToolResultBlock,
     WebSearchToolResultBlock as WebSearchToolResultBlock,
-)
-from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
-from trio_stream._stats import StreamStats as StreamStats
-from trio_stream._stream import (
-    EventStream as EventStream,
-    MessageStream as MessageStream,
-    MessageStreamManager as MessageStreamManager,
-    PieceView as PieceView,
-    TextChunks as TextChunks,
-)
-from trio_stream._timeouts import Timeouts as Timeouts
-from trio_stream._version import __version__ as __version__
-from trio_stream.batch import (
-    Adaptive as Adaptive,
-    FanOut as FanOut,
-    FanOutStats as FanOutStats,
-    FanOutStoppedError as FanOutStoppedError,
-    HeaderRateLimiter as HeaderRateLimiter,
-    Item as Item,
-    Journal as Journal,
-    JournalConflictError as JournalConflictError,
-    JournalError as JournalError,
-    JournalLike as JournalLike,
-    MergeReport as MergeReport,
-    Outcome as Outcome,
-    Permit as Permit,
-    RateLimiter as RateLimiter,
-    RecordedError as RecordedError,
-    StopReason as StopReason,
-    UnfinishedError as UnfinishedError,
-    fan_out as fan_out,
-    gather_outcomes as gather_outcomes,
-    gather_texts as gather_texts,
-    hedge as hedge,
-    merge as merge,
-    race as race,
-    read_journal as read_journal,
-    request_hash as request_hash,
 )

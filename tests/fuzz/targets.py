@@ -25,13 +25,12 @@ from trio_stream._protocol import (
     EventStreamParser,
     Message,
     MessageAccumulator,
-    PartialJSON,
     RawEvent,
-    UnknownEvent,
     decode_event,
     error_from_event,
 )
-from trio_stream._protocol._partial_json import parse_partial_json
+from trio_stream._protocol._partial_json import PartialJSON, parse_partial_json
+from trio_stream.types import UnknownEvent
 
 LONGEST_TEXT = 4096
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -23,24 +23,21 @@ from tests.protocol.streams import (
     tool_json,
 )
 from trio_stream import InvalidResponseError, InvalidToolInputError
-from trio_stream._protocol import (
+from trio_stream._protocol import ErrorEvent, Message, MessageAccumulator, TextBlock, Usage, decode_event
+from trio_stream.types import (
     CitationCharLocation,
     CitationEvent,
     CompactionBlock,
     CompactionEvent,
     ContentBlockDeltaEvent,
     ContentBlockStopEvent,
-    ErrorEvent,
     ErrorObject,
     FallbackBlock,
     InputJsonEvent,
     MCPToolUseBlock,
-    Message,
-    MessageAccumulator,
     MessageStopEvent,
     ServerToolUseBlock,
     SignatureEvent,
-    TextBlock,
     TextDelta,
     TextEvent,
     ThinkingBlock,
@@ -48,8 +45,6 @@ from trio_stream._protocol import (
     ToolUseBlock,
     UnknownBlock,
     UnknownEvent,
-    Usage,
-    decode_event,
 )
 
 

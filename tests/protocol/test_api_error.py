@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import trio_stream as ts
-from trio_stream._protocol import ErrorEvent, ErrorObject, error_from_event, error_from_response
+from trio_stream._protocol import ErrorEvent, error_from_event, error_from_response
+from trio_stream.types import ErrorObject
 
 
 def make(status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> ts.APIStatusError:

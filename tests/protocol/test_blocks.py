@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_stream import InvalidToolInputError
-from trio_stream._protocol import (
+from trio_stream._protocol import TextBlock
+from trio_stream._protocol._blocks import BLOCKS, Block, read_block
+from trio_stream._protocol._values import UnknownObject, Value
+from trio_stream.types import (
     CitationCharLocation,
     CitationContentBlockLocation,
     CitationPageLocation,
@@ -30,19 +33,15 @@ from trio_stream._protocol import (
     PlainTextSource,
     ServerToolCaller20260120,
     ServerToolUseBlock,
-    TextBlock,
     ThinkingBlock,
     ToolUseBlock,
     UnknownBlock,
-    UnknownObject,
     WebFetchBlock,
     WebFetchToolResultBlock,
     WebSearchResultBlock,
     WebSearchToolResultBlock,
     WebSearchToolResultError,
 )
-from trio_stream._protocol._blocks import BLOCKS, Block, read_block
-from trio_stream._protocol._values import Value
 
 # One of each block, with all its fields, as the API sends them.
 WHOLE: list[dict[str, Any]] = [

@@ -11,30 +11,26 @@ from hypothesis import given, strategies as st
 
 from tests.protocol.streams import PING, STOP, block, change, delta, end, raw, start, text
 from trio_stream import InvalidResponseError
-from trio_stream._protocol import (
+from trio_stream._protocol import ErrorEvent, PingEvent, TextBlock, Usage, decode_event
+from trio_stream._protocol._values import UnknownObject
+from trio_stream.types import (
     CitationCharLocation,
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
-    ErrorEvent,
     ErrorObject,
     InputJSONDelta,
     MessageDeltaEvent,
     MessageStartEvent,
-    PingEvent,
     RawContentBlockStopEvent,
     RawMessageStopEvent,
     SignatureDelta,
-    TextBlock,
     TextDelta,
     ThinkingDelta,
     UnknownBlock,
     UnknownDelta,
     UnknownEvent,
-    UnknownObject,
-    Usage,
-    decode_event,
 )
 
 CITATION = {"type": "char_location", "cited_text": "c", "document_index": 2, "document_title": None}

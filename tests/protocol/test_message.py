@@ -10,20 +10,18 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_stream import InvalidResponseError, InvalidToolInputError
-from trio_stream._protocol import (
+from trio_stream._protocol import Message, TextBlock, Usage
+from trio_stream._protocol._values import UnknownObject
+from trio_stream.types import (
     CacheMissUnavailable,
     ClearToolUsesEdit,
     FallbackCreditNotApplied,
-    Message,
     MessageDeltaUsage,
     MessageIterationUsage,
     OutputTokensDetails,
     RefusalStopDetails,
-    TextBlock,
     ToolUseBlock,
     UnknownBlock,
-    UnknownObject,
-    Usage,
 )
 
 ANSWER: dict[str, Any] = {

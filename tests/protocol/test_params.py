@@ -15,12 +15,11 @@ from trio_stream._protocol import (
     CountTokensParams,
     Message,
     MessageCreateParams,
-    MessageParam,
     RequestOptions,
     TextBlock,
-    ToolParam,
     build_body,
 )
+from trio_stream.types import MessageParam, ToolParam
 
 
 def create(**params: Unpack[MessageCreateParams]) -> Mapping[str, Any]:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from trio_stream import InvalidToolInputError
-from trio_stream._protocol import PartialJSON
-from trio_stream._protocol._partial_json import parse_partial_json
+from trio_stream._protocol._partial_json import PartialJSON, parse_partial_json
 
 VALUES = st.recursive(
     st.none()

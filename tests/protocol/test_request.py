@@ -15,13 +15,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_stream import InvalidToolInputError, Message, TextBlock, ToolUseBlock
-from trio_stream._protocol import (
-    CitationCharLocation,
-    UnknownBlock,
-    Usage,
-    build_body,
-    check_sampling_params,
-)
+from trio_stream._protocol import Usage, build_body, check_sampling_params
+from trio_stream.types import CitationCharLocation, UnknownBlock
 
 MINIMAL: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": []}
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from tests.protocol.streams import STOP, accumulate, block, change, delta, end, final, start, text, tool_json
-from trio_stream._protocol import (
+from trio_stream._protocol import ErrorEvent, Message, MessageStreamEvent, RawMessageStreamEvent, TextBlock
+from trio_stream.types import (
     Citation,
     CitationCharLocation,
     ContentBlock,
     ContentBlockDeltaEvent,
     ContentBlockStopEvent,
     Delta,
-    ErrorEvent,
     InputJsonEvent,
-    Message,
     MessageStopEvent,
-    MessageStreamEvent,
     RawContentBlockStopEvent,
-    RawMessageStreamEvent,
-    TextBlock,
     TextDelta,
     TextEvent,
     ThinkingBlock,

@@ -13,9 +13,9 @@ import pytest
 from tests.protocol.streams import STOP, accumulate, block, change, delta, end, start, text
 from tests.protocol.test_blocks import IDS, WHOLE
 from trio_stream import IncompleteStreamError
-from trio_stream._protocol import Message, MessageStreamEvent, UnknownObject
+from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._protocol._blocks import read_block
-from trio_stream._protocol._values import Value, by_tag, without_nulls
+from trio_stream._protocol._values import UnknownObject, Value, by_tag, without_nulls
 
 # `coverage --source=a.package` imports the package to find it, and forgets it again: then there are two msgspecs.
 two_msgspecs = Message().__reduce__()[0] is not getattr(sys.modules["msgspec._utils"], "rebuild", None)

@@ -40,7 +40,7 @@ from trio_stream._protocol._values import Tagged, Unknown, Value
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 """Which block of the message, from 0."""
 
-DeltaClass: TypeAlias = type[Delta]
+_DeltaClass: TypeAlias = type[Delta]
 """A class of deltas."""
 
 # Most events hold no reference cycles, so the garbage collector may ignore them.
@@ -195,7 +195,7 @@ class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
     """
 
     type: ClassVar[Literal["text"]] = "text"
-    made_of: ClassVar[DeltaClass] = TextDelta
+    made_of: ClassVar[_DeltaClass] = TextDelta
     text: str
     _pieces: list[str]  # of the whole block, shared with it: an event keeps no copy
     _count: int  # the number of pieces at this event
@@ -219,7 +219,7 @@ class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
     """
 
     type: ClassVar[Literal["thinking"]] = "thinking"
-    made_of: ClassVar[DeltaClass] = ThinkingDelta
+    made_of: ClassVar[_DeltaClass] = ThinkingDelta
     thinking: str
     _pieces: list[str]
     _count: int
@@ -243,7 +243,7 @@ class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
     """
 
     type: ClassVar[Literal["input_json"]] = "input_json"
-    made_of: ClassVar[DeltaClass] = InputJSONDelta
+    made_of: ClassVar[_DeltaClass] = InputJSONDelta
     partial_json: str
     _pieces: list[str]
     _count: int
@@ -271,7 +271,7 @@ class CitationEvent(Tagged, frozen=True, tag="citation"):
     """
 
     type: ClassVar[Literal["citation"]] = "citation"
-    made_of: ClassVar[DeltaClass] = CitationsDelta
+    made_of: ClassVar[_DeltaClass] = CitationsDelta
     citation: Citation
     _citations: list[Citation]
     _count: int
@@ -295,7 +295,7 @@ class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
     """A thinking block is signed."""
 
     type: ClassVar[Literal["signature"]] = "signature"
-    made_of: ClassVar[DeltaClass] = SignatureDelta
+    made_of: ClassVar[_DeltaClass] = SignatureDelta
     signature: str
 
 
@@ -304,7 +304,7 @@ class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
     """The summary of a compaction block. Beta."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
-    made_of: ClassVar[DeltaClass] = CompactionDelta
+    made_of: ClassVar[_DeltaClass] = CompactionDelta
     content: str | None = None
     encrypted_content: str | None = None
 

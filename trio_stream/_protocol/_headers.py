@@ -1,4 +1,4 @@
-"""The headers of a request: which ones, what may be in them, and what may be shown of them.
+"""The headers of a request: which ones there are, and what may be in them.
 
 What belongs here: putting headers together, checking keys, and looking headers up. What does not: the body
 (`_request`), and what an answer's headers mean (`_retry`, `_rate_limits`, `_api_error`).
@@ -12,9 +12,6 @@ from typing import Final
 
 from trio_stream._errors import CredentialsError
 
-HIDDEN: Final = "<hidden>"
-"""What `redact_headers` puts in place of a secret."""
-
 _KEY = "x-api-key"
 _AUTHORIZATION = "authorization"
 _BETA = "anthropic-beta"
@@ -25,9 +22,6 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NOT_IN_VALUES = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE = re.compile(r"[!-~]+")
-_SECRET = re.compile(r"authori[sz]ation|cookie|api-?key|token|secret|password|credential", re.IGNORECASE)
-# Its "tokens" are counted, not secret.
-_NOT_SECRET = re.compile(r"anthropic-(?:ratelimit|priority|fast)-.*", re.IGNORECASE)
 
 # These parameters of the API travel as headers.
 _PARAMETER_HEADERS: Final = {
@@ -205,23 +199,16 @@ def _check_value(name: str, value: str) -> None:
 
 
 def check_added_header(name: str, value: str) -> None:
-    """Refuse a header that is to be added to a finished request, where it cannot be sent or is authentication.
+    """Refuse a header that is to be added to a finished request, if it cannot be sent or is authentication.
 
     Raises:
-      TypeError: One of the two is not a str.
-      ValueError: The header is authentication, or holds what no header can carry. The text holds nothing of its value.
+      TypeError: The name or the value is not a str.
+      ValueError: The header is authentication, or has characters that no header can carry. The text of the error has
+        nothing of its value.
     """
     if not _TOKEN.fullmatch(name) or name.lower() in (_KEY, _AUTHORIZATION):
         raise ValueError("a header that is added has a name that cannot be sent, or is authentication")
     _check_value(name, value)
-
-
-def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers as a log may show them: what may be a secret is replaced by `HIDDEN`."""
-    return {
-        name: HIDDEN if _SECRET.search(name) and not _NOT_SECRET.fullmatch(name) else value
-        for name, value in headers.items()
-    }
 
 
 def find_header(headers: Mapping[str, str], name: str) -> str | None:
