@@ -1,10 +1,10 @@
-"""Wire events to what a stream delivers, and to a message.
+"""Events of the wire to the events that a stream delivers, and to a message.
 
-What belongs here: which event may follow which, what each adds to its block, the helper events, and the bounds
-on a message. What does not: what an event looks like (`_events`, `_decode`).
+What belongs here: which event may follow which, adding each to its block, making the helper events, and the bounds on
+a message. What does not: what an event looks like (`_events`, `_decode`).
 
-Work per event does not depend on what came before: text, thinking and tool input stay in pieces until somebody
-looks, or until their block is complete.
+The work per event does not depend on what came before: text, thinking and tool input stay in pieces until they are
+read, or until their block is complete.
 
 The rules of order::
 
@@ -48,13 +48,16 @@ from trio_stream._protocol._message import Message
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import Tagged, set_fields
 
-# After these a tool input that does not parse is the model's mistake. After any other, ``max_tokens`` first of all, it
-# was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
+# After one of these, a tool input that does not parse is a mistake of the model. After any other, ``max_tokens`` first
+# of all, the input was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
 _WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
 
 
 class _BlockState:
-    """A block that is being put together. What few blocks have is None for all others: there are many of these."""
+    """A block that is being put together.
+
+    A message may have thousands of these, so the lists that few blocks need are made when they are needed.
+    """
 
     __slots__ = ("built", "changes", "closed", "collected", "deltas", "pieces", "start", "takes")
 
@@ -66,7 +69,7 @@ class _BlockState:
         self.pieces: list[str] = []
         self.collected: list[Any] | None = None
         self.changes: dict[str, Any] | None = None  # fields that were sent whole
-        self.deltas: list[Delta] | None = None  # those that this version does not know
+        self.deltas: list[Delta] | None = None  # those that cannot be added, because this version does not know how
         if type(start) is UnknownBlock:
             return
         for delta, growth in start.grows_by.items():
@@ -102,16 +105,16 @@ class _BlockState:
 
 @final
 class MessageAccumulator:
-    """Puts the message of one stream together, and makes of each wire event what a stream delivers.
+    """Puts the message of one stream together, and makes the events that the stream delivers.
 
     Args:
-      max_message_bytes: The largest message, in bytes of UTF-8: its text, thinking, tool input, and the JSON of
-        what arrives whole.
-      max_blocks: The most content blocks.
+      max_message_bytes: The largest message, in bytes of UTF-8: its text, thinking and tool input, and the JSON of
+        everything that arrives whole.
+      max_blocks: The largest number of content blocks.
 
     Attributes:
-      complete: Whether ``message_stop`` has come.
-      text_parts: Every non-empty piece of text, of all text blocks, in the order in which they came.
+      complete: Whether ``message_stop`` has arrived.
+      text_parts: Every non-empty piece of text, of all text blocks, in the order of arrival.
     """
 
     __slots__ = (
@@ -142,44 +145,44 @@ class MessageAccumulator:
 
     @property
     def started(self) -> bool:
-        """Whether ``message_start`` has come."""
+        """Whether ``message_start`` has arrived."""
         return self._message is not None
 
     @property
     def text(self) -> str:
-        """The text so far, of all text blocks."""
+        """The text of all text blocks so far, joined."""
         return "".join(self.text_parts)
 
     @property
     def thinking_parts(self) -> list[str]:
-        """Every non-empty piece of thinking, of all thinking blocks, in the order in which they came."""
+        """Every non-empty piece of thinking, of all thinking blocks, in the order of arrival."""
         if self._thinking_parts is None:
             self._thinking_parts = []
         return self._thinking_parts
 
     @property
     def usage(self) -> Usage:
-        """The usage so far; zeros before ``message_start``."""
+        """The usage so far; all zero before ``message_start``."""
         return Usage() if self._message is None else self._message.usage
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the model stopped; None for as long as that is not known."""
+        """Why the model stopped, or None while that is not known."""
         return None if self._message is None else self._message.stop_reason
 
     def add(self, event: RawMessageStreamEvent) -> tuple[MessageStreamEvent, ...]:
         """Take the next event of the wire.
 
         Args:
-          event: What `decode_event` returned. An `ErrorEvent` is the caller's to raise.
+          event: An event that `decode_event` returned. For an `ErrorEvent` the caller raises its error instead.
 
         Returns:
-          What a stream delivers for it: nothing for a ping; else the event, for a delta with the helper event
-          after it.
+          The events that a stream delivers for it: none for a ping; else the event itself, followed by the helper event
+          if it is a delta that has one.
 
         Raises:
           InvalidResponseError: the event does not fit what came before, or the message is larger than a limit. The
-            message so far is as it was.
+            message so far stays as it was.
         """
         if type(event) is ContentBlockDeltaEvent:
             index = event.index
@@ -190,7 +193,7 @@ class MessageAccumulator:
                 text = delta.text
                 pieces = block.pieces
                 if text:
-                    # This is `_grow`, without a call for every event.
+                    # The same as `_grow`, without a call for every event.
                     size = self._bytes + (len(text) if text.isascii() else len(text.encode()))
                     if size > self._max_message_bytes:
                         raise self._too_large()
@@ -222,10 +225,10 @@ class MessageAccumulator:
         raise _unexpected(event, "an error is no part of a message")
 
     def snapshot(self) -> Message | None:
-        """The message as far as it has come; None before ``message_start``.
+        """The message as far as it has arrived, or None before ``message_start``.
 
-        Blocks that are open are marked incomplete, and so is a tool block whose input was cut. Costs nothing until
-        the next event when called again.
+        Open blocks are marked incomplete, and so is a tool block whose input was cut. Calling it again costs nothing
+        until the next event.
         """
         if self._snapshot is None and self._message is not None:
             content = [block.build() for block in self._blocks]
@@ -253,7 +256,7 @@ class MessageAccumulator:
         start = event.content_block
         self._append(_BlockState(start))
         if type(start) is FallbackBlock and start.to is not None and self._message is not None:
-            # "The final hop's fallback block names the model that served the response."
+            # API docs, fallbacks: "The final hop's fallback block names the model that served the response."
             self._message = msgspec.structs.replace(self._message, model=start.to.model)
         return (event,)
 
@@ -268,7 +271,7 @@ class MessageAccumulator:
     def _add_delta(
         self, event: ContentBlockDeltaEvent, delta: Delta, block: _BlockState
     ) -> tuple[MessageStreamEvent, ...]:
-        """Add any delta but the one that is most frequent by far."""
+        """Add any delta but text to a text block, which is by far the most frequent and is added by `add` itself."""
         start = block.start
         if isinstance(delta, UnknownDelta) or isinstance(start, UnknownBlock):
             self._grow(_size(delta))
@@ -312,11 +315,11 @@ class MessageAccumulator:
         block.closed = True
         block.built = self._snapshot = None
         built = block.build()
-        block.pieces = []  # the block has them joined; events that refer to them keep them
+        block.pieces = []  # the block has them joined now; events that were delivered still share the old list
         return (ContentBlockStopEvent(index, built),)
 
     def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
-        # What a delta does not say stays as it was.
+        # What the event does not have stays as it was.
         changes = set_fields(event.delta)
         if event.context_management is not None:
             changes["context_management"] = event.context_management
@@ -332,7 +335,7 @@ class MessageAccumulator:
         self.complete = True
         final = self.snapshot()
         assert final is not None
-        self._blocks = []  # nothing changes any more: the snapshot has all of them
+        self._blocks = []  # nothing changes any more, and the snapshot has all blocks
         return (MessageStopEvent(final),)
 
     def _grow(self, size: int) -> None:
@@ -359,11 +362,11 @@ class MessageAccumulator:
 
 
 def _mark_cut(content: list[ContentBlock]) -> None:
-    """Mark the last tool block incomplete if its input was cut: no input is ever invented."""
+    """Mark the last tool block incomplete if its input was cut, so that no input is ever invented."""
     for index in range(len(content) - 1, -1, -1):
         block = content[index]
         if isinstance(block, InputBlock):
-            # No text at all says "no arguments" or "cut before the first": it is the last block that may be cut.
+            # An empty text means "no arguments", or that it was cut before the first. Only the last block may be cut.
             cut = index == len(content) - 1 and not block.input_json.strip()
             if cut or not _parses(block):
                 content[index] = msgspec.structs.replace(block, incomplete=True)

@@ -1,7 +1,7 @@
-"""What an answer that is an error becomes: the class, and the sentence.
+"""The error for an answer: its class, its sentence, and what it carries.
 
-What belongs here: reading error bodies of any kind, and saying briefly what they say. What does not: whether to try
-again (`_retry`), and errors that are no answers (`_http`).
+What belongs here: reading error bodies of any kind, and saying in short what they say. What does not: whether to ask
+again (`_verdict`), and errors of the network (`_http`).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from trio_stream._protocol._retry import parse_retry_after, parse_should_retry
 from trio_stream._protocol._sse import EventStreamParser
 
 _SENTENCE_BYTES = 2048
-"""How much of the API's own sentence a message repeats."""
+"""The most that a message repeats of the sentence of the API."""
 
 _SNIPPET_BYTES = 300
-"""How much of a body that nobody understands a message repeats."""
+"""The most that a message repeats of a body that is not understood."""
 
 _NAME_BYTES = 100
-"""How much of an error type, a request id or a host a message repeats."""
+"""The most that a message repeats of an error type, a request id or a host."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""RFC 9110, 15.4: of the 3xx, those that have the same request made elsewhere. 304 is none of them."""
+"""RFC 9110, 15.4: the 3xx that ask for the same request elsewhere. 304 is not one of them."""
 
 _LOOKED_AT = 65536
-"""How many characters of a page are searched for its title."""
+"""The number of characters of a page that are searched for its title."""
 
 # Line ends and other controls would let an answer write lines of its own into a log or a terminal; the bidirectional
 # ones would let it reorder ours.
@@ -46,18 +46,18 @@ _NOT_TEXT = re.compile(r"<(script|style)\b.{0,4000}?</\1\s{0,9}>|<[^>]{0,1000}>"
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> APIStatusError:
-    """The error for an answer that is not the one asked for.
+    """The error for an answer that is not a message.
 
-    Whatever the body is (JSON, a page, an event stream, not even text), its message is short and of one line.
+    Whatever the body is (JSON, a page, an event stream, or not even text), the message of the error is one short line.
 
     Args:
       status: The HTTP status. With 200 the class is chosen by ``error.type``, as for an ``error`` event.
-      headers: The answer's; names in any case.
-      body: As much of the body as was read.
-      now: Seconds since the epoch, for ``retry-after`` dates.
+      headers: The headers of the answer; names in any case.
+      body: The part of the body that was read.
+      now: Seconds since the epoch, for a ``retry-after`` that is a date.
 
     Returns:
-      The error; its ``body`` is the decoded JSON, or None.
+      The error. Its ``body`` is the decoded JSON, or None.
     """
     content = _read_json(body)
     details = _object(content.get("error"))
@@ -88,11 +88,11 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
 
 
 def error_from_event(event: ErrorEvent, request_id: str | None) -> APIStatusError:
-    """The error for an ``error`` event in a stream that had begun well: its status remains 200.
+    """The error for an ``error`` event. Its status is that of the answer in which it came, 200.
 
     Args:
       event: The event.
-      request_id: That of the answer, in case the event has none.
+      request_id: The request id of the answer, used if the event has none.
     """
     error = event.error
     return _class_for(200, error.type)(
@@ -120,7 +120,7 @@ def _status_name(status: int) -> str:
 
 
 def _redirect(headers: Mapping[str, str]) -> str:
-    """Where a redirect leads, without the path: the query of an address may hold anything."""
+    """The host that a redirect leads to. The path is left out, as it may hold secrets."""
     said = "redirects are not followed"
     location = find_header(headers, "location")
     if location is None:
@@ -151,7 +151,7 @@ def _what_body_says(content: Mapping[str, Any], headers: Mapping[str, str], body
 
 
 def _read_page(page: str) -> str:
-    """The title of a page, or else the beginning of its text."""
+    """The title of a page, or the beginning of its text if it has none."""
     title = _TITLE.search(page)
     if title is not None and title[1].strip():
         return html.unescape(title[1])
@@ -159,22 +159,22 @@ def _read_page(page: str) -> str:
 
 
 def _read_json(body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body; empty when there is none."""
+    """The JSON object in a body; empty if there is none."""
     body = body.removeprefix(b"\xef\xbb\xbf").strip()
     if body.startswith((b"event:", b"data:")):
         # Some gateways answer with the event stream of an error, and the error's status.
         events = EventStreamParser().feed(body + b"\n\n")
         body = events[0][1] if events else b""
     try:
-        # Only a text that is not UTF-8 changes here.
+        # The round trip changes only a text that is not valid UTF-8.
         return _object(decode_json(body.decode("utf-8", "replace").encode()))
     except JSON_ERRORS:
         return {}
 
 
 def _brief(text: str, size: int) -> str:
-    """A text as one line of at most ``size`` bytes."""
-    # Every character has at least one byte, so what is cut off first cannot be missed.
+    """A text as one line of at most ``size`` bytes of UTF-8."""
+    # First cut: a character has at least one byte, so this leaves enough.
     line = _CONTROLS.sub(" ", text[: 4 * size]).strip()
     encoded = line.encode()
     if len(encoded) <= size:

@@ -1,7 +1,7 @@
 """The content blocks of a message, general and beta, as one set of Structs.
 
-What belongs here: what each block holds, and how it goes back into a request. What does not: the contents
-of server tool results (`_tool_results`), and putting a block together from its deltas (`_accumulator`).
+What belongs here: what each block holds, which deltas it takes, and how it goes back into a request. What does not:
+the contents of server tool results (`_tool_results`), and putting a block together from its deltas (`_accumulator`).
 
 Whatever the API sent in a block comes out of its `to_param`, also what this version does not know: such
 fields are in ``extra``, such blocks are `UnknownBlock`.
@@ -52,13 +52,13 @@ from trio_stream._protocol._values import (
 
 
 class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
-    """What every content block has.
+    """The base of all content blocks.
 
     Attributes:
-      incomplete: True when the stream ended, or the snapshot was taken, before the block's end; and for a tool
+      incomplete: True if the stream ended, or the snapshot was taken, before the end of the block; and for a tool
         block whose input was cut.
       unknown_deltas: The deltas of this block whose ``type`` this version does not know.
-      extra: What the API sent that the fields of this class do not hold; `to_param` sends it back.
+      extra: The fields that the API sent and this version does not know; `to_param` sends them back.
     """
 
     incomplete: bool = False
@@ -70,7 +70,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
     grows_by: ClassVar[GrowsBy] = {}
 
     def to_param(self) -> dict[str, Any]:
-        """This block as a request takes it, with everything the API sent.
+        """This block in the form that a request takes, with everything the API sent.
 
         Raises:
           InvalidToolInputError: a tool block whose input was cut or is not valid JSON.
@@ -78,7 +78,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         return self.as_json(param=True)
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This block as JSON-able data: as a request takes it (``param``), or everything about it."""
+        """This block as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
         out = super().as_json(param=param)
         del out["extra"]
         if param or not self.incomplete:
@@ -90,7 +90,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this block of a JSON object: the API's, or one that `to_dict` made.
+        """Make this block from a JSON object of the API, or one that `to_dict` made.
 
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
@@ -102,8 +102,9 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         held: dict[str, Any] | None = None
         for name in fields:
             value = theirs[name]
-            # A plain value is held as it is or refused. Any other may hold what its class does not know; what deltas
-            # are collected in holds values that keep that themselves, and would not be the same later.
+            # A plain value is kept as it is or refused. In any other there may be fields that its class does not know:
+            # then the whole of it goes to `extra`. But not where deltas collect values, which keep such fields
+            # themselves: `extra` would be an old copy of these, and `to_param` would send that.
             if type(value) in PLAIN or cls._collects(name):
                 continue
             held = block.to_dict() if held is None else held
@@ -117,7 +118,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
 
     @classmethod
     def _take_ours(cls, theirs: dict[str, Any]) -> dict[str, Any]:
-        """Take out of a JSON object what `to_dict` put there on its own account."""
+        """Take the fields of ours, which `to_dict` has added, out of a JSON object and return them."""
         ours: dict[str, Any] = {}
         if theirs.get("incomplete") is True:
             ours["incomplete"] = theirs.pop("incomplete")
@@ -131,7 +132,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
 
 @final
 class TextBlock(Block, frozen=True, kw_only=True, tag="text"):
-    """Text for the reader."""
+    """A piece of the text of the answer, with its citations."""
 
     type: ClassVar[Literal["text"]] = "text"
     grows_by: ClassVar[GrowsBy] = {
@@ -144,7 +145,7 @@ class TextBlock(Block, frozen=True, kw_only=True, tag="text"):
 
 @final
 class ThinkingBlock(Block, frozen=True, kw_only=True, tag="thinking"):
-    """The model's thinking, or an empty text when ``thinking.display`` is omitted; signed."""
+    """Thinking of the model, signed. Its text is empty if ``thinking.display`` is ``omitted``."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
     grows_by: ClassVar[GrowsBy] = {
@@ -187,19 +188,19 @@ class ServerToolCaller20260120(Tagged, frozen=True, kw_only=True, tag="code_exec
 
 
 Caller: TypeAlias = DirectCaller | ServerToolCaller | ServerToolCaller20260120 | UnknownObject
-"""Who called a tool."""
+"""Who called a tool: the model itself, or code that it wrote."""
 
 
 class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
-    """What the blocks that call a tool have.
+    """The base of the blocks that call a tool.
 
     Attributes:
-      id: What the tool's result refers to.
-      name: The tool.
+      id: The identifier of the call, to which the result of the tool refers.
+      name: The name of the tool.
       input_json: The input as the model wrote it; empty for a tool without input.
     """
 
-    # A block that starts with an input and gets deltas gets the whole input by them.
+    # The deltas of an input are the whole of it, also where the block has started with one.
     grows_by: ClassVar[GrowsBy] = {InputJSONDelta: Append("partial_json", "input_json", continues=False)}
     id: str = ""
     name: str = ""
@@ -240,7 +241,7 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
         return cast("str", self.__struct_config__.tag)
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This block as JSON-able data; outside requests ``input_json`` stands in for an unusable input."""
+        """This block as JSON-able data. Outside requests ``input_json`` stands for an input that cannot be used."""
         out = super().as_json(param=param)
         try:
             out["input"] = self.input
@@ -266,7 +267,7 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
 
 @final
 class ToolUseBlock(InputBlock, frozen=True, kw_only=True, tag="tool_use", dict=True):
-    """The model calls a tool of the caller's."""
+    """The model calls a tool that the caller runs."""
 
     type: ClassVar[Literal["tool_use"]] = "tool_use"
     caller: Caller | None = None
@@ -283,7 +284,7 @@ class ServerToolUseBlock(InputBlock, frozen=True, kw_only=True, tag="server_tool
 
 @final
 class MCPToolUseBlock(InputBlock, frozen=True, kw_only=True, tag="mcp_tool_use", dict=True):
-    """The model calls a tool of an MCP server. Beta."""
+    """The model calls a tool on an MCP server. Beta."""
 
     type: ClassVar[Literal["mcp_tool_use"]] = "mcp_tool_use"
     server_name: str = ""
@@ -291,7 +292,7 @@ class MCPToolUseBlock(InputBlock, frozen=True, kw_only=True, tag="mcp_tool_use",
 
 @final
 class WebSearchToolResultBlock(Block, frozen=True, kw_only=True, tag="web_search_tool_result"):
-    """What a web search found."""
+    """The result of a web search."""
 
     type: ClassVar[Literal["web_search_tool_result"]] = "web_search_tool_result"
     tool_use_id: str = ""
@@ -301,7 +302,7 @@ class WebSearchToolResultBlock(Block, frozen=True, kw_only=True, tag="web_search
 
 @final
 class WebFetchToolResultBlock(Block, frozen=True, kw_only=True, tag="web_fetch_tool_result"):
-    """What a web fetch brought."""
+    """The result of a web fetch."""
 
     type: ClassVar[Literal["web_fetch_tool_result"]] = "web_fetch_tool_result"
     tool_use_id: str = ""
@@ -311,7 +312,7 @@ class WebFetchToolResultBlock(Block, frozen=True, kw_only=True, tag="web_fetch_t
 
 @final
 class CodeExecutionToolResultBlock(Block, frozen=True, kw_only=True, tag="code_execution_tool_result"):
-    """What Python code did."""
+    """The result of Python code."""
 
     type: ClassVar[Literal["code_execution_tool_result"]] = "code_execution_tool_result"
     tool_use_id: str = ""
@@ -320,7 +321,7 @@ class CodeExecutionToolResultBlock(Block, frozen=True, kw_only=True, tag="code_e
 
 @final
 class BashCodeExecutionToolResultBlock(Block, frozen=True, kw_only=True, tag="bash_code_execution_tool_result"):
-    """What a shell command did."""
+    """The result of a shell command."""
 
     type: ClassVar[Literal["bash_code_execution_tool_result"]] = "bash_code_execution_tool_result"
     tool_use_id: str = ""
@@ -331,7 +332,7 @@ class BashCodeExecutionToolResultBlock(Block, frozen=True, kw_only=True, tag="ba
 class TextEditorCodeExecutionToolResultBlock(
     Block, frozen=True, kw_only=True, tag="text_editor_code_execution_tool_result"
 ):
-    """What the file tool did."""
+    """The result of a command of the text editor."""
 
     type: ClassVar[Literal["text_editor_code_execution_tool_result"]] = "text_editor_code_execution_tool_result"
     tool_use_id: str = ""
@@ -340,7 +341,7 @@ class TextEditorCodeExecutionToolResultBlock(
 
 @final
 class ToolSearchToolResultBlock(Block, frozen=True, kw_only=True, tag="tool_search_tool_result"):
-    """What a tool search found."""
+    """The result of a tool search."""
 
     type: ClassVar[Literal["tool_search_tool_result"]] = "tool_search_tool_result"
     tool_use_id: str = ""
@@ -349,7 +350,7 @@ class ToolSearchToolResultBlock(Block, frozen=True, kw_only=True, tag="tool_sear
 
 @final
 class ContainerUploadBlock(Block, frozen=True, kw_only=True, tag="container_upload"):
-    """A file in the container."""
+    """A file that was uploaded to the container."""
 
     type: ClassVar[Literal["container_upload"]] = "container_upload"
     file_id: str = ""
@@ -357,7 +358,7 @@ class ContainerUploadBlock(Block, frozen=True, kw_only=True, tag="container_uplo
 
 @final
 class MCPToolResultBlock(Block, frozen=True, kw_only=True, tag="mcp_tool_result"):
-    """What a tool of an MCP server answered. Beta."""
+    """The result of a tool on an MCP server. Beta."""
 
     type: ClassVar[Literal["mcp_tool_result"]] = "mcp_tool_result"
     tool_use_id: str = ""
@@ -367,7 +368,7 @@ class MCPToolResultBlock(Block, frozen=True, kw_only=True, tag="mcp_tool_result"
 
 @final
 class AdvisorToolResultBlock(Block, frozen=True, kw_only=True, tag="advisor_tool_result"):
-    """What the advisor said. Beta."""
+    """The result of asking the advisor. Beta."""
 
     type: ClassVar[Literal["advisor_tool_result"]] = "advisor_tool_result"
     tool_use_id: str = ""
@@ -391,14 +392,14 @@ class CompactionBlock(Block, frozen=True, kw_only=True, tag="compaction"):
 
 @final
 class FallbackInfo(Value, frozen=True, kw_only=True):
-    """One end of a fallback."""
+    """The model on one side of a fallback."""
 
     model: str = ""
 
 
 @final
 class FallbackTrigger(Value, frozen=True, kw_only=True):
-    """Why another model took over."""
+    """The reason why another model took over."""
 
     type: str = ""
     category: str | None = None
@@ -406,7 +407,7 @@ class FallbackTrigger(Value, frozen=True, kw_only=True):
 
 @final
 class FallbackBlock(Block, frozen=True, kw_only=True, tag="fallback", rename={"from_": "from"}):
-    """Another model took over from here. Beta."""
+    """Marks the point from which another model answered. Beta."""
 
     type: ClassVar[Literal["fallback"]] = "fallback"
     from_: FallbackInfo | None = None
@@ -428,15 +429,15 @@ class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
     """A content block whose ``type`` this version does not know.
 
     Attributes:
-      incomplete: True when the stream ended, or the snapshot was taken, before the block's end.
-      deltas: The deltas of this block as they came, for what cannot be put together here.
+      incomplete: True if the stream ended, or the snapshot was taken, before the end of the block.
+      deltas: The deltas of this block as they came. They are kept beside it, as only the API knows what they add.
     """
 
     incomplete: bool = False
     deltas: tuple[dict[str, Any], ...] = ()
 
     def to_param(self) -> dict[str, Any]:
-        """The JSON object of ``content_block_start`` as it came."""
+        """The JSON object of ``content_block_start``, unchanged."""
         return self.as_json(param=True)
 
 
@@ -461,13 +462,13 @@ ContentBlock: TypeAlias = (
     | MCPToolListingBlock
     | UnknownBlock
 )
-"""Any content block. One of a type this version does not know is an `UnknownBlock`."""
+"""Any content block. One whose ``type`` this version does not know is an `UnknownBlock`."""
 
 BLOCKS: Mapping[str, type[Block]] = members_by_tag(ContentBlock)
 
 
 def read_block(raw: Mapping[str, Any]) -> ContentBlock:
-    """Make the block of a JSON object.
+    """Make a block from a JSON object of the API, or one that `to_dict` made.
 
     Raises:
       msgspec.ValidationError: there is no ``type``, or a field has the wrong JSON type.

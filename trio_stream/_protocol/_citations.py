@@ -1,4 +1,4 @@
-"""Where a text block's claims come from: the citations. Nothing else belongs here."""
+"""The citations of text blocks: the sources of what the text says. Nothing else belongs here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CitationPageLocation(Extended, frozen=True, kw_only=True, tag_field="type"
 
 @final
 class CitationContentBlockLocation(Extended, frozen=True, kw_only=True, tag_field="type", tag="content_block_location"):
-    """A range of content blocks in a document made of blocks."""
+    """A range of content blocks in a document that is made of blocks."""
 
     type: ClassVar[Literal["content_block_location"]] = "content_block_location"
     param_nulls: ClassVar[frozenset[str]] = frozenset({"document_title"})
@@ -67,7 +67,7 @@ class CitationsWebSearchResultLocation(
 class CitationsSearchResultLocation(
     Extended, frozen=True, kw_only=True, tag_field="type", tag="search_result_location"
 ):
-    """A range of blocks in a search result that the request brought along."""
+    """A range of blocks in a search result that the request provided."""
 
     type: ClassVar[Literal["search_result_location"]] = "search_result_location"
     param_nulls: ClassVar[frozenset[str]] = frozenset({"title"})
@@ -87,4 +87,4 @@ Citation: TypeAlias = (
     | CitationsSearchResultLocation
     | UnknownObject
 )
-"""Any citation. One of a type this version does not know is an `UnknownObject`."""
+"""Any citation. One whose ``type`` this version does not know is an `UnknownObject`."""

@@ -27,7 +27,7 @@ from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._sse import RawEvent
 from trio_stream._protocol._values import Unknown, holds_values, members_by_tag
 
-_LONGEST_MESSAGE: Final = 500  # characters of an error that is not JSON
+_LONGEST_MESSAGE: Final = 500  # characters that are kept of an error that is not JSON
 
 # Nearly all events are deltas that hold one str, and msgspec makes all of such an event in one step. What is unusual in
 # any way (a kind, a field or a value within that this version does not know) fails there, and takes two steps.
@@ -44,19 +44,19 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], RawMessageStreamEvent
 
 
 def decode_event(raw: RawEvent) -> RawMessageStreamEvent:
-    """Make an event of a raw one.
+    """Make an event from a raw event.
 
-    The ``type`` in the JSON counts, not the ``event:`` line; but ``event: error`` is an error even if its data
-    is not JSON, or of a type that this version does not know.
+    The ``type`` in the JSON decides, not the ``event:`` line; but ``event: error`` is an error even if its data is not
+    JSON, or of a ``type`` that this version does not know.
 
     Args:
-      raw: What `EventStreamParser.feed` returned.
+      raw: A raw event that `EventStreamParser.feed` returned.
 
     Returns:
-      The event; an `UnknownEvent` when its ``type`` is one that this version does not know.
+      The event, which is an `UnknownEvent` if this version does not know its ``type``.
 
     Raises:
-      InvalidResponseError: the data is not what such an event must hold. The message names the event and the
+      InvalidResponseError: the data is not that of such an event. The text of the error names the event and the
         reason, and quotes nothing of the data.
     """
     name, data = raw
@@ -64,7 +64,7 @@ def decode_event(raw: RawEvent) -> RawMessageStreamEvent:
         try:
             event = _decode_simple(data)
         except JSON_ERRORS:
-            pass  # what is unusual about it is found out below
+            pass  # decoding it in two steps finds out what is unusual about it
         else:
             if type(event) is not ContentBlockDeltaEvent or type(event.delta) not in _OPEN_DELTAS:
                 return event

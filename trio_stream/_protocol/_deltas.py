@@ -1,4 +1,7 @@
-"""What a ``content_block_delta`` event adds to a block. How it is added is `_accumulator`'s business."""
+"""The deltas of ``content_block_delta`` events.
+
+What belongs here: what each delta holds. What does not: which block takes it, and what it does there (`_blocks`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from trio_stream._protocol._values import Tagged, Unknown
 
 @final
 class TextDelta(Tagged, frozen=True, gc=False, tag="text_delta"):
-    """More text."""
+    """Text to append to a text block."""
 
     type: ClassVar[Literal["text_delta"]] = "text_delta"
     text: str
@@ -20,7 +23,7 @@ class TextDelta(Tagged, frozen=True, gc=False, tag="text_delta"):
 
 @final
 class InputJSONDelta(Tagged, frozen=True, gc=False, tag="input_json_delta"):
-    """More of the JSON text of a tool's input."""
+    """JSON text to append to the input of a tool call."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
@@ -28,11 +31,11 @@ class InputJSONDelta(Tagged, frozen=True, gc=False, tag="input_json_delta"):
 
 @final
 class ThinkingDelta(Tagged, frozen=True, gc=False, tag="thinking_delta"):
-    """More thinking.
+    """Text to append to a thinking block.
 
     Attributes:
-      thinking: What to append.
-      estimated_tokens: A coarse count of the tokens thought since the last one. Beta.
+      thinking: The text to append.
+      estimated_tokens: A rough count of the thinking tokens since the last such delta. Beta.
     """
 
     type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
@@ -50,7 +53,7 @@ class SignatureDelta(Tagged, frozen=True, gc=False, tag="signature_delta"):
 
 @final
 class CitationsDelta(Tagged, frozen=True, tag="citations_delta"):
-    """One more citation."""
+    """A citation to add to a text block."""
 
     type: ClassVar[Literal["citations_delta"]] = "citations_delta"
     citation: Citation
@@ -67,10 +70,10 @@ class CompactionDelta(Tagged, frozen=True, gc=False, tag="compaction_delta"):
 
 @final
 class UnknownDelta(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
-    """A delta whose ``type`` this version does not know. It is kept on its block."""
+    """A delta whose ``type`` this version does not know. Its block keeps it as it came."""
 
 
 Delta: TypeAlias = (
     TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
 )
-"""Any delta. One of a type this version does not know is an `UnknownDelta`."""
+"""Any delta. One whose ``type`` this version does not know is an `UnknownDelta`."""

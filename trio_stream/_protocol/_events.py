@@ -1,10 +1,10 @@
-"""The events of a stream: as they come over the wire, and the more convenient ones made from them.
+"""The events of a stream: those of the wire, and the helper events that are made of them.
 
 What belongs here: what each event says, and reading it from its JSON object. What does not: which bytes are an event
 (`_decode`), and making the helper events (`_accumulator`).
 
-``Raw...`` events are what the wire has where what a `MessageStream` delivers has more: ``content_block`` in
-``content_block_stop``, ``message`` in ``message_stop``.
+Two events of the wire have less than those that a `MessageStream` delivers in their place, and are named ``Raw...``:
+``content_block_stop``, to which the stream adds the block, and ``message_stop``, to which it adds the message.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trio_stream._protocol._usage import MessageDeltaUsage
 from trio_stream._protocol._values import Tagged, Unknown, Value
 
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-"""Which block of the message, from 0."""
+"""The zero-based position of a block in its message."""
 
 _DeltaClass: TypeAlias = type[Delta]
 """A class of deltas."""
@@ -48,14 +48,14 @@ _DeltaClass: TypeAlias = type[Delta]
 
 @final
 class MessageStartEvent(Tagged, frozen=True, tag="message_start"):
-    """The message begins. Its content is empty, its usage preliminary."""
+    """The message has started. Its content is empty, and its usage is preliminary."""
 
     type: ClassVar[Literal["message_start"]] = "message_start"
     message: Message
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this event of a JSON object. A message there is a message, whether or not its ``type`` says so.
+        """Make this event from a JSON object. Its ``message`` is taken for one, whether or not it has a ``type``.
 
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
@@ -65,7 +65,7 @@ class MessageStartEvent(Tagged, frozen=True, tag="message_start"):
 
 @final
 class ContentBlockStartEvent(Tagged, frozen=True, tag="content_block_start"):
-    """A block begins. Blocks without deltas arrive whole in it."""
+    """A block has started. A block that gets no deltas is already whole here."""
 
     type: ClassVar[Literal["content_block_start"]] = "content_block_start"
     index: Index
@@ -74,7 +74,7 @@ class ContentBlockStartEvent(Tagged, frozen=True, tag="content_block_start"):
 
 @final
 class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_delta"):
-    """A block grows."""
+    """A delta has arrived for a block."""
 
     type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
     index: Index
@@ -91,7 +91,7 @@ class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, tag="content_block
 
 @final
 class ContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
-    """A block is complete: here it is."""
+    """A block is complete, and is here as a whole."""
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
     index: Index
@@ -100,7 +100,7 @@ class ContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
 
 @final
 class MessageDelta(Value, frozen=True, kw_only=True):
-    """What of a message is known only at its end."""
+    """The fields of a message that are known only at its end."""
 
     container: Container | None = None
     stop_details: StopDetails | None = None
@@ -110,7 +110,7 @@ class MessageDelta(Value, frozen=True, kw_only=True):
 
 @final
 class MessageDeltaEvent(Tagged, frozen=True, kw_only=True, tag="message_delta"):
-    """What of a message is known only at its end: why it stopped, what it cost."""
+    """The fields of a message that are known only at its end, its stop reason and its usage first of all."""
 
     type: ClassVar[Literal["message_delta"]] = "message_delta"
     delta: MessageDelta
@@ -128,7 +128,7 @@ class RawMessageStopEvent(Tagged, frozen=True, gc=False, tag="message_stop"):
 
 @final
 class MessageStopEvent(Tagged, frozen=True, tag="message_stop"):
-    """The message is complete: here it is."""
+    """The message is complete, and is here as a whole."""
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"
     message: Message
@@ -136,19 +136,19 @@ class MessageStopEvent(Tagged, frozen=True, tag="message_stop"):
 
 @final
 class PingEvent(Tagged, frozen=True, gc=False, tag="ping"):
-    """The connection is alive."""
+    """A sign that the connection is alive."""
 
     type: ClassVar[Literal["ping"]] = "ping"
 
 
 @final
 class ErrorObject(Value, frozen=True, kw_only=True):
-    """What went wrong.
+    """The API's description of an error.
 
     Attributes:
-      type: For example ``"overloaded_error"``; None when the API did not say.
-      message: The API's sentence.
-      details: More, for some errors; ``error_code`` is a stable name of the cause.
+      type: The kind of error, for example ``"overloaded_error"``; None if the API did not say.
+      message: The sentence of the API.
+      details: More about some errors; ``error_code`` in it is a stable name of the cause.
     """
 
     type: str | None = None
@@ -158,7 +158,7 @@ class ErrorObject(Value, frozen=True, kw_only=True):
 
 @final
 class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
-    """The API failed in the middle of a stream."""
+    """The API reported an error within the stream."""
 
     type: ClassVar[Literal["error"]] = "error"
     error: ErrorObject
@@ -166,7 +166,7 @@ class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this event of whatever an ``error`` event holds. It never fails: an error must not be lost."""
+        """Make this event from whatever an ``error`` event holds. It never fails: an error must not be lost."""
         held = raw.get("error", raw)
         if not isinstance(held, dict):
             error = ErrorObject(message=held if isinstance(held, str) else "")
@@ -188,7 +188,7 @@ class UnknownEvent(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
 
 @final
 class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
-    """More text.
+    """Text has been added to a text block.
 
     Attributes:
       text: The text that was added.
@@ -202,7 +202,7 @@ class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
 
     @property
     def snapshot(self) -> str:
-        """The block's whole text at the time of this event, joined when looked at."""
+        """The text of the block as of this event; joined when it is read."""
         return "".join(self._pieces[: self._count])
 
     def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
@@ -212,7 +212,7 @@ class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
 
 @final
 class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
-    """More thinking.
+    """Text has been added to a thinking block.
 
     Attributes:
       thinking: The thinking that was added.
@@ -226,7 +226,7 @@ class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
 
     @property
     def snapshot(self) -> str:
-        """The block's whole thinking at the time of this event, joined when looked at."""
+        """The thinking of the block as of this event; joined when it is read."""
         return "".join(self._pieces[: self._count])
 
     def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
@@ -236,7 +236,7 @@ class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
 
 @final
 class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
-    """More of a tool's input.
+    """JSON text has been added to the input of a tool call.
 
     Attributes:
       partial_json: The JSON text that was added.
@@ -250,10 +250,10 @@ class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
 
     @property
     def snapshot(self) -> object:
-        """The input as far as it had come at this event, parsed when looked at.
+        """The input of the tool as of this event; parsed when it is read.
 
         Raises:
-          InvalidToolInputError: what came cannot be the beginning of JSON.
+          InvalidToolInputError: what has arrived cannot be the beginning of JSON.
         """
         return parse_partial_json("".join(self._pieces[: self._count]))
 
@@ -264,7 +264,7 @@ class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
 
 @final
 class CitationEvent(Tagged, frozen=True, tag="citation"):
-    """One more citation.
+    """A citation has been added to a text block.
 
     Attributes:
       citation: The citation that was added.
@@ -278,7 +278,7 @@ class CitationEvent(Tagged, frozen=True, tag="citation"):
 
     @property
     def snapshot(self) -> tuple[Citation, ...]:
-        """All citations of the block at the time of this event."""
+        """All citations of the block as of this event."""
         return tuple(self._citations[: self._count])
 
     def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
@@ -292,7 +292,7 @@ class CitationEvent(Tagged, frozen=True, tag="citation"):
 
 @final
 class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
-    """A thinking block is signed."""
+    """A block has been signed."""
 
     type: ClassVar[Literal["signature"]] = "signature"
     made_of: ClassVar[_DeltaClass] = SignatureDelta
@@ -301,7 +301,7 @@ class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
 
 @final
 class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
-    """The summary of a compaction block. Beta."""
+    """The summary of a compaction block has arrived. Beta."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
     made_of: ClassVar[_DeltaClass] = CompactionDelta
@@ -325,7 +325,7 @@ _LONGEST_NAME = 50
 
 
 def event_name(given: str) -> str:
-    """The name of an event as the text of an error shows it: short, and without control characters."""
+    """The name of an event in the form that the text of an error shows: short, without control characters."""
     return "".join(filter(str.isprintable, given[:_LONGEST_NAME])).strip() or "unnamed"
 
 
@@ -340,7 +340,7 @@ RawMessageStreamEvent: TypeAlias = (
     | ErrorEvent
     | UnknownEvent
 )
-"""Any event as it comes over the wire."""
+"""Any event of the wire."""
 
 MessageStreamEvent: TypeAlias = (
     MessageStartEvent

@@ -31,25 +31,26 @@ _PARAMETER_HEADERS: Final = {
 
 
 def check_api_key(key: str) -> str:
-    """Strip blanks from an API key, and refuse one that no header can carry.
+    """Strip blanks from an API key, and refuse a key that no header can carry.
 
     Raises:
-      CredentialsError: It is empty, or holds blanks, control or non-ASCII characters. The text holds nothing of it.
+      CredentialsError: The key is empty, or has a blank, a control or a non-ASCII character in it. The text of the
+        error has nothing of the key.
     """
     return _check_secret(key, "the API key")
 
 
 def check_auth_token(token: str) -> str:
-    """As `check_api_key`, for what goes after ``Bearer``.
+    """Strip blanks from an auth token, and refuse a token that no header can carry.
 
     Raises:
-      CredentialsError: As `check_api_key`.
+      CredentialsError: As for `check_api_key`.
     """
     return _check_secret(token, "the auth token")
 
 
 def _check_secret(secret: str, what: str) -> str:
-    # A line end is not stripped: it is the mark of an injected header as much as of a file read carelessly.
+    # A line end is not stripped: it may be a file that was read carelessly, but also an injected header.
     secret = secret.strip(" \t")
     if not secret:
         raise CredentialsError(f"{what} is empty")
@@ -63,10 +64,10 @@ def _check_secret(secret: str, what: str) -> str:
 
 
 def parse_custom_headers(text: str) -> dict[str, str]:
-    """Read the headers of ``ANTHROPIC_CUSTOM_HEADERS``: one ``Name: value`` per line; blank lines are skipped.
+    """Read the headers in ``ANTHROPIC_CUSTOM_HEADERS``: one ``Name: value`` per line. Blank lines are skipped.
 
     Raises:
-      ValueError: A line is not a header that can be sent. The text holds nothing of its value.
+      ValueError: A line is not a header that can be sent. The text of the error has nothing of its value.
     """
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -84,7 +85,7 @@ def parse_custom_headers(text: str) -> dict[str, str]:
 def param_headers(params: Mapping[str, object]) -> dict[str, str]:
     """The headers that carry parameters of the API: ``user_profile_id`` and ``workspace_id``.
 
-    They go under the caller's ``extra_headers``. `build_body` leaves these parameters out.
+    The ``extra_headers`` of the caller win over them. `build_body` leaves these parameters out of the body.
 
     Raises:
       TypeError: One of them is not a str.
@@ -101,7 +102,7 @@ def param_headers(params: Mapping[str, object]) -> dict[str, str]:
 
 
 def is_header_param(name: str) -> bool:
-    """Whether a parameter of a call travels as a header."""
+    """Whether a parameter of a call is sent as a header and not in the body."""
     return name == "betas" or name in _PARAMETER_HEADERS
 
 
@@ -118,28 +119,29 @@ def build_headers(
 ) -> dict[str, str]:
     """The headers of one request, under lower-case names.
 
-    Later ones win: ours, then ``default_headers``, then ``betas``, which join those of ``default_headers``, then
-    ``extra_headers``. There is one kind of authentication: a layer that brings its own replaces what was there.
+    Later layers win: our own headers, then ``default_headers``, then ``betas``, which are added to those of
+    ``default_headers``, then ``extra_headers``. A request has one kind of authentication: a layer that has one replaces
+    that of the layers before.
 
     Args:
-      api_key: As `check_api_key` returned it; sent as ``x-api-key``.
-      auth_token: As `check_auth_token` returned it; sent as ``Authorization: Bearer``.
+      api_key: What `check_api_key` returned, or None. Sent as ``x-api-key``.
+      auth_token: What `check_auth_token` returned, or None. Sent as ``Authorization: Bearer``.
       anthropic_version: ``2026-10-21`` or ``2023-06-01``.
-      betas: Names for ``anthropic-beta``.
-      default_headers: The client's.
-      extra_headers: The call's.
-      user_agent: Who we are.
-      stream: Whether an event stream is asked for.
+      betas: The names for ``anthropic-beta``.
+      default_headers: The headers of the client.
+      extra_headers: The headers of the call.
+      user_agent: The value of ``user-agent``.
+      stream: Whether the answer is to be an event stream.
 
     Raises:
-      CredentialsError: A key and a token were given, or a layer brings both kinds.
-      ValueError: A header cannot be sent. The text names it and holds nothing of its value.
+      CredentialsError: Both a key and a token were given, or a layer has both.
+      ValueError: A header cannot be sent. The text of the error names it and has nothing of its value.
     """
     if api_key is not None and auth_token is not None:
         raise CredentialsError("an API key and an auth token were given; a request carries one of them")
     headers = {
         "accept": "text/event-stream" if stream else "application/json",
-        # Decoding is a way to be flooded, and compressing an event stream delays its events.
+        # A small compressed body may decode to a huge one, and compressing an event stream delays its events.
         "accept-encoding": "identity",
         "content-type": "application/json",
         "user-agent": user_agent,
@@ -160,7 +162,7 @@ def build_headers(
 
 
 def count_retries(headers: dict[str, str], retries_taken: int) -> dict[str, str]:
-    """The headers of one attempt: from the first retry on they say how many there were."""
+    """The headers of one attempt. From the first retry on they tell how many retries there were."""
     return {"trio-stream-retry-count": str(retries_taken), **headers} if retries_taken else headers
 
 
@@ -183,7 +185,7 @@ def _check_betas(betas: Iterable[str] | None) -> list[str]:
         raise TypeError("betas must be a list of names, not one str")
     names = list(betas or ())
     for name in names:
-        # A comma would make two names of it.
+        # A comma would split the name in two.
         if not _VISIBLE.fullmatch(name) or "," in name:
             raise ValueError("betas: a name is empty, or holds a character that no name can")
     return names
@@ -212,7 +214,7 @@ def check_added_header(name: str, value: str) -> None:
 
 
 def find_header(headers: Mapping[str, str], name: str) -> str | None:
-    """Look a header up, whatever the case of its name; ``name`` is in lower case."""
+    """Look up a header whose name may be in any case. ``name`` is in lower case."""
     value = headers.get(name)
     if value is not None:
         return value

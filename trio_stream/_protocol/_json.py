@@ -1,4 +1,7 @@
-"""JSON as the API writes it, bytes to Python values. Types are not checked here."""
+"""JSON to Python values, tolerant of the escapes that the API writes.
+
+What belongs here: decoding. What does not: checking types (`_values`), and JSON that is cut (`_partial_json`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import msgspec
 T = TypeVar("T")
 
 JSON_ERRORS = (ValueError, RecursionError)
-"""What decoding raises: `msgspec.DecodeError` and `UnicodeDecodeError` are ValueErrors; nesting is bounded."""
+"""The exceptions that decoding raises. `msgspec.DecodeError` and `UnicodeDecodeError` are ValueErrors, and JSON that is
+nested too deeply is a RecursionError."""
 
 _decode_any: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
@@ -36,7 +40,7 @@ def decode_json(data: bytes) -> Any:
 
 
 def decode_with(decode: Callable[[bytes], T], data: bytes) -> T:
-    """Decode JSON with a decoder of msgspec's, minding surrogates as `decode_json` does."""
+    """Decode JSON with a decoder of msgspec, with surrogates repaired as `decode_json` does."""
     try:
         return decode(data)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""A message of the API, whole or as far as it has come, and what it holds besides blocks and usage."""
+"""A message of the API, complete or as far as it has arrived, and its parts other than blocks and usage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
 
 @final
 class Skill(Value, frozen=True, kw_only=True):
-    """A skill loaded in a container."""
+    """A skill that is loaded in a container."""
 
     skill_id: str = ""
     type: str = ""
@@ -25,7 +25,7 @@ class Skill(Value, frozen=True, kw_only=True):
 
 @final
 class Container(Value, frozen=True, kw_only=True):
-    """The container of the code execution tool."""
+    """The container in which the code execution tool ran."""
 
     id: str = ""
     expires_at: str | None = None
@@ -34,7 +34,7 @@ class Container(Value, frozen=True, kw_only=True):
 
 @final
 class CacheMissModelChanged(Tagged, frozen=True, kw_only=True, tag="model_changed"):
-    """The model is another."""
+    """The request is for another model than the previous one."""
 
     type: ClassVar[Literal["model_changed"]] = "model_changed"
     cache_missed_input_tokens: int = 0
@@ -42,7 +42,7 @@ class CacheMissModelChanged(Tagged, frozen=True, kw_only=True, tag="model_change
 
 @final
 class CacheMissSystemChanged(Tagged, frozen=True, kw_only=True, tag="system_changed"):
-    """The system prompt is another."""
+    """The system prompt differs from that of the previous request."""
 
     type: ClassVar[Literal["system_changed"]] = "system_changed"
     cache_missed_input_tokens: int = 0
@@ -50,7 +50,7 @@ class CacheMissSystemChanged(Tagged, frozen=True, kw_only=True, tag="system_chan
 
 @final
 class CacheMissToolsChanged(Tagged, frozen=True, kw_only=True, tag="tools_changed"):
-    """The tools are others."""
+    """The tools differ from those of the previous request."""
 
     type: ClassVar[Literal["tools_changed"]] = "tools_changed"
     cache_missed_input_tokens: int = 0
@@ -58,7 +58,7 @@ class CacheMissToolsChanged(Tagged, frozen=True, kw_only=True, tag="tools_change
 
 @final
 class CacheMissMessagesChanged(Tagged, frozen=True, kw_only=True, tag="messages_changed"):
-    """The messages are others."""
+    """The messages differ from those of the previous request."""
 
     type: ClassVar[Literal["messages_changed"]] = "messages_changed"
     cache_missed_input_tokens: int = 0
@@ -66,14 +66,14 @@ class CacheMissMessagesChanged(Tagged, frozen=True, kw_only=True, tag="messages_
 
 @final
 class CacheMissPreviousMessageNotFound(Tagged, frozen=True, kw_only=True, tag="previous_message_not_found"):
-    """The message to compare with is gone."""
+    """The previous message was not found, so there is nothing to compare with."""
 
     type: ClassVar[Literal["previous_message_not_found"]] = "previous_message_not_found"
 
 
 @final
 class CacheMissUnavailable(Tagged, frozen=True, kw_only=True, tag="unavailable"):
-    """There is no diagnosis."""
+    """The API has no diagnosis."""
 
     type: ClassVar[Literal["unavailable"]] = "unavailable"
 
@@ -87,19 +87,19 @@ CacheMissReason: TypeAlias = (
     | CacheMissUnavailable
     | UnknownObject
 )
-"""Why the prompt cache could not reuse the previous request."""
+"""The reason why the prompt cache could not reuse the previous request."""
 
 
 @final
 class Diagnostics(Value, frozen=True, kw_only=True):
-    """Why the prompt cache could not reuse the previous request; None while the diagnosis is pending."""
+    """Why the prompt cache could not reuse the previous request. The reason is None while the diagnosis is pending."""
 
     cache_miss_reason: CacheMissReason | None = None
 
 
 @final
 class RefusalStopDetails(Tagged, frozen=True, kw_only=True, tag="refusal"):
-    """Why the model refused."""
+    """The details of a refusal."""
 
     type: ClassVar[Literal["refusal"]] = "refusal"
     category: str | None = None
@@ -114,7 +114,7 @@ StopDetails: TypeAlias = RefusalStopDetails | UnknownObject
 
 @final
 class ClearToolUsesEdit(Tagged, frozen=True, kw_only=True, tag="clear_tool_uses_20250919"):
-    """Old tool results were cleared. Beta."""
+    """Old tool results were cleared from the context. Beta."""
 
     type: ClassVar[Literal["clear_tool_uses_20250919"]] = "clear_tool_uses_20250919"
     cleared_input_tokens: int = 0
@@ -123,7 +123,7 @@ class ClearToolUsesEdit(Tagged, frozen=True, kw_only=True, tag="clear_tool_uses_
 
 @final
 class ClearThinkingEdit(Tagged, frozen=True, kw_only=True, tag="clear_thinking_20251015"):
-    """Old thinking was cleared. Beta."""
+    """Old thinking was cleared from the context. Beta."""
 
     type: ClassVar[Literal["clear_thinking_20251015"]] = "clear_thinking_20251015"
     cleared_input_tokens: int = 0
@@ -132,14 +132,14 @@ class ClearThinkingEdit(Tagged, frozen=True, kw_only=True, tag="clear_thinking_2
 
 @final
 class ContextManagement(Value, frozen=True, kw_only=True):
-    """What was edited out of the context. Beta."""
+    """The edits that the API made to the context. Beta."""
 
     applied_edits: tuple[ClearToolUsesEdit | ClearThinkingEdit | UnknownObject, ...] = ()
 
 
 @final
 class InputTransformation(Value, frozen=True, kw_only=True):
-    """What the API changed in the request before the model saw it. Beta."""
+    """A change that the API made to the request before the model saw it. Beta."""
 
     type: str = ""
     path: str = ""
@@ -151,11 +151,11 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
     """A message of the assistant.
 
     Attributes:
-      id: The API's name for it.
+      id: The identifier of the message.
       model: The model that wrote it; after a fallback, the one that took over.
-      content: Its blocks, in order.
-      stop_reason: Why the model stopped; None for as long as it has not. New reasons may appear.
-      usage: What it cost.
+      content: The content blocks, in order.
+      stop_reason: Why the model stopped, or None until it has. The API may add new reasons.
+      usage: The tokens that the message cost.
       extra: The fields that the API sent and this version does not know.
     """
 
@@ -188,7 +188,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Message:
-        """Make the message of decoded JSON.
+        """Make a message from decoded JSON.
 
         Raises:
           InvalidResponseError: a field has the wrong type.
@@ -202,7 +202,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Message:
-        """Make the message of an answer that is not streamed.
+        """Make a message from the body of an answer that is not streamed.
 
         Raises:
           InvalidResponseError: it is not JSON, not an object, or a field has the wrong type.

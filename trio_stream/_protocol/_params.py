@@ -24,26 +24,26 @@ from trio_stream._protocol._params_shared import CacheControlEphemeralParam
 from trio_stream._protocol._params_tools import ToolUnionParam
 
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
-"""How hard the model tries."""
+"""How much effort the model puts into an answer."""
 
 # ----- messages
 
 
 class MessageParam(TypedDict):
-    """A turn. Its content is text, or blocks: typed dicts, and blocks of an answer."""
+    """One turn of the conversation. Its content is text, or a list of blocks: typed dicts, or blocks of an answer."""
 
     role: Literal["user", "assistant", "system"]
     content: str | Iterable[ContentBlockParam | ContentBlock]
 
 
 class SystemMessageOutputConfigParam(TypedDict, total=False):
-    """What changes about the output from here on. Beta."""
+    """Settings of the output that change from this point of the conversation on. Beta."""
 
     effort: Effort | None
 
 
 class SystemMessageParam(TypedDict, total=False):
-    """Instructions between two turns. All but ``role`` and ``content`` is beta."""
+    """Instructions between two turns. All fields but ``role`` and ``content`` are beta."""
 
     role: Required[Literal["system"]]
     content: str | Iterable[TextBlockParam | RequestToolAdditionBlockParam | RequestToolRemovalBlockParam]
@@ -55,13 +55,13 @@ class SystemMessageParam(TypedDict, total=False):
 
 
 class ThinkingBlockBindingParam(TypedDict, total=False):
-    """What happens to thinking whose conversation has changed. Beta."""
+    """What the API does with a thinking block when the conversation before it has changed. Beta."""
 
     prefix_mismatch_behavior: Literal["error", "drop_block"] | None
 
 
 class ThinkingConfigEnabledParam(TypedDict, total=False):
-    """Think, up to a number of tokens. The display ``updates`` and ``block_binding`` are beta."""
+    """Think for at most ``budget_tokens`` tokens. The display ``updates`` and ``block_binding`` are beta."""
 
     type: Required[Literal["enabled"]]
     budget_tokens: Required[int]
@@ -76,13 +76,13 @@ class ThinkingConfigDisabledParam(TypedDict):
 
 
 class ThinkingConfigBetweenToolsParam(TypedDict):
-    """Think between calls of tools only."""
+    """Think only between tool calls."""
 
     type: Literal["between_tools"]
 
 
 class ThinkingConfigAdaptiveParam(TypedDict, total=False):
-    """Think as much as it takes. The display ``updates`` and ``block_binding`` are beta."""
+    """Let the model decide how much to think. The display ``updates`` and ``block_binding`` are beta."""
 
     type: Required[Literal["adaptive"]]
     display: Literal["summarized", "omitted", "updates"] | None
@@ -95,18 +95,18 @@ ThinkingConfigParam: TypeAlias = (
     | ThinkingConfigBetweenToolsParam
     | ThinkingConfigAdaptiveParam
 )
-"""Whether and how to think."""
+"""Whether the model thinks before it answers, and how much."""
 
 
 class JSONOutputFormatParam(TypedDict):
-    """Answer in JSON of this schema."""
+    """Answer with JSON that matches this schema."""
 
     type: Literal["json_schema"]
     schema: Mapping[str, object]
 
 
 class TokenTaskBudgetParam(TypedDict, total=False):
-    """How many tokens a whole task may take. Beta."""
+    """The number of tokens that a whole task may use. Beta."""
 
     type: Required[Literal["tokens"]]
     total: Required[int]
@@ -114,7 +114,7 @@ class TokenTaskBudgetParam(TypedDict, total=False):
 
 
 class OutputConfigParam(TypedDict, total=False):
-    """How to answer. ``task_budget`` is beta."""
+    """The format and the effort of the answer. ``task_budget`` is beta."""
 
     effort: Effort | None
     format: JSONOutputFormatParam | None
@@ -122,21 +122,21 @@ class OutputConfigParam(TypedDict, total=False):
 
 
 class ToolChoiceAutoParam(TypedDict, total=False):
-    """Call tools or do not."""
+    """The model decides whether to call tools."""
 
     type: Required[Literal["auto"]]
     disable_parallel_tool_use: bool
 
 
 class ToolChoiceAnyParam(TypedDict, total=False):
-    """Call some tool."""
+    """The model must call a tool, whichever it likes."""
 
     type: Required[Literal["any"]]
     disable_parallel_tool_use: bool
 
 
 class ToolChoiceToolParam(TypedDict, total=False):
-    """Call this tool."""
+    """The model must call this tool."""
 
     type: Required[Literal["tool"]]
     name: Required[str]
@@ -144,13 +144,13 @@ class ToolChoiceToolParam(TypedDict, total=False):
 
 
 class ToolChoiceNoneParam(TypedDict):
-    """Call no tool."""
+    """The model must not call any tool."""
 
     type: Literal["none"]
 
 
 ToolChoiceParam: TypeAlias = ToolChoiceAutoParam | ToolChoiceAnyParam | ToolChoiceToolParam | ToolChoiceNoneParam
-"""Which tools to call."""
+"""Whether the model calls tools, and which."""
 
 # ----- the rest
 
@@ -177,20 +177,20 @@ class DiagnosticsParam(TypedDict, total=False):
 
 
 class MetadataParam(TypedDict, total=False):
-    """About the request. ``user_id`` is an opaque name, never a person's."""
+    """Facts about the request. ``user_id`` is an opaque identifier, never a name or an address."""
 
     user_id: str | None
 
 
 class BillingPolicyParam(TypedDict, total=False):
-    """Who pays. Beta."""
+    """Who is billed for the request. Beta."""
 
     type: Required[Literal["billing_policy"]]
     bill_to: Literal["self", "user_profile"]
 
 
 class CompactionConfigParam(TypedDict, total=False):
-    """Answer with a summary of the conversation. Beta."""
+    """Answer with a summary of the conversation so far. Beta."""
 
     type: Required[Literal["summarize"]]
     instructions: str | None
@@ -211,7 +211,7 @@ class ToolUsesParam(TypedDict):
 
 
 class ClearToolUses20250919EditParam(TypedDict, total=False):
-    """Clear old results of tools. Beta."""
+    """Clear old tool results from the context. Beta."""
 
     type: Required[Literal["clear_tool_uses_20250919"]]
     trigger: InputTokensParam | ToolUsesParam
@@ -222,27 +222,27 @@ class ClearToolUses20250919EditParam(TypedDict, total=False):
 
 
 class ThinkingTurnsParam(TypedDict):
-    """A number of turns with thinking."""
+    """A number of assistant turns that contain thinking."""
 
     type: Literal["thinking_turns"]
     value: int
 
 
 class AllThinkingTurnsParam(TypedDict):
-    """All turns with thinking."""
+    """All assistant turns that contain thinking."""
 
     type: Literal["all"]
 
 
 class ClearThinking20251015EditParam(TypedDict, total=False):
-    """Clear old thinking. Beta."""
+    """Clear old thinking from the context. Beta."""
 
     type: Required[Literal["clear_thinking_20251015"]]
     keep: ThinkingTurnsParam | AllThinkingTurnsParam | Literal["all"]
 
 
 class Compact20260112EditParam(TypedDict, total=False):
-    """Summarise the conversation when it has become long. Beta."""
+    """Summarise the conversation once it has become long. Beta."""
 
     type: Required[Literal["compact_20260112"]]
     instructions: str | None
@@ -251,20 +251,20 @@ class Compact20260112EditParam(TypedDict, total=False):
 
 
 class ContextManagementConfigParam(TypedDict, total=False):
-    """What to edit out of the context. Beta."""
+    """The edits that the API makes to the context before the model sees it. Beta."""
 
     edits: Iterable[ClearToolUses20250919EditParam | ClearThinking20251015EditParam | Compact20260112EditParam]
 
 
 class FallbackCreditTokenParam(TypedDict, total=False):
-    """The token of an answer that was refused. Beta."""
+    """The credit token of an answer that was refused. Beta."""
 
     token: Required[str]
     mode: Literal["strict", "best_effort"]
 
 
 class FallbackParam(TypedDict, total=False):
-    """A model to answer when the first one refuses. Beta."""
+    """A model that answers if the first one refuses. Beta."""
 
     model: Required[str]
     max_tokens: int | None
@@ -274,14 +274,14 @@ class FallbackParam(TypedDict, total=False):
 
 
 class MCPServerToolConfigurationParam(TypedDict, total=False):
-    """Which tools of an MCP server there are."""
+    """The tools of an MCP server that the model may use."""
 
     allowed_tools: Sequence[str] | None
     enabled: bool | None
 
 
 class MCPServerURLDefinitionParam(TypedDict, total=False):
-    """An MCP server. Beta."""
+    """An MCP server that the API connects to. Beta."""
 
     type: Required[Literal["url"]]
     name: Required[str]
@@ -291,13 +291,13 @@ class MCPServerURLDefinitionParam(TypedDict, total=False):
 
 
 class ThreadCreateParam(TypedDict):
-    """Begin a thread. Beta."""
+    """Start a new thread. Beta."""
 
     type: Literal["create"]
 
 
 class ThreadContinueParam(TypedDict):
-    """Go on with a thread. Beta."""
+    """Continue an existing thread. Beta."""
 
     type: Literal["continue"]
     previous_message_id: str
@@ -307,7 +307,7 @@ class ThreadContinueParam(TypedDict):
 
 
 class CountTokensParams(TypedDict, total=False):
-    """What `Messages.count_tokens` takes. ``user_profile_id`` and ``workspace_id`` travel as headers."""
+    """The parameters of `Messages.count_tokens`. ``user_profile_id`` and ``workspace_id`` travel as headers."""
 
     model: Required[str]
     messages: Required[Iterable[MessageParam | SystemMessageParam | Message]]
@@ -323,7 +323,7 @@ class CountTokensParams(TypedDict, total=False):
 
 
 class MessageCreateParams(CountTokensParams, total=False):
-    """What `Messages.create` and `Messages.stream` take.
+    """The parameters of `Messages.create` and `Messages.stream`.
 
     ``temperature``, ``top_k`` and ``top_p`` exist under ``anthropic-version`` 2023-06-01 only.
     """
@@ -341,7 +341,7 @@ class MessageCreateParams(CountTokensParams, total=False):
 
 
 class BetaParams(TypedDict, total=False):
-    """What every call of ``client.beta`` adds. ``betas`` travel as the header ``anthropic-beta``."""
+    """The parameters that every method of ``client.beta`` adds. ``betas`` travel in the header ``anthropic-beta``."""
 
     betas: Sequence[str]
     billing_policy: BillingPolicyParam | None
@@ -351,11 +351,11 @@ class BetaParams(TypedDict, total=False):
 
 
 class BetaCountTokensParams(CountTokensParams, BetaParams, total=False):
-    """What `BetaMessages.count_tokens` takes."""
+    """The parameters of `BetaMessages.count_tokens`."""
 
 
 class BetaMessageCreateParams(MessageCreateParams, BetaParams, total=False):
-    """What `BetaMessages.create` and `BetaMessages.stream` take."""
+    """The parameters of `BetaMessages.create` and `BetaMessages.stream`."""
 
     fallback_credit_token: str | FallbackCreditTokenParam | None
     fallbacks: Iterable[FallbackParam] | Literal["default"] | None
@@ -363,7 +363,7 @@ class BetaMessageCreateParams(MessageCreateParams, BetaParams, total=False):
 
 
 class RequestOptions(TypedDict, total=False):
-    """What goes with a request beside the API's parameters.
+    """Options of a single request beside the API's parameters.
 
     All of it is sent as it is, and wins over what this library would send.
     """

@@ -50,7 +50,7 @@ class RedactedThinkingBlockParam(TypedDict):
 
 
 class ContainerUploadBlockParam(Cacheable, total=False):
-    """A file for the container."""
+    """A file to be uploaded to the container."""
 
     type: Required[Literal["container_upload"]]
     file_id: Required[str]
@@ -60,7 +60,7 @@ class ContainerUploadBlockParam(Cacheable, total=False):
 
 
 class ToolUseBlockParam(Cacheable, total=False):
-    """A call of a tool of the caller's."""
+    """A call of a tool that the caller runs."""
 
     type: Required[Literal["tool_use"]]
     id: Required[str]
@@ -92,7 +92,7 @@ class ServerToolUseBlockParam(Cacheable, total=False):
 
 
 class MCPToolUseBlockParam(Cacheable, total=False):
-    """A call of a tool of an MCP server. Beta."""
+    """A call of a tool on an MCP server. Beta."""
 
     type: Required[Literal["mcp_tool_use"]]
     id: Required[str]
@@ -111,14 +111,14 @@ class BrowserStateTabEntryParam(TypedDict, total=False):
 
 
 class BrowserStateChangeTabOpenedParam(TypedDict):
-    """A tab was opened."""
+    """The browser opened a tab."""
 
     type: Literal["tab_opened"]
     tab_id: str
 
 
 class BrowserStateChangeDownloadStartedParam(TypedDict):
-    """A download began."""
+    """A download has started."""
 
     type: Literal["download_started"]
     download_id: str
@@ -126,7 +126,7 @@ class BrowserStateChangeDownloadStartedParam(TypedDict):
 
 
 class BrowserStateChangeDownloadCompletedParam(TypedDict, total=False):
-    """A download ended well."""
+    """A download has completed."""
 
     type: Required[Literal["download_completed"]]
     download_id: Required[str]
@@ -136,7 +136,7 @@ class BrowserStateChangeDownloadCompletedParam(TypedDict, total=False):
 
 
 class BrowserStateChangeDownloadFailedParam(TypedDict, total=False):
-    """A download failed."""
+    """A download has failed."""
 
     type: Required[Literal["download_failed"]]
     download_id: Required[str]
@@ -145,7 +145,7 @@ class BrowserStateChangeDownloadFailedParam(TypedDict, total=False):
 
 
 class BrowserStateBlockParam(Cacheable, total=False):
-    """What a browser shows after an action."""
+    """The state of a browser after an action."""
 
     type: Required[Literal["browser_state"]]
     tabs: Required[Iterable[BrowserStateTabEntryParam]]
@@ -161,7 +161,7 @@ class BrowserStateBlockParam(Cacheable, total=False):
 
 
 class ToolResultBlockParam(Cacheable, total=False):
-    """What a tool of the caller's answered."""
+    """The result of a tool that the caller ran."""
 
     type: Required[Literal["tool_result"]]
     tool_use_id: Required[str]
@@ -184,14 +184,14 @@ class ToolResultBlockParam(Cacheable, total=False):
 
 
 class ToolChangeToolReferenceParam(TypedDict):
-    """A tool of the request, by name."""
+    """A reference to a tool of the request, by its name."""
 
     type: Literal["tool_reference"]
     name: str
 
 
 class ToolChangeMCPToolReferenceParam(TypedDict):
-    """A tool of an MCP server, by name."""
+    """A reference to a tool of an MCP server, by its name."""
 
     type: Literal["mcp_tool_reference"]
     name: str
@@ -199,21 +199,21 @@ class ToolChangeMCPToolReferenceParam(TypedDict):
 
 
 class ToolChangeMCPToolsetReferenceParam(TypedDict):
-    """All tools of an MCP server."""
+    """A reference to all tools of an MCP server."""
 
     type: Literal["mcp_toolset_reference"]
     server_name: str
 
 
 class ToolChangeToolDefinitionParam(TypedDict):
-    """A tool, defined where it is added."""
+    """A tool that is defined where it is added."""
 
     type: Literal["tool_definition"]
     definition: ToolUnionParam
 
 
 class RequestToolAdditionBlockParam(Cacheable, total=False):
-    """From here on there is this tool. Beta."""
+    """Adds a tool from this point of the conversation on. Beta."""
 
     type: Required[Literal["tool_addition"]]
     tool: Required[
@@ -225,7 +225,7 @@ class RequestToolAdditionBlockParam(Cacheable, total=False):
 
 
 class RequestToolRemovalBlockParam(Cacheable, total=False):
-    """From here on there is no such tool. Beta."""
+    """Removes a tool from this point of the conversation on. Beta."""
 
     type: Required[Literal["tool_removal"]]
     tool: Required[ToolChangeToolReferenceParam | ToolChangeMCPToolReferenceParam | ToolChangeMCPToolsetReferenceParam]
@@ -242,7 +242,7 @@ class CompactionBlockParam(Cacheable, total=False):
 
 
 class FallbackInfoParam(TypedDict):
-    """One end of a fallback."""
+    """The model on one side of a fallback."""
 
     model: str
 
@@ -257,7 +257,7 @@ FallbackBlockParam = TypedDict(
     },
     total=False,
 )
-"""Another model took over from here. Beta."""
+"""Marks the point from which another model answered. Beta."""
 
 ContentBlockParam: TypeAlias = (
     TextBlockParam

@@ -17,7 +17,7 @@ from trio_stream._protocol._params_shared import Cacheable, CitationsConfigParam
 
 
 class CitationCharLocationParam(TypedDict):
-    """A passage of a plain text document."""
+    """A passage in a plain text document."""
 
     type: Literal["char_location"]
     cited_text: str
@@ -28,7 +28,7 @@ class CitationCharLocationParam(TypedDict):
 
 
 class CitationPageLocationParam(TypedDict):
-    """Pages of a PDF."""
+    """A range of pages in a PDF."""
 
     type: Literal["page_location"]
     cited_text: str
@@ -39,7 +39,7 @@ class CitationPageLocationParam(TypedDict):
 
 
 class CitationContentBlockLocationParam(TypedDict):
-    """Blocks of a document of blocks."""
+    """A range of blocks in a document that is made of blocks."""
 
     type: Literal["content_block_location"]
     cited_text: str
@@ -50,7 +50,7 @@ class CitationContentBlockLocationParam(TypedDict):
 
 
 class CitationWebSearchResultLocationParam(TypedDict):
-    """A passage of a web page."""
+    """A passage in a web page."""
 
     type: Literal["web_search_result_location"]
     cited_text: str
@@ -60,7 +60,7 @@ class CitationWebSearchResultLocationParam(TypedDict):
 
 
 class CitationSearchResultLocationParam(TypedDict):
-    """A passage of a search result of the caller's."""
+    """A passage in a search result that the caller provided."""
 
     type: Literal["search_result_location"]
     cited_text: str
@@ -92,7 +92,7 @@ class TextBlockParam(Cacheable, total=False):
 
 
 class Base64ImageSourceParam(TypedDict):
-    """An image in the request itself."""
+    """An image whose bytes are in the request."""
 
     type: Literal["base64"]
     media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
@@ -100,21 +100,21 @@ class Base64ImageSourceParam(TypedDict):
 
 
 class URLImageSourceParam(TypedDict):
-    """An image that the API fetches."""
+    """An image that the API downloads from a URL."""
 
     type: Literal["url"]
     url: str
 
 
 class FileImageSourceParam(TypedDict):
-    """An image uploaded before."""
+    """An image that was uploaded with the Files API."""
 
     type: Literal["file"]
     file_id: str
 
 
 class ImageTransformationsParam(TypedDict, total=False):
-    """What may be done to an image."""
+    """What the API may do to an image before the model sees it."""
 
     oversized_image: Literal["downsize", "error"]
 
@@ -128,7 +128,7 @@ class ImageBlockParam(Cacheable, total=False):
 
 
 class Base64PDFSourceParam(TypedDict):
-    """A PDF in the request itself."""
+    """A PDF whose bytes are in the request."""
 
     type: Literal["base64"]
     media_type: Literal["application/pdf"]
@@ -136,7 +136,7 @@ class Base64PDFSourceParam(TypedDict):
 
 
 class PlainTextSourceParam(TypedDict):
-    """A plain text in the request itself."""
+    """Plain text that is in the request."""
 
     type: Literal["text"]
     media_type: Literal["text/plain"]
@@ -151,14 +151,14 @@ class ContentBlockSourceParam(TypedDict):
 
 
 class URLPDFSourceParam(TypedDict):
-    """A PDF that the API fetches."""
+    """A PDF that the API downloads from a URL."""
 
     type: Literal["url"]
     url: str
 
 
 class FileDocumentSourceParam(TypedDict):
-    """A document uploaded before."""
+    """A document that was uploaded with the Files API."""
 
     type: Literal["file"]
     file_id: str
@@ -181,7 +181,7 @@ class DocumentBlockParam(Cacheable, total=False):
 
 
 class SearchResultBlockParam(Cacheable, total=False):
-    """A search result of the caller's."""
+    """A search result that the caller provides."""
 
     type: Required[Literal["search_result"]]
     content: Required[Iterable[TextBlockParam]]

@@ -1,4 +1,4 @@
-"""Parameters of a request: what the tools that the API runs answered in earlier turns.
+"""Parameters of a request: the results, in earlier turns, of the tools that the API runs.
 
 What belongs here: result blocks and their contents. What does not: the calls (`_params_content`) and the tools
 (`_params_tools`). Error codes are `str`: they come from the API, and it may add some.
@@ -16,7 +16,7 @@ from trio_stream._protocol._params_shared import Cacheable, CallerParam, MCPTool
 
 
 class WebSearchResultBlockParam(TypedDict, total=False):
-    """A page that was found."""
+    """A page that a web search found."""
 
     type: Required[Literal["web_search_result"]]
     title: Required[str]
@@ -26,14 +26,14 @@ class WebSearchResultBlockParam(TypedDict, total=False):
 
 
 class WebSearchToolRequestErrorParam(TypedDict):
-    """A search that failed."""
+    """The error of a search."""
 
     type: Literal["web_search_tool_result_error"]
     error_code: str
 
 
 class WebSearchToolResultBlockParam(Cacheable, total=False):
-    """What a web search found."""
+    """The result of a web search."""
 
     type: Required[Literal["web_search_tool_result"]]
     tool_use_id: Required[str]
@@ -42,7 +42,7 @@ class WebSearchToolResultBlockParam(Cacheable, total=False):
 
 
 class WebFetchBlockParam(TypedDict, total=False):
-    """A fetched page."""
+    """A page that was fetched."""
 
     type: Required[Literal["web_fetch_result"]]
     content: Required[DocumentBlockParam]
@@ -51,14 +51,14 @@ class WebFetchBlockParam(TypedDict, total=False):
 
 
 class WebFetchToolResultErrorBlockParam(TypedDict):
-    """A fetch that failed."""
+    """The error of a fetch."""
 
     type: Literal["web_fetch_tool_result_error"]
     error_code: str
 
 
 class WebFetchToolResultBlockParam(Cacheable, total=False):
-    """What a web fetch brought."""
+    """The result of a web fetch."""
 
     type: Required[Literal["web_fetch_tool_result"]]
     tool_use_id: Required[str]
@@ -70,14 +70,14 @@ class WebFetchToolResultBlockParam(Cacheable, total=False):
 
 
 class CodeExecutionOutputBlockParam(TypedDict):
-    """A file that code wrote."""
+    """A file that the code wrote."""
 
     type: Literal["code_execution_output"]
     file_id: str
 
 
 class CodeExecutionResultBlockParam(TypedDict):
-    """What code wrote."""
+    """The output of code."""
 
     type: Literal["code_execution_result"]
     stdout: str
@@ -87,7 +87,7 @@ class CodeExecutionResultBlockParam(TypedDict):
 
 
 class EncryptedCodeExecutionResultBlockParam(TypedDict):
-    """What code wrote, encrypted."""
+    """The output of code, encrypted."""
 
     type: Literal["encrypted_code_execution_result"]
     encrypted_stdout: str
@@ -97,14 +97,14 @@ class EncryptedCodeExecutionResultBlockParam(TypedDict):
 
 
 class CodeExecutionToolResultErrorParam(TypedDict):
-    """Code that could not run."""
+    """The error of code that could not be run."""
 
     type: Literal["code_execution_tool_result_error"]
     error_code: str
 
 
 class CodeExecutionToolResultBlockParam(Cacheable, total=False):
-    """What Python code did."""
+    """The result of Python code."""
 
     type: Required[Literal["code_execution_tool_result"]]
     tool_use_id: Required[str]
@@ -114,14 +114,14 @@ class CodeExecutionToolResultBlockParam(Cacheable, total=False):
 
 
 class BashCodeExecutionOutputBlockParam(TypedDict):
-    """A file that a command wrote."""
+    """A file that the command wrote."""
 
     type: Literal["bash_code_execution_output"]
     file_id: str
 
 
 class BashCodeExecutionResultBlockParam(TypedDict):
-    """What a command wrote."""
+    """The output of a shell command."""
 
     type: Literal["bash_code_execution_result"]
     stdout: str
@@ -131,14 +131,14 @@ class BashCodeExecutionResultBlockParam(TypedDict):
 
 
 class BashCodeExecutionToolResultErrorParam(TypedDict):
-    """A command that could not run."""
+    """The error of a command that could not be run."""
 
     type: Literal["bash_code_execution_tool_result_error"]
     error_code: str
 
 
 class BashCodeExecutionToolResultBlockParam(Cacheable, total=False):
-    """What a shell command did."""
+    """The result of a shell command."""
 
     type: Required[Literal["bash_code_execution_tool_result"]]
     tool_use_id: Required[str]
@@ -146,7 +146,7 @@ class BashCodeExecutionToolResultBlockParam(Cacheable, total=False):
 
 
 class TextEditorCodeExecutionViewResultBlockParam(TypedDict, total=False):
-    """A file that was looked at."""
+    """The contents of a file, or of a part of it."""
 
     type: Required[Literal["text_editor_code_execution_view_result"]]
     content: Required[str]
@@ -157,14 +157,14 @@ class TextEditorCodeExecutionViewResultBlockParam(TypedDict, total=False):
 
 
 class TextEditorCodeExecutionCreateResultBlockParam(TypedDict):
-    """A file that was written."""
+    """A file was created or overwritten."""
 
     type: Literal["text_editor_code_execution_create_result"]
     is_file_update: bool
 
 
 class TextEditorCodeExecutionStrReplaceResultBlockParam(TypedDict, total=False):
-    """A file that was changed."""
+    """Text in a file was replaced."""
 
     type: Required[Literal["text_editor_code_execution_str_replace_result"]]
     lines: Sequence[str] | None
@@ -175,7 +175,7 @@ class TextEditorCodeExecutionStrReplaceResultBlockParam(TypedDict, total=False):
 
 
 class TextEditorCodeExecutionToolResultErrorParam(TypedDict, total=False):
-    """A file that could not be reached."""
+    """The error of the text editor."""
 
     type: Required[Literal["text_editor_code_execution_tool_result_error"]]
     error_code: Required[str]
@@ -183,7 +183,7 @@ class TextEditorCodeExecutionToolResultErrorParam(TypedDict, total=False):
 
 
 class TextEditorCodeExecutionToolResultBlockParam(Cacheable, total=False):
-    """What the file tool did."""
+    """The result of a command of the text editor."""
 
     type: Required[Literal["text_editor_code_execution_tool_result"]]
     tool_use_id: Required[str]
@@ -199,21 +199,21 @@ class TextEditorCodeExecutionToolResultBlockParam(Cacheable, total=False):
 
 
 class ToolReferenceBlockParam(Cacheable, total=False):
-    """A tool that a search found."""
+    """A reference to a tool that was found."""
 
     type: Required[Literal["tool_reference"]]
     tool_name: Required[str]
 
 
 class ToolSearchToolSearchResultBlockParam(TypedDict):
-    """Tools that were found."""
+    """The tools that a tool search found."""
 
     type: Literal["tool_search_tool_search_result"]
     tool_references: Iterable[ToolReferenceBlockParam]
 
 
 class ToolSearchToolResultErrorParam(TypedDict, total=False):
-    """A search that failed."""
+    """The error of a search."""
 
     type: Required[Literal["tool_search_tool_result_error"]]
     error_code: Required[str]
@@ -221,7 +221,7 @@ class ToolSearchToolResultErrorParam(TypedDict, total=False):
 
 
 class ToolSearchToolResultBlockParam(Cacheable, total=False):
-    """What a search among the tools found."""
+    """The result of a tool search."""
 
     type: Required[Literal["tool_search_tool_result"]]
     tool_use_id: Required[str]
@@ -232,7 +232,7 @@ class ToolSearchToolResultBlockParam(Cacheable, total=False):
 
 
 class AdvisorResultBlockParam(TypedDict, total=False):
-    """Advice."""
+    """The advice of the advisor."""
 
     type: Required[Literal["advisor_result"]]
     text: Required[str]
@@ -240,7 +240,7 @@ class AdvisorResultBlockParam(TypedDict, total=False):
 
 
 class AdvisorRedactedResultBlockParam(TypedDict, total=False):
-    """Advice, encrypted."""
+    """The advice of the advisor, encrypted."""
 
     type: Required[Literal["advisor_redacted_result"]]
     encrypted_content: Required[str]
@@ -248,14 +248,14 @@ class AdvisorRedactedResultBlockParam(TypedDict, total=False):
 
 
 class AdvisorToolResultErrorParam(TypedDict):
-    """An advisor that failed."""
+    """The error of the advisor."""
 
     type: Literal["advisor_tool_result_error"]
     error_code: str
 
 
 class AdvisorToolResultBlockParam(Cacheable, total=False):
-    """What the advisor said. Beta."""
+    """The result of asking the advisor. Beta."""
 
     type: Required[Literal["advisor_tool_result"]]
     tool_use_id: Required[str]
@@ -263,7 +263,7 @@ class AdvisorToolResultBlockParam(Cacheable, total=False):
 
 
 class MCPToolResultBlockParam(Cacheable, total=False):
-    """What a tool of an MCP server answered. Beta."""
+    """The result of a tool on an MCP server. Beta."""
 
     type: Required[Literal["mcp_tool_result"]]
     tool_use_id: Required[str]

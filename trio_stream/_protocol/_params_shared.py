@@ -1,4 +1,4 @@
-"""Parameters of a request: the parts that blocks and tools have in common.
+"""Parameters of a request: parts that blocks and tools have in common.
 
 Typed dicts are for type checkers: nothing here runs. Names are the official SDK's; what is general and what is in
 beta is one set.
@@ -11,39 +11,39 @@ from typing import Literal, Required, TypeAlias, TypedDict
 
 
 class CacheControlEphemeralParam(TypedDict, total=False):
-    """Cache the prompt up to here."""
+    """Cache the prompt up to and including this part."""
 
     type: Required[Literal["ephemeral"]]
     ttl: Literal["5m", "1h"]
 
 
 class Cacheable(TypedDict, total=False):
-    """What may be the end of a cached prompt."""
+    """A part of a request at which a cached prompt may end."""
 
     cache_control: CacheControlEphemeralParam | None
 
 
 class CitationsConfigParam(TypedDict, total=False):
-    """Whether answers cite it."""
+    """Whether answers may cite the document."""
 
     enabled: bool
 
 
 class DirectCallerParam(TypedDict):
-    """The model itself called."""
+    """The model itself called the tool."""
 
     type: Literal["direct"]
 
 
 class ServerToolCallerParam(TypedDict):
-    """Code that the model wrote called."""
+    """Code that the model wrote called the tool."""
 
     type: Literal["code_execution_20250825"]
     tool_id: str
 
 
 class ServerToolCaller20260120Param(TypedDict):
-    """Code that the model wrote called."""
+    """Code that the model wrote called the tool."""
 
     type: Literal["code_execution_20260120"]
     tool_id: str

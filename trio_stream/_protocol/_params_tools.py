@@ -26,7 +26,7 @@ AllowedCaller: TypeAlias = Literal[
 
 
 class ToolOptions(Cacheable, total=False):
-    """What every tool but the toolsets may have."""
+    """Options of every tool but the toolsets."""
 
     allowed_callers: Sequence[AllowedCaller]
     defer_loading: bool
@@ -34,7 +34,7 @@ class ToolOptions(Cacheable, total=False):
 
 
 class ClientToolOptions(ToolOptions, total=False):
-    """What every tool that the caller runs may have."""
+    """Options of every tool that the caller runs."""
 
     input_examples: Iterable[Mapping[str, object]]
 
@@ -43,7 +43,7 @@ class ClientToolOptions(ToolOptions, total=False):
 
 
 class InputSchemaTyped(TypedDict, total=False):
-    """The JSON schema of an input. Any other keyword of JSON schema may be there as well: see `InputSchema`."""
+    """The JSON schema of a tool's input. Other keywords of JSON schema are allowed too: see `InputSchema`."""
 
     type: Required[Literal["object"]]
     properties: Mapping[str, object] | None
@@ -51,11 +51,11 @@ class InputSchemaTyped(TypedDict, total=False):
 
 
 InputSchema: TypeAlias = InputSchemaTyped | Mapping[str, object]
-"""The JSON schema of an input."""
+"""The JSON schema of a tool's input."""
 
 
 class ToolParam(ClientToolOptions, total=False):
-    """A tool of the caller's own."""
+    """A tool that the caller defines and runs."""
 
     name: Required[str]
     input_schema: Required[InputSchema]
@@ -65,28 +65,28 @@ class ToolParam(ClientToolOptions, total=False):
 
 
 class ToolBash20250124Param(ClientToolOptions, total=False):
-    """A shell. ``bash_20241022`` is beta."""
+    """A shell that the caller runs. ``bash_20241022`` is beta."""
 
     type: Required[Literal["bash_20250124", "bash_20241022"]]
     name: Required[Literal["bash"]]
 
 
 class ToolTextEditor20250124Param(ClientToolOptions, total=False):
-    """An editor. ``text_editor_20241022`` is beta."""
+    """A text editor that the caller runs. ``text_editor_20241022`` is beta."""
 
     type: Required[Literal["text_editor_20250124", "text_editor_20241022"]]
     name: Required[Literal["str_replace_editor"]]
 
 
 class ToolTextEditor20250429Param(ClientToolOptions, total=False):
-    """An editor."""
+    """A text editor that the caller runs."""
 
     type: Required[Literal["text_editor_20250429"]]
     name: Required[Literal["str_replace_based_edit_tool"]]
 
 
 class ToolTextEditor20250728Param(ClientToolOptions, total=False):
-    """An editor."""
+    """A text editor that the caller runs."""
 
     type: Required[Literal["text_editor_20250728"]]
     name: Required[Literal["str_replace_based_edit_tool"]]
@@ -94,14 +94,14 @@ class ToolTextEditor20250728Param(ClientToolOptions, total=False):
 
 
 class MemoryTool20250818Param(ClientToolOptions, total=False):
-    """Files that outlive the conversation."""
+    """Files, kept by the caller, that outlive the conversation."""
 
     type: Required[Literal["memory_20250818"]]
     name: Required[Literal["memory"]]
 
 
 class ToolComputerUse20250124Param(ClientToolOptions, total=False):
-    """A screen, a keyboard and a mouse. Beta."""
+    """A computer with a screen, a keyboard and a mouse. Beta."""
 
     type: Required[Literal["computer_20250124", "computer_20241022"]]
     name: Required[Literal["computer"]]
@@ -111,7 +111,7 @@ class ToolComputerUse20250124Param(ClientToolOptions, total=False):
 
 
 class ToolComputerUse20251124Param(ClientToolOptions, total=False):
-    """A screen, a keyboard and a mouse. Beta."""
+    """A computer with a screen, a keyboard and a mouse. Beta."""
 
     type: Required[Literal["computer_20251124"]]
     name: Required[Literal["computer"]]
@@ -151,7 +151,7 @@ class ComputerToolsetConfigsParam(TypedDict, total=False):
 
 
 class ComputerToolset20260801Param(Cacheable, total=False):
-    """A screen, a keyboard and a mouse, as one tool for each action."""
+    """A computer with a screen, a keyboard and a mouse, as one tool for each action."""
 
     type: Required[Literal["computer_toolset_20260801"]]
     configs: ComputerToolsetConfigsParam | None
@@ -204,7 +204,7 @@ class BrowserToolset20260801Param(Cacheable, total=False):
 
 
 class UserLocationParam(TypedDict, total=False):
-    """About where the user is."""
+    """The approximate location of the user."""
 
     type: Required[Literal["approximate"]]
     city: str | None
@@ -214,7 +214,7 @@ class UserLocationParam(TypedDict, total=False):
 
 
 class WebSearchTool20260209Param(ToolOptions, total=False):
-    """Search in the web."""
+    """Search the web."""
 
     type: Required[Literal["web_search_20260209", "web_search_20250305"]]
     name: Required[Literal["web_search"]]
@@ -225,7 +225,7 @@ class WebSearchTool20260209Param(ToolOptions, total=False):
 
 
 class WebSearchTool20260318Param(ToolOptions, total=False):
-    """Search in the web."""
+    """Search the web."""
 
     type: Required[Literal["web_search_20260318"]]
     name: Required[Literal["web_search"]]
@@ -237,33 +237,33 @@ class WebSearchTool20260318Param(ToolOptions, total=False):
 
 
 class WebFetchURLSourceAllParam(TypedDict):
-    """Any of them."""
+    """Any address of this origin may be fetched."""
 
     type: Literal["all"]
 
 
 class WebFetchURLSourceNoneParam(TypedDict):
-    """None of them."""
+    """No address of this origin may be fetched."""
 
     type: Literal["none"]
 
 
 class WebFetchURLSourceToolReferenceParam(TypedDict):
-    """A tool, by name."""
+    """A reference to a tool, by its name."""
 
     type: Literal["tool_reference"]
     name: str
 
 
 class WebFetchURLSourceOnlyParam(TypedDict):
-    """Those of these tools."""
+    """Only addresses that these tools returned may be fetched."""
 
     type: Literal["only"]
     tools: Iterable[WebFetchURLSourceToolReferenceParam]
 
 
 class WebFetchURLSourceExceptParam(TypedDict):
-    """Those of any tool but these."""
+    """Only addresses that other tools than these returned may be fetched."""
 
     type: Literal["except"]
     tools: Iterable[WebFetchURLSourceToolReferenceParam]
@@ -272,11 +272,11 @@ class WebFetchURLSourceExceptParam(TypedDict):
 WebFetchURLSourceParam: TypeAlias = (
     WebFetchURLSourceAllParam | WebFetchURLSourceNoneParam | WebFetchURLSourceOnlyParam | WebFetchURLSourceExceptParam
 )
-"""Which addresses of one origin may be fetched."""
+"""Which addresses from one source may be fetched."""
 
 
 class WebFetchURLSourcesParam(TypedDict, total=False):
-    """Where an address must have come from to be fetched."""
+    """The sources from which an address must have come to be fetched."""
 
     client_tool_results: WebFetchURLSourceParam
     server_tool_results: WebFetchURLSourceParam
@@ -337,21 +337,21 @@ class CodeExecutionTool20260521Param(ToolOptions, total=False):
 
 
 class ToolSearchToolBm25_20251119Param(ToolOptions, total=False):  # noqa: N801 - the SDK's name
-    """Search among the deferred tools by words."""
+    """Search the deferred tools by keywords."""
 
     type: Required[Literal["tool_search_tool_bm25_20251119", "tool_search_tool_bm25"]]
     name: Required[Literal["tool_search_tool_bm25"]]
 
 
 class ToolSearchToolRegex20251119Param(ToolOptions, total=False):
-    """Search among the deferred tools by a regular expression."""
+    """Search the deferred tools with a regular expression."""
 
     type: Required[Literal["tool_search_tool_regex_20251119", "tool_search_tool_regex"]]
     name: Required[Literal["tool_search_tool_regex"]]
 
 
 class AdvisorTool20260301Param(ToolOptions, total=False):
-    """Ask another model. Beta."""
+    """Ask another model for advice. Beta."""
 
     type: Required[Literal["advisor_20260301"]]
     name: Required[Literal["advisor"]]
@@ -362,7 +362,7 @@ class AdvisorTool20260301Param(ToolOptions, total=False):
 
 
 class MCPToolConfigParam(TypedDict, total=False):
-    """One tool of an MCP server, or what holds for all of them."""
+    """Options of one tool of an MCP server, or of all its tools."""
 
     defer_loading: bool
     enabled: bool
@@ -400,4 +400,4 @@ ToolUnionParam: TypeAlias = (
     | AdvisorTool20260301Param
     | MCPToolsetParam
 )
-"""Any tool."""
+"""Any tool of a request."""

@@ -1,4 +1,4 @@
-"""JSON that has not arrived completely: the value that is certain so far.
+"""JSON that has not arrived completely: the part of the value that is certain so far.
 
 What belongs here: finding where a JSON text can be cut and closed. What does not: JSON itself (`_json`).
 """
@@ -18,13 +18,13 @@ _WHOLE_SCALAR: Final = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9
 
 @final
 class PartialJSON:
-    """Follows a JSON text that arrives in pieces, and tells what it says so far.
+    """Follows a JSON text that arrives in pieces, and has the value of what has arrived.
 
-    A string, a name without its value, and a literal that are not complete count for nothing; a number counts as
-    far as it has come, if that is a number; open arrays and objects count as if they ended here. So do the
-    snapshots of the official SDK.
+    Open arrays and objects are closed where the text ends. A string or a literal that is not complete is left out, and
+    so is a name without its value. A number is taken as far as it has arrived, if that is a number. The snapshots of
+    the official SDK follow the same rules.
 
-    `feed` looks at every character once. `snapshot` costs as much as parsing what came.
+    `feed` looks at every character once. `snapshot` costs as much as parsing all that has arrived.
     """
 
     __slots__ = ("_closers", "_cut", "_escaped", "_in_string", "_is_name", "_length", "_pieces", "_scalar")
@@ -32,17 +32,17 @@ class PartialJSON:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._length = 0
-        self._closers: list[str] = []  # what ends the arrays and objects that are open, outermost first
+        self._closers: list[str] = []  # the ends of the arrays and objects that are open, outermost first
         # Up to here the text is JSON once the closers follow. Whatever opens or closes an array or object moves
         # this, so the closers always fit.
         self._cut = 0
         self._in_string = False
         self._escaped = False  # the last character was a backslash in a string
-        self._is_name = False  # this string, or the next one, is a member's name and no value
-        self._scalar: int | None = None  # where the number or literal began that may go on
+        self._is_name = False  # the string that is open, or else the next one, is the name of a member
+        self._scalar: int | None = None  # where the number or literal began that may not be complete
 
     def feed(self, text: str) -> None:
-        """Take more of the text, cut anywhere."""
+        """Take the next piece of the text, which may be cut anywhere."""
         position = 0
         while position < len(text):
             position = self._string(text, position) if self._in_string else self._structure(text, position)
@@ -53,7 +53,7 @@ class PartialJSON:
         """The value so far; an empty object while nothing is certain.
 
         Raises:
-          ValueError: what came is not the beginning of JSON. It need not be noticed yet.
+          ValueError: what has arrived is not the beginning of JSON. Not every such text is noticed at once.
         """
         text = "".join(self._pieces)
         cut = self._cut
@@ -109,7 +109,7 @@ class PartialJSON:
 
 
 def parse_partial_json(text: str) -> object:
-    """What the beginning of a tool's input says.
+    """Parse the beginning of the input of a tool.
 
     Raises:
       InvalidToolInputError: it is not the beginning of JSON.

@@ -1,4 +1,7 @@
-"""The rate limits that an answer's headers tell about."""
+"""The rate limits that the headers of an answer tell.
+
+What belongs here: reading them. What does not: keeping to them (`batch`).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ _COUNT = re.compile(r"[0-9]{1,18}")
 
 @final
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """One limit. What the API did not tell is None.
+    """One rate limit. A field is None if the API did not send it.
 
     Attributes:
-      limit: How many are allowed per minute.
-      remaining: How many are left, rounded by the API.
-      reset: When the limit is full again; with a time zone.
+      limit: The number that is allowed per minute.
+      remaining: The number that is left, rounded by the API.
+      reset: The time at which the whole limit is available again, with a time zone.
     """
 
     limit: int | None = None
@@ -29,22 +32,22 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
 
 @final
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The limits of the organisation as of one answer (https://docs.claude.com/en/api/rate-limits).
+    """The rate limits of the organization as of one answer (https://docs.claude.com/en/api/rate-limits).
 
-    They hold for the model that was asked. A refused request is told them too, in its `APIStatusError`.
+    They apply to the model of the request. If the request was refused, its `APIStatusError` has them.
 
     Attributes:
-      requests: Requests.
-      tokens: Tokens, by whichever limit is the tightest; that of a workspace, for example.
-      input_tokens: Input tokens; what is read from the prompt cache does not count.
-      output_tokens: Output tokens.
-      priority_input_tokens: What is left of the capacity that was bought for Priority Tier
-        (https://docs.claude.com/en/api/service-tiers). When it is used up nothing is refused: requests go on in the
-        standard tier. Told where the model has such a commitment.
-      priority_output_tokens: Likewise, output tokens.
-      fast_input_tokens: Input tokens of requests with ``speed="fast"``, which have limits of their own
-        (https://docs.claude.com/en/build-with-claude/fast-mode) and are refused beyond them. Told to such requests.
-      fast_output_tokens: Likewise, output tokens.
+      requests: The limit of requests.
+      tokens: The limit of tokens that is the tightest at the moment, for example that of a workspace.
+      input_tokens: The limit of input tokens. Those read from the prompt cache do not count.
+      output_tokens: The limit of output tokens.
+      priority_input_tokens: The input tokens left of the capacity that was bought for Priority Tier
+        (https://docs.claude.com/en/api/service-tiers). Beyond it requests are not refused, but served in the standard
+        tier. Sent for models for which there is such capacity.
+      priority_output_tokens: The same for output tokens.
+      fast_input_tokens: The limit of input tokens of requests with ``speed="fast"``, which have limits of their own
+        (https://docs.claude.com/en/build-with-claude/fast-mode). Sent with the answers to such requests.
+      fast_output_tokens: The same for output tokens.
     """
 
     requests: RateLimit = RateLimit()
@@ -58,9 +61,10 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=T
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RateLimits:
-        """Read the headers. Names in any case; what cannot be read, or is not there, is None.
+        """Read the rate limits from headers, whose names may be in any case.
 
-        They are ``anthropic-ratelimit-*``, and ``anthropic-priority-*`` and ``anthropic-fast-*`` of two of them.
+        The headers are ``anthropic-ratelimit-*`` and, for tokens, ``anthropic-priority-*`` and ``anthropic-fast-*``.
+        A field is None if its header is missing or cannot be read.
         """
         told: dict[str, dict[str, str]] = {}
         for name, value in headers.items():
@@ -84,7 +88,7 @@ _HEADERS: Final = {
     )
     for what in ("limit", "remaining", "reset")
 }
-"""Where what a header says belongs: the field, and what of it."""
+"""For each header, the field of `RateLimits` and the field within that."""
 
 
 def _read_limit(values: Mapping[str, str]) -> RateLimit:

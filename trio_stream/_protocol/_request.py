@@ -1,6 +1,6 @@
 """The body of a request: the parameters of a call as JSON.
 
-What belongs here: encoding, and refusing what cannot be right before anything is sent. What does not: what the
+What belongs here: encoding, and refusing before anything is sent what cannot be right. What does not: what the
 parameters are (`_params`), and the headers (`_headers`).
 """
 
@@ -28,10 +28,10 @@ _Path = tuple[str | int, ...]
 
 
 def check_sampling_params(params: Mapping[str, object], anthropic_version: str) -> None:
-    """Refuse early what this ``anthropic-version`` answers with a 400.
+    """Refuse parameters that the API would answer with a 400 under this ``anthropic-version``.
 
     Raises:
-      ValueError: ``temperature``, ``top_p`` or ``top_k`` under a version that has removed them.
+      ValueError: ``temperature``, ``top_p`` or ``top_k`` was given under a version that has removed them.
     """
     given = [name for name in _SAMPLING if name in params]
     if given and anthropic_version != SAMPLING_VERSION:
@@ -47,21 +47,21 @@ def build_body(
 ) -> bytes:
     """Encode the parameters of a call.
 
-    What was given is sent: None as null, and what was not given not at all. Messages and blocks of ours may stand
-    wherever JSON of theirs may, any iterable may stand for a list, and a message of ours among ``messages`` is a
-    turn of the assistant. Parameters that travel as headers are left out.
+    Whatever was given is sent: None as null, and a parameter that was not given not at all. Messages and blocks of ours
+    are allowed wherever their JSON is, any iterable may stand for a list, and a `Message` among ``messages`` becomes a
+    turn of the assistant. Parameters that are sent as headers are left out.
 
     Args:
-      params: The API's parameters by name.
-      stream: Whether an event stream is asked for; None for counting tokens, which has neither ``stream`` nor
+      params: The parameters of the API by their names.
+      stream: Whether the answer is to be an event stream; None for counting tokens, which has neither ``stream`` nor
         ``max_tokens``.
-      extra_body: Further members of the object; they win.
+      extra_body: More members of the JSON object. They win over the parameters.
 
     Raises:
-      TypeError: A required parameter is missing, or something is not JSON. The text says where, and holds nothing
-        of it.
-      ValueError: A number or a text that JSON does not have (NaN, a lone surrogate), or nesting without end.
-      InvalidToolInputError: A tool block of ours was cut, so that it has no input.
+      TypeError: A required parameter is missing, or something is not JSON. The text of the error says where, and has
+        nothing of its value.
+      ValueError: A number or a text cannot be written as JSON (NaN, a lone surrogate), or the nesting has no end.
+      InvalidToolInputError: A tool block of an answer was cut, so that it has no input.
     """
     body: dict[str, object] = {name: value for name, value in params.items() if not is_header_param(name)}
     if stream is not None:
@@ -83,13 +83,13 @@ def _encode(plain: object) -> bytes:
     try:
         return msgspec.json.encode(plain)
     except ValueError:
-        # This one names no place, and a UnicodeEncodeError holds the text.
+        # This error does not tell where, and if it is a UnicodeEncodeError it holds the text.
         place = _find_unencodable(plain, ())
     raise ValueError(f"{_name(place)} cannot be encoded: a lone surrogate, or a number of thousands of digits")
 
 
 def _plain(value: object, path: _Path) -> object:
-    """JSON that msgspec encodes as it is, of anything that may stand for it."""
+    """Plain JSON, which msgspec can encode, of a value that may stand for it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -97,7 +97,7 @@ def _plain(value: object, path: _Path) -> object:
     if isinstance(value, int):
         return value if type(value) is int else int(value)
     if isinstance(value, float):
-        # msgspec would write null for them.
+        # msgspec would write null.
         if not math.isfinite(value):
             raise ValueError(f"{_name(path)} is not a number that JSON has (NaN or infinite)")
         return float(value)
@@ -129,15 +129,15 @@ def _plain_value(value: Value, path: _Path) -> object:
 
 
 def _items(value: object) -> Iterable[object] | None:
-    """The items of what may stand for a list; None for anything else."""
-    # A set has no order, and models of pydantic iterate over their fields.
+    """The items of a value that may stand for a list, or None for any other value."""
+    # Not a set, which has no order, nor a pydantic model, which iterates over its fields.
     if isinstance(value, (bytes, bytearray, memoryview, AbstractSet)) or hasattr(value, "model_dump"):
         return None
     return cast("Iterable[object]", value) if isinstance(value, Iterable) else None
 
 
 def _find_unencodable(value: object, path: _Path) -> _Path:
-    """Where in plain JSON the value is that cannot be encoded."""
+    """The place of the value that cannot be encoded, within plain JSON."""
     for step, item in _members(value):
         if not _encodable(step):
             return path
@@ -161,7 +161,7 @@ def _encodable(value: object) -> bool:
 
 
 def _name(path: _Path) -> str:
-    """A place among the parameters, as one would write it; names that could be anything are not repeated."""
+    """A place among the parameters in the form of Python. A name that may be somebody's data is not repeated."""
     name = ""
     for step in path:
         if isinstance(step, int):

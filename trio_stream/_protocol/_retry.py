@@ -17,13 +17,13 @@ from trio_stream._protocol._headers import find_header
 from trio_stream._protocol._verdict import judge
 
 RETRY_AFTER_CAP: Final = 60.0
-"""Seconds. A server that asks for more gets its answer raised instead, with the wait on ``.retry_after``."""
+"""Seconds. If the server asks for a longer wait, its error is raised instead, with the wait on ``.retry_after``."""
 
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 8.0
-_DOUBLINGS = 4  # from there on it is the longest delay anyway, and 2**n stays small
+_DOUBLINGS = 4  # after these the wait is at its longest, and 2**n stays small
 
-# RFC 9110, 10.2.3: delay-seconds is 1*DIGIT. Fractions, exponents and "inf" are seen in the wild. `float` alone
+# RFC 9110, 10.2.3: delay-seconds is 1*DIGIT. Fractions, exponents and "inf" occur in the wild. `float` alone
 # would also take "nan", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?)", re.IGNORECASE)
 
@@ -32,12 +32,12 @@ def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None
     """Read how long the server asks to wait: ``retry-after-ms`` first, then ``retry-after``.
 
     Args:
-      headers: The answer's; names in any case.
-      now: Seconds since the epoch, for dates.
+      headers: The headers of the answer; names in any case.
+      now: Seconds since the epoch, for a ``retry-after`` that is a date.
 
     Returns:
-      Seconds, maybe ``math.inf``; None when there is nothing that can be used (garbage, negative, a date that has
-      passed).
+      Seconds, which may be ``math.inf``; or None if there is no value that can be used (it is garbage or negative, or a
+      date that has passed).
     """
     milliseconds = _read_number(find_header(headers, "retry-after-ms"))
     if milliseconds is not None:
@@ -67,18 +67,18 @@ def _seconds_until(date: str, now: float) -> float | None:
 
 
 def parse_should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Read ``x-should-retry``; None when the server does not say."""
+    """Read ``x-should-retry``. None if the server does not say."""
     value = (find_header(headers, "x-should-retry") or "").strip().lower()
     return {"true": True, "false": False}.get(value)
 
 
 def retry_delay(attempt: int, *, jitter: float, retry_after: float | None = None) -> float:
-    """How long to wait before the next attempt.
+    """How long to wait before the next request.
 
     Args:
-      attempt: Retries already taken, from 0.
-      jitter: From 0 to 1, drawn by the caller; takes up to a quarter off.
-      retry_after: Seconds the server asked for; taken as it is when positive.
+      attempt: The number of retries already made.
+      jitter: A random number from 0 to 1, drawn by the caller. It shortens the wait by up to a quarter.
+      retry_after: The seconds that the server asked to wait, or None. If positive they are the wait.
 
     Returns:
       Seconds.
@@ -89,13 +89,13 @@ def retry_delay(attempt: int, *, jitter: float, retry_after: float | None = None
 
 
 def decide_retry(error: APIError, *, retries_taken: int, max_retries: int, jitter: float) -> float | None:
-    """Decide whether to try again after an error that came before anything was handed to the caller.
+    """Decide whether to make a request again after an error that came before anything was handed to the caller.
 
     Args:
-      error: What ended the attempt.
-      retries_taken: Retries already taken.
-      max_retries: Retries allowed.
-      jitter: From 0 to 1, drawn by the caller.
+      error: The error that ended the attempt.
+      retries_taken: The number of retries already made.
+      max_retries: The number of retries allowed.
+      jitter: A random number from 0 to 1, drawn by the caller.
 
     Returns:
       Seconds to wait before the next request; None when there is to be none and the error is raised.

@@ -1,13 +1,13 @@
-"""The event-stream parser: bytes to raw events, as WHATWG's "9.2.6 Interpreting an event stream" has it.
+"""The event-stream parser: bytes to raw events, by section 9.2.6 "Interpreting an event stream" of WHATWG HTML.
 
 What belongs here: lines, fields, dispatch, and the bounds on them. What does not: what the data means (`_decode`).
 
-What is not quite WHATWG's:
+Where it differs from WHATWG:
 
-* data is bytes; an event without an ``event:`` line has the type ``""``, not ``"message"``;
-* an event whose data is empty is not dispatched; but ``event: error`` always is, for an error must not be
-  lost just because it says nothing;
-* an event larger than a limit ends the stream with `EventStreamParser.failure`.
+* data is bytes, and an event without an ``event:`` line has the type ``""``, not ``"message"``;
+* an event whose data is empty is not dispatched, except for ``event: error``: an error must not be lost because it
+  says nothing;
+* an event that is larger than a limit ends the stream: see `EventStreamParser.failure`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RawEvent: TypeAlias = tuple[str, bytes]
 _BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = (b"data", b"event", b"id", b"retry")
 _LONGEST_FIELD: Final = 5
-_MOST_DIGITS: Final = 18  # of a reconnection time that anybody would wait for; `int` refuses thousands of them
+_MOST_DIGITS: Final = 18  # of a reconnection time. `int` refuses thousands of digits
 
 _COMMENTS: Final = re.compile(rb"^:.*\n", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(rb"\n{3,}")
 
-# What is parsed at once, so that what parsing needs besides the event is bounded, too.
+# Bytes that are parsed at once, so that the memory that parsing needs beside the event is bounded too.
 _WINDOW: Final = 256 * 1024
 
 _DELTA: Final = b"event: content_block_delta\ndata: "
@@ -52,21 +52,22 @@ _FIRST_LINES: Final = {b"event: " + name: text for name, text in _TYPES.items()}
 
 @final
 class EventStreamParser:
-    """Parses an event stream that arrives in any pieces.
+    """Parses an event stream, whose bytes may arrive in pieces of any size.
 
-    An event counts when its blank line has come: "once the end of the file is reached, any pending data must be
-    discarded", so there is no call for the end.
+    An event is complete when its blank line has arrived: "once the end of the file is reached, any pending data must
+    be discarded", so there is no call for the end.
 
-    Work is linear in the bytes fed, however they are cut. What is kept between calls is the unfinished event, at
-    most ``max_event_bytes``, without its comments and the fields that are to be ignored.
+    Work is linear in the bytes fed, wherever they are cut. Between calls only the unfinished event is kept, at most
+    ``max_event_bytes``, without its comments and the fields that are to be ignored.
 
     Args:
-      max_event_bytes: The largest event, in bytes: its data, its unfinished line included. Comments do not count.
+      max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count.
 
     Attributes:
-      failure: Set when a limit was passed. The events before that were returned; what comes after is ignored.
-      last_event_id: The ``id`` of the last event, "" if there was none.
-      retry: The server's reconnection time in milliseconds, None if it gave none.
+      failure: The error to raise once an event was larger than the limit, or None. Events before that one have been
+        returned; everything after it is ignored.
+      last_event_id: The ``id`` of the last event, or "" if there was none.
+      retry: The reconnection time that the server asked for, in milliseconds, or None.
     """
 
     __slots__ = (
@@ -103,9 +104,9 @@ class EventStreamParser:
         self._id = ""
         self._data = bytearray()  # "the data buffer": each line with an LF
         self._line = bytearray()  # the beginning of an unfinished line
-        self._line_bytes = 0  # how long it is; more than `_line` holds when it is being ignored
-        # What the unfinished line is, when it is not kept because it is going to be ignored. A comment may have any
-        # length; a field that nobody knows has the limit of any other.
+        self._line_bytes = 0  # its length, which `_line` does not have while the line is being ignored
+        # The reason why the unfinished line is not kept: it is going to be ignored. A comment may have any length; an
+        # unknown field has the limit of any other field.
         self._ignoring: Literal["", "comment", "field"] = ""
 
     def feed(self, data: bytes) -> list[RawEvent]:
@@ -118,7 +119,8 @@ class EventStreamParser:
           The events that these bytes completed.
         """
         if self._between_events:
-            # One event as the API writes it, as nearly always: two lines and an empty one. Each step is one call of C.
+            # Nearly always: one event in the form in which the API writes it, two lines and a blank one. It costs a few
+            # calls of C.
             first_line, _, rest = data.partition(b"\ndata: ")
             payload, _, rest = rest.partition(b"\n")
             if (
@@ -138,7 +140,7 @@ class EventStreamParser:
         return events
 
     def _feed_first(self, data: bytes) -> list[RawEvent]:
-        """Take the first bytes, all of them so far."""
+        """Take all bytes that have arrived so far, while they may be the beginning of a BOM."""
         # WHATWG: "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any".
         if len(data) < len(_BOM) and _BOM.startswith(data):
             self._head = data
@@ -186,18 +188,18 @@ class EventStreamParser:
         data = data[start:]
         taken = self._take_usual_events(data, events)
         if not taken:
-            # Perhaps it is what keeps connections alive that is in the way. It has no effect.
+            # Comments and blank lines, which keep connections alive, may be in the way. They mean nothing.
             data = _BLANK_LINES.sub(b"\n\n", _COMMENTS.sub(b"", data)).lstrip(b"\n")
             taken = self._take_usual_events(data, events)
         for line in data[taken:].splitlines(keepends=True):
             self._take_line(line, events)
 
     def _take_usual_events(self, data: bytes, events: list[RawEvent]) -> int:
-        """Take events that look as the API writes them, ``event: name LF data: json LF LF``, with little work.
+        """Take events in the form in which the API writes them, ``event: name LF data: json LF LF``, with little work.
 
         Returns:
-          How much of the data was taken: all that ends with a blank line, or nothing if anything in it looks
-          different.
+          The number of bytes that were taken: all up to the last blank line, or 0 if any event among them has another
+          form.
         """
         end = data.rfind(b"\n\n")
         if not 0 < end <= self._max_event_bytes or not data.startswith(b"event: ") or self.failure is not None:
@@ -220,7 +222,7 @@ class EventStreamParser:
         return len(taken)
 
     def _deltas(self, data: bytes) -> list[RawEvent]:
-        """The deltas in what begins with one and ends with a blank line; none if there is anything else in it."""
+        """The events of bytes that hold only deltas, from the first one to a blank line; else none."""
         payloads = data[len(_DELTA) : -2].split(b"\n\n" + _DELTA)
         # Each has three LF of its own. If there are no more, then every payload is one whole line.
         if data.count(b"\n") != 3 * len(payloads) or b"" in payloads or len(data) > self._max_event_bytes:
@@ -228,7 +230,7 @@ class EventStreamParser:
         return [("content_block_delta", payload) for payload in payloads]
 
     def _take_line(self, line: bytes, events: list[RawEvent]) -> None:
-        """Take one line with its line end, or the rest of the one that is held."""
+        """Take one line with its line end, or the rest of the line that is held."""
         if self.failure is not None:
             return
         body = line[:-1]
@@ -248,7 +250,7 @@ class EventStreamParser:
             self._take_field(body)
 
     def _hold(self, piece: bytes) -> None:
-        """Keep the beginning of a line, unless it is going to be ignored."""
+        """Keep the beginning of a line, unless the line is going to be ignored."""
         if self.failure is not None:
             return
         if not self._line_bytes and piece.startswith(b":"):
@@ -264,7 +266,7 @@ class EventStreamParser:
                 self._line = bytearray()
 
     def _fits(self, line_bytes: int) -> bool:
-        """Whether the event is within bounds with a line of this length; if not, this stream has failed."""
+        """Whether the event is within the limit with a line of this length. If not, the stream has failed."""
         if len(self._data) + line_bytes <= self._max_event_bytes:
             return True
         self.failure = InvalidResponseError(

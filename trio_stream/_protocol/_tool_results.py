@@ -1,4 +1,7 @@
-"""What the API's own tools answer: the contents of the ``*_tool_result`` blocks. The blocks are in `_blocks`."""
+"""The results of the tools that the API runs.
+
+What belongs here: the contents of the ``*_tool_result`` blocks. What does not: the blocks themselves (`_blocks`).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class WebSearchResultBlock(Tagged, frozen=True, kw_only=True, tag="web_search_re
 
 @final
 class WebSearchToolResultError(Tagged, frozen=True, kw_only=True, tag="web_search_tool_result_error"):
-    """The web search tool failed."""
+    """The error of the web search tool."""
 
     type: ClassVar[Literal["web_search_tool_result_error"]] = "web_search_tool_result_error"
     error_code: str = ""
@@ -53,7 +56,7 @@ class PlainTextSource(Tagged, frozen=True, kw_only=True, tag="text"):
 
 @final
 class DocumentBlock(Tagged, frozen=True, kw_only=True, tag="document"):
-    """A document that the web fetch tool brought."""
+    """A document that the web fetch tool fetched."""
 
     type: ClassVar[Literal["document"]] = "document"
     citations: CitationsConfig | None = None
@@ -63,7 +66,7 @@ class DocumentBlock(Tagged, frozen=True, kw_only=True, tag="document"):
 
 @final
 class WebFetchBlock(Tagged, frozen=True, kw_only=True, tag="web_fetch_result"):
-    """A page that the web fetch tool brought."""
+    """A page that the web fetch tool fetched."""
 
     type: ClassVar[Literal["web_fetch_result"]] = "web_fetch_result"
     url: str = ""
@@ -73,7 +76,7 @@ class WebFetchBlock(Tagged, frozen=True, kw_only=True, tag="web_fetch_result"):
 
 @final
 class WebFetchToolResultErrorBlock(Tagged, frozen=True, kw_only=True, tag="web_fetch_tool_result_error"):
-    """The web fetch tool failed."""
+    """The error of the web fetch tool."""
 
     type: ClassVar[Literal["web_fetch_tool_result_error"]] = "web_fetch_tool_result_error"
     error_code: str = ""
@@ -89,7 +92,7 @@ class CodeExecutionOutputBlock(Tagged, frozen=True, kw_only=True, tag="code_exec
 
 @final
 class CodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="code_execution_result"):
-    """What Python code printed and returned."""
+    """The output and the exit status of Python code."""
 
     type: ClassVar[Literal["code_execution_result"]] = "code_execution_result"
     stdout: str = ""
@@ -100,7 +103,7 @@ class CodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="code_exec
 
 @final
 class EncryptedCodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="encrypted_code_execution_result"):
-    """The same, with the output encrypted: the code used the web search tool."""
+    """The output of Python code, encrypted because the code used the web search tool, and its exit status."""
 
     type: ClassVar[Literal["encrypted_code_execution_result"]] = "encrypted_code_execution_result"
     encrypted_stdout: str = ""
@@ -111,7 +114,7 @@ class EncryptedCodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="
 
 @final
 class CodeExecutionToolResultError(Tagged, frozen=True, kw_only=True, tag="code_execution_tool_result_error"):
-    """The code execution tool failed."""
+    """The error of the code execution tool."""
 
     type: ClassVar[Literal["code_execution_tool_result_error"]] = "code_execution_tool_result_error"
     error_code: str = ""
@@ -127,7 +130,7 @@ class BashCodeExecutionOutputBlock(Tagged, frozen=True, kw_only=True, tag="bash_
 
 @final
 class BashCodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="bash_code_execution_result"):
-    """What a shell command printed and returned."""
+    """The output and the exit status of a shell command."""
 
     type: ClassVar[Literal["bash_code_execution_result"]] = "bash_code_execution_result"
     stdout: str = ""
@@ -138,7 +141,7 @@ class BashCodeExecutionResultBlock(Tagged, frozen=True, kw_only=True, tag="bash_
 
 @final
 class BashCodeExecutionToolResultError(Tagged, frozen=True, kw_only=True, tag="bash_code_execution_tool_result_error"):
-    """The shell tool failed."""
+    """The error of the shell tool."""
 
     type: ClassVar[Literal["bash_code_execution_tool_result_error"]] = "bash_code_execution_tool_result_error"
     error_code: str = ""
@@ -148,7 +151,7 @@ class BashCodeExecutionToolResultError(Tagged, frozen=True, kw_only=True, tag="b
 class TextEditorCodeExecutionViewResultBlock(
     Tagged, frozen=True, kw_only=True, tag="text_editor_code_execution_view_result"
 ):
-    """A file, or a part of it."""
+    """The contents of a file, or of a part of it."""
 
     type: ClassVar[Literal["text_editor_code_execution_view_result"]] = "text_editor_code_execution_view_result"
     content: str = ""
@@ -162,7 +165,7 @@ class TextEditorCodeExecutionViewResultBlock(
 class TextEditorCodeExecutionCreateResultBlock(
     Tagged, frozen=True, kw_only=True, tag="text_editor_code_execution_create_result"
 ):
-    """A file was written."""
+    """A file was created or overwritten."""
 
     type: ClassVar[Literal["text_editor_code_execution_create_result"]] = "text_editor_code_execution_create_result"
     is_file_update: bool = False
@@ -172,7 +175,7 @@ class TextEditorCodeExecutionCreateResultBlock(
 class TextEditorCodeExecutionStrReplaceResultBlock(
     Tagged, frozen=True, kw_only=True, tag="text_editor_code_execution_str_replace_result"
 ):
-    """A part of a file was replaced."""
+    """Text in a file was replaced."""
 
     type: ClassVar[Literal["text_editor_code_execution_str_replace_result"]] = (
         "text_editor_code_execution_str_replace_result"
@@ -188,7 +191,7 @@ class TextEditorCodeExecutionStrReplaceResultBlock(
 class TextEditorCodeExecutionToolResultError(
     Tagged, frozen=True, kw_only=True, tag="text_editor_code_execution_tool_result_error"
 ):
-    """The file tool failed."""
+    """The error of the text editor."""
 
     type: ClassVar[Literal["text_editor_code_execution_tool_result_error"]] = (
         "text_editor_code_execution_tool_result_error"
@@ -215,7 +218,7 @@ class ToolSearchToolSearchResultBlock(Tagged, frozen=True, kw_only=True, tag="to
 
 @final
 class ToolSearchToolResultError(Tagged, frozen=True, kw_only=True, tag="tool_search_tool_result_error"):
-    """The tool search failed."""
+    """The error of the tool search."""
 
     type: ClassVar[Literal["tool_search_tool_result_error"]] = "tool_search_tool_result_error"
     error_code: str = ""
@@ -224,7 +227,7 @@ class ToolSearchToolResultError(Tagged, frozen=True, kw_only=True, tag="tool_sea
 
 @final
 class AdvisorResultBlock(Tagged, frozen=True, kw_only=True, tag="advisor_result"):
-    """The advisor's advice. Beta."""
+    """The advice of the advisor. Beta."""
 
     type: ClassVar[Literal["advisor_result"]] = "advisor_result"
     text: str = ""
@@ -233,7 +236,7 @@ class AdvisorResultBlock(Tagged, frozen=True, kw_only=True, tag="advisor_result"
 
 @final
 class AdvisorRedactedResultBlock(Tagged, frozen=True, kw_only=True, tag="advisor_redacted_result"):
-    """The advisor's advice, encrypted. Beta."""
+    """The advice of the advisor, encrypted. Beta."""
 
     type: ClassVar[Literal["advisor_redacted_result"]] = "advisor_redacted_result"
     encrypted_content: str = ""
@@ -242,7 +245,7 @@ class AdvisorRedactedResultBlock(Tagged, frozen=True, kw_only=True, tag="advisor
 
 @final
 class AdvisorToolResultError(Tagged, frozen=True, kw_only=True, tag="advisor_tool_result_error"):
-    """The advisor failed. Beta."""
+    """The error of the advisor. Beta."""
 
     type: ClassVar[Literal["advisor_tool_result_error"]] = "advisor_tool_result_error"
     error_code: str = ""

@@ -1,4 +1,7 @@
-"""What a message cost: token counts and what they are made of. Rate limits are in `_rate_limits`."""
+"""The usage of a message: how many tokens it cost.
+
+What belongs here: token counts and their parts. What does not: rate limits (`_rate_limits`), and prices (`_money`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
 
 @final
 class CacheCreation(Value, frozen=True, gc=False, kw_only=True):
-    """Tokens written to the prompt cache, by how long they are kept."""
+    """The tokens that were written to the prompt cache, by the time for which they are kept."""
 
     ephemeral_1h_input_tokens: int = 0
     ephemeral_5m_input_tokens: int = 0
@@ -19,17 +22,17 @@ class CacheCreation(Value, frozen=True, gc=False, kw_only=True):
 
 @final
 class OutputTokensDetails(Value, frozen=True, gc=False, kw_only=True):
-    """What the output tokens were spent on."""
+    """The parts of the output tokens."""
 
     thinking_tokens: int = 0
 
 
 @final
 class ServerToolUsage(Value, frozen=True, gc=False, kw_only=True):
-    """How often server tools were used."""
+    """The number of calls of the tools that the API runs."""
 
     web_search_requests: int = 0
-    web_fetch_requests: int | None = None  # younger than the other: not every answer has it
+    web_fetch_requests: int | None = None  # added later than the other, so not every answer has it
 
 
 @final
@@ -50,7 +53,7 @@ class FallbackCreditNotApplied(Tagged, frozen=True, kw_only=True, tag="not_appli
 
 @final
 class FallbackCreditUsage(Value, frozen=True, kw_only=True):
-    """What became of a fallback credit. Beta."""
+    """Whether a fallback credit was redeemed. Beta."""
 
     status: FallbackCreditRedeemed | FallbackCreditNotApplied | UnknownObject | None = None
 
@@ -113,12 +116,12 @@ Iteration: TypeAlias = (
     | FallbackMessageIterationUsage
     | UnknownObject
 )
-"""The usage of one step of a message that took several."""
+"""The usage of one step of a message that took several steps."""
 
 
 @final
 class Usage(Extended, frozen=True, kw_only=True):
-    """What a message cost, in tokens. Counts that the API did not send are 0."""
+    """The number of tokens that a message cost. Counts that the API did not send are 0 or None."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -134,9 +137,9 @@ class Usage(Extended, frozen=True, kw_only=True):
     iterations: tuple[Iteration, ...] | None = None
 
     def updated(self, delta: MessageDeltaUsage) -> Usage:
-        """This usage with the totals of a ``message_delta`` in it.
+        """This usage, updated with that of a ``message_delta`` event.
 
-        They are "cumulative", so they overwrite; what the delta does not say stays.
+        The API calls the counts of the event "cumulative", so they overwrite; what the event does not have stays.
         """
         changes = set_fields(delta)
         changes["extra"] = {**self.extra, **delta.extra} if delta.extra else self.extra
@@ -145,7 +148,7 @@ class Usage(Extended, frozen=True, kw_only=True):
 
 @final
 class MessageDeltaUsage(Extended, frozen=True, kw_only=True):
-    """The totals so far, as ``message_delta`` gives them. What is None was not sent."""
+    """The totals so far, from a ``message_delta`` event. A field is None if it was not sent."""
 
     output_tokens: int | None = None
     input_tokens: int | None = None

@@ -1,13 +1,13 @@
-"""What every value of the Messages API has in common here: read tolerantly, write losslessly.
+"""What all values of the Messages API have in common: they are read tolerantly and written losslessly.
 
 What belongs here: the base Structs and how they are read from and written to JSON objects. What does not:
 any particular type of the API.
 
 The rules of reading, the same everywhere:
 
-* a field that is missing or null gets its default; a field we do not know is no error;
-* an object whose ``type`` we do not know becomes an `Unknown` value that keeps the JSON;
-* a field of the wrong JSON type is an error (`msgspec.ValidationError`), never a surprise later.
+* a field that is missing or null gets its default, and an unknown field is not an error;
+* an object whose ``type`` is unknown becomes an `Unknown` value, which keeps the JSON;
+* a field of the wrong JSON type is an error (`msgspec.ValidationError`) at once, and never a surprise later.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PLAIN = frozenset({int, str, float, bool})
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A value of the Messages API. Values never change once made."""
+    """A value of the Messages API. Values are immutable."""
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this value of a JSON object of the API's.
+        """Make this value from a JSON object of the API.
 
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
@@ -43,11 +43,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     param_nulls: ClassVar[frozenset[str]] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
-        """This value as JSON-able data, under the API's field names; what is None is left out."""
+        """This value as JSON-able data, under the API's field names. Fields that are None are left out."""
         return self.as_json(param=False)
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This value as JSON-able data: as a request takes it (``param``), or everything about it."""
+        """This value as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
         out: dict[str, Any] = {}
         tag = self.__struct_config__.tag
         if tag is not None:
@@ -62,11 +62,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
 
 
 class Tagged(Value, frozen=True, kw_only=True, tag_field="type", tag="(abstract)"):
-    """A value whose JSON says in ``type`` what it is."""
+    """A value whose JSON has a ``type`` that tells its class."""
 
 
 class Extended(Value, frozen=True, kw_only=True):
-    """A value that keeps the fields it does not know.
+    """A value that keeps unknown fields.
 
     Attributes:
       extra: The fields that the API sent and this version does not know.
@@ -77,7 +77,7 @@ class Extended(Value, frozen=True, kw_only=True):
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this value of a JSON object of the API's.
+        """Make this value from a JSON object of the API.
 
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
@@ -87,7 +87,7 @@ class Extended(Value, frozen=True, kw_only=True):
         return msgspec.structs.replace(value, extra=extra) if extra else value
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This value as JSON-able data: as a request takes it (``param``), or everything about it."""
+        """This value as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
         out = super().as_json(param=param)
         extra = out.pop("extra")
         out.update((name, item) for name, item in extra.items() if param or item is not None)
@@ -126,11 +126,11 @@ class Unknown(Tagged, frozen=True, kw_only=True, tag="(unknown)"):
 
 @final
 class UnknownObject(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
-    """Something inside a block, an event or the usage whose ``type`` this version does not know."""
+    """A part of a block, an event or the usage whose ``type`` this version does not know."""
 
 
 def plain(value: object, *, param: bool) -> Any:
-    """A value, or a collection of them, as JSON-able data."""
+    """A value, or a tuple of values, as JSON-able data."""
     if isinstance(value, Value):
         return value.as_json(param=param)
     if isinstance(value, tuple):
@@ -139,7 +139,7 @@ def plain(value: object, *, param: bool) -> Any:
 
 
 def without_nulls(value: object) -> object:
-    """JSON without the members that are null: to the API they are the same as none."""
+    """JSON without its null members, which mean the same to the API as missing ones."""
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)
         return {name: without_nulls(item) for name, item in members.items() if item is not None}
@@ -149,7 +149,7 @@ def without_nulls(value: object) -> object:
 
 
 def read_tagged(known: Mapping[str, type[Value]], unknown: type[Unknown], raw: Mapping[str, Any]) -> Value:
-    """Make the value that the ``type`` of a JSON object names, or an ``unknown`` one.
+    """Make the value of the class that stands for the ``type`` of a JSON object, or an ``unknown`` one.
 
     Raises:
       msgspec.ValidationError: there is no ``type``, or a field has the wrong JSON type.
@@ -166,23 +166,23 @@ def by_tag(*classes: type[Value]) -> dict[str, Any]:
 
 
 def members_by_tag(union: object) -> dict[str, Any]:
-    """The classes of a union by the ``type`` they stand for. Those for an unknown ``type`` stand for none."""
+    """The classes of a union by the ``type`` they stand for, without the class for an unknown ``type``."""
     members = cast("tuple[type[Value], ...]", typing.get_args(union))
     return by_tag(*(member for member in members if not issubclass(member, Unknown)))
 
 
 def holds_values(cls: type[Value]) -> bool:
-    """Whether other values may be within this one, of kinds that this version does not know perhaps."""
+    """Whether a class has fields that hold other values, which may be of a ``type`` that this version does not know."""
     return any(True for field in msgspec.structs.fields(cls) for _ in _values_within(field.type))
 
 
 def read_fields(cls: type[Value], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of a class that a JSON object holds, values within them made; and the fields that are unknown.
+    """Split a JSON object into the fields of a class, with the values within them made, and the unknown fields.
 
-    Nulls are among the unknown fields only. The ``type`` that a class stands for is in neither.
+    Known fields that are null are left out, and so is the ``type`` that the class stands for.
 
     Raises:
-      msgspec.ValidationError: a field of a value within has the wrong JSON type; or that has no ``type``.
+      msgspec.ValidationError: a value within has a field of the wrong JSON type, or no ``type``.
     """
     parts = _parts(cls)
     fields: dict[str, Any] = {}
@@ -198,7 +198,13 @@ def read_fields(cls: type[Value], raw: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 class _Part(NamedTuple):
-    """How the objects within one field are read."""
+    """How to read the objects within one field.
+
+    Attributes:
+      untagged: Their class, where it has no ``type``; then the rest does not matter.
+      known: The classes by their ``type``.
+      unknown: The class for any other ``type``.
+    """
 
     untagged: type[Value] | None
     known: Mapping[str, type[Value]]
@@ -213,7 +219,7 @@ def _read_part(value: object, part: _Part) -> object:
         return read_tagged(part.known, part.unknown, raw)
     if isinstance(value, list):
         return [_read_part(item, part) for item in cast("list[object]", value)]
-    return value  # `msgspec.convert` says what is wrong with it, if anything
+    return value  # if it is wrong here, `msgspec.convert` says so
 
 
 _preparing = threading.Lock()
@@ -227,7 +233,7 @@ def set_fields(value: Value) -> dict[str, Any]:
 
 @functools.cache
 def _parts(cls: type[Value]) -> dict[str, _Part | None]:
-    """For each field, how to read the values that it holds, if it holds any; found from the annotations."""
+    """For each field of a class, how to read the values within it, or None if it holds none. Its annotation tells."""
     with _preparing:
         # msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at
         # once. Nobody converts to a class before this has returned for it.

@@ -26,10 +26,10 @@ account is on hold. ``drain`` and ``abort``: the program called the method of th
 """
 
 _SHARE_COUNTS_FROM: Final = 20
-"""Outcomes. A share of errors means little before."""
+"""The number of outcomes from which a share of errors is compared with its limit: it means little before."""
 
 _ALIKE: Final = 10
-"""So many items that fail with the same error, before any answer has begun, are taken for all of them."""
+"""If so many items fail with the same error before any answer has begun, all others are taken to fail too."""
 
 _SENTENCES: Final[Mapping[AccountReason, str]] = {
     "authentication": "the API refuses the key",
@@ -47,8 +47,8 @@ class FanOutStoppedError(Exception):
     Where the API's answer was the cause, ``__cause__`` is its error.
 
     Attributes:
-      reason: Which of the reasons it was, a ``StopReason``.
-      outcomes: Where it was raised: the outcomes that nobody had taken yet.
+      reason: Why the fan-out stopped, a ``StopReason``.
+      outcomes: If it was raised, the outcomes that had not been received yet.
     """
 
     reason: StopReason
@@ -64,7 +64,7 @@ class FanOutStoppedError(Exception):
 
     @property
     def of_the_account(self) -> bool:
-        """Whether no request would be taken any more: what waits to be tried again need not be."""
+        """Whether the API would refuse any request, so that items waiting for a retry need not be tried."""
         return self.reason in _OF_THE_ACCOUNT
 
 
@@ -73,7 +73,7 @@ def _rebuild(message: str, reason: StopReason) -> FanOutStoppedError:
 
 
 def stopped_by(error: APIError, reason: AccountReason) -> FanOutStoppedError:
-    """What the fan-out stops with after an error that every other item would get too."""
+    """The error that stops a fan-out after an answer that every other item would get too."""
     stop = FanOutStoppedError(f"{_SENTENCES[reason]}: {error}", reason=reason)
     stop.__cause__ = error
     return stop
@@ -81,10 +81,11 @@ def stopped_by(error: APIError, reason: AccountReason) -> FanOutStoppedError:
 
 @final
 class Failures:
-    """Counts what failed, and says when it is too much.
+    """Counts the items that failed, and tells when there are too many.
 
     Args:
-      limit: How many items may fail, or, below 1, which share; None: any number, but not all in the same way.
+      limit: The number of items that may fail or, if it is a float, their share. None stands for any number, unless all
+        fail in the same way.
     """
 
     def __init__(self, limit: int | float | None) -> None:
@@ -93,7 +94,7 @@ class Failures:
         self._failed = 0
         self._first: tuple[object, ...] | None = None
         self._alike = 0
-        self._hopeful = False  # some item may succeed
+        self._hopeful = False  # whether some item may succeed
 
     def note(self, outcome: Outcome, *, place: int | None, answered: bool) -> FanOutStoppedError | None:
         """Count an outcome.
@@ -126,7 +127,7 @@ class Failures:
         return None if sentence is None else FanOutStoppedError(sentence, reason="max_errors")
 
     def _compare(self, outcome: Outcome, place: int, *, answered: bool) -> FanOutStoppedError | None:
-        """Notice what no item can succeed with: a model that does not exist, no connection."""
+        """Notice a cause for which no item can succeed: a model that does not exist, a host that cannot be reached."""
         error = outcome.error
         likeness = None if error is None else _likeness(error)
         if answered or (place < _ALIKE and (outcome.status != "error" or likeness != (self._first or likeness))):
@@ -143,7 +144,7 @@ class Failures:
 
 
 def _likeness(error: Exception) -> tuple[object, ...]:
-    """What two errors have in common that say the same; the API's name for the request is not in it."""
+    """A key that is equal for two errors that say the same, whatever their request ids."""
     if isinstance(error, APIStatusError):
         return type(error), error.status_code, error.type, error.api_message or error.message
     return type(error), error.message if isinstance(error, APIError) else str(error)
