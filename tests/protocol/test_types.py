@@ -16,7 +16,7 @@ import pytest
 
 import trio_stream as ts
 import trio_stream.types
-from trio_stream._protocol import _blocks, _decode, _events
+from trio_stream._protocol import _blocks, _decode, _events, _sse
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
@@ -75,6 +75,7 @@ def tags(union: object) -> set[str]:
 def test_the_tables_are_those_of_the_unions() -> None:
     assert set(_blocks.BLOCKS) == tags(_blocks.ContentBlock)
     assert set(_decode._READERS) == tags(_events.RawMessageStreamEvent)
+    assert set(_sse._TYPES.values()) == tags(_events.RawMessageStreamEvent)
     assert {event.made_of for event in _events.HELPER_EVENTS.values()} == set(_events.HELPER_EVENTS)
 
 

@@ -33,7 +33,7 @@ _WINDOW: Final = 256 * 1024
 
 _DELTA: Final = b"event: content_block_delta\ndata: "
 
-# The types of the Messages API, so that the usual event needs no decoding.
+# The types of the events of the Messages API, so that the usual name needs no decoding. Any other is decoded.
 _TYPES: Final = {
     name.encode(): name
     for name in (
