@@ -7,8 +7,8 @@ Two rules stand above the rest:
 
 * **A refused key and a spent account are never asked again**, whatever the status of the answer, and whatever its
   ``x-should-retry`` says. Proxies and gateways set that header by the status alone, and neither a key nor a balance
-  changes in the seconds that a retry waits: asking again only counts against the caller. Who is right about the key
-  starts the program again; a fan-out goes on from its journal.
+  changes in the seconds that a retry waits: asking again only counts against the caller. Once a
+  person has put the key or the balance right, the program is started again; a fan-out goes on from its journal.
 * For anything else **``x-should-retry`` is the last word**: it is the server's own about this very answer.
 """
 
@@ -63,30 +63,33 @@ class Judgement(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One row of the table. It fits an error of which all holds that the row says."""
+    """One row of the table: a verdict, and the conditions under which it is that. None stands for no condition."""
 
     verdict: Verdict
     reason: AccountReason | None = None
-    kind: type[APIError] = APIStatusError
+    kind: type[APIError] = APIStatusError  # the class of the error
     status: Container[int] | None = None
     type: str | None = None
     error_code: Container[str | None] | None = None
-    sentences: tuple[str, ...] = ()  # lower case; one of them is in the API's message
+    sentences: tuple[str, ...] | None = None  # in lower case; the message of the API has one of them
     should_retry: bool | None = None
-    retryable: bool | None = None
+    retryable: bool | None = None  # of an APIConnectionError
 
     def fits(self, error: APIError) -> bool:
+        """Whether an error meets all conditions of this row."""
         if not isinstance(error, self.kind):
             return False
+        if isinstance(error, APIStatusError):
+            return (
+                (self.status is None or error.status_code in self.status)
+                and (self.type is None or error.type == self.type)
+                and (self.error_code is None or error.error_code in self.error_code)
+                and (self.sentences is None or _says_any(error, self.sentences))
+                and (self.should_retry is None or error.should_retry is self.should_retry)
+            )
         if isinstance(error, APIConnectionError):
-            return self.retryable in (None, error.retryable)
-        return not isinstance(error, APIStatusError) or (
-            (self.status is None or error.status_code in self.status)
-            and self.type in (None, error.type)
-            and (self.error_code is None or error.error_code in self.error_code)
-            and self.should_retry in (None, error.should_retry)
-            and (not self.sentences or _says_any(error, self.sentences))
-        )
+            return self.retryable is None or error.retryable is self.retryable
+        return True
 
 
 def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
@@ -94,12 +97,12 @@ def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
     return any(sentence in message for sentence in sentences)
 
 
-# An `error` event, or an error object where an event stream should be. Such an answer has a status that says nothing,
-# so `error.type` decides; for any other answer it is the status.
+# The status of an `error` event, and of an error object where an event stream should be. It says nothing, so `error.type`
+# decides. For any other answer it is the status.
 _IN_STREAM: Final = (200,)
-_SERVER_ERRORS: Final = range(500, 1000)  # not all below 600 in the wild
+_SERVER_ERRORS: Final = range(500, 1000)  # not all are below 600 in the wild
 
-# Refusals that no waiting ends: a person has to do something. Older answers tell an empty balance by their sentence
+# Refusals that no waiting ends: a person has to do something. Some answers tell an empty balance by their sentence
 # alone, as a 400 `invalid_request_error`: "Your credit balance is too low to access the Anthropic API. ...", "You have
 # reached your specified API usage limits. You will regain access on ...".
 _SPENT_CODES: Final = frozenset[str | None](
