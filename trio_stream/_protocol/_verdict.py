@@ -97,8 +97,8 @@ def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
     return any(sentence in message for sentence in sentences)
 
 
-# The status of an `error` event, and of an error object where an event stream should be. It says nothing, so `error.type`
-# decides. For any other answer it is the status.
+# The status of an `error` event, and of an error object where an event stream should be. It says nothing, so
+# `error.type` decides. For any other answer the status decides.
 _IN_STREAM: Final = (200,)
 _SERVER_ERRORS: Final = range(500, 1000)  # not all are below 600 in the wild
 
