@@ -4,7 +4,6 @@ What belongs here: running many requests, pacing them, gathering what comes back
 works (`_stream`), and the command line (`cli`).
 """
 
-from trio_stream.batch._attempts import OnEvent as OnEvent
 from trio_stream.batch._buckets import Bucket as Bucket
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
@@ -29,11 +28,7 @@ from trio_stream.batch._limiter import (
     RateLimiter as RateLimiter,
 )
 from trio_stream.batch._merge import MergeReport as MergeReport, merge as merge, merge_into as merge_into
-from trio_stream.batch._options import (
-    DEFAULT_LIMIT as DEFAULT_LIMIT,
-    FanOutOptions as FanOutOptions,
-    make_options as make_options,
-)
+from trio_stream.batch._options import FanOutOptions as FanOutOptions, OnEvent as OnEvent
 from trio_stream.batch._race import hedge as hedge, race as race
 from trio_stream.batch._records import (
     Item as Item,

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-import msgspec
-
 from trio_stream._client import Client
 
 from ._fan_out import FanOut
 from ._items import Items
-from ._options import make_options
+from ._options import FanOutOptions
 from ._records import Outcome
 
 
@@ -70,9 +68,8 @@ async def _gather(
     if "on_error" in options:
         raise TypeError("on_error is not an option here: gather_texts raises, gather_outcomes captures")
     # Every item gets an outcome, also where a limit stops the job: the list would have holes.
-    chosen = msgspec.structs.replace(make_options(on_error=on_error, **options), skip_rest=True)
+    results = FanOut(client, items, FanOutOptions.of({**options, "on_error": on_error}), skip_rest=True)
     outcomes: list[Outcome] = []
-    results = FanOut(client, items, chosen)
     try:
         async with results:
             async for outcome in results:

@@ -1,42 +1,53 @@
-"""The options of a fan-out: their defaults, and what of them can be wrong from the start.
+"""The options of a fan-out: their names, types and defaults, each said once.
 
-What belongs here: reading and checking them. What does not: what they do (`_fan_out`, whose `fan_out` describes them).
+What belongs here: reading and checking the options. What does not: what they do; `fan_out` documents that.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeAlias, final
 
 import msgspec
 
 from trio_stream._money import Budget
+from trio_stream._protocol import MessageStreamEvent
 
-from ._attempts import OnEvent
-from ._limiter import HeaderRateLimiter, RateLimiter
-from ._records import JournalLike
+from ._limiter import RateLimiter
+from ._records import Item, JournalLike
 from ._window import Adaptive
 
-DEFAULT_LIMIT: Final = Adaptive()
+OnEvent: TypeAlias = Callable[[Item, MessageStreamEvent], Awaitable[object] | object]
+"""Called with an item and an event of its stream. An item that is tried again begins again with ``message_start``."""
 
 
+@final
 class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of `fan_out`, checked."""
+    """The options of `fan_out`, with their defaults, checked.
 
-    limit: Adaptive
-    limiter: RateLimiter
-    journal: str | os.PathLike[str] | JournalLike | None
-    on_error: Literal["capture", "raise"]
-    max_errors: int | float | None
-    max_attempts: int
-    item_timeout: float | None
-    warmup: bool
-    budget: Budget
-    on_event: OnEvent | None
-    skip_rest: bool | None
-    params: dict[str, Any]
+    `fan_out`, `gather_outcomes`, `gather_texts` and `trio_stream.ray.StreamBatch` all have these options and defaults.
+
+    Raises:
+      ValueError: An option is invalid, or conflicts with another.
+      TypeError: An option has the wrong type, or stands among ``params`` and has another name here.
+    """
+
+    limit: int | Adaptive = Adaptive()
+    limiter: RateLimiter | None = None
+    journal: str | os.PathLike[str] | JournalLike | None = None
+    on_error: Literal["capture", "raise"] = "capture"
+    max_errors: int | float | None = None
+    max_attempts: int = 5
+    item_timeout: float | None = None
+    warmup: bool = False
+    budget: Budget | None = None
+    on_event: OnEvent | None = None
+    params: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    """The parameters that all requests share. Not an option: `fan_out` takes them by their own names."""
 
     def __post_init__(self) -> None:
+        Adaptive.of(self.limit)
         if self.on_error not in ("capture", "raise"):
             raise ValueError(f"on_error must be 'capture' or 'raise', not {self.on_error!r}")
         if self.max_attempts < 1:
@@ -50,33 +61,24 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
         if "stream" in self.params:
             raise TypeError("stream is not a parameter of a fan-out: it always streams")
 
+    @classmethod
+    def of(cls, keywords: dict[str, Any]) -> FanOutOptions:
+        """Make options of the keyword arguments of a function: those that are no options are parameters.
 
-def make_options(
-    *,
-    limit: int | Adaptive = DEFAULT_LIMIT,
-    limiter: RateLimiter | None = None,
-    journal: str | os.PathLike[str] | JournalLike | None = None,
-    on_error: Literal["capture", "raise"] = "capture",
-    max_errors: int | float | None = None,
-    max_attempts: int = 5,
-    item_timeout: float | None = None,
-    warmup: bool = False,
-    budget: Budget | None = None,
-    on_event: OnEvent | None = None,
-    **params: Any,
-) -> FanOutOptions:
-    """Check the options of `fan_out`, which says what they mean."""
-    return FanOutOptions(
-        limit=Adaptive.of(limit),
-        limiter=HeaderRateLimiter() if limiter is None else limiter,
-        journal=journal,
-        on_error=on_error,
-        max_errors=max_errors,
-        max_attempts=max_attempts,
-        item_timeout=item_timeout,
-        warmup=warmup,
-        budget=Budget() if budget is None else budget,
-        on_event=on_event,
-        skip_rest=None,
-        params=params,
-    )
+        Raises:
+          ValueError: An option is invalid, or conflicts with another.
+          TypeError: An option has the wrong type, or stands among the parameters and has another name here.
+        """
+        options = {name: value for name, value in keywords.items() if name in OPTIONS}
+        return cls(**options, params={name: value for name, value in keywords.items() if name not in OPTIONS})
+
+    @property
+    def bounds(self) -> Adaptive:
+        """The bounds of the window: ``limit``, where a plain number is a window of constant size."""
+        return Adaptive.of(self.limit)
+
+
+OPTIONS: Final = frozenset(FanOutOptions.__struct_fields__) - {"params"}
+"""The names of the options."""
+
+DEFAULTS: Final = FanOutOptions()

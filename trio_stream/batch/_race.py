@@ -1,10 +1,11 @@
-"""One answer from several requests: the first that comes.
+"""`race` and `hedge`: one answer from several requests.
 
 What belongs here: starting, choosing, cancelling the rest. What does not: many answers (`_fan_out`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
@@ -30,24 +31,24 @@ async def race(
     A request that fails, or whose answer has no text, never wins; where one fails, the next starts at once. A winner
     that fails after its first text makes the race go on with those that had not been started.
 
-    A checkpoint. When it is cancelled, every request is. Retries are those of the client.
+    A checkpoint. Cancelling it cancels every request. Each request is retried as the client's ``max_retries`` says.
 
     Args:
-      client: Whom to ask.
+      client: Sends the requests.
       requests: The requests, best first.
       stagger: Seconds between their starts.
-      win_on: ``"first_text"``: the first to have any text wins, and is then waited for. ``"done"``: the first to be
-        complete.
-      **params: What all requests share.
+      win_on: With ``"first_text"`` the first request to have any text wins, and its answer is waited for. With
+        ``"done"`` the first request whose answer is complete wins.
+      **params: The parameters that all requests share.
 
     Returns:
-      The winner's outcome, ``ok``; ``index`` is its place among ``requests``.
+      The winner's outcome, with the status ``ok``; ``index`` is its zero-based position among ``requests``.
 
     Raises:
-      APIError: The only request failed; or an answer had no text (`OutputParseError`).
-      ExceptionGroup: Several did, and none won.
+      APIError: The only request that was started failed, or its answer had no text (`OutputParseError`).
+      ExceptionGroup: Several requests failed, and none won.
       TypeError: There is no request, or a parameter is missing.
-      ValueError: ``win_on`` is neither.
+      ValueError: ``win_on`` is neither ``"first_text"`` nor ``"done"``.
     """
     if win_on not in ("first_text", "done"):
         raise ValueError(f"win_on must be 'first_text' or 'done', not {win_on!r}")
@@ -58,20 +59,21 @@ async def race(
 
 
 async def hedge(client: Client, request: Request | Item, *, after: float, **params: Any) -> Outcome:
-    """Make a request, and once more if its text does not begin in time; return the answer of the one that does first.
+    """Make a request, and a copy of it if its text does not begin in time; return whichever answer begins first.
 
-    The copy is sent only when it is needed: no text within ``after`` seconds, or an error. Both may be paid for.
+    The copy is sent only when it is needed: after ``after`` seconds without any text, or after an error. Where it is
+    sent, both may be paid for.
 
-    A checkpoint. When it is cancelled, both requests are.
+    A checkpoint. Cancelling it cancels both requests.
 
     Args:
-      client: Whom to ask.
+      client: Sends the requests.
       request: The request.
-      after: Seconds without any text until the copy is sent.
+      after: How many seconds without any text to wait before the copy is sent.
       **params: Further parameters.
 
     Returns:
-      The outcome, ``ok``; ``index`` is 1 if it is the copy's.
+      The outcome, with the status ``ok``; ``index`` is 0 for the request and 1 for its copy.
 
     Raises:
       APIError: The request failed and so did the copy (an ``ExceptionGroup`` of both).
@@ -83,6 +85,12 @@ async def hedge(client: Client, request: Request | Item, *, after: float, **para
 
 @final
 class _Race:
+    """One race. Each request has a task and a scope of its own.
+
+    A request leads from the moment it has won, and the outcome is there when its answer is whole. In between it may
+    still fail: then nobody leads, and the requests that have not been started get their turn.
+    """
+
     def __init__(
         self, client: Client, items: list[Item], params: dict[str, Any], *, stagger: float, on_text: bool
     ) -> None:
@@ -92,17 +100,18 @@ class _Race:
         self._stagger = stagger
         self._on_text = on_text
         self._scopes = [trio.CancelScope() for _ in items]
-        self._leader: int | None = None  # has won unless it fails
+        self._leader: int | None = None
         self._outcome: Outcome | None = None
         self._errors: list[Exception] = []
-        self._failed = 0
         self._started = 0
-        self._news = trio.lowlevel.ParkingLot()
+        self._ended = 0
+        self._news = trio.lowlevel.ParkingLot()  # `run` waits there for a leader, an outcome, or the end of a request
 
     async def run(self) -> Outcome:
+        """Start the requests one after another, until one has won or all have failed."""
         async with trio.open_nursery() as nursery:
             for index in range(len(self._items)):
-                nursery.start_soon(self._enter, index)
+                nursery.start_soon(self._compete, index)
                 await self._wait_for_turn(index + 1)
                 if self._outcome is not None:
                     break
@@ -113,34 +122,33 @@ class _Race:
         raise ExceptionGroup("every request of the race failed", self._errors)
 
     async def _wait_for_turn(self, started: int) -> None:
-        """Wait until the next request may start, or there is an outcome."""
+        """Wait until the next request may start, or there is an outcome, or there is nothing to wait for."""
         due = trio.current_time() + self._stagger
-        while self._outcome is None and self._failed < started:
-            # Nobody starts beside a leader; where it fails, `_failed` tells.
-            seconds = float("inf") if self._leader is not None else due - trio.current_time()
-            if started == len(self._items):
-                seconds = float("inf")
+        while self._outcome is None and self._ended < started:
+            # Nobody starts beside a leader. If it fails, its end wakes this.
+            waits_for_an_end = self._leader is not None or started == len(self._items)
+            seconds = math.inf if waits_for_an_end else due - trio.current_time()
             if seconds <= 0:
                 return
             with trio.move_on_after(seconds):
                 await self._news.park()
 
-    async def _enter(self, index: int) -> None:
+    async def _compete(self, index: int) -> None:
+        """The life of a request's task, from its first step to its last."""
         self._started += 1
-        with self._scopes[index] as scope:
-            began_at = trio.current_time()
+        began_at = trio.current_time()
+        with self._scopes[index]:
             try:
-                stream = await self._run_one(index)
+                stream = await self._ask(index)
             except Exception as error:  # noqa: BLE001 - raised by `run` if nobody wins
                 self._errors.append(error)
-                self._failed += 1
                 if self._leader == index:
                     self._leader = None
             else:
-                if self._win(index):
+                # Two may be complete in the same step of the loop; then the second has not been cancelled yet.
+                if self._lead(index):
                     self._outcome = self._outcome_of(index, stream, trio.current_time() - began_at)
-        if scope.cancelled_caught:
-            self._failed += 1
+        self._ended += 1
         self._news.unpark_all()
 
     def _outcome_of(self, index: int, stream: MessageStream, seconds: float) -> Outcome:
@@ -160,14 +168,14 @@ class _Race:
             stop_reason=stream.stop_reason,
         )
 
-    async def _run_one(self, index: int) -> MessageStream:
+    async def _ask(self, index: int) -> MessageStream:
         call = merge_params(self._items[index].request, self._params)
         messages = self._client.beta.messages if "betas" in call else self._client.messages
         async with messages.stream(**call) as stream:
             if self._on_text:
                 async for event in stream:
                     if event.type == "text":
-                        self._win(index)
+                        self._lead(index)
                         break
             await stream.until_done()
         if not stream.text:
@@ -179,11 +187,15 @@ class _Race:
             )
         return stream
 
-    def _win(self, index: int) -> bool:
-        """Cancel the others, unless one of them leads; whether this one does."""
+    def _lead(self, index: int) -> bool:
+        """Make a request the leader and cancel the others, unless another one leads.
+
+        Returns:
+          Whether it leads.
+        """
         if self._leader is None:
             self._leader = index
-            # Those that have not started stay fit to run: a leader may yet fail.
+            # Those that have not started stay able to run: a leader may yet fail.
             for other in range(self._started):
                 if other != index:
                     self._scopes[other].cancel(reason="another request won the race")

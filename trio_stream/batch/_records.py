@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast, final
 
 import msgspec
 
@@ -208,7 +208,7 @@ def as_item(value: object) -> Item:
     if isinstance(value, Item):
         return value
     if isinstance(value, (str, Mapping)):
-        return Item(value)  # pyright: ignore[reportUnknownArgumentType]
+        return Item(cast("Request", value))
     raise TypeError(f"an item must be a prompt (str), parameters (a mapping) or an Item, not {type(value).__name__}")
 
 

@@ -35,14 +35,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
       client: Makes the client, in the actor.
       limiter: The limiter, or what makes it, in the actor.
       journals: Opens the journals.
-      options: Makes those of the fan-out, given its limiter.
+      options: The options of the fan-out. Its limiter is made in the actor.
       fail_fast: Whether a row that fails ends its call.
     """
 
     client: Callable[[], Client]
     limiter: RateLimiter | Callable[[], RateLimiter]
     journals: Callable[[], Journals] | None
-    options: Callable[..., FanOutOptions]
+    options: FanOutOptions
     fail_fast: bool
 
 
@@ -241,10 +241,10 @@ class Loop:
     async def _fan_out(self, client: Client, journals: Journals | None) -> None:
         plan = self._plan
         limiter = plan.limiter if isinstance(plan.limiter, RateLimiter) else plan.limiter()
-        # Rows of calls to come are skipped, too, once a limit has stopped it.
-        options = msgspec.structs.replace(plan.options(limiter=limiter), skip_rest=True)
+        options = msgspec.structs.replace(plan.options, limiter=limiter)
         rows = self._rows = _Rows(options, journals)
-        results = FanOut(client, rows, options)
+        # Once a limit has stopped it, the rows of calls to come are skipped too.
+        results = FanOut(client, rows, options, skip_rest=True)
         try:
             async with results:
                 self._ready.set_result(trio.lowlevel.current_trio_token())

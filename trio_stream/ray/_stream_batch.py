@@ -17,11 +17,9 @@ from typing import Any, Final, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream._client import Client
-from trio_stream._money import Budget
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
-    DEFAULT_LIMIT,
-    Adaptive,
+    FanOutOptions,
     HeaderRateLimiter,
     Item,
     Outcome,
@@ -29,7 +27,6 @@ from trio_stream.batch import (
     RecordedError,
     Request,
     as_item,
-    make_options,
 )
 from trio_stream.ray._formats import Batch, Columns, open_batch
 from trio_stream.ray._journals import Journals
@@ -100,15 +97,12 @@ class StreamBatch:
         A key that is given here travels to the actors with everything else; one in their environment does not.
       limiter: A limiter, of which each actor has a copy, or a function that makes one in the actor. Default: a
         `HeaderRateLimiter`. See `ActorRateLimiter` for one limit for all actors.
-      limit: How many requests may be under way in one actor: a number, or `Adaptive`. No more than it has rows:
-        ``batch_size`` times the calls at once.
       on_error: ``"capture"`` makes a column of it. ``"raise"`` raises the first error of a call, which fails the job.
-      max_errors: As for `fan_out`, for one actor. The rest is skipped, and has an ``error`` that says so.
-      max_attempts: As for `fan_out`.
-      item_timeout: As for `fan_out`.
-      warmup: As for `fan_out`, for one actor.
-      budget: As for `fan_out`, for one actor.
-      **params: What all requests share: the parameters of ``client.messages.stream``, and ``timeout``.
+      **options: The other options of `trio_stream.fan_out`: ``limit``, ``max_errors``, ``max_attempts``,
+        ``item_timeout``, ``warmup``, ``budget`` and ``on_event``, each for one actor; and the parameters that all
+        requests share, those of ``client.messages.stream`` and ``timeout``. Once a limit has stopped an actor, its
+        rows are skipped, and have an ``error`` that says so. No more requests are under way in an actor than it has
+        rows: ``batch_size`` times the calls at once.
 
     Raises:
       ValueError: An option that cannot be.
@@ -126,38 +120,25 @@ class StreamBatch:
         fsync: Literal["group"] | bool = False,
         client: Callable[[], Client] = Client,
         limiter: RateLimiter | Callable[[], RateLimiter] = HeaderRateLimiter,
-        limit: int | Adaptive = DEFAULT_LIMIT,
         on_error: Literal["capture", "raise"] = "capture",
-        max_errors: int | float | None = None,
-        max_attempts: int = 5,
-        item_timeout: float | None = None,
-        warmup: bool = False,
-        budget: Budget | None = None,
-        **params: Any,
+        **options: Any,
     ) -> None:
         if not callable(client):
             raise TypeError("client must be a function that makes one in the actor, functools.partial(Client, ...)")
         if not isinstance(limiter, RateLimiter) and not callable(limiter):
             raise TypeError(f"limiter must be a RateLimiter, or a function that makes one, not {limiter!r}")
-        # An error is raised by its call, and by nobody else's: that is not the fan-out's affair.
-        options = functools.partial(
-            make_options,
-            limit=limit,
-            max_errors=max_errors,
-            max_attempts=max_attempts,
-            item_timeout=item_timeout,
-            warmup=warmup,
-            budget=budget,
-            **params,
-        )
-        options()  # what is wrong with them is said here, and not in the actor
+        if "journal" in options:
+            raise TypeError("journal is not an option of a StreamBatch: use journal_dir, since each actor has its own")
+        # Checked here, and not in the actor. An error is raised by the call that it belongs to, so the fan-out, which
+        # serves all calls, captures it.
+        chosen = FanOutOptions.of(options)
         if on_error not in ("capture", "raise"):
             raise ValueError(f"on_error must be 'capture' or 'raise', not {on_error!r}")
         journals = None
         if journal_dir is not None:
             retry = retry_errors or on_error == "raise"
             journals = functools.partial(Journals, Path(journal_dir), fsync=fsync, retry_errors=retry)
-        plan = Plan(client=client, limiter=limiter, journals=journals, options=options, fail_fast=on_error == "raise")
+        plan = Plan(client=client, limiter=limiter, journals=journals, options=chosen, fail_fast=on_error == "raise")
         self._set_up(_Settings(prompt=prompt, id=id, prefix=prefix, plan=plan))
 
     def _set_up(self, settings: _Settings) -> None:

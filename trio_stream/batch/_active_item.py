@@ -1,0 +1,98 @@
+"""An item that is under way: what has been done for it so far.
+
+What belongs here: the state of one item, from when it is taken to its outcome. What does not: making its requests
+(`_attempts`), and the state of the whole job (`_job`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import trio
+
+from trio_stream._errors import APIError
+from trio_stream._stream import MessageStream
+
+from ._records import Item, Outcome, Status
+from ._stopping import FanOutStoppedError
+
+
+@final
+class ActiveItem:
+    """One item that has been taken and has no outcome yet.
+
+    Attributes:
+      item: The item.
+      index: Its zero-based position among the items.
+      params: The parameters of its requests: its own, and those that all items share.
+      key: Its key in the journal; empty without one, or where its parameters cannot be sent.
+      request_hash: `request_hash` of its parameters; only with a journal.
+      place: Its zero-based position among the items that are sent in this run; None if it is not sent.
+      attempts: Requests made so far.
+      refusals: How many of them the API refused to take (429, 529).
+      began_at: When its first request was made, by `trio.current_time`; None before.
+      used: Seconds of ``item_timeout`` that are used up by attempts and back-offs that are over.
+      stream: The stream of the last attempt whose answer began. It keeps the partial text.
+      waiting: The scope of its wait for permission to send; None while it does not wait. Cancelling it skips the item.
+      stop: Why this item is given up and the whole job has to stop; None while it goes on.
+    """
+
+    __slots__ = (
+        "attempts",
+        "began_at",
+        "index",
+        "item",
+        "key",
+        "params",
+        "place",
+        "refusals",
+        "request_hash",
+        "stop",
+        "stream",
+        "used",
+        "waiting",
+    )
+
+    def __init__(self, item: Item, index: int, params: Mapping[str, Any]) -> None:
+        self.item: Item = item
+        self.index: int = index
+        self.params: Mapping[str, Any] = params
+        self.key: str = ""
+        self.request_hash: str = ""
+        self.place: int | None = None
+        self.attempts: int = 0
+        self.refusals: int = 0
+        self.began_at: float | None = None
+        self.used: float = 0.0
+        self.stream: MessageStream | None = None
+        self.waiting: trio.CancelScope | None = None
+        self.stop: FanOutStoppedError | None = None
+
+    def outcome(self, status: Status, error: Exception | None = None) -> Outcome:
+        """Make an outcome of what there is now.
+
+        Args:
+          status: How the item ended.
+          error: Why, where that is an error.
+        """
+        stream = self.stream
+        message = None if stream is None else stream.partial
+        request_id = None if stream is None else stream.request_id
+        if request_id is None and isinstance(error, APIError):
+            request_id = error.request_id
+        return Outcome(
+            id=self.item.id,
+            index=self.index,
+            tag=self.item.tag,
+            status=status,
+            text="" if stream is None else stream.text,
+            message=message,
+            error=error,
+            usage=None if message is None else message.usage,
+            attempts=self.attempts,
+            ttft=None if stream is None else stream.stats.time_to_first_text,
+            seconds=0.0 if self.began_at is None else trio.current_time() - self.began_at,
+            request_id=request_id,
+            stop_reason=None if stream is None else stream.stop_reason,
+        )

@@ -1,0 +1,141 @@
+"""The task of a fan-out that takes items while there is room for them.
+
+What belongs here: when the next item is taken, and whether it has to be sent. What does not: sending it (`_workers`),
+and iterating over the caller's iterable (`_items`).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+from trio_stream._money import Ledger
+
+from ._active_item import ActiveItem
+from ._governor import Governor
+from ._items import Source
+from ._job import Job
+from ._journal_keeper import JournalKeeper
+from ._options import FanOutOptions
+from ._outbox import Outbox
+from ._records import Item, Request, as_item, merge_params
+from ._settling import Settler
+from ._stopping import FanOutStoppedError
+from ._workers import Workers
+
+
+@final
+class Feeder:
+    """Takes items one at a time, and settles each at once or starts a worker for it.
+
+    An item is taken only when it may be started: the window has a place for it, the budget is likely to last for it,
+    and the items under way together with the outcomes that nobody has taken are fewer than the maximum. So a generator
+    of any length needs little memory, and a slow consumer slows down whatever is before it.
+
+    Attributes:
+      taken: How many items have been taken.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: FanOutOptions,
+        *,
+        job: Job,
+        outbox: Outbox,
+        keeper: JournalKeeper,
+        governor: Governor,
+        ledger: Ledger,
+        workers: Workers,
+        settler: Settler,
+    ) -> None:
+        self.taken: int = 0
+        self._source = source
+        self._params = options.params
+        self._warmup = options.warmup
+        self._most_held = options.bounds.maximum
+        self._job = job
+        self._outbox = outbox
+        self._keeper = keeper
+        self._governor = governor
+        self._ledger = ledger
+        self._workers = workers
+        self._settler = settler
+        self._sent = 0  # items for which a worker was started, and those that failed before
+
+    async def run(self) -> None:
+        """Take all items, and wait for the last worker.
+
+        A checkpoint. Cancelling it cancels the workers.
+
+        Raises:
+          Exception: An async generator of items raised it while it was closed.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                with self._job.taking:
+                    await self._take_all(nursery)
+        finally:
+            # Also in a cancelled scope, a generator can let go of what it holds, as long as it does not wait.
+            await self._source.aclose()  # noqa: ASYNC102
+
+    async def _take_all(self, nursery: trio.Nursery) -> None:
+        try:
+            while await self._may_take():
+                taken = await self._source.take()
+                if taken is None:
+                    return
+                self._begin(taken[0], nursery)
+                if self._warmup:
+                    # The prompt cache has its entry once the first answer has begun, or never.
+                    await self._job.first_news.wait()
+        except Exception as error:  # noqa: BLE001 - of the iterable, or the journal; kept for the consumer
+            self._job.fail(error)
+
+    async def _may_take(self) -> bool:
+        """Wait until another item may be taken; False when no more are to be taken.
+
+        A job that has stopped takes the rest only to skip it: that needs room for an outcome, and nothing else.
+        """
+        job = self._job
+        while True:
+            if job.stopped is None:
+                spent = self._ledger.used_up()
+                if spent is not None:
+                    job.stop(FanOutStoppedError(spent, reason="budget"))
+            if len(job.active) + len(self._outbox) < self._most_held:
+                if job.stopped is not None:
+                    return job.skip_rest
+                under_way = len(job.active)
+                if under_way < self._governor.window and self._ledger.has_room(under_way, self._unsent):
+                    return True
+            await job.room.park()
+
+    def _unsent(self) -> int:
+        return sum(1 for active in self._job.active.values() if not active.attempts)
+
+    def _begin(self, value: Request | Item, nursery: trio.Nursery) -> None:
+        """Give an item that was taken its outcome, where it has one already, or a worker."""
+        item = as_item(value)
+        active = ActiveItem(item, self.taken, merge_params(item.request, self._params))
+        self.taken += 1
+        try:
+            self._keeper.identify(active)
+        except (TypeError, ValueError) as error:
+            active.place = self._next_place()
+            self._settler.settle(active, active.outcome("error", error))
+            return
+        known = self._keeper.lookup(active)
+        if known is not None:
+            self._settler.settle(active, known, from_journal=True)
+        elif self._job.stopped is not None:
+            self._settler.settle(active, active.outcome("skipped", self._job.stopped))
+        else:
+            active.place = self._next_place()
+            self._workers.start(active, nursery)
+
+    def _next_place(self) -> int:
+        place = self._sent
+        self._sent += 1
+        return place

@@ -1,0 +1,107 @@
+"""The outcomes that wait for the consumer, and how the consumer learns that there will be no more.
+
+What belongs here: handing over outcomes, the error, or the end. What does not: where outcomes come from
+(`_settling`), and how many may wait (`_feeder`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any, cast, final
+
+import trio
+
+from ._records import Outcome, Status
+
+
+@final
+class Outbox:
+    """A queue of outcomes in the order in which they come. `put` never waits: the feeder bounds what is under way.
+
+    It is open at first. `fail` makes every further `take` raise, at once, and the outcomes that have not been taken
+    stay in `unread`. `close` lets the consumer take what is left before the iteration ends. An error wins over the
+    end, whichever came first.
+
+    Attributes:
+      counts: How many outcomes of each status there have been.
+    """
+
+    __slots__ = ("_arrived", "_closed", "_failure", "_failure_raised", "_outcomes", "counts")
+
+    def __init__(self) -> None:
+        self.counts: Counter[Status] = Counter()
+        self._outcomes: deque[Outcome] = deque()
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._closed = False
+        self._failure: Exception | None = None
+        self._failure_raised = False  # leaving the block does not raise it again
+
+    def __len__(self) -> int:
+        """How many outcomes have not been taken."""
+        return len(self._outcomes)
+
+    @property
+    def unread(self) -> tuple[Outcome, ...]:
+        """The outcomes that have not been taken."""
+        return tuple(self._outcomes)
+
+    def put(self, outcome: Outcome) -> None:
+        """Add an outcome, and wake one consumer."""
+        self.counts[outcome.status] += 1
+        self._outcomes.append(outcome)
+        if self._arrived:
+            self._arrived.unpark()
+
+    def fail(self, error: Exception) -> bool:
+        """Make `take` raise an error. Only the first one counts.
+
+        Returns:
+          Whether it is the first.
+        """
+        first = self._failure is None
+        if first:
+            self._failure = error
+        self._arrived.unpark_all()
+        return first
+
+    def close(self) -> None:
+        """Say that no outcome will come any more."""
+        self._closed = True
+        self._arrived.unpark_all()
+
+    async def take(self) -> Outcome:
+        """Wait for the next outcome. A checkpoint. If it is cancelled nothing is lost.
+
+        Raises:
+          StopAsyncIteration: The outbox is closed, and everything has been taken.
+          Exception: The error given to `fail`, with ``outcomes`` set to those that have not been taken.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._failure is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                raise self._raised(self._failure)
+            if self._outcomes:
+                outcome = self._outcomes.popleft()
+                # Once it is out of the queue it has to arrive: a cancellation is noticed by the next call.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return outcome
+            if self._closed:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                raise StopAsyncIteration
+            await self._arrived.park()
+
+    def raise_unseen_failure(self) -> None:
+        """Raise the error given to `fail`, unless `take` has raised it already.
+
+        Raises:
+          Exception: That error.
+        """
+        if self._failure is not None and not self._failure_raised:
+            raise self._raised(self._failure)
+
+    def _raised(self, error: Exception) -> Exception:
+        self._failure_raised = True
+        cast("Any", error).outcomes = self.unread
+        # It may be raised several times, and each time with the traceback of that time only.
+        return error.with_traceback(None)
