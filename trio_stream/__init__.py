@@ -103,6 +103,7 @@ from trio_stream.batch import (
     gather_texts as gather_texts,
     hedge as hedge,
     merge as merge,
+    merge_journals as merge_journals,
     race as race,
     read_journal as read_journal,
     request_hash as request_hash,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trio_stream.batch import Journal, JournalError, Outcome, merge, read_journal
+from trio_stream.batch import Journal, JournalError, Outcome, merge_journals, read_journal
 from trio_stream.batch._journal_format import HEADER
 
 A, B = "a" * 32, "b" * 32
@@ -45,7 +45,7 @@ def test_what_was_given_up_gives_way_to_anything(tmp_path: Path) -> None:
     given_up = end("q1", status="skipped", digest=B)
     for order in ([given_up, end("q1", at=2.0)], [end("q1", at=2.0), given_up]):
         paths = write(tmp_path, *(HEADER + content for content in order))
-        report = merge(paths, tmp_path / "out", overwrite=True)
+        report = merge_journals(paths, tmp_path / "out", overwrite=True)
         assert texts(tmp_path / "out") == [("q1", "x")]
         assert (report.conflicts, report.unfinished) == ((), 0)
 
@@ -59,7 +59,7 @@ def test_shards_become_one_in_the_order_of_the_input(tmp_path: Path) -> None:
                 journal.start(f"q{index}", A, index=index)
                 journal.end(f"q{index}", Outcome(id=f"q{index}", index=index, status="ok", text=str(index)))
     out = tmp_path / "all.journal"
-    report = merge(paths, out)
+    report = merge_journals(paths, out)
     assert texts(out) == [(f"q{n}", str(n)) for n in range(12)]
     assert (report.items, report.repeated, report.conflicts, report.unfinished) == (12, 0, (), 0)
     with Journal(out) as journal:  # a run can go on with it
@@ -85,7 +85,7 @@ def test_the_better_is_kept_then_the_earlier(
     tmp_path: Path, first: bytes, second: bytes, kept: str, paid_twice: int
 ) -> None:
     out = tmp_path / "out"
-    report = merge(write(tmp_path, HEADER + first, HEADER + second), out)
+    report = merge_journals(write(tmp_path, HEADER + first, HEADER + second), out)
     assert texts(out) == [("q", kept)]
     assert (report.items, report.repeated, report.paid_twice) == (1, 1, paid_twice)
 
@@ -102,14 +102,14 @@ def test_within_one_journal_the_last_counts(tmp_path: Path) -> None:
         other("partial", "s", index=2, text="some"),
     )
     out = tmp_path / "out"
-    report = merge(write(tmp_path, HEADER + b"".join(story)), out)
+    report = merge_journals(write(tmp_path, HEADER + b"".join(story)), out)
     assert texts(out) == [("q", "yes"), ("r", ""), ("s", "some")]
     assert (report.items, report.repeated, report.unfinished) == (3, 0, 2)
 
 
 def test_conflicts_are_told_and_the_first_file_wins(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = merge(
+    report = merge_journals(
         write(
             tmp_path, HEADER + end("q", text="one", at=9), HEADER + end("q", digest=B, text="two") + end("r", index=1)
         ),
@@ -124,7 +124,7 @@ def test_completion_order(tmp_path: Path) -> None:
     paths = write(
         tmp_path, HEADER + end("a", index=0, at=3), HEADER + end("b", index=1, at=1) + end("c", index=2, at=2)
     )
-    merge(paths, out, order="completion")
+    merge_journals(paths, out, order="completion")
     assert [json.loads(row)["key"] for row in out.read_bytes().splitlines()[1:]] == ["b", "c", "a"]
 
 
@@ -132,7 +132,7 @@ def test_unknown_fields_stay_and_damaged_or_torn_lines_do_not(tmp_path: Path) ->
     novel = other("end", "q", status="ok", text="x", novel={"a": 1})
     content = HEADER + b"garbage\n" + other("weather", "q") + novel + end("r")[:-5]
     out = tmp_path / "out"
-    report = merge(write(tmp_path, content), out)
+    report = merge_journals(write(tmp_path, content), out)
     assert out.read_bytes() == HEADER + novel
     assert report.damaged == 1
 
@@ -144,7 +144,7 @@ def test_outputs_of_the_command_line_are_merged_too(tmp_path: Path) -> None:
         line("q0", index=0) + line("q3", index=3, text="yes") + line("q2", index=2)[:-3],
     )
     out = tmp_path / "out"
-    report = merge(paths, out)
+    report = merge_journals(paths, out)
     rows = [json.loads(row) for row in out.read_bytes().splitlines()]
     assert [(row["id"], row["text"], row["topic"]) for row in rows] == [
         ("q0", "x", "t"),
@@ -152,20 +152,20 @@ def test_outputs_of_the_command_line_are_merged_too(tmp_path: Path) -> None:
         ("q3", "yes", "t"),
     ]
     assert (report.items, report.repeated) == (3, 1)
-    merge(paths, out, order="completion", overwrite=True)
+    merge_journals(paths, out, order="completion", overwrite=True)
     assert [json.loads(row)["id"] for row in out.read_bytes().splitlines()] == ["q1", "q0", "q3"]
 
 
 def test_the_result_may_be_one_of_the_files(tmp_path: Path) -> None:
     first, second = write(tmp_path, HEADER + end("a"), HEADER + end("b", index=1))
-    merge([first, second], first, overwrite=True)
+    merge_journals([first, second], first, overwrite=True)
     assert texts(first) == [("a", "x"), ("b", "x")]
 
 
 def test_a_result_that_exists_is_not_replaced_unasked(tmp_path: Path) -> None:
     first, second = write(tmp_path, HEADER + end("a"), HEADER)
     with pytest.raises(FileExistsError):
-        merge([first], second)
+        merge_journals([first], second)
     assert second.read_bytes() == HEADER
 
 
@@ -181,20 +181,20 @@ def test_a_result_that_exists_is_not_replaced_unasked(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path, contents: list[bytes], reason: str) -> None:
     paths = write(tmp_path, *contents)
     with pytest.raises(JournalError, match=reason):
-        merge(paths, tmp_path / "out")
+        merge_journals(paths, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == paths
 
 
 def test_empty_files_and_none_at_all(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = merge(write(tmp_path, b"", HEADER), out)
+    report = merge_journals(write(tmp_path, b"", HEADER), out)
     assert (report.items, out.read_bytes()) == (0, HEADER)
 
 
 def test_what_cannot_be_read_or_written_is_one_error(tmp_path: Path) -> None:
     [path] = write(tmp_path, HEADER)
     with pytest.raises(JournalError, match="No such file"):
-        merge([tmp_path / "none"], tmp_path / "out")
+        merge_journals([tmp_path / "none"], tmp_path / "out")
     with pytest.raises(JournalError, match="cannot be written: No such file"):
-        merge([path], tmp_path / "none" / "out")
+        merge_journals([path], tmp_path / "none" / "out")
     assert list(tmp_path.iterdir()) == [path]

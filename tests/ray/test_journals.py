@@ -201,7 +201,7 @@ def test_they_can_be_merged(make: Maker, tmp_path: Path) -> None:
     api = ScriptedAPI(default=echo)
     for number in range(2):
         make(api, id="id", journal_dir=tmp_path)(rows(2 * number, 2 * number + 1))
-    report = ts.merge(sorted(tmp_path.glob("*.journal")), tmp_path / "all.journal")
+    report = ts.merge_journals(sorted(tmp_path.glob("*.journal")), tmp_path / "all.journal")
     assert (report.items, report.paid_twice, report.conflicts) == (4, 0, ())
     texts = {outcome.id: outcome.text for outcome in ts.read_journal(tmp_path / "all.journal")}
     assert texts == {str(name): f"<q{name}>" for name in range(4)}

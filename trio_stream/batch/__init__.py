@@ -1,7 +1,7 @@
 """Many streams at once: fan-out, its rate control, its journal.
 
-What belongs here: running many requests, pacing them, gathering what comes back. What does not: how one stream
-works (`_stream`), and the command line (`cli`).
+What belongs here: making many requests, pacing them, gathering their answers. What does not: how one stream works
+(`_stream`), and the command line (`cli`). `_fan_out` describes how the parts of a fan-out work together.
 """
 
 from trio_stream.batch._buckets import Bucket as Bucket
@@ -27,7 +27,12 @@ from trio_stream.batch._limiter import (
     Permit as Permit,
     RateLimiter as RateLimiter,
 )
-from trio_stream.batch._merge import MergeReport as MergeReport, merge as merge, merge_into as merge_into
+from trio_stream.batch._merge import (
+    MergeReport as MergeReport,
+    merge as merge,
+    merge_into as merge_into,
+    merge_journals as merge_journals,
+)
 from trio_stream.batch._options import FanOutOptions as FanOutOptions, OnEvent as OnEvent
 from trio_stream.batch._race import hedge as hedge, race as race
 from trio_stream.batch._records import (

@@ -30,10 +30,10 @@ from ._records import Item, Outcome
 from ._stopping import FanOutStoppedError, stopped_by
 
 _MOST_REFUSALS: Final = 100
-"""Requests of one item that the API refused to take. They cost nothing, but there is an end to everything."""
+"""How many requests of one item the API may refuse. Refusals cost nothing, but an item must not go on for ever."""
 
 _MOST_SECONDS: Final = 600.0
-"""A longer `retry-after` is not waited for by a single item."""
+"""An item whose `retry-after` is longer than this is not tried again."""
 
 
 @final

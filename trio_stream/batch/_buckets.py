@@ -1,6 +1,7 @@
 """A token bucket as the Messages API documents its rate limits: it refills continuously, up to its limit.
 
-What belongs here: the arithmetic of one bucket. What does not: whose it is, and waiting (`_limiter`).
+What belongs here: the arithmetic of one bucket. What does not: which requests it is charged for, and waiting until it
+has enough (`_limiter`).
 """
 
 from __future__ import annotations
@@ -11,34 +12,40 @@ from typing import final
 
 @final
 class Bucket:
-    """Our own account of one bucket, corrected by what the API says of it.
+    """Our own account of one bucket, corrected whenever the API tells how much is in it.
 
     While its limit is unknown it holds nothing back.
+
+    The level is brought up to date only when somebody looks at it, so every method takes the time. It may fall below
+    zero: what the API has counted is charged even where the bucket cannot afford it.
+
+    Attributes:
+      rate: The refill per second; infinite while the limit is unknown.
+      charged: The sum of everything taken, including what was put back. The difference between two readings tells how
+        much was taken in between.
     """
 
     __slots__ = ("_at", "_capacity", "_level", "charged", "rate")
 
     def __init__(self) -> None:
         self.rate: float = math.inf
-        """Refill per second; infinite while it is unknown."""
         self.charged: float = 0.0
-        """Everything taken so far, corrections included; see `correct`."""
         self._capacity = math.inf
         self._level = math.inf
         self._at = 0.0
 
     @property
     def known(self) -> bool:
-        """Whether there is a limit."""
+        """Whether the limit is known."""
         return self.rate < math.inf
 
     def limit(self, per_minute: float, now: float, *, capacity: float | None = None) -> None:
         """Set the limit. The bucket is full when it gets its first.
 
         Args:
-          per_minute: The refill.
-          now: Seconds.
-          capacity: What it holds at most; None: a minute's refill.
+          per_minute: The refill per minute.
+          now: The time, in seconds.
+          capacity: The most that it can hold, or None for a minute's refill.
         """
         first = not self.known
         self.level(now)
@@ -49,7 +56,7 @@ class Bucket:
         self._level = min(self._level, self._capacity)
 
     def level(self, now: float) -> float:
-        """What is in it."""
+        """Return how much is in it at the time ``now``."""
         if self.rate < math.inf:
             # Never above its capacity: `min`. A bucket that takes the greater of the two limits nothing.
             self._level = min(self._capacity, self._level + (now - self._at) * self.rate)
@@ -57,26 +64,26 @@ class Bucket:
         return self._level
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until it has so much; what is more than it can hold, it has when it is full."""
+        """Return the seconds until it has ``amount``. For more than it can hold, that is until it is full."""
         missing = min(amount, self._capacity) - self.level(now)
         if missing <= 1e-9 * max(1.0, amount):
             return 0.0
         return missing / self.rate if self.rate > 0 else math.inf
 
     def take(self, amount: float, now: float) -> None:
-        """Take so much out; negative to put back. It may go below zero."""
+        """Take ``amount`` out, or put it back if it is negative."""
         self.level(now)
         self.charged += amount
         if self.known:
             self._level -= amount
 
     def correct(self, level: float, now: float) -> None:
-        """The API's own account says so much is in it."""
+        """Set the level to what the API says is in it."""
         self.level(now)
         if self.known:
             self._level = min(self._capacity, level)
 
     def at_most(self, level: float, now: float) -> None:
-        """There is certainly no more than this in it."""
+        """Lower the level to ``level`` if it is higher."""
         if self.known:
             self._level = min(self.level(now), level)

@@ -145,19 +145,19 @@ class FanOut:
         return outcome
 
     def drain(self) -> None:
-        """Start nothing new: iteration ends when what is under way has ended.
+        """Start nothing new. Iteration ends when everything under way has ended.
 
-        Items that were taken and wait for their first request are ``skipped``.
+        Items that have been taken and wait to send their first request get the status ``skipped``.
         """
         self._job.stop(FanOutStoppedError("the fan-out was drained", reason="drain"))
 
     def abort(self) -> None:
-        """Cancel what is under way. Its outcomes are ``cancelled``, and have the texts that had arrived."""
+        """Cancel everything under way. The outcomes have the status ``cancelled``, and the text that had arrived."""
         self._job.abort()
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
-        """The outcomes that nobody has taken; after the block, those of what was under way when it was left."""
+        """The outcomes that nobody has taken. After the block this includes the items that leaving it cancelled."""
         return self._outbox.unread
 
     @property
@@ -217,38 +217,43 @@ def fan_out(
             async for outcome in results:
                 print(outcome.index, outcome.status, outcome.text)
 
-    Items are taken only when there is room, so a generator of any length needs little memory, and a consumer that is
-    slow slows down what is before it. Requests are paced by the rate limits that the API's headers tell. What fails
-    is tried again here, also in the middle of a stream, as its text has been given to nobody; the client's
-    ``max_retries`` plays no part. Leaving the block cancels what is under way.
+    Items are taken only when there is room for them, so a generator of any length needs little memory, and a slow
+    consumer slows down whatever produces the items. Requests are paced by the rate limits that the API's headers tell.
+    A request that fails is made again, even if it failed in the middle of its answer, since nobody has been given any
+    of that; the client's ``max_retries`` plays no part. Leaving the block cancels what is under way.
 
-    When a spend limit, a refused key (401, or 403), the budget or ``max_errors`` ends it, nothing new is started, and
-    the items that are left are ``skipped``, if ``items`` has a length; of other iterables they are not taken any more.
-    ``stats.stopped`` says which it was. A journal asks what was skipped when it goes on.
+    A spend limit, a refused key (401 or 403), the budget or ``max_errors`` may end the run early; ``stats.stopped``
+    says which it was. Nothing new is started then. If ``items`` has a length, the remaining items get the status
+    ``skipped``; other iterables are not read any further. Continued from its journal, the run starts the skipped items
+    again.
 
     Args:
-      client: Whom to ask.
-      items: Prompts, parameters or `Item`; any iterable or async iterable. An async generator is closed in the end.
-      limit: How many requests may be under way: a number, or `Adaptive`.
-      limiter: Paces the requests; share one among fan-outs that run at once. Default: a `HeaderRateLimiter`.
-      journal: A path, or a journal. What it has finished is not asked again (``cached``), and what ends here is
-        written to it before its outcome is given out.
-      on_error: ``"capture"`` makes an outcome of every error. ``"raise"`` cancels everything at the first one and
-        raises it.
-      max_errors: Stop when more items than this have failed; a float below 1: when a larger share has. None: when
-        the first ten have all failed with the same error (there is no such model, there is no network).
-      max_attempts: Requests for one item that may fail. Those that the API refused (429, 529) do not count.
-      item_timeout: Seconds for one item: its requests and the waits between them, not the wait for leave to send.
-      warmup: Start one item, and the others when its answer begins: they find its prefix in the prompt cache. See
-        ``stats.cache_hit_rate``.
-      budget: What may be used.
-      on_event: Called with the item and each event of its stream; may be async.
-      **params: What all requests share: the parameters of ``client.messages.stream``, and ``timeout``. With
-        ``betas`` it is ``client.beta.messages.stream``.
+      client: Sends the requests.
+      items: Prompts, parameters or `Item`, from any iterable or async iterable. An async generator is closed in the
+        end.
+      limit: How many requests may be under way at once: a number, or an `Adaptive` for a limit that finds its own
+        level.
+      limiter: Paces the requests. Share one among fan-outs that run at the same time. None for a `HeaderRateLimiter`.
+      journal: A path or a journal. Items that it has an answer for are not sent again (their status is ``cached``), and
+        every item that ends is written to it before its outcome is handed out.
+      on_error: With ``"capture"`` every error becomes an outcome. With ``"raise"`` the first error cancels everything,
+        and is raised.
+      max_errors: Stop when more items than this have failed or, if it is a float below 1, when a larger share of them
+        has. None: stop when the first ten items have all failed with the same error (there is no such model, or no
+        network).
+      max_attempts: How many requests for one item may fail. Requests that the API refused (429, 529) do not count.
+      item_timeout: Seconds for one item, counting its requests and the waits between them, but not the wait for
+        permission to send. None for no limit.
+      warmup: Whether to start one item alone, and the others when its answer begins, so that they find its prefix in
+        the prompt cache. ``stats.cache_hit_rate`` tells how well that worked.
+      budget: How much may be used of tokens, money or requests. None for no limit.
+      on_event: Called with the item and each event of its stream. It may be async.
+      **params: The parameters that all requests share: those of ``client.messages.stream``, and ``timeout``. With
+        ``betas``, requests go through ``client.beta.messages.stream``.
 
     Raises:
-      ValueError: An option that cannot be.
-      TypeError: Likewise.
+      ValueError: An option is invalid, or conflicts with another.
+      TypeError: An option has the wrong type, or a parameter is not one of a fan-out (``max_retries``, ``stream``).
     """
     options = FanOutOptions(
         limit=limit,

@@ -1,6 +1,6 @@
-"""All outcomes, or all texts, in the order of their items.
+"""`gather_texts` and `gather_outcomes`: all answers at once, in the order of their items.
 
-What belongs here: gathering what a fan-out gives. What does not: the fan-out (`_fan_out`).
+What belongs here: collecting the outcomes of a fan-out. What does not: the fan-out (`_fan_out`).
 """
 
 from __future__ import annotations
@@ -16,48 +16,52 @@ from ._records import Outcome
 
 
 async def gather_texts(client: Client, items: Items, **options: Any) -> list[str]:
-    """Ask everything, and return the texts in the order of the items.
+    """Send all items, and return the texts of their answers in the order of the items.
 
     ::
 
         texts = await gather_texts(client, ["What is 2+2?", "And 3+3?"], model=..., max_tokens=...)
 
-    The first item that fails cancels all others, and its own error is raised, with what had been finished in the
-    error's ``outcomes``. A checkpoint. When it is cancelled, everything under way is.
+    The first item that fails cancels all others, and its own error is raised. The error's ``outcomes`` are those of the
+    items that had ended by then.
+
+    A checkpoint. Cancelling it cancels everything that is under way.
 
     Args:
-      client: Whom to ask.
-      items: As for `fan_out`.
+      client: Sends the requests.
+      items: Prompts, parameters or `Item`, as for `fan_out`.
       **options: The options of `fan_out` except ``on_error``, and the parameters that all requests share.
 
     Returns:
-      The texts.
+      One text for each item.
 
     Raises:
-      APIError: The first item that failed.
+      APIError: The error of the first item that failed.
       FanOutStoppedError: The budget was used up.
-      Exception: The iterable of items, the journal or ``on_event`` raised it.
+      Exception: Whatever the iterable of items, the journal or ``on_event`` raised.
     """
     outcomes = await _gather(client, items, "raise", options)
-    # What a journal answers in place of a request may still be no answer.
+    # A journal may also give an outcome that is no answer, such as the error of an earlier run.
     return [outcome.unwrap() for outcome in outcomes]
 
 
 async def gather_outcomes(client: Client, items: Items, **options: Any) -> list[Outcome]:
-    """Ask everything, and return the outcomes in the order of the items, one for each.
+    """Send all items, and return their outcomes in the order of the items.
 
-    No item makes this raise; look at ``outcome.status``. A checkpoint. When it is cancelled, everything under way is.
+    An item that fails does not make this raise: its ``outcome.status`` tells.
+
+    A checkpoint. Cancelling it cancels everything that is under way.
 
     Args:
-      client: Whom to ask.
-      items: As for `fan_out`.
+      client: Sends the requests.
+      items: Prompts, parameters or `Item`, as for `fan_out`.
       **options: The options of `fan_out` except ``on_error``, and the parameters that all requests share.
 
     Returns:
-      The outcomes.
+      One outcome for each item.
 
     Raises:
-      Exception: The iterable of items, the journal or ``on_event`` raised it.
+      Exception: Whatever the iterable of items, the journal or ``on_event`` raised.
     """
     return await _gather(client, items, "capture", options)
 
@@ -67,7 +71,7 @@ async def _gather(
 ) -> list[Outcome]:
     if "on_error" in options:
         raise TypeError("on_error is not an option here: gather_texts raises, gather_outcomes captures")
-    # Every item gets an outcome, also where a limit stops the job: the list would have holes.
+    # Every item gets an outcome, also where a limit stops the job: otherwise the list would have holes.
     results = FanOut(client, items, FanOutOptions.of({**options, "on_error": on_error}), skip_rest=True)
     outcomes: list[Outcome] = []
     try:

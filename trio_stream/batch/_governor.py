@@ -1,7 +1,7 @@
-"""Who may send, and when: window, breaker and rate limiter put together.
+"""Permission to send: the window, the breaker and the rate limiter put together.
 
-What belongs here: waiting for leave to send, and what each answer does to those three. What does not: their
-arithmetic (`_window`, `_limiter`), and retries (`_attempts`).
+What belongs here: waiting for permission, and telling those three about each answer. What does not: their arithmetic
+(`_window`, `_limiter`), and retries (`_attempts`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ from ._window import Adaptive, Breaker, Window
 
 @final
 class Governor:
-    """Lets requests out one after another, those to one model in the order in which they asked."""
+    """Permits requests one after another; those to one model in the order in which they asked.
+
+    A request passes three gates, in this order: the window (how many requests are live), the breaker (whether the API
+    is overloaded), and the rate limiter, which is last because a request that it has charged should go out at once.
+    From then on the request is live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
+
+    Attributes:
+      live: Requests that have permission and are not over.
+      answered: Answers that have begun.
+      refused: Answers 429.
+      overloaded: Answers 529.
+    """
 
     def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger) -> None:
         self._window = Window(bounds)
@@ -32,33 +43,33 @@ class Governor:
         self._turns: defaultdict[tuple[str, bool], trio.Lock] = defaultdict(trio.Lock)
         self._changed = trio.lowlevel.ParkingLot()
         self.live: int = 0
-        self.answered: int = 0  # answers that have begun
+        self.answered: int = 0
         self.refused: int = 0
         self.overloaded: int = 0
 
     @property
     def window(self) -> int:
-        """How many requests may be under way."""
+        """How many requests may be live."""
         return self._window.size
 
     @property
     def paused_until(self) -> float | None:
-        """Until when nothing is sent; None: it is sent."""
+        """The time until which sending is paused, or None."""
         return self._limiter.paused_until
 
     @property
     def breaker_open(self) -> bool:
-        """Whether the API is only probed."""
+        """Whether the API is overloaded, so that only single probes are sent."""
         return self._breaker.is_open
 
     async def acquire(self, permit: Permit) -> None:
-        """Wait for leave to send. A checkpoint. If it is cancelled nothing has been taken.
+        """Wait for permission to send. A checkpoint. If it is cancelled, nothing has been taken.
 
         Raises:
-          FanOutStoppedError: There is no budget left.
+          FanOutStoppedError: The budget is used up.
         """
-        # One at a time: whoever waits longest goes first. But limits hold for one model, and what waits for those of
-        # one must not hold up what goes to another.
+        # One at a time, so that whoever has waited longest goes first. But limits hold for one model, so each model has
+        # a queue of its own: a request that waits for the limits of one must not hold up a request to another.
         async with self._turns[permit.model, permit.fast]:
             while True:
                 if self.live >= self._window.size:
@@ -78,7 +89,7 @@ class Governor:
             self.live += 1
 
     def began(self, permit: Permit, limits: RateLimits, usage: Usage | None) -> None:
-        """The answer to a request has begun."""
+        """The answer to a request has begun: the window grows, the breaker closes, the limiter learns."""
         now = trio.current_time()
         permit.began_at = now
         self.answered += 1
@@ -89,7 +100,7 @@ class Governor:
         self._changed.unpark_all()
 
     def completed(self, permit: Permit, limits: RateLimits, usage: Usage) -> None:
-        """The answer to a request is whole."""
+        """The answer to a request is whole, and its usage is final."""
         permit.usage = usage
         permit.ended = True
         self._limiter.observe(permit, limits)
@@ -110,11 +121,11 @@ class Governor:
             self._limiter.penalise(permit, error)
             return
         if isinstance(error, APIStatusError) and error.rate_limits not in (None, RateLimits()):
-            # An error tells the limits too; most often it is 529.
+            # The headers of an error tell the limits too; most often it is a 529.
             self._limiter.observe(permit, error.rate_limits)
 
     def release(self, permit: Permit) -> None:
-        """A request is over, however it ended. Does not wait."""
+        """A request is over, however it ended. Never waits, since its task may be cancelled."""
         self.live -= 1
         self._limiter.release(permit)
         if self._changed:

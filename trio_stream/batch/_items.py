@@ -1,7 +1,7 @@
-"""The items of a fan-out, taken one at a time, from whatever holds them.
+"""The items of a fan-out, taken one at a time from the caller's iterable.
 
-What belongs here: iterating over both kinds of iterables, and closing what has to be closed. What does not: when
-the next is taken (`_fan_out`).
+What belongs here: iterating over both kinds of iterables, and closing an async generator. What does not: when the next
+item is taken (`_feeder`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import trio
 from ._records import Item, Request
 
 Items: TypeAlias = Iterable[Request | Item] | AsyncIterable[Request | Item]
-"""What a fan-out takes: prompts, parameters and items, from any iterable or async iterable."""
+"""Any iterable or async iterable of prompts, parameters and `Item`."""
 
 
 @final
 class Source:
-    """Takes items when asked to, and not before."""
+    """Takes an item from the iterable when asked to, and never ahead.
+
+    Attributes:
+      finite: Whether the items have a length, so that taking all of them comes to an end.
+    """
 
     def __init__(self, items: Items) -> None:
         if isinstance(items, (str, Mapping)):
@@ -33,10 +37,13 @@ class Source:
             self._sync = iter(items)
 
     async def take(self) -> tuple[Request | Item] | None:
-        """The next item, in a tuple; None after the last. A checkpoint.
+        """Take the next item. A checkpoint, unless an async iterable has none.
+
+        Returns:
+          The item in a tuple, because an item may be anything; None after the last one.
 
         Raises:
-          Exception: The iterable raised it.
+          Exception: Whatever the iterable raised.
         """
         if self._sync is not None:
             await trio.lowlevel.checkpoint()
@@ -50,7 +57,7 @@ class Source:
             return None
 
     async def aclose(self) -> None:
-        """Close an async generator, which nobody else would: it may hold what has to be let go of."""
+        """Close the iterable if it is an async generator: it may hold resources, and nobody else would close it."""
         iterator: object = self._async
         if isinstance(iterator, AsyncGenerator):
             await cast("AsyncGenerator[object, None]", iterator).aclose()

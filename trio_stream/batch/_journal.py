@@ -1,11 +1,14 @@
 """The journal: a file by which a fan-out that was killed goes on without paying twice.
 
-What belongs here: the file: opening, locking, finding out what is known, appending. What does not: what a record
-says (`_journal_format`), joining several (`_merge`), and when something is noted (the fan-out).
+What belongs here: the file: opening it, locking it, reading what is known, appending to it. What does not: the form of
+a record (`_journal_format`), joining several journals (`_merge`), and when something is noted (`_journal_keeper`).
 
 Each record is one ``write`` on a descriptor that only appends: what has been written survives the death of this
-process at any instant (that of the machine too, with ``fsync``). A kernel may still be stopped in the middle of a
-write, which leaves a torn last line: it is cut when the journal is opened again.
+process at any instant (that of the machine too, with ``fsync``). The kernel may still be stopped in the middle of a
+write, which leaves a torn last line: it is cut off when the journal is opened again.
+
+In memory there is one integer for each item: where its last record begins, and of which kind that is. Texts stay in the
+file. A record is read again only where an item has to be answered from it.
 """
 
 from __future__ import annotations
@@ -45,12 +48,15 @@ Inflight: TypeAlias = Literal["retry", "skip", "partial"]
 _log = logging.getLogger("trio_stream")
 
 _GROUP_SECONDS = 1.0
-"""How old a record may become before it is on the disk, with ``fsync="group"``."""
-_READ = 1 << 20
-_RECORD = 1 << 13
-"""Bytes read at first for one record."""
+"""With ``fsync="group"``, how many seconds a record may wait before it is on the disk."""
 
-# The two lowest bits of an index entry say what the record at its offset is.
+_READ = 1 << 20
+"""The size of the buffer, in bytes, for reading a whole file."""
+
+_RECORD = 1 << 13
+"""How many bytes are read at first for one record."""
+
+# An index entry is the offset of a record, shifted left, with the kind of that record in the two lowest bits.
 _STARTED, _PARTIAL, _OK, _FAILED = range(4)
 _BITS: Final = 2
 _KIND: Final = (1 << _BITS) - 1
@@ -58,9 +64,9 @@ _UNFINISHED: Final = {"start": _STARTED, "partial": _PARTIAL}
 
 
 class JournalError(Exception):
-    """The journal cannot be used: it is no journal, another process has it, or the disk does not take it.
+    """The journal cannot be used: the file is not a journal, another process has it, or it cannot be written.
 
-    What had been written before is still there. Its ``__cause__`` is the `OSError`, where there is one.
+    Everything that had been written before is still there. Where an `OSError` was the reason, it is the ``__cause__``.
 
     Attributes:
       path: The file.
@@ -86,24 +92,25 @@ class Journal:
             async with fan_out(client, items, journal=journal, ...) as outcomes:
                 ...
 
-    Only one process at a time has it. Nothing of it waits but the disk.
+    Only one process at a time can have it open. Its methods wait for nothing but the disk.
 
     Args:
-      path: The file; made if it is not there.
-      fsync: When to make sure that the disk has it: False leaves that to the system (what was written survives
-        the end of this process in any way, not that of the machine), ``"group"`` does it once a second and at the
-        end, True after each item.
-      inflight: What becomes of items that were under way when the last run died: ``"retry"`` starts them again,
-        ``"skip"`` gives them the status ``skipped``, ``"partial"`` gives what had arrived, ``cancelled``.
-      retry_errors: Start items again that ended in an error or a timeout.
-      overwrite: Forget what the file has.
+      path: The file. It is created if it does not exist.
+      fsync: When to make sure that the records are on the disk. False leaves that to the system: they survive the end
+        of this process in whatever way, but not a power cut. ``"group"`` does it once a second and at the end, True
+        after each item.
+      inflight: What to do with items that were under way when the last run died. ``"retry"`` starts them again,
+        ``"skip"`` gives them the status ``skipped``, and ``"partial"`` gives the text that had arrived, with the status
+        ``cancelled``.
+      retry_errors: Whether to start items again that ended with an error or a timeout.
+      overwrite: Whether to discard everything that the file contains.
 
     Attributes:
       path: The file.
-      damaged: How many lines, but for a torn last one, could not be read.
+      damaged: How many lines could not be read, apart from a torn last line.
 
     Raises:
-      JournalError: It is another kind of file, or another process has it, or it cannot be opened.
+      JournalError: The file is of another kind, or another process has it open, or it cannot be opened.
     """
 
     path: Path
@@ -125,10 +132,9 @@ class Journal:
         self._retry_errors = retry_errors
         self._synced_at = time.monotonic()
         self._unsynced = False
-        # Where the last record of each key is. Texts stay in the file.
-        self._known: dict[str, int] = {}
-        self._running: dict[str, tuple[str, int]] = {}
-        self._size = 0
+        self._known: dict[str, int] = {}  # the index entry of each key's last record
+        self._running: dict[str, tuple[str, int]] = {}  # hash and position of items started in this run and not ended
+        self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
             self._take_lock(self._descriptor)
@@ -147,7 +153,7 @@ class Journal:
         return f"<Journal {str(self.path)!r}{closed}: {len(self._known)} items>"
 
     def __len__(self) -> int:
-        """How many items it knows of."""
+        """How many items it has records of."""
         return len(self._known)
 
     def __contains__(self, key: object) -> bool:
@@ -156,7 +162,7 @@ class Journal:
 
     @property
     def answered(self) -> int:
-        """How many items have their answer."""
+        """How many items have a whole answer."""
         return sum(entry & _KIND == _OK for entry in self._known.values())
 
     def __enter__(self) -> Self:
@@ -170,14 +176,17 @@ class Journal:
     # What is known.
 
     def lookup(self, key: str, request_hash: str) -> Outcome | None:
-        """What is known of an item: an outcome in place of a request, or None: start it.
+        """Look up an item before it is started.
 
         Args:
-          key: The item's.
-          request_hash: What `request_hash` gives for its parameters.
+          key: The item's key.
+          request_hash: The `request_hash` of its parameters.
+
+        Returns:
+          The outcome to use in place of a request; None if the item is to be started.
 
         Raises:
-          JournalConflictError: The key is there with another request.
+          JournalConflictError: The journal has the key with another request.
           JournalError: The file cannot be read.
         """
         entry = self._known.get(key)
@@ -190,7 +199,7 @@ class Journal:
         if known_hash and known_hash != request_hash:
             loss = "" if self.answered else " (this one has no answers)"
             raise JournalConflictError(
-                f"{self.path} has {key!r} with another request: give it another id, or begin another journal{loss}",
+                f"{self.path} has {key!r} with another request: give it another id, or start another journal{loss}",
                 id=key,
             )
         if kind == _OK:
@@ -214,13 +223,13 @@ class Journal:
         """Note that an item is started.
 
         Args:
-          key: The item's.
-          request_hash: What `request_hash` gives for its parameters.
-          index: The item's place.
-          tag: Is kept when the item ends.
+          key: The item's key.
+          request_hash: The `request_hash` of its parameters.
+          index: The item's zero-based position.
+          tag: The item's tag. It is not written now, but with the outcome.
 
         Raises:
-          JournalError: The disk does not take it. What was written before is still there.
+          JournalError: The record cannot be written. Everything written before is still there.
         """
         self._append(start_record(key, request_hash, index=index), key, _STARTED)
         self._running[key] = (request_hash, index)
@@ -229,11 +238,12 @@ class Journal:
         """Note how an item ended.
 
         Args:
-          key: The item's.
-          outcome: Its outcome. The tag is kept where it is JSON. What was ``skipped`` is started again.
+          key: The item's key.
+          outcome: Its outcome. The tag is written if it can be JSON. An item that was ``skipped`` is started again by
+            the next run.
 
         Raises:
-          JournalError: The disk does not take it. What was written before is still there.
+          JournalError: The record cannot be written. Everything written before is still there.
         """
         request_hash, _ = self._running.get(key, ("", 0))
         kind = _OK if outcome.status == "ok" else _FAILED
@@ -247,13 +257,13 @@ class Journal:
         """Note what had arrived of an item that was cancelled.
 
         Args:
-          key: The item's.
+          key: The item's key.
           text: The partial text.
-          request_id: The API's name for the request.
+          request_id: The API's ID of the request.
           usage: The tokens counted so far.
 
         Raises:
-          JournalError: The disk does not take it. What was written before is still there.
+          JournalError: The record cannot be written. Everything written before is still there.
         """
         request_hash, index = self._running.get(key, ("", 0))
         line = partial_record(key, request_hash, index=index, text=text, request_id=request_id, usage=usage)
@@ -262,10 +272,10 @@ class Journal:
         self._sync()
 
     def close(self) -> None:
-        """Let go of the file. May be called again.
+        """Close the file. It may be called again.
 
         Raises:
-          JournalError: With ``fsync``: the disk did not take it after all.
+          JournalError: With ``fsync``, the last records could not be written to the disk.
         """
         try:
             if self._descriptor is not None and self._unsynced:
@@ -273,15 +283,16 @@ class Journal:
         finally:
             self._let_go()
 
-    @trio.lowlevel.enable_ki_protection  # else a Ctrl-C between the write and the count of it would tear the file
+    # A Ctrl-C between the write and the count of its bytes would make the next failure cut the file at the wrong place.
+    @trio.lowlevel.enable_ki_protection
     def _append(self, line: bytes, key: str, kind: int) -> None:
         descriptor = self._open_descriptor()
         try:
             written = os.write(descriptor, line)
-            while written < len(line):  # the last of a full disk, or of a size limit: the next one says which
+            while written < len(line):  # the disk is full, or a size limit is reached: the next write says which
                 written += os.write(descriptor, line[written:])
         except OSError as error:
-            # All of a record or nothing: the next one, or the next run, begins on a line of its own.
+            # A record is written whole or not at all, so that the next one begins on a line of its own.
             os.ftruncate(descriptor, self._size)
             raise self._error("cannot be written", error) from error
         self._known[key] = self._size << _BITS | kind
@@ -332,7 +343,10 @@ class Journal:
             _log.warning("the journal cannot be locked (%s): make sure that only one process uses it", error.strerror)
 
     def _read(self, descriptor: int) -> None:
-        """Find out where the last record of each key is, and cut a torn last line."""
+        """Find the last record of each key, and cut off a torn last line.
+
+        An answer is never replaced by a later record: it has been paid for.
+        """
         known = self._known
         with open(descriptor, "rb", buffering=_READ, closefd=False) as file:
             for offset, line in self._lines(file):
@@ -355,7 +369,7 @@ class Journal:
     def _lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         first = file.readline()
         if not is_journal(first):
-            if not HEADER.startswith(first):  # its own first line, torn, or nothing
+            if not HEADER.startswith(first):  # an empty file, or a torn first line of a journal
                 raise JournalError(f"{self.path} is not a journal", path=self.path)
             return
         self._size = len(first)
@@ -374,7 +388,7 @@ class Journal:
             raise JournalError(f"{self.path} cannot be written: the disk is full", path=self.path)
         self._size = len(HEADER)
         if self._fsync and sys.platform != "win32":
-            # Otherwise a power cut could take the name of a file whose content is safe.
+            # Otherwise a power cut could lose the name of a file whose content is safe.
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -386,7 +400,7 @@ class Journal:
 
 
 def is_journal(line: bytes) -> bool:
-    """Whether a first line is that of a journal."""
+    """Whether ``line``, the first of a file, is that of a journal."""
     if not line.endswith(b"\n"):
         return False
     head = read_head(line)
@@ -394,7 +408,12 @@ def is_journal(line: bytes) -> bool:
 
 
 def read_line(descriptor: int, offset: int) -> bytes:
-    """The line that begins at an offset, with its end."""
+    """Read the line that begins at an offset, with its line end.
+
+    Args:
+      descriptor: The file, open for reading.
+      offset: Where the line begins, in bytes.
+    """
     size = _RECORD
     while True:
         os.lseek(descriptor, offset, os.SEEK_SET)
@@ -406,20 +425,20 @@ def read_line(descriptor: int, offset: int) -> bytes:
 
 
 def read_journal(path: str | os.PathLike[str], *, order: Order = "index") -> Iterator[Outcome]:
-    """Read what a journal has: one outcome for each item, the last that was noted.
+    """Read the outcomes in a journal: for each item the last one that was noted.
 
-    Items that were started and have not ended are ``cancelled``, with the text that had arrived where that is known.
-    A journal that is being written may be read.
+    Items that were started and have not ended have the status ``cancelled``, and the text that had arrived where the
+    journal has it. A journal may be read while it is being written.
 
     Args:
       path: The file.
-      order: By the items' places, or by when they ended.
+      order: ``"index"`` for the order of the items, ``"completion"`` for the order in which they ended.
 
     Returns:
-      The outcomes, read as they are asked for.
+      An iterator over the outcomes. Each is read from the file when it is asked for.
 
     Raises:
-      JournalError: It is not a journal, or cannot be read.
+      JournalError: The file is not a journal, or cannot be read.
     """
     path = Path(path)
     places: dict[str, tuple[int, int]] = {}

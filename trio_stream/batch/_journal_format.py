@@ -1,6 +1,6 @@
 """The lines of a journal: outcomes as JSON, and back.
 
-What belongs here: what is in a record, and reading it tolerantly. What does not: files (`_journal`, `_merge`).
+What belongs here: the contents of a record, and reading it tolerantly. What does not: files (`_journal`, `_merge`).
 
 A journal is JSON lines. The first says what it is; each other is a record of one item::
 
@@ -9,9 +9,9 @@ A journal is JSON lines. The first says what it is; each other is a record of on
     {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"status":"ok","text":"Four.",...}
     {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
 
-``hash`` is `request_hash`, ``at`` unix time. The last record of a key counts; an ``end`` with the status ``skipped``
-leaves nothing of what was before it: the item was given up when the job stopped, and is to be asked again. Kinds and
-fields that this version does not know are left alone.
+``hash`` is the `request_hash` of the item, ``at`` is Unix time. The last record of a key counts. An ``end`` with the
+status ``skipped`` cancels the records before it: the item was given up when the job stopped, and is to be sent again.
+Kinds and fields that this version does not know are left alone.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from trio_stream.batch._records import Outcome, Status
 HEADER: Final = b'{"record":"journal","version":1}\n'
 
 Order: TypeAlias = Literal["index", "completion"]
-"""By the items' places, or by when they ended."""
+"""The order of the items, or the order in which they ended."""
 
 
 class RecordedError(Exception):
-    """An error that an earlier run noted, of a class that is not this library's.
+    """An error from an earlier run whose class is not one of this library's.
 
     Attributes:
       type: The name of its class.
@@ -52,8 +52,8 @@ class RecordedError(Exception):
 
 
 @final
-class Head(msgspec.Struct, frozen=True, gc=False):
-    """What an index of records needs of a line."""
+class RecordHead(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a record that an index of records needs; the rest of the line is not decoded."""
 
     record: str = ""
     key: str = ""
@@ -63,29 +63,33 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-_decode_head = msgspec.json.Decoder(Head).decode
+_decode_head = msgspec.json.Decoder(RecordHead).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def read_head(line: bytes) -> Head | None:
-    """The head of a record; None for a line that is not JSON. Of a kind nobody knows, ``record`` is empty."""
+def read_head(line: bytes) -> RecordHead | None:
+    """Read the head of a record.
+
+    Returns:
+      The head, whose ``record`` is empty where the line is JSON of another form; None if the line is not JSON.
+    """
     try:
         return _decode_head(line)
     except msgspec.ValidationError:
-        return Head()
+        return RecordHead()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def start_record(key: str, request_hash: str, *, index: int) -> bytes:
-    """The line that says that an item is started."""
+    """Make the line that notes that an item is started."""
     return _line(_common("start", key, request_hash, index))
 
 
 def partial_record(
     key: str, request_hash: str, *, index: int, text: str, request_id: str | None, usage: Usage | None
 ) -> bytes:
-    """The line with what had arrived of an item that was cancelled."""
+    """Make the line that notes what had arrived of an item that was cancelled."""
     record = _common("partial", key, request_hash, index)
     record["text"] = text
     if request_id is not None:
@@ -96,7 +100,7 @@ def partial_record(
 
 
 def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
-    """The line that says how an item ended."""
+    """Make the line that notes how an item ended."""
     record = _common("end", key, request_hash, outcome.index)
     record["status"] = outcome.status
     record["text"] = outcome.text
@@ -107,7 +111,7 @@ def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
     record["attempts"] = outcome.attempts
     record["seconds"] = outcome.seconds
     if outcome.id is None:
-        record["id"] = None  # its key is made of the request
+        record["id"] = None  # its key was made from the request
     if outcome.usage is not None:
         record["usage"] = outcome.usage.to_dict()
     if outcome.error is not None:
@@ -118,7 +122,7 @@ def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
         try:
             return _line({**record, "tag": outcome.tag})
         except (TypeError, ValueError, msgspec.MsgspecError, RecursionError):
-            pass  # a tag may be anything; what is not JSON is not kept
+            pass  # a tag may be anything; one that cannot be JSON is not kept
     return _line(record)
 
 
@@ -131,7 +135,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 
 def _without_repetition(message: Message, outcome: Outcome) -> dict[str, Any]:
-    """A message without its text and usage, where the record has them anyway."""
+    """Return the fields of a message, without text and usage where the record has the same."""
     fields = message.to_dict()
     if message.usage == outcome.usage:
         del fields["usage"]
@@ -146,11 +150,11 @@ def _text_block(text: str) -> dict[str, Any]:
 
 
 def read_outcome(record: Mapping[str, Any], *, status: Status | None = None) -> Outcome:
-    """The outcome of a record of any kind. Fields that are missing or cannot be read have their defaults.
+    """Make an outcome of a record of any kind. Fields that are missing or cannot be read have their defaults.
 
     Args:
       record: The decoded line.
-      status: In place of the record's own.
+      status: The status of the outcome; None for the one in the record.
     """
     kind = record.get("record")
     noted: Status = "cancelled"
@@ -206,11 +210,11 @@ def _message(value: object, text: str, usage: Usage | None) -> Message | None:
     return message if usage is None or "usage" in fields else msgspec.structs.replace(message, usage=usage)
 
 
-# Errors. Their attributes are kept, but for what may be large or is an object.
+# Errors. Their attributes are kept, except those that may be large or are objects.
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """An error as JSON: the name of its class, its sentence, and its plain attributes."""
+    """Describe an error as JSON: the name of its class, its message, and its plain attributes."""
     described: dict[str, Any] = {"class": type(error).__name__}
     if isinstance(error, APIError):
         described["message"] = error.message
@@ -228,13 +232,17 @@ _STATUS_FIELDS: Final = ("type", "error_code", "api_message", "retry_after", "bo
 
 
 def restore_error(described: Mapping[str, Any]) -> Exception:
-    """The error that was described."""
+    """Make an error of its description, the reverse of `describe_error`.
+
+    Returns:
+      An error of the class that was described, or a `RecordedError` if that is not one of this library's.
+    """
     name = str(described.get("class", ""))
     message = str(described.get("message", ""))
     kind = getattr(_errors, name, None)
     if not isinstance(kind, type) or not issubclass(kind, APIError):
         return RecordedError(message, type=name)
-    # As when it is unpickled: constructors differ, attributes do not.
+    # Set the attributes directly, as unpickling does: constructors differ from class to class, attributes do not.
     error = kind.__new__(kind, message)
     error.args = (message,)
     state: dict[str, Any] = {"request_id": None, "partial": None}

@@ -1,6 +1,6 @@
-"""Pacing by rate limits: the interface, and the limiter that listens to the API's headers.
+"""Pacing by rate limits: the interface, and the limiter that follows the API's headers.
 
-What belongs here: when a request may go out as far as rates are concerned. What does not: how many may be under way
+What belongs here: when a request may be sent as far as rates are concerned. What does not: how many may be under way
 (`_window`), and retries (`_attempts`).
 """
 
@@ -21,50 +21,51 @@ from trio_stream._protocol import RateLimit, RateLimits, Usage, Verdict, judge
 from ._buckets import Bucket
 
 _LONGEST_PAUSE: Final = 600.0
-"""Seconds. Whatever `retry-after` says, the API is asked again after so long."""
+"""Seconds. Whatever `retry-after` says, another request is sent after this time."""
 
 _JITTER: Final = 0.1
-"""Of a pause. Several programs that were refused together must not come back together."""
+"""The share of a pause that is added at random, so that programs refused together do not come back together."""
 
 _GUESSED_PAUSES: Final = (0.5, 8.0)
-"""Seconds, the first and the longest, for refusals without `retry-after`: each is twice the one before."""
+"""Seconds: the first and the longest pause after refusals without `retry-after`. Each is twice the one before."""
 
 _GUESSED_RAMP_PAUSES: Final = (5.0, 60.0)
-"""Likewise, where usage grew too fast: that is looked at over a longer time."""
+"""Likewise, where usage grew too fast: the API measures growth over a longer time."""
 
 _UNSEEN: Final = 8
 """How many requests for a model go out before the first answer has said what the limits are."""
 
 _FIRST_OUTPUT: Final = 500.0
-"""Output tokens that an answer is taken to have before one has ended; its ``max_tokens`` if that is less."""
+"""The length, in output tokens, that is assumed of answers until one has ended; ``max_tokens`` if that is less."""
 
 _MEMORY: Final = 0.1
-"""The weight of the newest answer in what the next is taken to be like."""
+"""The weight of the newest answer in the running means, by which the next one is estimated."""
 
-_BYTES_PER_TOKEN: Final = 4
+_CHARACTERS_PER_TOKEN: Final = 4
 _IMAGE_TOKENS: Final = 1_600
 _DOCUMENT_TOKENS: Final = 10_000
 
 _SECONDS_BETWEEN_SUMS: Final = 0.1
+"""How often the output that is still to come is summed up over all live streams."""
 
 _HORIZON: Final = 10.0
-"""Seconds ahead for which output that is still to come is held back from a bucket."""
+"""Seconds. Only output that is expected within this time is held back from a bucket."""
 
 
 @final
 class Permit:
-    """One request, as a limiter sees it: from `RateLimiter.acquire` to `RateLimiter.release`.
+    """One request as a limiter sees it, from `RateLimiter.acquire` to `RateLimiter.release`.
 
     Attributes:
-      input_tokens: Input tokens that count: estimated at first, then what the API counted (uncached input and cache
-        writes; what was read from the cache does not count).
+      input_tokens: The input tokens that count for rate limits, which are uncached input and cache writes. An estimate
+        at first, then the API's own count.
       max_tokens: The request's ``max_tokens``.
-      model: The request's ``model``: limits hold for one.
-      fast: Whether it asks for ``speed="fast"``, which has limits of its own.
-      usage: What the API counted; None until the answer began. Final when ``ended``.
-      events: Gives the number of events that have arrived of its answer.
-      began_at: When its answer began, in seconds of `trio.current_time`; None: it has not.
-      ended: Whether its answer is whole.
+      model: The request's ``model``. Limits hold for one model.
+      fast: Whether the request has ``speed="fast"``, which has limits of its own.
+      usage: The tokens that the API counted; None until the answer has begun, final once ``ended`` is true.
+      events: A function that returns how many events of the answer have arrived.
+      began_at: When the answer began, in seconds by `trio.current_time`; None before.
+      ended: Whether the answer is whole.
     """
 
     __slots__ = ("began_at", "ended", "events", "fast", "input_tokens", "max_tokens", "model", "usage")
@@ -85,50 +86,56 @@ def _no_events() -> int:
 
 
 class RateLimiter(abc.ABC):
-    """Says when a request may go out. One limiter may serve several fan-outs at once.
+    """Decides when a request may be sent. One limiter may serve several fan-outs at once.
 
     Subclass it to share limits between programs: `acquire` may wait for another machine. For each request a fan-out
-    calls `acquire`; then `observe` when the answer begins and when it is whole, or `penalise` when the API refuses
-    it by a rate limit, or `observe` when any other error answers it; and in any case `release`, last.
+    calls `acquire` first and `release` last. In between it calls `observe` when the answer begins and when it is whole;
+    or `penalise` when the API refuses the request because of a rate limit; or `observe` when it answers with any other
+    error.
     """
 
     @abc.abstractmethod
     async def acquire(self, permit: Permit) -> None:
-        """Wait until this request may go out. A checkpoint. If it is cancelled nothing has been taken."""
+        """Wait until this request may be sent. A checkpoint. If it is cancelled, nothing has been taken."""
 
     @abc.abstractmethod
     def observe(self, permit: Permit, limits: RateLimits) -> None:
-        """An answer has begun or, with ``permit.ended``, is whole; or it is an error (529, for example).
+        """Learn from an answer that has begun, or is whole (``permit.ended``), or is an error such as 529.
 
         Args:
-          permit: The request's, ``usage`` filled in. Of an error ``usage`` and ``began_at`` are None.
-          limits: What the answer's headers said. An error whose headers said nothing is not told.
+          permit: The permit of the request, with ``usage`` filled in. For an error, ``usage`` and ``began_at`` are
+            None.
+          limits: The rate limits in the headers of the answer. For an error without any, this is not called.
         """
 
     @abc.abstractmethod
     def penalise(self, permit: Permit, error: APIError) -> None:
-        """The API refused a request by a rate limit.
+        """Learn that a rate limit refused a request.
 
         Args:
-          permit: The request's.
-          error: What it said; an `APIStatusError` has ``retry_after`` and ``rate_limits``.
+          permit: The permit of the request.
+          error: The refusal. An `APIStatusError` has ``retry_after`` and ``rate_limits``.
         """
 
     def release(self, permit: Permit) -> None:  # noqa: B027 - a limiter need not care
-        """A request is over, however it ended. Does not wait.
+        """Learn that a request is over, however it ended. Must not wait.
 
         Args:
-          permit: The request's.
+          permit: The permit of the request.
         """
 
     @property
     def paused_until(self) -> float | None:
-        """Until when nothing goes out because the API asked to wait, by `trio.current_time`; None: it goes out."""
+        """The time, by `trio.current_time`, until which the API asked to wait; None while sending is not paused."""
         return None
 
 
 class _Account(msgspec.Struct):
-    """What the buckets were charged for one request, and what they had been charged up to it."""
+    """What the buckets were charged for one request, and what they had been charged in all by then.
+
+    The totals tell what was sent after this request. The API's ``remaining`` is as of its answer, so everything sent
+    since then has to be subtracted from it.
+    """
 
     input: float
     output: float
@@ -138,10 +145,14 @@ class _Account(msgspec.Struct):
 
 @final
 class _Pool:
-    """The limits of one model at one speed, and what its answers have been like.
+    """The limits of one model at one speed, and the running means of its answers.
+
+    A request is charged when it is sent: itself, its estimated input, and the output that is expected of it within the
+    next ten seconds. When its answer begins the input is corrected to the API's count, and all buckets to the API's
+    ``remaining``; when it ends, the output is corrected. If it is refused, everything is given back.
 
     Args:
-      ours: The buckets of the user's own rates, which all pools share: requests, input tokens, output tokens.
+      ours: The buckets of the user's own rates for requests, input tokens and output tokens, shared by all pools.
     """
 
     def __init__(self, ours: tuple[Bucket, Bucket, Bucket]) -> None:
@@ -151,23 +162,23 @@ class _Pool:
         self._output = Bucket()
         self._tokens = Bucket()  # input and output together
         self._live: dict[Permit, _Account] = {}
-        self._to_come = 0.0  # output tokens of live streams, as of `_to_come_at`
+        self._to_come = 0.0  # output tokens that live streams are likely to produce yet, summed up at `_to_come_at`
         self._to_come_at = -math.inf
-        self._seen = False
-        self._input_ratio = 1.0
+        self._seen = False  # whether any answer has told the limits
+        self._input_ratio = 1.0  # the API's count of input tokens, over our estimate
         self._mean_output: float | None = None
         self._mean_tokens_per_event = 1.0
         self._mean_speed: float | None = None
 
     def wait(self, permit: Permit, now: float) -> float:
-        """Seconds until a request may go out."""
+        """Return the seconds until a request may be sent."""
         if not self._seen and len(self._live) >= _UNSEEN:
             return math.inf
         amounts = (1.0, permit.input_tokens * self._input_ratio, self._expect_output(permit))
         return max(bucket.wait(amount, now) for bucket, amount in self._charges(*amounts))
 
     def take(self, permit: Permit, now: float) -> None:
-        """A request goes out."""
+        """Charge a request that is about to be sent."""
         account = _Account(permit.input_tokens * self._input_ratio, self._expect_output(permit))
         self._charge(1.0, account.input, account.output, now)
         account.requests_up_to, account.input_up_to = self._requests.charged, self._input.charged
@@ -189,33 +200,33 @@ class _Pool:
                 bucket.take(amount, now)
 
     def _give_back_output(self, tokens: float, now: float) -> None:
-        # As `_charge`, which is slower: a thousand requests may end at once.
+        # Does what `_charge` does, but faster: a thousand requests may end at once.
         for bucket in (self._output, self._tokens, self._ours[2]):
             if bucket.known:
                 bucket.take(-tokens, now)
 
     def _expect_output(self, permit: Permit) -> float:
-        """Output tokens to hold back for a request, at its start."""
+        """Return the output tokens to hold back for a request at its start."""
         return self._within_horizon(min(self._mean_output or _FIRST_OUTPUT, float(permit.max_tokens)))
 
     def _within_horizon(self, tokens: float) -> float:
-        # A stream of minutes produces most of its output after the bucket has been refilled.
+        # A stream that lasts for minutes produces most of its output after the bucket has been refilled.
         return tokens if self._mean_speed is None else min(tokens, self._mean_speed * _HORIZON)
 
     def _still_to_come(self, permit: Permit) -> float:
-        """Output tokens that a live stream is likely to produce from now on."""
+        """Return the output tokens that a live stream is likely to produce from now on."""
         expected = min(self._mean_output or _FIRST_OUTPUT, float(permit.max_tokens))
         if permit.began_at is None:
             return self._within_horizon(expected)
-        # A stream that is longer than most is likely to go on: lengths are heavy-tailed.
+        # A stream that is longer than most is likely to go on, because lengths are heavy-tailed.
         return self._within_horizon(max(expected - self._produced(permit), expected / 4))
 
     def _produced(self, permit: Permit) -> float:
-        """Output tokens that a live stream is likely to have produced."""
+        """Return the output tokens that a live stream is likely to have produced."""
         return 0.0 if permit.began_at is None else permit.events() * self._mean_tokens_per_event
 
     def observe(self, permit: Permit, limits: RateLimits, now: float) -> None:
-        """An answer has begun, is whole, or was an error that is no refusal."""
+        """Learn from an answer that has begun or is whole, or from an error that is not a refusal."""
         account = self._live[permit]
         if permit.ended:
             self._learn_output(permit, account, now)
@@ -254,22 +265,22 @@ class _Pool:
         account.output = actual
 
     def _correct(self, permit: Permit, account: _Account, limits: RateLimits, now: float) -> None:
-        """Correct our account by the API's, which is as of the moment it answered this request."""
+        """Correct our account by the API's, which tells the levels at the moment it answered this request."""
         input_tokens, output_tokens = _token_limits(permit, limits)
         sent_since = self._input.charged - account.input_up_to
         _correct_bucket(self._requests, limits.requests, self._requests.charged - account.requests_up_to, now)
         _correct_bucket(self._input, input_tokens, sent_since, now)
         if output_tokens.remaining is not None or limits.tokens.remaining is not None:
             if now - self._to_come_at >= _SECONDS_BETWEEN_SUMS:
-                # With a thousand live streams this is what an answer costs most.
+                # With a thousand live streams this sum is the most expensive part of an answer.
                 self._to_come_at, self._to_come = now, sum(map(self._still_to_come, self._live))
             _correct_bucket(self._output, output_tokens, self._to_come, now)
             _correct_bucket(self._tokens, limits.tokens, sent_since + self._to_come, now)
 
     def refuse(self, permit: Permit, limits: RateLimits, pause: float, now: float) -> None:
-        """A request was refused, and nothing goes out for ``pause`` seconds."""
+        """Learn that a request was refused, and that nothing is sent for ``pause`` seconds."""
         account = self._live[permit]
-        # What is refused uses nothing.
+        # A request that is refused uses nothing.
         self._charge(-1.0, -account.input, -account.output, now)
         amounts = self._charges(1.0, account.input, account.output)[:4]
         account.requests_up_to -= 1.0
@@ -283,14 +294,15 @@ class _Pool:
             amounts, (limits.requests, input_tokens, output_tokens, limits.tokens), strict=True
         ):
             if told.remaining is None or told.remaining < amount:
-                # It may have been this one; then there is room for this request when the pause ends.
+                # This limit may be the one that refused it. If so, it has room for this request when the pause ends,
+                # and not before: the bucket is lowered so far that refilling takes until then.
                 bucket.at_most(amount - bucket.rate * pause, now)
 
     def release(self, permit: Permit, now: float) -> None:
-        """A request is over."""
+        """Give back what a request held back and has not used."""
         account = self._live.pop(permit, None)
         if account is not None and not permit.ended:
-            # An answer that was cut, or never began, produces no more.
+            # An answer that was cut, or never began, produces nothing more. One that is whole has been corrected.
             self._give_back_output(account.output - min(self._produced(permit), account.output), now)
 
 
@@ -298,20 +310,20 @@ class _Pool:
 class HeaderRateLimiter(RateLimiter):
     """Keeps just below the rate limits that the headers of the API's answers tell.
 
-    It keeps a bucket of its own for each limit, takes from it what a request is likely to use, and corrects it by
-    every answer, a refusal too: by ``remaining``, less what went out since and what live streams are still to
-    produce. What answers use is learned from those before. A refusal pauses everyone until the moment that
-    ``retry-after`` names.
+    It has a bucket for each limit, and takes from it what a request is likely to use. Every answer, also a refusal,
+    corrects the bucket to the API's ``remaining``, less what was sent since then and what live streams are still likely
+    to produce. How much an answer uses is estimated by those before it. After a refusal nobody sends anything until the
+    moment that ``retry-after`` names.
 
-    Limits hold for one model, and requests with ``speed="fast"`` have token limits of their own, so each of these
-    has buckets of its own. The capacity of Priority Tier holds nothing back: beyond it requests go on in the
-    standard tier, and are refused by the limits of that one only.
+    Limits hold for one model, and requests with ``speed="fast"`` have token limits of their own, so there are separate
+    buckets for each model at each speed. The capacity of Priority Tier is not a limit here: requests beyond it go on in
+    the standard tier, and only the limits of that tier refuse them.
 
     Args:
-      requests_per_minute: Stay below this too, all models together. None: only what the headers say.
-      input_tokens_per_minute: Likewise.
-      output_tokens_per_minute: Likewise.
-      rng: Gives numbers from 0 to 1, for jitter.
+      requests_per_minute: A further limit, for all models together; None for no limit but those in the headers.
+      input_tokens_per_minute: Likewise for input tokens.
+      output_tokens_per_minute: Likewise for output tokens.
+      rng: Returns numbers from 0 to 1, for jitter.
     """
 
     def __init__(
@@ -327,11 +339,11 @@ class HeaderRateLimiter(RateLimiter):
         for value in self._own:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"a rate must be a positive number, not {value!r}")
-        self._ours = (Bucket(), Bucket(), Bucket())
-        self._pools: dict[tuple[str, bool], _Pool] = {}
+        self._ours = (Bucket(), Bucket(), Bucket())  # for `_own`; they begin with the first request
+        self._pools: dict[tuple[str, bool], _Pool] = {}  # by model and speed
         self._waiting = trio.lowlevel.ParkingLot()
-        self._not_before = -math.inf
-        self._pauses = 0
+        self._not_before = -math.inf  # the end of the pause that a refusal asked for, for all models
+        self._pauses = 0  # guessed pauses in a row: each is longer than the one before
 
     def _pool(self, permit: Permit) -> _Pool:
         kind = (permit.model, permit.fast)
@@ -355,7 +367,7 @@ class HeaderRateLimiter(RateLimiter):
             seconds = max(self._not_before - now, pool.wait(permit, now))
             if seconds <= 0:
                 break
-            # Woken early by whatever may have changed the answer.
+            # Whatever may make this shorter wakes it early.
             with trio.move_on_after(seconds):
                 await self._waiting.park()
         pool.take(permit, now)
@@ -363,7 +375,7 @@ class HeaderRateLimiter(RateLimiter):
     def _begin_own_rates(self, now: float) -> None:
         for bucket, rate in zip(self._ours, self._own, strict=True):
             if rate is not None and not bucket.known:
-                # Not a minute's worth at once: who sets a rate wants a rate.
+                # A capacity of ten seconds, not of a minute: whoever sets a rate wants a steady one.
                 bucket.limit(rate, now, capacity=max(1.0, rate / 6))
 
     def observe(self, permit: Permit, limits: RateLimits) -> None:
@@ -379,14 +391,14 @@ class HeaderRateLimiter(RateLimiter):
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         limits = error.rate_limits if isinstance(error, APIStatusError) else None
         if asked is None and self._not_before > now:
-            pause = self._not_before - now  # sent before the pause that is on already
+            pause = self._not_before - now  # it was sent before the present pause began, and says nothing new
         else:
             pause = self._guess_pause(error) if asked is None else min(asked, _LONGEST_PAUSE)
             self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
         self._pool(permit).refuse(permit, limits or RateLimits(), pause, now)
 
     def _guess_pause(self, error: APIError) -> float:
-        """How long to wait where the API does not say."""
+        """Return the seconds to wait where the API does not say how long."""
         ramp = judge(error).verdict is Verdict.RAMP_LIMITED
         first, longest = _GUESSED_RAMP_PAUSES if ramp else _GUESSED_PAUSES
         self._pauses += 1
@@ -400,7 +412,7 @@ class HeaderRateLimiter(RateLimiter):
 
 
 def _token_limits(permit: Permit, limits: RateLimits) -> tuple[RateLimit, RateLimit]:
-    """Those that hold for this request: input tokens, output tokens."""
+    """Return the limits of input tokens and output tokens that hold for this request."""
     if permit.fast and (limits.fast_input_tokens, limits.fast_output_tokens) != (RateLimit(), RateLimit()):
         return limits.fast_input_tokens, limits.fast_output_tokens
     return limits.input_tokens, limits.output_tokens
@@ -416,9 +428,9 @@ def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) 
 def estimate_input_tokens(value: object) -> int:
     """Estimate the input tokens of parameters, at four characters a token.
 
-    Only the first requests are paced by this: then what the API counts is known.
+    The estimate alone paces only the first requests. After that it is scaled by how the API has counted others.
     """
-    return max(1, _characters(value) // _BYTES_PER_TOKEN)
+    return max(1, _characters(value) // _CHARACTERS_PER_TOKEN)
 
 
 def _characters(value: object) -> int:
@@ -428,9 +440,9 @@ def _characters(value: object) -> int:
         fields = cast("Mapping[str, Any]", value)
         kind = fields.get("type")
         if kind == "image":
-            return _IMAGE_TOKENS * _BYTES_PER_TOKEN
+            return _IMAGE_TOKENS * _CHARACTERS_PER_TOKEN
         if kind == "base64":
-            return _DOCUMENT_TOKENS * _BYTES_PER_TOKEN
+            return _DOCUMENT_TOKENS * _CHARACTERS_PER_TOKEN
         return sum(len(str(name)) + _characters(item) for name, item in fields.items())
     if isinstance(value, (list, tuple)):
         return sum(map(_characters, cast("list[object]", value)))

@@ -1,13 +1,14 @@
-"""Joining journals, and the outputs of ``trio-stream batch``, into one.
+"""`merge_journals`: joining journals, or outputs of ``trio-stream batch``, into one.
 
-What belongs here: which of several records of an item is kept, and writing the result so that it is there whole or
-not at all. What does not: what a record says (`_journal_format`).
+What belongs here: which of several records of an item is kept, and writing the result whole or not at all. What does
+not: the contents of a record (`_journal_format`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, final
@@ -19,19 +20,21 @@ from trio_stream.batch._journal_format import HEADER, Order, read_head
 
 _READ = 1 << 20
 _KINDS: Final = ("start", "partial", "end")
+"""The kinds of records; the later in this list, the better. An ``end`` with an answer is better still."""
+
 _ANSWERED: Final = ("ok", "cached")
 
 
 @final
 class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `merge` did.
+    """The figures of a `merge_journals`.
 
     Args:
       items: How many items the result has.
       unfinished: How many of them were started and have not ended.
-      repeated: How many records of items were left out, as others of the same items are better or were earlier.
+      repeated: How many records were left out because another file has a better or an earlier one of the same item.
       paid_twice: How many of these were whole answers.
-      conflicts: The keys that are there with different requests; the first file's was kept.
+      conflicts: The keys that stand for different requests in different files. The first file's record was kept.
       damaged: How many lines could not be read.
     """
 
@@ -44,7 +47,7 @@ class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Record(msgspec.Struct, gc=False):
-    """Where the record of an item is that is kept so far."""
+    """The record that is kept of an item so far: where it is, and what decides between it and others."""
 
     rank: int
     file: int
@@ -55,7 +58,7 @@ class _Record(msgspec.Struct, gc=False):
 
 
 class _OutputLine(msgspec.Struct, gc=False):
-    """What is needed of a line of the output of ``trio-stream batch``."""
+    """The fields that are needed of a line of the output of ``trio-stream batch``."""
 
     id: str = ""
     status: str = ""
@@ -67,7 +70,7 @@ _decode_output_line = msgspec.json.Decoder(_OutputLine).decode
 
 
 class _Found(msgspec.Struct, gc=False):
-    """A record, as it is read."""
+    """A record as it was read, whichever kind of file it comes from."""
 
     key: str
     rank: int
@@ -76,7 +79,7 @@ class _Found(msgspec.Struct, gc=False):
     hash: str
 
 
-def merge(
+def merge_journals(
     paths: Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
@@ -85,18 +88,22 @@ def merge(
 ) -> MergeReport:
     """Make one journal of several, or one output of several outputs of ``trio-stream batch``.
 
-    Each item is there once: its answer rather than its error, that rather than a partial text; of equals the one
-    that was noted first. The result is written beside ``out`` and then takes its place, so ``out`` may be one of
-    ``paths``; fields that this version does not know are kept.
+    The result has each item once: its answer rather than its error, and its error rather than a partial text; of two
+    that are equally good, the one that was noted first. It is written beside ``out`` and then takes its place, so that
+    ``out`` may be one of ``paths``. Fields that this version does not know are kept.
 
     Args:
-      paths: The files; all of one kind.
-      out: The result.
-      order: By the items' places, or by when they ended (of outputs: in the order of the files).
-      overwrite: Replace ``out`` where it exists.
+      paths: The files, all of one kind.
+      out: The file to write.
+      order: ``"index"`` for the order of the items, ``"completion"`` for the order in which they ended (for outputs,
+        the order of the files).
+      overwrite: Whether to replace ``out`` if it exists.
+
+    Returns:
+      How many items there are, and what was left out.
 
     Raises:
-      JournalError: A file is not of the kind of the others, or cannot be read or written.
+      JournalError: A file is of another kind than the first, or cannot be read or written.
       FileExistsError: ``out`` exists.
     """
     sources = [Path(path) for path in paths]
@@ -122,12 +129,28 @@ def merge(
     return merging.report()
 
 
+def merge(
+    paths: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    order: Order = "index",
+    overwrite: bool = False,
+) -> MergeReport:
+    """The old name of `merge_journals`.
+
+    .. deprecated:: 0.1
+       Use `merge_journals`: it has the same arguments and does the same.
+    """
+    warnings.warn("trio_stream.merge is now called merge_journals", DeprecationWarning, stacklevel=2)
+    return merge_journals(paths, out, order=order, overwrite=overwrite)
+
+
 def merge_into(paths: Iterable[str | os.PathLike[str]], file: BinaryIO, *, order: Order = "index") -> MergeReport:
-    """As `merge`, into an open file.
+    """Like `merge_journals`, but write the result to an open file.
 
     Raises:
-      JournalError: A file is not of the kind of the others, or cannot be read.
-      OSError: The open one does not take it.
+      JournalError: A file is of another kind than the first, or cannot be read.
+      OSError: The open file cannot be written.
     """
     sources = [Path(path) for path in paths]
     with contextlib.ExitStack() as stack:
@@ -159,7 +182,7 @@ class _Merging:
         self._damaged = 0
 
     def read(self, number: int) -> None:
-        """Read one file."""
+        """Read one file, and keep the best record of each item."""
         path, file = self._paths[number], self._files[number]
         first = file.readline()
         if not first:
@@ -173,7 +196,7 @@ class _Merging:
             raise JournalError(f"{path} is another kind of file than {self._paths[0]}", path=path)
         file.seek(0)
         read = _read_record if journal else _read_output_line
-        # Within one journal an item has several records as it goes on: only between files are they repetitions.
+        # Within one journal an item has several records as it goes on: they are repetitions only between files.
         of_file: dict[str, _Record] = {}
         for offset, line in _whole_lines(file):
             found = read(line)
@@ -200,7 +223,7 @@ class _Merging:
             self._kept[key] = record
 
     def write(self, file: BinaryIO, order: Order) -> None:
-        """Write what is kept."""
+        """Write the records that are kept, as they are in their files."""
         records = list(self._kept.values())
         if order == "index":
             records.sort(key=lambda record: (record.index, record.file, record.offset))
@@ -238,7 +261,7 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_record(line: bytes) -> _Found | None:
-    """What a line of a journal says; the rank is -1 where it says nothing of an item."""
+    """Read a line of a journal. The rank is -1 where it is not a record of an item."""
     head = read_head(line)
     if head is None:
         return None
@@ -246,7 +269,7 @@ def _read_record(line: bytes) -> _Found | None:
     if rank == _FAILURE and head.status in _ANSWERED:
         rank = _ANSWER
     if rank == _FAILURE and head.status == "skipped":
-        return _Found(head.key, 0, head.index, head.at, "")  # to be asked again, whatever was asked
+        return _Found(head.key, 0, head.index, head.at, "")  # to be sent again, and any request may be
     return _Found(head.key, rank, head.index, head.at, head.hash)
 
 

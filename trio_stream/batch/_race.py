@@ -1,6 +1,7 @@
 """`race` and `hedge`: one answer from several requests.
 
-What belongs here: starting, choosing, cancelling the rest. What does not: many answers (`_fan_out`).
+What belongs here: starting requests, choosing the winner, cancelling the others. What does not: many answers
+(`_fan_out`).
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ async def hedge(client: Client, request: Request | Item, *, after: float, **para
       The outcome, with the status ``ok``; ``index`` is 0 for the request and 1 for its copy.
 
     Raises:
-      APIError: The request failed and so did the copy (an ``ExceptionGroup`` of both).
+      APIError: The request failed after its text had begun, so that its copy was not or no longer wanted.
+      ExceptionGroup: Both the request and its copy failed.
       TypeError: A parameter is missing.
     """
     item = as_item(request)

@@ -1,7 +1,7 @@
-"""What goes into a fan-out and what comes out of it, and what it needs of a journal.
+"""The values that go into a fan-out and come out of it, and the interface of a journal.
 
 What belongs here: the values that other modules of this room pass around, and the form of a request by which a
-journal knows it again. What does not: running anything, and files (`_journal`).
+journal recognises it. What does not: running anything, and files (`_journal`).
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ Request: TypeAlias = str | Mapping[str, Any]
 Status: TypeAlias = Literal["ok", "error", "timeout", "cancelled", "skipped", "cached"]
 """How an item ended.
 
-``ok``: its message is whole. ``error``: its last attempt failed. ``timeout``: ``item_timeout`` or a clock of the
-last attempt ran out. ``cancelled``: it was under way when the fan-out was aborted or left. ``skipped``: it was not
-started, or not tried again (a budget, a spend limit). ``cached``: the journal had its answer.
+* ``ok``: its message is whole.
+* ``error``: its last attempt failed.
+* ``timeout``: ``item_timeout``, or a clock of the last attempt, ran out.
+* ``cancelled``: it was under way when the fan-out was aborted or left.
+* ``skipped``: it was not started, or not tried again, because the fan-out had stopped (a budget, a spend limit).
+* ``cached``: the journal had its answer.
 """
 
-# What changes how a request travels, and not what is asked: a resumed run may well use other clocks.
+# Parameters that change how a request is sent and not what it asks. A resumed run may use other clocks, for example.
 _OPTIONS: Final = frozenset({"timeout", "max_retries", "extra_headers", "extra_query", "extra_body", "stream"})
 
 
 class UnfinishedError(Exception):
-    """`Outcome.unwrap` of an item that was skipped or cancelled. Its ``__cause__`` is why, where that is an error.
+    """`Outcome.unwrap` was called for an item that was skipped or cancelled.
+
+    If an error was the reason for that, it is the ``__cause__``.
 
     Attributes:
       outcome: The outcome.
@@ -44,12 +49,12 @@ class UnfinishedError(Exception):
         self.outcome = outcome
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments need help to survive pickling (process pools, Ray); the other errors here, too.
+        # An error with keyword-only arguments needs this to survive pickling (process pools, Ray).
         return (functools.partial(type(self), *self.args, outcome=self.outcome), ())
 
 
 class JournalConflictError(ValueError):
-    """The journal has this id with another request, or the items have it twice. Nothing was sent for it.
+    """The journal has this id with another request, or two items have it. Nothing was sent for the item.
 
     Attributes:
       id: The item's id.
@@ -67,12 +72,12 @@ class JournalConflictError(ValueError):
 
 @final
 class Item(msgspec.Struct, frozen=True):
-    """One thing to ask, with a name for it.
+    """One request, with an id and a tag.
 
     Args:
-      request: A prompt, or parameters of the API; they win over those given to the fan-out.
-      id: Its name in the journal, unique among the items. None: the request itself is its name.
-      tag: Anything; it comes back on the outcome.
+      request: A prompt, or parameters of the API. They take precedence over those given to the fan-out.
+      id: The key of the item in the journal, unique among the items. None: the request itself is its key.
+      tag: Any value. It comes back on the outcome.
     """
 
     request: Request
@@ -85,19 +90,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     """How one item ended.
 
     Args:
-      id: The item's.
-      index: The item's place among the items, from 0.
-      tag: The item's.
+      id: The item's id.
+      index: The item's zero-based position among the items.
+      tag: The item's tag.
       status: How it ended; see `Status`.
-      text: The text, all text blocks joined: the partial text where the message is not whole.
-      message: The message, or as much of it as arrived; None when nothing did, or when the journal had no more than
-        the text.
-      error: Why it is not ``ok``, where that is an error.
-      usage: Tokens of the attempt that ended it; for attempts before it see the fan-out's ``stats``.
-      attempts: Requests made for this item, in this run and, where the journal knows of them, before.
+      text: The text of all text blocks, joined. If the message is not whole, the part of it that arrived.
+      message: The message, or as much of it as arrived; None if nothing did, or if the journal had only the text.
+      error: The error that the item ended with; None if there was none.
+      usage: The tokens of the last attempt. Those of earlier attempts are in the fan-out's ``stats``.
+      attempts: Requests made for this item; for an outcome from the journal, those of the run that wrote it.
       ttft: Seconds from the start of the last attempt to its first text.
-      seconds: From the first attempt's start to the end, waiting between attempts included.
-      request_id: The API's name for the last attempt.
+      seconds: Seconds from the start of the first attempt to the end, including the waits between attempts.
+      request_id: The API's ID of the last request.
       stop_reason: Why the model stopped.
     """
 
@@ -117,11 +121,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     @property
     def finished(self) -> bool:
-        """Whether the text is whole, ``ok`` or ``cached``."""
+        """Whether the text is whole: the status is ``ok`` or ``cached``."""
         return self.status in ("ok", "cached")
 
     def unwrap(self) -> str:
-        """The text, if it is whole.
+        """Return the text if it is whole.
 
         Raises:
           UnfinishedError: The item was skipped or cancelled.
@@ -131,7 +135,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
             return self.text
         error = self.error
         if error is not None and self.status in ("error", "timeout"):
-            # Raised as often as it is asked for, and each time with the traceback of that time only.
+            # It may be raised several times, and each time with the traceback of that time only.
             raise error.with_traceback(None)
         name = f"item {self.index}" if self.id is None else f"item {self.id!r}"
         why = "" if error is None else f": {error}"
@@ -139,71 +143,72 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
 
 class JournalLike(Protocol):
-    """What a fan-out needs of a journal. Nothing of it waits.
+    """The interface of a journal, as a fan-out uses it. None of its methods may wait.
 
-    A key is the item's id, else the hash of its request (with a number behind it where the same request comes
-    again).
+    The key of an item is its id, or else the hash of its request; where the same request comes again, with a number
+    appended.
     """
 
     def lookup(self, key: str, request_hash: str) -> Outcome | None:
-        """Look for what is known of an item before it is started.
+        """Look up an item before it is started.
 
         Args:
-          key: The item's.
-          request_hash: What `request_hash` gives for its parameters.
+          key: The item's key.
+          request_hash: The `request_hash` of its parameters.
 
         Returns:
-          Its outcome, usually ``cached``, which is then passed on in place of a request; None to start it. The
-          fan-out fills in ``id``, ``index`` and ``tag``.
+          The outcome to use in place of a request, usually with the status ``cached``; None if the item is to be
+          started. The fan-out fills in ``id``, ``index`` and ``tag``.
 
         Raises:
-          JournalConflictError: The key is there with another request.
+          JournalConflictError: The journal has the key with another request.
         """
         ...
 
     def start(self, key: str, request_hash: str, *, index: int, tag: object) -> None:
-        """Note that an item is started; before its first request goes out.
+        """Note that an item is started. Called before its first request is sent.
 
         Args:
-          key: The item's.
-          request_hash: What `request_hash` gives for its parameters.
-          index: The item's place.
-          tag: The item's.
+          key: The item's key.
+          request_hash: The `request_hash` of its parameters.
+          index: The item's zero-based position.
+          tag: The item's tag.
         """
         ...
 
     def end(self, key: str, outcome: Outcome) -> None:
-        """Note how an item ended, before its outcome is given to anyone: ``ok``, ``error`` or ``timeout``.
+        """Note how an item ended. Called before anybody gets its outcome.
 
-        Or ``skipped``: it was tried, and given up when the fan-out stopped. It is to be started again.
+        The status is ``ok``, ``error`` or ``timeout``; or ``skipped`` for an item that was tried and then given up
+        because the fan-out stopped. The next run should start such an item again.
 
         Args:
-          key: The item's.
+          key: The item's key.
           outcome: Its outcome.
         """
         ...
 
     def partial(self, key: str, text: str, *, request_id: str | None = None, usage: Usage | None = None) -> None:
-        """Note what had arrived of an item that was cancelled. It has no ``end``.
+        """Note what had arrived of an item that was cancelled. There is no `end` for such an item.
 
         Args:
-          key: The item's.
-          text: The partial text; may be empty.
-          request_id: The API's name for the request.
+          key: The item's key.
+          text: The partial text, which may be empty.
+          request_id: The API's ID of the request.
           usage: The tokens counted so far.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the file. A fan-out closes only what it opened."""
+        """Close the journal. A fan-out closes only a journal that it opened itself."""
         ...
 
 
 def as_item(value: object) -> Item:
-    """The item that ``value`` stands for.
+    """Make an `Item` of a prompt or of parameters; return an `Item` as it is.
 
     Raises:
-      TypeError: It is no prompt, no parameters and no item.
+      TypeError: ``value`` is not a str, a mapping or an `Item`.
     """
     if isinstance(value, Item):
         return value
@@ -213,11 +218,11 @@ def as_item(value: object) -> Item:
 
 
 def merge_params(request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of an item's request.
+    """Return the parameters of an item's request.
 
     Args:
-      request: The item's: its parameters win, a prompt is the only message.
-      params: What all items share.
+      request: The request of the item. Its parameters take precedence; a prompt becomes the only message.
+      params: The parameters that all items share.
     """
     if isinstance(request, str):
         return {**params, "messages": [{"role": "user", "content": request}]}
@@ -225,14 +230,14 @@ def merge_params(request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canonical_request(params: Mapping[str, Any]) -> bytes:
-    """What is asked, as JSON with sorted keys: equal for equal questions.
+    """Encode a request as JSON with sorted keys, so that equal requests have equal bytes.
 
-    Options that change how a request travels (``timeout``, ``extra_headers``...) are not in it; ``extra_body`` and
-    ``betas`` are.
+    Options that only change how a request is sent (``timeout``, ``extra_headers``...) are left out; ``extra_body`` and
+    ``betas`` are included.
 
     Raises:
       TypeError: A parameter is missing, or is not JSON.
-      ValueError: A number or a text that JSON does not have.
+      ValueError: A number or a text cannot be written as JSON.
     """
     plain = {name: value for name, value in params.items() if name not in _OPTIONS}
     body: dict[str, Any] = msgspec.json.decode(build_body(plain, stream=True, extra_body=params.get("extra_body")))
@@ -244,10 +249,10 @@ def canonical_request(params: Mapping[str, Any]) -> bytes:
 
 
 def request_hash(params: Mapping[str, Any]) -> str:
-    """BLAKE2b of the canonical request: 32 hexadecimal digits.
+    """Return the BLAKE2b hash of a request's canonical form, as 32 hexadecimal digits.
 
     Raises:
       TypeError: A parameter is missing, or is not JSON.
-      ValueError: A number or a text that JSON does not have.
+      ValueError: A number or a text cannot be written as JSON.
     """
     return hashlib.blake2b(canonical_request(params), digest_size=16).hexdigest()

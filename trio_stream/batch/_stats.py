@@ -1,6 +1,7 @@
-"""Where a fan-out stands: counts, tokens, money, pauses.
+"""The figures of a fan-out: counts, tokens, money, pauses.
 
-What belongs here: the value that users read. What does not: counting (`_fan_out`, `_governor`, `_budget`).
+What belongs here: the value that users read. What does not: counting (`_outbox`, `_feeder`, `_governor`, and the
+ledger).
 """
 
 from __future__ import annotations
@@ -14,34 +15,35 @@ from ._stopping import FanOutStoppedError
 
 @final
 class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A fan-out as of the moment it was asked.
+    """The figures of a fan-out at the moment when `FanOut.stats` was read.
 
     Args:
       pulled: Items taken from the iterable so far.
       done: Outcomes so far, of every status.
-      ok: Of these, whole messages of this run.
-      cached: Answers from the journal.
+      ok: Items whose message is whole, in this run.
+      cached: Items whose answer was in the journal.
       errors: Items whose last attempt failed.
       timeouts: Items that ran out of time.
       cancelled: Items that were under way when the fan-out was aborted or left.
-      skipped: Items that were never started, or given up when the fan-out stopped.
-      in_flight: Items that are started and have not ended.
-      live: Requests under way, of those items that do not wait.
+      skipped: Items that were never started, or were given up when the fan-out stopped.
+      in_flight: Items that have been started and have not ended.
+      live: Requests under way. Items that wait to send have none.
       window: How many requests may be under way now.
       unread: Outcomes that the consumer has not taken yet.
       requests: Requests made, retries included.
       retries: Requests made for items that had made one before.
-      refused: Answers 429, by a rate limit.
-      overloaded: Answers 529.
-      input_tokens: Uncached input tokens, of failed attempts too, like all tokens here.
+      refused: Answers with the status 429 (rate limits).
+      overloaded: Answers with the status 529.
+      input_tokens: Uncached input tokens. Like all tokens here, it counts failed attempts too.
       output_tokens: Output tokens.
       cache_write_tokens: Input tokens written to the prompt cache.
       cache_read_tokens: Input tokens read from the prompt cache.
-      cost: In the currency of the budget's ``prices``; None without them.
-      seconds: Since the fan-out began; to its end, once it has ended.
-      paused_until: Until when nothing is sent because the API asked to wait, by `trio.current_time`; None: not paused.
-      breaker_open: The API is overloaded, and only probed.
-      stopped: Why nothing new is started any more (its ``reason``, its sentence); None: it is.
+      cost: What all this cost, in the currency of the budget's ``prices``; None without prices.
+      seconds: Seconds since the fan-out began, up to its end.
+      paused_until: The time, by `trio.current_time`, until which nothing is sent because the API asked to wait; None
+        while sending is not paused.
+      breaker_open: Whether the API is overloaded, so that only single probes are sent.
+      stopped: The error that ended the run early; None while new items are still started.
     """
 
     pulled: int = 0
@@ -72,6 +74,6 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cache_hit_rate(self) -> float | None:
-        """The share of input tokens that was read from the prompt cache; None before there were any."""
+        """The share of input tokens that was read from the prompt cache; None before any were counted."""
         total = self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
         return self.cache_read_tokens / total if total else None

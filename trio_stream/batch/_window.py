@@ -1,7 +1,7 @@
 """How many requests may be under way at once: the window, and the breaker for an API that is overloaded.
 
-What belongs here: the arithmetic, without clock and without waiting. What does not: rates (`_limiter`), and who
-waits for what (`_governor`).
+What belongs here: the arithmetic, without a clock and without waiting. What does not: rates (`_limiter`), and waiting
+(`_governor`).
 """
 
 from __future__ import annotations
@@ -12,20 +12,27 @@ from typing import Final, final
 import msgspec
 
 _CUT: Final = 0.7
+"""The factor by which a refusal cuts the window."""
+
 _SECONDS_BETWEEN_CUTS: Final = 5.0
-"""One burst of refusals is one piece of news."""
+"""A burst of refusals says one thing only, so the window is cut once for all of it."""
 
 _GROWTH_AFTER_CUT: Final = 2.0
-"""Per window of successes, once the limit is known to be near."""
+"""Places gained for each window full of successes, once the limit is known to be near."""
 
 _RAMP_CUT: Final = 0.5
 _GROWTH_ON_RAMP: Final = 0.5
-"""Per window of successes, for an API that complains about growth itself. It doubles with every minute in which the
-API does not, up to that after any cut."""
+"""Likewise, after the API complained about growth itself. It doubles with every minute without such a complaint, until
+it is that after any other cut."""
+
 _SECONDS_TO_DOUBLE: Final = 60.0
 
 _LOOKED_BACK: Final = 12
+"""How many of the last answers the breaker looks at."""
+
 _OVERLOADS_TO_OPEN: Final = 8
+"""How many of these must be 529 to open it."""
+
 _SECONDS_BETWEEN_PROBES: Final = 2.0
 
 
@@ -37,9 +44,10 @@ class Adaptive(msgspec.Struct, frozen=True):
     (429). Overload (529), other server errors and network errors never cut it.
 
     Args:
-      minimum: It is never cut below this.
-      start: It begins here.
-      maximum: It never grows beyond this; also how many items can be held at once, unread outcomes included.
+      minimum: The limit is never cut below this.
+      start: The limit at the beginning.
+      maximum: The limit never grows beyond this. It also bounds how many items are held at once, unread outcomes
+        included.
     """
 
     minimum: int = 2
@@ -52,11 +60,11 @@ class Adaptive(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, limit: int | Adaptive) -> Adaptive:
-        """What ``limit=`` means: a number is a window that stays as it is.
+        """Read the option ``limit``: a plain number is a limit that never changes.
 
         Raises:
-          ValueError: It is less than 1.
-          TypeError: It is neither.
+          ValueError: ``limit`` is less than 1.
+          TypeError: ``limit`` is neither an int nor an `Adaptive`.
         """
         if isinstance(limit, Adaptive):
             return limit
@@ -69,27 +77,32 @@ class Adaptive(msgspec.Struct, frozen=True):
 
 @final
 class Window:
-    """The limit of concurrency as of now: additive growth, multiplicative cuts."""
+    """The current limit of concurrency. It grows by addition and is cut by multiplication.
+
+    Growth has three stages. At first every success adds one place, because nothing is known of the limit. After the
+    first cut, a whole window of successes adds two. After a cut for growing too fast it adds half a place, and twice
+    that with every minute that follows.
+    """
 
     __slots__ = ("_bounds", "_cut_at", "_growth", "_ramp_at", "_size")
 
     def __init__(self, bounds: Adaptive) -> None:
         self._bounds = bounds
         self._size = float(bounds.start)
-        self._growth: float | None = None  # per window; None: one per success, as nothing is known yet
+        self._growth: float | None = None  # places for a window of successes; None: one for each success
         self._cut_at: float | None = None
         self._ramp_at: float | None = None
 
     @property
     def size(self) -> int:
-        """How many may be under way."""
+        """How many requests may be under way."""
         return int(self._size)
 
     def succeeded(self, now: float) -> None:
-        """A request was taken.
+        """The API took a request, and its answer has begun.
 
         Args:
-          now: Seconds, of any clock.
+          now: The time in seconds, by any clock.
         """
         growth = self._growth
         if growth is not None and self._ramp_at is not None:
@@ -99,19 +112,20 @@ class Window:
         self._size = min(self._size + step, float(self._bounds.maximum))
 
     def refused(self, now: float) -> None:
-        """A request was refused by a rate limit.
+        """A rate limit refused a request. How long the API asks to wait plays no part here.
 
         Args:
-          now: Seconds, of any clock. How long the API asks to wait plays no part.
+          now: The time in seconds, by any clock.
         """
         self._cut(now, self._size * _CUT)
 
     def ramp(self, now: float, live: int) -> None:
-        """The API refuses because usage grows too fast: go back, and grow slowly from now on.
+        """The API refused a request because usage grows too fast: go back, and grow slowly from now on.
 
         Args:
-          now: Seconds, of any clock.
-          live: How many requests are under way. A window that was not full would go on growing after a cut.
+          now: The time in seconds, by any clock.
+          live: How many requests are under way. The cut starts from these: if the window was not full, cutting only
+            the window would let usage go on growing.
         """
         self._ramp_at = now
         self._cut(now, min(self._size, float(live)) * _RAMP_CUT)
@@ -126,9 +140,9 @@ class Window:
 
 @final
 class Breaker:
-    """Stops sending while the API is overloaded, and probes until it is not.
+    """Stops sending while the API is overloaded, but for a single probe every two seconds.
 
-    It opens when most of the last answers were 529, and closes at the first that was not.
+    It opens when most of the last answers were 529, and closes at the first answer that is none.
     """
 
     __slots__ = ("_last", "_probe_at")
@@ -139,19 +153,19 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only probes may go."""
+        """Whether only probes may be sent."""
         return self._probe_at is not None
 
     def note(self, *, overloaded: bool, now: float) -> None:
-        """An answer came.
+        """Count an answer.
 
         Args:
-          overloaded: It was a 529.
-          now: Seconds, of the clock that `wait` is asked with.
+          overloaded: Whether it was a 529.
+          now: The time in seconds, by the same clock as for `wait`.
         """
         if not overloaded:
             if self._probe_at is not None:
-                # What came before the storm's end says nothing about the time after it.
+                # The answers from before the end of the storm say nothing about the time after it.
                 self._last.clear()
                 self._probe_at = None
             self._last.append(False)
@@ -161,10 +175,10 @@ class Breaker:
             self._probe_at = now + _SECONDS_BETWEEN_PROBES
 
     def wait(self, now: float) -> float:
-        """Seconds until a request may go; 0 for at once."""
+        """Return the seconds until a request may be sent; 0 if it may be sent now."""
         return 0.0 if self._probe_at is None else max(0.0, self._probe_at - now)
 
     def sent(self, now: float) -> None:
-        """A request goes out; while this is open, as the probe."""
+        """A request is sent. While the breaker is open it is the probe, and the next has to wait."""
         if self._probe_at is not None:
             self._probe_at = now + _SECONDS_BETWEEN_PROBES

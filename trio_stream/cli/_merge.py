@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from trio_stream.batch import JournalError, MergeReport, merge, merge_into
+from trio_stream.batch import JournalError, MergeReport, merge_into, merge_journals
 from trio_stream.cli._terminal import BROKEN_PIPE, complain, forget_stdout, one_line
 
 _CONFLICTS = 3
@@ -26,7 +26,7 @@ def run(files: Sequence[Path], *, output: str, order: Literal["input", "completi
             report = merge_into(files, sys.stdout.buffer, order=wanted)
             sys.stdout.flush()
         else:
-            report = merge(files, output, order=wanted, overwrite=overwrite)
+            report = merge_journals(files, output, order=wanted, overwrite=overwrite)
     except FileExistsError:
         complain("merge", f"{output} exists: give another name, or --overwrite")
         return _NOT_POSSIBLE

@@ -37,7 +37,7 @@ _MOST_FAILURES: Final = 3
 """How often the named actor may be lost before an answer of it, until the job fails."""
 
 
-class _Settings(msgspec.Struct, frozen=True):
+class _Arguments(msgspec.Struct, frozen=True):
     name: str
     namespace: str | None
     rates: Rates
@@ -92,11 +92,11 @@ class ActorRateLimiter(RateLimiter):
             raise ValueError("give at least one rate: there is nothing to share otherwise")
         if per_lease < 1:
             raise ValueError(f"per_lease must be at least 1, not {per_lease!r}")
-        settings = _Settings(name, namespace, rates, per_lease)
-        self._set_up(settings, _connect(settings))
+        arguments = _Arguments(name, namespace, rates, per_lease)
+        self._set_up(arguments, _connect(arguments))
 
-    def _set_up(self, settings: _Settings, office: Any) -> None:
-        self._settings = settings
+    def _set_up(self, arguments: _Arguments, office: Any) -> None:
+        self._arguments = arguments
         self._office = office
         self._headers = HeaderRateLimiter()
         self._changed = trio.lowlevel.ParkingLot()
@@ -113,10 +113,10 @@ class ActorRateLimiter(RateLimiter):
         self._mean_input: float | None = None
         self._mean_output: float | None = None
 
-    def __getstate__(self) -> tuple[_Settings, Any]:
-        return self._settings, self._office
+    def __getstate__(self) -> tuple[_Arguments, Any]:
+        return self._arguments, self._office
 
-    def __setstate__(self, state: tuple[_Settings, Any]) -> None:
+    def __setstate__(self, state: tuple[_Arguments, Any]) -> None:
         self._set_up(*state)
 
     @property
@@ -183,7 +183,7 @@ class ActorRateLimiter(RateLimiter):
 
     def _ask(self, permit: Permit) -> None:
         """Ask for another lease, for requests that are like this one and those before."""
-        count = self._settings.per_lease
+        count = self._arguments.per_lease
         mean_input = float(permit.input_tokens) if self._mean_input is None else self._mean_input
         mean_output = _FIRST_OUTPUT if self._mean_output is None else self._mean_output
         self._each = (1.0, mean_input, min(mean_output, float(permit.max_tokens)))
@@ -207,7 +207,7 @@ class ActorRateLimiter(RateLimiter):
         error = answer.exception()
         if error is None:
             self._failures = 0
-            self._left = self._settings.per_lease
+            self._left = self._arguments.per_lease
             self._good_from = trio.current_time() + answer.result()
         else:
             self._owe(*amounts)
@@ -219,9 +219,9 @@ class ActorRateLimiter(RateLimiter):
         if self._failures > _MOST_FAILURES:
             self._failed = error
             return
-        _log.warning("the actor %r is lost; another takes its place", self._settings.name)
+        _log.warning("the actor %r is lost; another takes its place", self._arguments.name)
         try:
-            self._office = _connect(self._settings)
+            self._office = _connect(self._arguments)
             self._send()
         except Exception as failure:  # noqa: BLE001 - it is raised where permits are waited for
             self._failed = failure
@@ -236,12 +236,12 @@ def _input_of(permit: Permit) -> float:
     return 0.0 if usage is None else usage.input_tokens + (usage.cache_creation_input_tokens or 0)
 
 
-def _connect(settings: _Settings) -> Any:
+def _connect(arguments: _Arguments) -> Any:
     """The named actor, which is started if there is none."""
     import ray  # noqa: PLC0415 - an extra, which nothing else here needs
 
-    options: dict[str, Any] = {} if settings.namespace is None else {"namespace": settings.namespace}
+    options: dict[str, Any] = {} if arguments.namespace is None else {"namespace": arguments.namespace}
     office = ray.remote(LeaseOffice).options(
-        name=settings.name, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1, **options
+        name=arguments.name, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1, **options
     )
-    return office.remote(settings.rates)
+    return office.remote(arguments.rates)

@@ -49,7 +49,7 @@ _COLUMNS: Final = (
 _NOTHING: Final = Usage()
 
 
-class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+class _Arguments(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Prompt
     id: str | None
     prefix: str
@@ -139,17 +139,17 @@ class StreamBatch:
             retry = retry_errors or on_error == "raise"
             journals = functools.partial(Journals, Path(journal_dir), fsync=fsync, retry_errors=retry)
         plan = Plan(client=client, limiter=limiter, journals=journals, options=chosen, fail_fast=on_error == "raise")
-        self._set_up(_Settings(prompt=prompt, id=id, prefix=prefix, plan=plan))
+        self._set_up(_Arguments(prompt=prompt, id=id, prefix=prefix, plan=plan))
 
-    def _set_up(self, settings: _Settings) -> None:
-        self._settings = settings
+    def _set_up(self, arguments: _Arguments) -> None:
+        self._arguments = arguments
         self._starting = threading.Lock()
         self._loop: Loop | None = None
 
-    def __getstate__(self) -> _Settings:
-        return self._settings
+    def __getstate__(self) -> _Arguments:
+        return self._arguments
 
-    def __setstate__(self, state: _Settings) -> None:
+    def __setstate__(self, state: _Arguments) -> None:
         self._set_up(state)
 
     def __call__(self, batch: Any) -> Any:
@@ -186,28 +186,28 @@ class StreamBatch:
     def _started(self) -> Loop:
         with self._starting:
             if self._loop is None or self._loop.ended:
-                self._loop = Loop(self._settings.plan)
+                self._loop = Loop(self._arguments.plan)
                 # When this object is collected, and before the process ends.
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
     def _check_columns(self, batch: Batch) -> None:
-        settings = self._settings
-        for name in (settings.prompt, settings.id):
+        arguments = self._arguments
+        for name in (arguments.prompt, arguments.id):
             if isinstance(name, str) and name not in batch.names:
                 raise ValueError(f"there is no column {name!r}; there are {', '.join(map(repr, batch.names))}")
-        taken = [name for name in _COLUMNS if f"{settings.prefix}{name}" in batch.names]
+        taken = [name for name in _COLUMNS if f"{arguments.prefix}{name}" in batch.names]
         if taken:
             raise ValueError(
-                f"there is a column {settings.prefix + taken[0]!r} already: give those that are added a "
+                f"there is a column {arguments.prefix + taken[0]!r} already: give those that are added a "
                 "prefix, such as prefix='answer_'"
             )
 
     def _rows(self, batch: Batch) -> list[Item | Exception]:
-        settings = self._settings
-        prompt = settings.prompt
+        arguments = self._arguments
+        prompt = arguments.prompt
         rows = batch.column(prompt) if isinstance(prompt, str) else [_call(prompt, row) for row in batch.rows()]
-        ids = [None] * len(rows) if settings.id is None else batch.column(settings.id)
+        ids = [None] * len(rows) if arguments.id is None else batch.column(arguments.id)
         return [_item(value, name) for value, name in zip(rows, ids, strict=True)]
 
     def _columns(self, outcomes: list[Outcome]) -> Columns:
@@ -222,7 +222,7 @@ class StreamBatch:
             [outcome.attempts for outcome in outcomes],
             ["" if outcome.finished else _describe(outcome) for outcome in outcomes],
         )
-        return {f"{self._settings.prefix}{name}": values for name, values in zip(_COLUMNS, columns, strict=True)}
+        return {f"{self._arguments.prefix}{name}": values for name, values in zip(_COLUMNS, columns, strict=True)}
 
 
 def _call(prompt: Callable[[dict[str, Any]], Request | Item], row: dict[str, Any]) -> Request | Item | Exception:
