@@ -1,7 +1,7 @@
 """Money and tokens: prices, budgets, and the sums that are compared with them.
 
-What belongs here: adding up usage, and saying when a budget is used up. What does not: what happens then; each room
-that spends decides that for itself.
+What belongs here: adding up usage, and telling when a budget is used up. What does not: acting on that; each room that
+spends decides that for itself.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """The prices of a million tokens, in any currency. See https://docs.claude.com/en/about-claude/pricing.
 
     Args:
-      input: Input tokens.
-      output: Output tokens, thinking included.
-      cache_write: Input tokens written to the prompt cache; None: 1.25 times ``input``, the price for 5 minutes.
-      cache_read: Input tokens read from it; None: a tenth of ``input``.
+      input: The price of input tokens.
+      output: The price of output tokens, thinking included.
+      cache_write: The price of input tokens written to the prompt cache; None for 1.25 times ``input``, which is the
+        price of a cache entry that lasts 5 minutes.
+      cache_read: The price of input tokens read from the prompt cache; None for a tenth of ``input``.
     """
 
     input: float
@@ -50,15 +51,18 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """A limit on what a fan-out uses. Once it is used up nothing new is started, and what is under way finishes.
 
-    How long an answer will be is not known beforehand. As the end comes near, items are started only where the
-    answers that are under way, taken to be as long as those before, leave room; so the overshoot is that of a few
-    answers. Cached outcomes use nothing; failed attempts do.
+    Nobody knows beforehand how long an answer will be. Near the end an item is started only if there is room for it
+    after the answers under way, assuming that they are as long as those before. So a budget is exceeded by a few
+    answers at most. Cached outcomes use nothing; failed attempts do.
 
     Args:
-      output_tokens: Output tokens.
-      cost: Money, in the currency of ``prices``, which has to be given too.
-      requests: Requests, retries included.
-      prices: What tokens cost.
+      output_tokens: The most output tokens; None for no limit.
+      cost: The most money, in the currency of ``prices``, which has to be given too; None for no limit.
+      requests: The most requests, retries included; None for no limit.
+      prices: The prices of tokens.
+
+    Raises:
+      ValueError: A limit is negative, or ``cost`` is given without ``prices``.
     """
 
     output_tokens: int | None = None
@@ -77,7 +81,16 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Ledger:
-    """The tokens, requests and money that a job has used so far, compared with its budget."""
+    """The tokens, requests and money that a job has used so far, compared with its budget.
+
+    Attributes:
+      requests: Requests made; counted by whoever sends them.
+      input_tokens: Uncached input tokens.
+      output_tokens: Output tokens.
+      cache_read_tokens: Input tokens read from the prompt cache.
+      cache_write_tokens: Input tokens written to the prompt cache.
+      cost: What all tokens cost; 0 without prices.
+    """
 
     __slots__ = (
         "_answers",
@@ -111,7 +124,7 @@ class Ledger:
             self.cost += self._budget.prices.cost(usage)
 
     def used_up(self) -> str | None:
-        """A sentence that says which budget is used up; None while more may be started."""
+        """Return a sentence that says which limit has been reached; None while more may be started."""
         budget = self._budget
         for name, limit, used in (
             ("output tokens", budget.output_tokens, self.output_tokens),
@@ -123,13 +136,14 @@ class Ledger:
         return None
 
     def has_room(self, under_way: int, unsent: Callable[[], int]) -> bool:
-        """Whether one more may be started beside those under way, if all are as long as those before.
+        """Whether the budget has room for one more item beside those under way.
 
-        With nothing under way there is always room: `used_up` alone decides then.
+        All are assumed to be as long as those before. With nothing under way there is always room: then `used_up` alone
+        decides.
 
         Args:
-          under_way: Items that are started and have not ended.
-          unsent: Gives how many of them have not made their first request.
+          under_way: How many items have been started and have not ended.
+          unsent: A function that returns how many of them have not made their first request.
         """
         budget = self._budget
         if under_way == 0:

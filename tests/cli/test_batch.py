@@ -167,7 +167,7 @@ async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> No
         (['"x"'], ["--max-errors", "101%"], "neither a number nor a percentage"),
         (['"x"'], ["--nonsense"], "No such option"),
         (['"x"'], ["--order", "random"], "is not one of"),
-        (['"x"'], ["--base-url", "nonsense"], "not an address of the API: 'nonsense'"),
+        (['"x"'], ["--base-url", "nonsense"], "the base URL is not valid: 'nonsense'"),
     ],
 )
 async def test_what_cannot_work_is_told_before_anything_is_asked(
@@ -234,7 +234,7 @@ async def test_a_faulty_line_of_a_pipe_ends_it(tmp_path: Path) -> None:
         done = await run_cli("batch", "-", "-o", "-", stdin=b'"one"\n"two"\n{\n"four"\n', base_url=server.base_url)
     assert done.code == 1
     assert sorted(row["text"] for row in lines_of(done.out)) == ["one", "two"]
-    assert "line 3 is not JSON; what came before it is done" in done.err
+    assert "line 3 is not JSON; the lines before it are done" in done.err
 
 
 # Which items.
@@ -334,7 +334,7 @@ async def test_merge_says_what_is_wrong(tmp_path: Path) -> None:
     done = await run_cli("merge", str(first), str(second), "-o", "-")
     assert done.code == 3
     assert lines_of(done.out) == [line]
-    assert "conflict: 'q' is there with different requests; the first file's was kept" in done.err
+    assert "conflict: 'q' stands for different requests; the first file's was kept" in done.err
     exists = await run_cli("merge", str(first), "-o", str(second))
     assert (exists.code, exists.err) == (1, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
     (tmp_path / "readme").write_text("# Read me\n")
@@ -443,7 +443,7 @@ async def test_a_wrong_model_is_exit_code_1(tmp_path: Path) -> None:
     done = await batch("--model", "sonet", "--summary", str(summary), api=api, **more)
     assert done.code == 1
     assert "stopped: the first 10 items all failed alike: 404 not_found_error: model: sonet" in done.err
-    assert "it would go on with --max-errors" in done.err
+    assert "with --max-errors it would go on" in done.err
     assert len(api.requests) <= 20
     assert json.loads(summary.read_bytes())["stop_reason"] == "same_error"
     corrected = await batch("--model", "sonnet", api=ScriptedAPI(default=echo), **more)

@@ -175,7 +175,7 @@ def test_a_journal_that_cannot_be_written_fails_the_job(make: Maker, tmp_path: P
     """And not a row: nobody would know what has been paid for."""
     (tmp_path / "file").touch()
     ask = make(ScriptedAPI(default=echo), journal_dir=tmp_path / "file")
-    with pytest.raises(ts.JournalError, match="cannot be made"):
+    with pytest.raises(ts.JournalError, match="cannot be created"):
         ask({"prompt": ["a"]})
 
 

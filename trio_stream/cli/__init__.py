@@ -1,7 +1,7 @@
-"""The command line: ``trio-stream demo | ask | serve``.
+"""The command line: ``trio-stream demo | ask | serve | batch | merge``.
 
-What belongs here: starting it, also where its extra is not installed. What does not: what the commands are
-(`_commands`) and what they do (`_demo`, `_ask`, `_serve`).
+What belongs here: starting it, also where its extra is not installed. What does not: names and options of the commands
+(`_commands`, `_batch_commands`), and what they do (a module each).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EXTRA = ("click", "rich")
 def main() -> NoReturn:
     """Run the ``trio-stream`` command with the arguments of this process, and exit."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        # Output that is closed (`>&-`) is None: then it is written to nowhere.
+        # An output that was closed by the shell (`>&-`) is None here; writing to it then goes nowhere.
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:
                 setattr(sys, name, nowhere)

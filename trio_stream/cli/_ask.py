@@ -1,7 +1,7 @@
-"""``trio-stream ask``: one question, its answer as it comes.
+"""``trio-stream ask``: one prompt, its answer as it arrives.
 
-What belongs here: the prompt, the request, and what is written where while it runs and at its end. What does not:
-options and help (`_commands`), how to write to terminals and pipes (`_terminal`).
+What belongs here: the prompt, the request, and what is written while the answer arrives and at its end. What does not:
+options and help (`_commands`), and how to write to terminals and pipes (`_terminal`).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _MAX_TOKENS = 4096
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed.
+    """The arguments and options of the command.
 
     Args:
-      words: The arguments; joined by blanks they are the prompt, or a part of it.
+      words: The arguments. Joined by blanks they are the prompt, or a part of it.
       system: The system prompt.
       model: The model.
-      max_tokens: The most tokens of the answer; None: 4096, and a budget for thinking on top.
+      max_tokens: The most tokens of the answer; None for 4096 plus the budget for thinking.
       thinking: The API's ``thinking`` parameter.
-      as_json: Print events rather than text.
-      usage: Print tokens and timings at the end.
+      as_json: Whether to print events rather than text.
+      usage: Whether to print tokens and timings at the end.
     """
 
     words: tuple[str, ...]
@@ -50,7 +50,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(question: Question, *, base_url: str | None, timeout: float | None) -> int:
-    """Ask, and return the exit code."""
+    """Run the command, and return its exit code."""
     try:
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         client = ts.Client(base_url=base_url, **options)
@@ -88,7 +88,7 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
 
 
 def read_prompt(words: tuple[str, ...]) -> str:
-    """Join arguments and what is piped in: documents first, the question last."""
+    """Join piped input and arguments: first the documents, then the question."""
     typed = " ".join(word for word in words if word != "-")
     wanted = not words or "-" in words
     stdin: TextIO | None = sys.stdin  # None where it is closed
@@ -108,7 +108,7 @@ def _no_key(error: ts.CredentialsError) -> str:
 
 
 def _end_after_all(asking: _Asking | None) -> None:
-    """End what was begun, now that something else has gone wrong already."""
+    """End the output after something has gone wrong; a further error is ignored."""
     if asking is not None:
         try:
             asking.end()
@@ -118,7 +118,7 @@ def _end_after_all(asking: _Asking | None) -> None:
 
 @final
 class _Asking:
-    """One question under way. What it holds can be used after an interruption too."""
+    """One question and its answer. It keeps what `end` needs, also after an interruption."""
 
     def __init__(self, question: Question, prompt: str, output: Output) -> None:
         self._question = question
@@ -161,7 +161,7 @@ class _Asking:
                     output.text(event.text)
 
     def end(self) -> None:
-        """End the line, and say what there is to say beside the answer."""
+        """End the line, and write the notes about the answer to standard error. Only the first call does anything."""
         if self._ended:
             return
         self._ended = True

@@ -1,8 +1,8 @@
-"""``trio-stream batch``: many questions, their answers in a file.
+"""``trio-stream batch``: many prompts, their answers in a file.
 
 What belongs here: putting the parts together, interruptions, exit codes. What does not: the command line
-(`_batch_commands`), the input (`_batch_input`), the output (`_batch_output`), what is shown (`_batch_progress`), and
-the work itself (`trio_stream.batch`).
+(`_batch_commands`), the input (`_batch_input`), the output (`_batch_output`), the progress that is shown
+(`_batch_progress`), and the work itself (`trio_stream.batch`).
 """
 
 from __future__ import annotations
@@ -41,29 +41,30 @@ from trio_stream.cli._batch_progress import Report, View, make_view, write_line
 from trio_stream.cli._terminal import BROKEN_PIPE, INTERRUPTED, complain, forget_stdout, one_line
 
 ITEMS_FAILED: Final = 3
-"""Exit code: finished, with items that failed; or stopped because too many did."""
+"""Exit code: it finished, but items failed; or it stopped because too many did."""
+
 STOPPED: Final = 4
-"""Exit code: a budget or a spend limit stopped it."""
+"""Exit code: a budget or a spend limit stopped the run."""
 
 _STOPPED_CODES: Final = {"max_errors": ITEMS_FAILED, "budget": STOPPED, "spend_limit": STOPPED}
-"""Others are those of how it was called: a key, a model or an address that is wrong."""
+"""The other reasons are mistakes in how it was called (a wrong key, model or address), with their exit code."""
 
 _WHAT_NOW: Final = {
-    "authentication": "; is ANTHROPIC_API_KEY right? The same command goes on from here",
-    "permission": "; when that is settled the same command goes on from here",
-    "same_error": "; it would go on with --max-errors",
+    "authentication": "; is ANTHROPIC_API_KEY right? The same command continues from here",
+    "permission": "; once that is settled, the same command continues from here",
+    "same_error": "; with --max-errors it would go on",
 }
 
 _NAMED: Final = 3
-"""Failures that are told while it runs; all of them are in the output."""
+"""How many failures are shown while it runs. All of them are in the output."""
 
 
 class _NotPossible(Exception):  # noqa: N818 - it is a sentence for people
-    """It cannot work as it was called."""
+    """The command cannot do what was asked. The message is shown to the user."""
 
 
 def run(options: BatchOptions) -> int:
-    """Do it, and return the exit code."""
+    """Run the command, and return its exit code."""
     with ExitStack() as stack:
         try:
             return _run(options, stack)
@@ -77,10 +78,10 @@ def run(options: BatchOptions) -> int:
         ) as error:
             complain("batch", _sentence(error))
             return NOT_POSSIBLE
-        except ts.APIError as error:  # of a dry run: those of items are outcomes
+        except ts.APIError as error:  # of a dry run; those of items are outcomes
             complain("batch", str(error))
             return NOT_POSSIBLE
-        except KeyboardInterrupt:  # before or after the signals were received as events
+        except KeyboardInterrupt:  # before or after signals are received as events
             complain("batch", "interrupted")
             return INTERRUPTED
         except BrokenPipeError:
@@ -103,7 +104,9 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
         return _dry_run(options, client, found)
     if found.duplicates:
         names = ", ".join(one_line(name)[:40] for name in found.duplicates[:_NAMED])
-        raise _NotPossible(f"{len(found.duplicates)} ids are there more than once ({names}): answers are told by them")
+        raise _NotPossible(
+            f"{len(found.duplicates)} ids occur more than once ({names}): ids must be unique, answers are matched by id"
+        )
     output_path = None if options.output == "-" else _shard_path(options.output, options)
     journal = _open_journal(options, output_path)
     if journal is not None:
@@ -123,7 +126,7 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
 def _client(options: BatchOptions) -> ts.Client:
     url = options.base_url or os.environ.get("ANTHROPIC_BASE_URL") or "https://"
     if not url.startswith(("https://", "http://")):
-        raise _NotPossible(f"not an address of the API: {one_line(url)!r}")
+        raise _NotPossible(f"the base URL is not valid: {one_line(url)!r}")
     clocks: dict[str, float] = {}
     if options.first_event_timeout is not None:
         clocks["first_event"] = options.first_event_timeout
@@ -149,7 +152,7 @@ def _recipe(options: BatchOptions) -> Recipe:
 
 
 def _shard_path(name: str, options: BatchOptions) -> Path:
-    """The name of a file; ``{shard}`` in it is the number of the shard."""
+    """Return the path of a file, where ``{shard}`` in its name stands for the number of the shard."""
     return Path(name.replace("{shard}", str((options.shard or (0, 1))[0])))
 
 
@@ -172,7 +175,7 @@ def _open_journal(options: BatchOptions, output: Path | None) -> Journal | None:
 
 def _dry_run(options: BatchOptions, client: ts.Client, found: Input) -> int:
     if isinstance(found, PipeInput):
-        raise _NotPossible("--dry-run wants an input that can be read twice: a file")
+        raise _NotPossible("--dry-run needs an input that can be read twice: a file")
     journal = None
     if options.output != "-":
         output = _shard_path(options.output, options)
@@ -195,7 +198,7 @@ def _dry_run(options: BatchOptions, client: ts.Client, found: Input) -> int:
 
 @final
 class _NumberedJournal:
-    """A journal that names items by their place in the whole input, whatever part of it this run has."""
+    """A journal in which items have their positions in the whole input, whichever part of it this run has."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -219,7 +222,7 @@ class _NumberedJournal:
 
 @final
 class _Batch:
-    """One run. What it holds can be used after it too."""
+    """One run of the command. It also has the figures for the report afterwards."""
 
     def __init__(
         self, options: BatchOptions, client: ts.Client, found: Input, journal: Journal | None, output: Output
@@ -236,7 +239,7 @@ class _Batch:
         self._failure: Exception | None = None
 
     async def run(self) -> None:
-        """Ask everything, and write what comes."""
+        """Send all items, and write their answers."""
         options = self._options
         found = self._input
         items = self._items(found) if isinstance(found, FileInput) else _Items(self, found)
@@ -266,7 +269,7 @@ class _Batch:
                     nursery.start_soon(self._hear, signals, results, view)
                     try:
                         await self._collect(results, view)
-                    except Exception as error:  # noqa: BLE001 - raised below, where it becomes no group
+                    except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery
                         self._failure = error
                     nursery.cancel_scope.cancel(reason="every item has its outcome")
         if self._failure is not None:
@@ -295,7 +298,7 @@ class _Batch:
         return map(self.item, found.entries())
 
     def item(self, entry: Entry) -> Item:
-        """The item for a line.
+        """Make the item for a line.
 
         Raises:
           InputError: Its request cannot be sent.
@@ -306,7 +309,7 @@ class _Batch:
             raise InputError(f"item {entry.index}: {error}") from None
         key = entry.id
         if key is None:
-            # The same line again wants another answer.
+            # The same line again wants another answer, so it gets another key.
             count = self._repetitions[digest] = self._repetitions.get(digest, 0) + 1
             key = digest if count == 1 else f"{digest}:{count}"
         return Item(entry.request, id=key, tag=Pending(entry=entry, key=key, hash=digest))
@@ -324,7 +327,7 @@ class _Batch:
     async def _hear(self, signals: AsyncIterator[int], results: FanOut, view: View) -> None:
         async for number in signals:
             self._interruptions += 1
-            # Who sends SIGTERM (a scheduler, a shutdown) sends SIGKILL soon.
+            # After a SIGTERM (from a scheduler, or at a shutdown) a SIGKILL follows soon, so there is no time to drain.
             if self._interruptions == 1 and number == signal.SIGINT:
                 streams = results.stats.live
                 view.tell(f"finishing {streams} stream{'' if streams == 1 else 's'}, Ctrl-C again to abort")
@@ -334,10 +337,10 @@ class _Batch:
                 results.abort()
 
     def exit_code(self) -> int:
-        """How it ended."""
+        """Return the exit code of the run."""
         stats = self._stats()
         if isinstance(self._input, PipeInput) and self._input.fault is not None:
-            complain("batch", f"{self._input.fault}; what came before it is done")
+            complain("batch", f"{self._input.fault}; the lines before it are done")
             return NOT_POSSIBLE
         if self._interruptions:
             return INTERRUPTED
@@ -351,7 +354,7 @@ class _Batch:
         return self._results.stats
 
     def report(self, code: int) -> None:
-        """Write the summary, where one is wanted."""
+        """Write the summary, if one was asked for."""
         if self._options.summary is None:
             return
         stats = self._stats()
@@ -373,7 +376,7 @@ class _Batch:
 
 @final
 class _Items:
-    """The items of an input that comes as it comes."""
+    """The items of an input that is read as it arrives."""
 
     def __init__(self, batch: _Batch, found: PipeInput) -> None:
         self._batch = batch

@@ -1,7 +1,7 @@
-"""``trio-stream batch`` and ``trio-stream merge`` as they are typed: names, options, help.
+"""The command lines of ``trio-stream batch`` and ``trio-stream merge``: names, options, help.
 
-What belongs here: reading their command lines. What does not: what was typed, as a value (`_batch_options`), and what
-the commands do (`_batch`, `_merge`).
+What belongs here: reading these command lines. What does not: the options as a value (`_batch_options`), and what the
+commands do (`_batch`, `_merge`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class OneCommand(click.Command):
     """A command whose usage errors have an exit code of their own."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """As click's."""
+        """Do what click does, with the other exit code."""
         with _other_exit_code():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's."""
+        """Do what click does, with the other exit code."""
         with _other_exit_code():
             return super().invoke(ctx)
 
@@ -42,7 +42,7 @@ class _other_exit_code:  # noqa: N801 - used as a function
 
 
 def _read_concurrency(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int, int] | None:
-    """The least, the first and the most streams at once, from ``auto``, ``N`` or ``MIN-START-MAX``."""
+    """Read minimum, start and maximum from ``N`` or ``MIN-START-MAX``; None for ``auto``."""
     if value == "auto":
         return None
     numbers = value.split("-")
@@ -65,7 +65,7 @@ def _read_shard(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 def _read_max_errors(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, bool] | None:
-    """A number of errors, or a share of what is done (``True``)."""
+    """Read a number of errors (then the second value is False) or a percentage (True)."""
     if value is None:
         return None
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(%?)", value.strip())
@@ -82,27 +82,27 @@ def _read_price(ctx: click.Context, param: click.Parameter, value: str | None) -
     except ValueError:
         first = second = -1.0
     if not (0 <= first <= 1e6 and 0 <= second <= 1e6):
-        raise click.BadParameter(f"{value!r} is not INPUT/OUTPUT, dollars for a million tokens, as in 3/15", ctx, param)
+        raise click.BadParameter(f"{value!r} is not INPUT/OUTPUT, dollars per million tokens, as in 3/15", ctx, param)
     return (first, second)
 
 
-_HELP = """Ask many things at once, and write the answers to a file.
+_HELP = """Send many prompts at once, and write the answers to a file.
 
 INPUT is a file of JSON lines, or "-" for standard input. A line is a text; or an object with "prompt" or "messages",
-perhaps an "id", and any other parameter of the API, which then holds for this line; or a line of the Message Batches
-API ("custom_id" and "params"). Other keys pass through to the output.
+optionally an "id", and any other parameters of the API for this line; or a line of the Message Batches API ("custom_id"
+and "params"). Other keys pass through to the output.
 
 \b
   trio-stream batch prompts.jsonl -o answers.jsonl
   trio-stream batch texts.jsonl -o out.jsonl --template 'Summarise: {text}' --max-cost 20
 
-The output has one line for each item that was answered or failed. Beside it a journal (OUTPUT.journal) is kept: when
-the command is stopped in whatever way, the same command goes on where it was, and asks nothing again that has been
+The output has one line for each item that was answered or failed. A journal (OUTPUT.journal) is kept beside it: in
+whatever way the command was stopped, the same command continues where it was, and sends nothing again that has been
 answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps what has arrived.
 
-Exit status: 0; 1 where it cannot work as it was called (also a key that the API refuses, and when the first ten items
-all fail with the same error); 3 when it is finished and items failed, or --max-errors stopped it; 4 when a budget or a
-spend limit stopped it; 130 after Ctrl-C.
+Exit status: 0; 1 if it cannot do what was asked (also if the API refuses the key, and if the first ten items all fail
+with the same error); 3 if it finished but items failed, or if --max-errors stopped it; 4 if a budget or a spend limit
+stopped it; 130 after Ctrl-C.
 """
 
 _POSITIVE = click.IntRange(min=1)
@@ -111,61 +111,65 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 
 @click.command(help=_HELP, cls=OneCommand)
 @click.argument("input", metavar="INPUT")
-@click.option("--output", "-o", required=True, metavar="FILE", help='Where the answers go; "-": standard output.')
-@click.option("--journal", metavar="FILE", help='Default: OUTPUT.journal; none where the output is "-".')
+@click.option(
+    "--output", "-o", required=True, metavar="FILE", help='Where to write the answers; "-" for standard output.'
+)
+@click.option("--journal", metavar="FILE", help='Default: OUTPUT.journal; none if the output is "-".')
 @click.option("--model", "-m", envvar="ANTHROPIC_MODEL", default=MODEL, show_default=True, metavar="NAME")
-@click.option("--max-tokens", type=_POSITIVE, default=4096, show_default=True, metavar="N", help="Of each answer.")
-@click.option("--system", metavar="FILE", help="The file with the system prompt.")
-@click.option("--template", metavar="TEXT", help="The prompt, with keys of the line in braces.")
+@click.option("--max-tokens", type=_POSITIVE, default=4096, show_default=True, metavar="N", help="For each answer.")
+@click.option("--system", metavar="FILE", help="A file with the system prompt.")
+@click.option("--template", metavar="TEXT", help="The prompt, with keys of the input in braces.")
 @click.option(
     "--concurrency",
     callback=_read_concurrency,
     default="auto",
     show_default=True,
     metavar="auto|N|MIN-START-MAX",
-    help="Streams at once. What adapts follows the limits the API tells.",
+    help="Streams at once. All but a single N adapt to the limits that the API tells.",
 )
-@click.option("--rpm", type=_POSITIVE, metavar="N", help="No more requests a minute.")
-@click.option("--itpm", type=_POSITIVE, metavar="N", help="No more input tokens a minute.")
-@click.option("--otpm", type=_POSITIVE, metavar="N", help="No more output tokens a minute.")
+@click.option("--rpm", type=_POSITIVE, metavar="N", help="The most requests per minute.")
+@click.option("--itpm", type=_POSITIVE, metavar="N", help="The most input tokens per minute.")
+@click.option("--otpm", type=_POSITIVE, metavar="N", help="The most output tokens per minute.")
 @click.option("--max-attempts", type=_POSITIVE, default=8, show_default=True, metavar="N", help="For each item.")
 @click.option("--item-timeout", type=_SECONDS, metavar="SECONDS", help="For an item, retries included.")
 @click.option("--first-event-timeout", type=_SECONDS, metavar="SECONDS", help="From the request to its first event.")
-@click.option("--silence-timeout", type=_SECONDS, metavar="SECONDS", help="For a gap without any byte.")
-@click.option("--max-cost", type=_SECONDS, metavar="DOLLARS", help="Start nothing new beyond it. Wants --price.")
-@click.option("--max-output-tokens", type=_POSITIVE, metavar="N", help="Start nothing new beyond it, of all answers.")
-@click.option("--price", callback=_read_price, metavar="INPUT/OUTPUT", help="Dollars for a million tokens, as in 3/15.")
-@click.option("--warmup", is_flag=True, help="Start one alone, so that the others find the prompt cache filled.")
+@click.option("--silence-timeout", type=_SECONDS, metavar="SECONDS", help="For any gap between two bytes.")
+@click.option("--max-cost", type=_SECONDS, metavar="DOLLARS", help="Start nothing new beyond this. Needs --price.")
+@click.option(
+    "--max-output-tokens", type=_POSITIVE, metavar="N", help="Start nothing new beyond this, for all answers together."
+)
+@click.option("--price", callback=_read_price, metavar="INPUT/OUTPUT", help="Dollars per million tokens, as in 3/15.")
+@click.option("--warmup", is_flag=True, help="Start one item alone, so that the others find the prompt cache filled.")
 @click.option(
     "--shard",
     callback=_read_shard,
     metavar="I/N",
-    help="Only this part of the input, counted from 0. Default: the task of a SLURM job array.",
+    help="Only part I of N of the input, counted from 0. Default: the task of a SLURM job array.",
 )
 @click.option("--limit", type=_POSITIVE, metavar="N", help="Only the first N items.")
 @click.option("--sample", type=_POSITIVE, metavar="N", help="Only N items, always the same.")
-@click.option("--retry-errors", is_flag=True, help="Ask again what has failed in an earlier run.")
+@click.option("--retry-errors", is_flag=True, help="Send items again that failed in an earlier run.")
 @click.option(
     "--inflight",
     type=click.Choice(["retry", "skip", "partial"]),
     default="retry",
     show_default=True,
-    help="What was under way when an earlier run died: ask again, leave out, or take what had arrived.",
+    help="Items that were under way when an earlier run died: send again, leave out, or take what had arrived.",
 )
-@click.option("--overwrite", is_flag=True, help="Begin anew: forget output and journal.")
+@click.option("--overwrite", is_flag=True, help="Start from scratch: discard output and journal.")
 @click.option(
     "--fsync",
     type=click.Choice(["never", "group", "always"]),
     default="never",
     show_default=True,
-    help="Survive a power cut too: all but the last second, or everything.",
+    help="Also survive a power cut: all but the last second (group), or everything (always).",
 )
 @click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True)
 @click.option(
     "--max-errors",
     callback=_read_max_errors,
     metavar="N|P%",
-    help="Stop when more items have failed. Default: when the first ten fail alike.",
+    help="Stop when more items have failed. Default: when the first ten fail with the same error.",
 )
 @click.option(
     "--order",
@@ -174,7 +178,11 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="The order of the output.",
 )
-@click.option("--dry-run", is_flag=True, help="Ask nothing: count tokens of a sample; print cost, time, repeated ids.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Send no message: count the tokens of a sample, and print cost, time and repeated ids.",
+)
 @click.option(
     "--progress",
     type=click.Choice(["auto", "rich", "plain", "none"]),
@@ -182,33 +190,35 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="On standard error.",
 )
-@click.option("--summary", metavar="FILE", help="Write the figures of the run there, as JSON.")
-@click.option("--base-url", metavar="URL", help="Ask another server. Default: ANTHROPIC_BASE_URL.")
+@click.option("--summary", metavar="FILE", help="Write the figures of the run to this file, as JSON.")
+@click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
 def batch(**typed: Any) -> NoReturn:
-    """Ask many things at once, and write the answers to a file."""
-    from trio_stream.cli._batch import run  # noqa: PLC0415 - what one command needs, others need not load
+    """Send many prompts at once, and write the answers to a file."""
+    from trio_stream.cli._batch import run  # noqa: PLC0415 - the other commands need not load it
 
     if typed["max_cost"] is not None and typed["price"] is None:
-        raise click.UsageError("--max-cost wants to know what tokens cost: --price INPUT/OUTPUT")
+        raise click.UsageError("--max-cost needs the prices of tokens: --price INPUT/OUTPUT")
     sys.exit(run(BatchOptions(**typed)))
 
 
 _MERGE_HELP = """Make one file of several: of shards, or of runs that were made apart.
 
-Takes outputs of `trio-stream batch`, or journals; all of one kind. What is in several of them is written once: the
-answer rather than the error, the earlier rather than the later. An id with different requests is a conflict: the one
-from the first file is kept, and told.
+Takes outputs of `trio-stream batch`, or journals; all of one kind. An item that is in several files is written once:
+its answer rather than its error, the earlier rather than the later. An id with different requests is a conflict: the
+one from the first file is kept, and the conflict is reported.
 
 \b
   trio-stream merge answers-*.jsonl -o answers.jsonl
 
-Exit status: 0; 1 where it cannot work as it was called; 3 where there were conflicts.
+Exit status: 0; 1 if it cannot do what was asked; 3 if there were conflicts.
 """
 
 
 @click.command(help=_MERGE_HELP, cls=OneCommand)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--output", "-o", required=True, metavar="FILE", help='Where it goes; "-": standard output.')
+@click.option(
+    "--output", "-o", required=True, metavar="FILE", help='Where to write the result; "-" for standard output.'
+)
 @click.option(
     "--order",
     type=click.Choice(["input", "completion"]),
@@ -216,7 +226,7 @@ Exit status: 0; 1 where it cannot work as it was called; 3 where there were conf
     show_default=True,
     help="The order of the output.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def merge(*, files: tuple[str, ...], output: str, order: str, overwrite: bool) -> NoReturn:
     """Make one file of several."""
     from trio_stream.cli._merge import run  # noqa: PLC0415

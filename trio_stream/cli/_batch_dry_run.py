@@ -1,6 +1,6 @@
-"""``trio-stream batch --dry-run``: what a run would do, cost and take.
+"""``trio-stream batch --dry-run``: an estimate of a run, its cost and its time.
 
-What belongs here: counting the tokens of a sample, and the arithmetic. What does not: asking anything.
+What belongs here: counting the tokens of a sample, and the arithmetic. What does not: sending any message.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from trio_stream.cli._batch_progress import count, duration
 from trio_stream.cli._terminal import one_line
 
 SAMPLE: Final = 20
-"""Items whose tokens are counted."""
+"""How many items have their tokens counted."""
+
 _AT_ONCE: Final = 4
 _NAMED: Final = 10
 _COUNTED: Final = frozenset(
     {"cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools"}
 )
-"""The parameters that counting takes (https://docs.claude.com/en/api/messages-count-tokens)."""
+"""The parameters that can be sent for counting (https://docs.claude.com/en/api/messages-count-tokens)."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run would do.
+    """An estimate of a run.
 
     Args:
-      items: Items of the input that are meant.
-      known: Of these, how many the journal has the answers of.
-      counted: Items whose tokens were counted.
-      input_tokens: The mean of those, in tokens.
-      max_tokens: The mean of the most that answers may have, in tokens.
+      items: How many items of the input were chosen.
+      known: How many of them are answered in the journal.
+      counted: How many items had their tokens counted.
+      input_tokens: The mean number of input tokens of those.
+      max_tokens: The mean of their ``max_tokens``.
     """
 
     items: int
@@ -50,7 +51,7 @@ async def make_plan(client: ts.Client, found: FileInput, journal: Journal | None
     """Count tokens of a sample that is spread over the input.
 
     Raises:
-      APIError: The API does not count them.
+      APIError: The API refused to count them.
     """
     total = found.total or 0
     step = max(1, total // SAMPLE)
@@ -95,7 +96,7 @@ class _Counts:
 
 
 def print_plan(plan: Plan, found: FileInput, options: BatchOptions) -> None:
-    """Print it to standard output."""
+    """Print the estimate to standard output."""
     left = plan.items - plan.known
     tokens_in, most_out = left * plan.input_tokens, left * plan.max_tokens
     rows = [("items", f"{plan.items}" + (f", {plan.known} of them answered already" if plan.known else ""))]

@@ -1,7 +1,7 @@
-"""What ``trio-stream batch`` is asked to do: lines of JSON, and the requests they stand for.
+"""The input of ``trio-stream batch``: lines of JSON, and the requests that they stand for.
 
-What belongs here: reading lines, making requests of them, choosing which of them are this process's. What does not:
-sending them (`_batch`), and what is written about them (`_batch_output`).
+What belongs here: reading lines, making requests of them, choosing those that belong to this run. What does not:
+sending them (`_batch`), and writing their answers (`_batch_output`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _READ = 1 << 16
 
 
 class InputError(ValueError):
-    """The input cannot be used; the text says where and why, and is written to people."""
+    """The input cannot be used. The message says where and why, and is shown to the user."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the input.
 
     Args:
-      index: Which item of the input it is, counted from 0.
-      id: What the line calls itself; None where it does not.
+      index: The zero-based position of the item in the input.
+      id: The id in the line; None if it has none.
       request: The parameters of its request.
-      others: The keys that mean nothing here, and pass through to the output.
+      others: The other keys of the line, which pass through to the output.
     """
 
     index: int
@@ -52,12 +52,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines of the input are meant.
+    """Which lines of the input belong to this run.
 
     Args:
-      limit: No more than the first so many; None: all.
-      sample: So many of them, chosen by their content: the same ones each time; None: all.
-      shard: Which part of how many, counted from 0.
+      limit: How many of the first lines; None for all.
+      sample: How many of those, chosen by their content, so that they are the same ones each time; None for all.
+      shard: Which part, counted from 0, of how many.
     """
 
     limit: int | None = None
@@ -71,32 +71,32 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Recipe:
-    """How a line becomes a request.
+    """Makes requests of lines.
 
     Args:
-      defaults: The parameters of requests that lines do not set themselves.
-      template: The prompt, with the keys of a line in braces; None: the line has a prompt or messages.
+      defaults: Parameters for the requests whose lines do not set them.
+      template: The prompt, with keys of the line in braces; None if the lines have a prompt or messages.
 
     Raises:
-      InputError: The template cannot be one.
+      InputError: The template is not valid.
     """
 
     def __init__(self, defaults: Mapping[str, Any], template: str | None) -> None:
         self._defaults = dict(defaults)
         self._template = template
         if template is not None and not template_keys(template):
-            raise InputError(f"the template has no key of the input in it, as in 'Summarise: {{text}}': {template!r}")
+            raise InputError(f"the template contains no key of the input, as in 'Summarise: {{text}}': {template!r}")
 
     def read(self, line: bytes, *, index: int, number: int) -> Entry:
         """Make an entry of a line.
 
         Args:
           line: The line.
-          index: Which item it is, counted from 0.
-          number: Which line it is, counted from 1, for people.
+          index: The zero-based position of the item.
+          number: The number of the line, counted from 1, for messages.
 
         Raises:
-          InputError: It cannot be understood. Its text has nothing of the line's in it but names of keys.
+          InputError: The line is not valid. The message contains nothing of the line but names of keys.
         """
         try:
             value: object = msgspec.json.decode(line)
@@ -153,10 +153,10 @@ def _id(name: object) -> str | None:
 
 
 def template_keys(template: str) -> list[str]:
-    """The keys in braces.
+    """Return the keys in a template's braces.
 
     Raises:
-      InputError: Braces that do not close, or hold no key.
+      InputError: A brace is not closed, or contains no key.
     """
     rest = _PLACEHOLDER.sub("", template)
     keys = [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
@@ -166,7 +166,7 @@ def template_keys(template: str) -> list[str]:
 
 
 def fill(template: str, fields: Mapping[str, Any]) -> str:
-    """Put the values of a line into a template. What is not a text is put in as JSON.
+    """Put the values of a line into a template. Values other than texts are written as JSON.
 
     Raises:
       InputError: The line does not have one of the keys.
@@ -177,7 +177,7 @@ def fill(template: str, fields: Mapping[str, Any]) -> str:
             return match[0][0]
         key = match[1].strip()
         if key not in fields:
-            raise InputError(f"it has no key `{key[:_SHOWN]}`, which the template wants")
+            raise InputError(f"it has no key `{key[:_SHOWN]}`, which the template needs")
         item = fields[key]
         return item if isinstance(item, str) else msgspec.json.encode(item).decode()
 
@@ -185,10 +185,10 @@ def fill(template: str, fields: Mapping[str, Any]) -> str:
 
 
 def parse_shard(value: str) -> tuple[int, int]:
-    """Read ``i/n``: the part ``i`` of ``n``, counted from 0.
+    """Read ``i/n``: part ``i``, counted from 0, of ``n``.
 
     Raises:
-      InputError: It is something else.
+      InputError: ``value`` has another form.
     """
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", value.strip())
     if match is None or not int(match[1]) < int(match[2]):
@@ -197,10 +197,10 @@ def parse_shard(value: str) -> tuple[int, int]:
 
 
 def shard_of_job_array(environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """The shard of a SLURM job array's task; None outside of one.
+    """Return the shard of the current task of a SLURM job array; None outside of one.
 
     Raises:
-      InputError: The array's tasks are not numbered one by one.
+      InputError: The tasks of the array are not numbered consecutively.
     """
     try:
         number = int(environment["SLURM_ARRAY_TASK_ID"])
@@ -210,7 +210,7 @@ def shard_of_job_array(environment: Mapping[str, str]) -> tuple[int, int] | None
     # `--array=1-8` counts from 1.
     number -= int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
     if not 0 <= number < count:
-        raise InputError("the tasks of this SLURM array are not numbered one by one: say which is which with --shard")
+        raise InputError("the tasks of this SLURM array are not numbered consecutively: use --shard")
     return number, count
 
 
@@ -219,15 +219,19 @@ Items: TypeAlias = Iterator[Entry] | AsyncIterator[Entry]
 
 @final
 class FileInput:
-    """An input that can be read twice: once to see that all of it is right, once to do it.
+    """An input that can be read twice: first to check all of it, then to send it.
 
     Args:
-      path: The file; an open one is read from where it stands.
-      recipe: How its lines become requests.
-      part: Which of them are meant.
+      path: The file, or the descriptor of an open one, which is read from its present position.
+      recipe: Makes requests of its lines.
+      part: Which lines belong to this run.
+
+    Attributes:
+      total: How many items belong to this run; None before `check`.
+      duplicates: The ids that occur more than once; empty before `check`.
 
     Raises:
-      OSError: It cannot be read.
+      OSError: The file cannot be read.
     """
 
     def __init__(self, path: Path | int, recipe: Recipe, part: Part) -> None:
@@ -244,7 +248,7 @@ class FileInput:
         self._file.close()
 
     def check(self) -> None:
-        """Read all of it: count the items that are meant, find ids that are there twice.
+        """Read all of it: count the items that belong to this run, and find repeated ids.
 
         Raises:
           InputError: A line cannot be used.
@@ -266,7 +270,7 @@ class FileInput:
         self.duplicates = [name for name, count in seen.items() if count > 1]
 
     def entries(self) -> Iterator[Entry]:
-        """The items that are meant, in their order."""
+        """Read the items that belong to this run, in their order."""
         for line, index, number in self._lines():
             if self._part.has(index) and (self._chosen is None or index in self._chosen):
                 yield self._recipe.read(line, index=index, number=number)
@@ -288,14 +292,19 @@ def _digest(line: bytes, index: int) -> bytes:
 
 @final
 class PipeInput:
-    """An input that comes as it comes, and is not waited for: standard input that is no file.
+    """An input that can be read once, as it arrives: standard input that is not a file.
 
-    A faulty line ends it, and is `fault` then: what came before it is finished.
+    A faulty line ends it, and `fault` is the error. The items before that line are finished.
+
+    Attributes:
+      total: None: the number of items is not known.
+      duplicates: Always empty: repeated ids are found only as they arrive.
+      fault: The error of the line that ended the input; None if there was none.
     """
 
     def __init__(self, file_number: int, recipe: Recipe, part: Part) -> None:
         if part.sample is not None:
-            raise InputError("--sample wants an input that can be read twice: a file")
+            raise InputError("--sample needs an input that can be read twice: a file")
         self._file_number = file_number
         self._recipe = recipe
         self._part = part
@@ -309,10 +318,10 @@ class PipeInput:
         self.fault: InputError | None = None
 
     def close(self) -> None:
-        """Nothing: it is not ours."""
+        """Do nothing: standard input stays open."""
 
     def entries(self) -> Self:
-        """The items that are meant, in their order."""
+        """Return itself, an iterator over the items that belong to this run."""
         return self
 
     def __aiter__(self) -> Self:
@@ -337,8 +346,8 @@ class PipeInput:
         raise StopAsyncIteration
 
     async def _line(self) -> bytes | None:
-        # In a thread, since a terminal or a pipe would otherwise have to be made non-blocking, and that for everyone
-        # who has it open. What it has read when it is abandoned is nobody's any more: so is the rest of the input.
+        # In a thread, because a terminal or a pipe would otherwise have to be made non-blocking, for every process that
+        # has it open. If the thread is abandoned, what it reads is lost, as is the rest of the input.
         while not self._lines:
             if self._ended:
                 return None
@@ -359,10 +368,10 @@ Input: TypeAlias = FileInput | PipeInput
 
 
 def open_input(source: str, recipe: Recipe, part: Part) -> Input:
-    """Open what is named on the command line; ``-`` is standard input.
+    """Open the input that the command line names; ``-`` is standard input.
 
     Raises:
-      InputError: It cannot be read, or a line of it cannot be used.
+      InputError: The input cannot be read, or one of its lines is not valid.
     """
     try:
         if source != "-":

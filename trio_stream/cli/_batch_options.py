@@ -1,7 +1,7 @@
-"""What was typed after ``trio-stream batch``, as a value.
+"""The options of ``trio-stream batch``, as a value.
 
 What belongs here: the options, and the defaults and exit codes that several modules need. What does not: reading them
-from a command line (`_batch_commands`), and doing what they ask for (`_batch`).
+from a command line (`_batch_commands`), and acting on them (`_batch`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Literal
 import msgspec
 
 MODEL = "claude-sonnet-5-5"
-"""The model where neither ``--model`` nor ``ANTHROPIC_MODEL`` nor a line names one."""
+"""The model if neither ``--model`` nor ``ANTHROPIC_MODEL`` nor the line of the input names one."""
 
 NOT_POSSIBLE = 1
-"""Exit code of these two: it cannot work as it was called. (2 stays free for what shells and schedulers mean by it.)"""
+"""Exit code of ``batch`` and ``merge`` if they cannot do what was asked. (Shells and schedulers use 2 otherwise.)"""
 
 
 class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed. Names as on the command line; seconds, tokens and dollars."""
+    """The options, named as on the command line, in seconds, tokens and dollars."""
 
     input: str
     output: str

@@ -1,6 +1,6 @@
-"""What ``trio-stream batch`` writes: one line of JSON for each item.
+"""The output of ``trio-stream batch``: one line of JSON for each item.
 
-What belongs here: what is in a line, and a file of lines that an earlier run may have begun. What does not: the
+What belongs here: the contents of a line, and a file of lines that an earlier run may have begun. What does not: the
 journal, from which a lost line is made again (`trio_stream.batch`).
 """
 
@@ -25,16 +25,16 @@ _OURS: Final = frozenset(
         "cache_write_tokens", "request_id", "attempts", "ttft", "seconds", "error", "hash", "input",
     }
 )  # fmt: skip
-"""The keys of a line. Those of the input that are called so are in ``input``."""
+"""The keys of a line. Keys of the input with one of these names go to ``input``."""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """An item under way.
+    """The tag of an item in the fan-out: what its line of output needs besides the outcome.
 
     Args:
-      entry: The line of the input it is made of.
-      key: Its name in journal and output.
-      hash: What its request is known by.
+      entry: The line of the input that the item was made of.
+      key: Its key in the journal and the output.
+      hash: The `request_hash` of its request.
     """
 
     entry: Entry
@@ -43,11 +43,11 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputError(Exception):
-    """The output cannot be written, or is another kind of file."""
+    """The output cannot be written, or is a file of another kind."""
 
 
 def output_line(outcome: Outcome, pending: Pending) -> bytes:
-    """The line for an outcome."""
+    """Make the line for an outcome."""
     others = pending.entry.others
     line: dict[str, Any] = {"id": pending.key}
     line.update((name, value) for name, value in others.items() if name not in _OURS)
@@ -78,14 +78,18 @@ def output_line(outcome: Outcome, pending: Pending) -> bytes:
 
 @final
 class Output:
-    """Where the lines go: a file, which may have some already, or standard output.
+    """Writes the lines to a file, which may have some already, or to standard output.
 
     Args:
-      path: The file; None: standard output.
-      in_order: Write lines in the order of the input: those that come early wait.
+      path: The file; None for standard output.
+      in_order: Whether to write the lines in the order of the input, so that a line waits for those before it.
+
+    Attributes:
+      path: As given.
+      written: How many lines this run has written.
 
     Raises:
-      OutputError: It cannot be opened.
+      OutputError: The file cannot be opened.
     """
 
     def __init__(self, path: Path | None, *, in_order: bool) -> None:
@@ -104,18 +108,18 @@ class Output:
                 raise self._error("cannot be opened", error) from None
 
     def close(self) -> None:
-        """Close the file. Lines that waited for others are lost here, and not in the journal."""
+        """Close the file. Lines that still wait for others are not written; the journal has them."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
     def resume(self, journal: Journal | None, *, retry_errors: bool, overwrite: bool) -> None:
-        """Find out which lines are there, and let go of those that will be written again.
+        """Find out which lines the file has, and remove those that will be written again.
 
-        What the journal does not have of them, because it was lost, it is told.
+        Lines that the journal has no record of, because it was lost, are noted in it.
 
         Raises:
-          OutputError: It is a file of another kind, or cannot be written.
+          OutputError: The file is of another kind, or cannot be written.
         """
         if self.path is None or self._descriptor is None:
             return
@@ -128,14 +132,14 @@ class Output:
             key = cast("str", fields["id"])
             if journal is not None and key not in journal:
                 _tell(journal, key, fields)
-            # In order, what comes after a line that will be written again has to be written after it.
+            # In order, everything after a line that will be written again has to be written again too.
             if (fields["status"] == "ok" or not retry_errors) and (complete or not self._in_order):
                 self._there.add(key)
                 self._size += len(line)
             else:
                 complete = False
         if complete:
-            os.ftruncate(self._descriptor, self._size)  # a torn last line
+            os.ftruncate(self._descriptor, self._size)  # cuts off a torn last line
         else:
             self._replace()
 
@@ -172,15 +176,15 @@ class Output:
             beside.unlink(missing_ok=True)
 
     def add(self, position: int, key: str, line: bytes | None) -> None:
-        """Write the line of an item, or let it wait for those before it.
+        """Write the line of an item, or keep it until those before it are written.
 
         Args:
-          position: The item's place among those of this run.
-          key: The item's.
-          line: None where the item has no line, as it has not ended.
+          position: The zero-based position of the item in this run.
+          key: The item's key.
+          line: The line; None if the item has not ended.
 
         Raises:
-          OutputError: It cannot be written. What was written is there, in whole lines.
+          OutputError: The line cannot be written. The file still ends with a whole line.
           BrokenPipeError: The reader of standard output went away.
         """
         if key in self._there:
@@ -200,9 +204,9 @@ class Output:
                 yield line
 
     def add_waiting(self) -> None:
-        """Write the lines that wait for items which will not come in this run.
+        """Write the lines that wait for items which will not end in this run.
 
-        Only to standard output: to a file they are added, in their place, when the run goes on.
+        This is for standard output only. In a file they would stand in the wrong place; the next run adds them.
 
         Raises:
           BrokenPipeError: The reader of standard output went away.
@@ -237,7 +241,7 @@ class Output:
 
 
 def _tell(journal: Journal, key: str, fields: dict[str, Any]) -> None:
-    """Note in a journal what a line of an output says."""
+    """Note the outcome in a line of an output in the journal."""
     counts = {
         "input_tokens": fields.get("input_tokens"),
         "output_tokens": fields.get("output_tokens"),

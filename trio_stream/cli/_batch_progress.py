@@ -1,4 +1,4 @@
-"""How far ``trio-stream batch`` is: what is shown on standard error while it runs.
+"""The progress of ``trio-stream batch``, as it is shown on standard error.
 
 What belongs here: the words and the views. What does not: counting (`trio_stream.batch`).
 """
@@ -21,16 +21,17 @@ from trio_stream.batch import FanOutStats
 from trio_stream.cli._terminal import is_terminal, one_line
 
 PLAIN_SECONDS: Final = 10.0
-"""Between two lines."""
+"""The time between two lines."""
+
 _RICH_SECONDS: Final = 0.2
 _BAR: Final = 60
 _SEPARATOR: Final = " · "
 _RATE_SECONDS: Final = 60.0
-"""The time that the estimate looks back."""
+"""How far back the estimate of the remaining time looks."""
 
 
 def count(number: float) -> str:
-    """A number of tokens, short."""
+    """Write a number of tokens in a short form."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
             size = number / limit
@@ -39,7 +40,7 @@ def count(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time, short."""
+    """Write a duration in a short form."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -48,18 +49,18 @@ def duration(seconds: float) -> str:
 
 
 def ended(stats: FanOutStats) -> int:
-    """How many items have ended, well or not: what was skipped or cancelled is left for another run."""
+    """Return how many items have ended, well or not. Those skipped or cancelled are left for another run."""
     return stats.done - stats.skipped - stats.cancelled
 
 
 @final
 class Report:
-    """What is to be said of a run.
+    """Describes the progress of a run in words.
 
     Args:
-      stats: Gives where it stands.
-      total: How many items there are; None: nobody knows.
-      max_cost: The budget, in dollars; None: none.
+      stats: A function that returns the present figures.
+      total: How many items there are; None if that is not known.
+      max_cost: The budget, in dollars; None without one.
     """
 
     def __init__(self, stats: Callable[[], FanOutStats], *, total: int | None, max_cost: float | None) -> None:
@@ -69,7 +70,7 @@ class Report:
         self._samples: deque[tuple[float, int]] = deque()
 
     def eta(self, stats: FanOutStats) -> float | None:
-        """Seconds to the end, at the pace of the last minute; None: that cannot be said yet."""
+        """Estimate the seconds to the end, at the pace of the last minute; None if that is not possible yet."""
         asked = ended(stats) - stats.cached
         self._samples.append((stats.seconds, asked))
         while stats.seconds - self._samples[0][0] > _RATE_SECONDS:
@@ -80,11 +81,11 @@ class Report:
         return (self.total - ended(stats)) * (stats.seconds - began) / (asked - done_then)
 
     def line(self) -> str:
-        """Where it stands, in a line."""
+        """Return the progress as one line."""
         return _SEPARATOR.join(self.facts(self.stats()))
 
     def rows(self, width: int) -> list[str]:
-        """Where it stands, in lines of a width that are broken between facts."""
+        """Return the progress as lines no longer than ``width``, broken between two facts."""
         rows = [""]
         for fact in self.facts(self.stats()):
             longer = f"{rows[-1]}{_SEPARATOR}{fact}" if rows[-1] else fact
@@ -95,7 +96,7 @@ class Report:
         return rows
 
     def facts(self, stats: FanOutStats) -> list[str]:
-        """What there is to say."""
+        """Return the facts that make up a line."""
         errors = stats.errors + stats.timeouts
         tokens = stats.input_tokens + stats.cache_read_tokens + stats.cache_write_tokens
         facts = [
@@ -119,26 +120,26 @@ class Report:
 
 
 class View(Protocol):
-    """Something that shows it. Use it as a context manager."""
+    """Something that shows the progress of a run. Use it as a context manager."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None: ...
     async def run(self) -> None:
-        """Show it until cancelled."""
+        """Show the progress until cancelled."""
 
     def tell(self, sentence: str) -> None:
-        """Say something at once."""
+        """Show a sentence at once."""
 
 
 def make_view(report: Report, kind: Literal["auto", "rich", "plain", "none"], *, stdout_used: bool) -> View:
-    """The view for a run.
+    """Make the view for a run.
 
     Args:
       report: What to show.
-      kind: What was asked for.
-      stdout_used: Answers go to standard output: where that is the same terminal, nothing may be drawn there.
+      kind: The kind of view that was asked for.
+      stdout_used: Whether answers go to standard output. If that is a terminal too, nothing may be drawn over them.
     """
     if kind == "auto":
         terminal = is_terminal(sys.stderr) and not (stdout_used and sys.stdout.isatty())
@@ -149,7 +150,7 @@ def make_view(report: Report, kind: Literal["auto", "rich", "plain", "none"], *,
 
 
 def write_line(text: str) -> None:
-    """Write a line to standard error. Never raises for a reader that went away."""
+    """Write a line to standard error. A reader that went away is ignored."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{one_line(text)}\n")
         sys.stderr.flush()
@@ -157,7 +158,7 @@ def write_line(text: str) -> None:
 
 @final
 class Lines:
-    """A line now and then, and one at the end."""
+    """Plain lines: one every few seconds, and one at the end."""
 
     def __init__(self, report: Report, *, quiet: bool, seconds: float = PLAIN_SECONDS) -> None:
         self._report = report
@@ -193,7 +194,7 @@ class Drawn:
     def __init__(self, report: Report, console: Console) -> None:
         self._report = report
         self._console = console
-        # No thread draws: what is drawn is drawn by `run`.
+        # Without a thread that draws: `run` does that.
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> Self:
@@ -217,7 +218,7 @@ class Drawn:
                 self._draw()
 
     def tell(self, sentence: str) -> None:
-        """Print a sentence above it."""
+        """Print a sentence above the bar."""
         with contextlib.suppress(OSError):
             self._console.print(Text(one_line(sentence)))
             self._draw()

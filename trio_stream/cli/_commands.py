@@ -1,6 +1,7 @@
-"""The commands as they are typed: names, options, help.
+"""The command lines of ``demo``, ``ask`` and ``serve``: names, options, help.
 
-What belongs here: reading the command line. What does not: what a command does (a module each).
+What belongs here: reading the command line. What does not: what a command does (a module each), and the command lines
+of ``batch`` and ``merge`` (`_batch_commands`).
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ commands.add_command(merge)
 
 
 @commands.command()
-@click.option("--streams", type=click.IntRange(1, 500), default=5, show_default=True, help="How many at once.")
+@click.option("--streams", type=click.IntRange(1, 500), default=5, show_default=True, help="How many streams at once.")
 @click.option("--fast", is_flag=True, help="Do not wait between tokens.")
 def demo(streams: int, fast: bool) -> NoReturn:  # noqa: FBT001 - click passes it by name
-    """Watch several streams at once. Needs no key: the API is a scripted one, in this process.
+    """Watch several streams at once. Needs no key: a scripted API runs in this process.
 
-    On a terminal each stream has a panel; otherwise lines are printed as they are complete.
+    On a terminal each stream has a panel; otherwise each line is printed when it is complete.
     """
-    from trio_stream.cli._demo import run  # noqa: PLC0415 - what one command needs, others need not load
+    from trio_stream.cli._demo import run  # noqa: PLC0415 - the other commands need not load it
 
     sys.exit(run(streams=streams, fast=fast))
 
 
 def _read_thinking(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, object] | None:
-    """The ``thinking`` parameter of the API, from a number of tokens or the word ``adaptive``."""
-    # `display`: newer models keep their thinking to themselves unless they are asked for it.
+    """Make the API's ``thinking`` parameter of a number of tokens or the word ``adaptive``."""
+    # `display` is needed because newer models do not send their thinking unless they are asked to.
     if value is None:
         return None
     if value == "adaptive":
@@ -54,10 +55,10 @@ def _read_thinking(ctx: click.Context, param: click.Parameter, value: str | None
     )
 
 
-_ASK_HELP = """Ask something, and print the answer as it comes.
+_ASK_HELP = """Send a prompt, and print the answer as it arrives.
 
-The prompt is what the arguments say. Without arguments, or where one of them is "-", it is read from standard input;
-what is piped in beside arguments is put before them.
+The arguments are the prompt. Without arguments, or if one of them is "-", it is read from standard input. Piped input
+is put before the arguments.
 
 \b
   trio-stream ask "Why are nurseries called nurseries?"
@@ -66,8 +67,8 @@ what is piped in beside arguments is put before them.
 With --json standard output has one JSON object per line: the events as the API sends them ("message_start",
 "content_block_delta", ...), without "ping" and without fields that are null.
 
-Exit status: 0; 1 where the API or the network failed; 2 where it cannot work as it was called (no key, no prompt);
-130 after Ctrl-C (what has arrived stays); 141 where the reader of a pipe went away.
+Exit status: 0; 1 if the API or the network failed; 2 if it cannot do what was asked (no key, no prompt); 130 after
+Ctrl-C (what has arrived stays); 141 if the reader of a pipe went away.
 """
 
 
@@ -90,16 +91,16 @@ Exit status: 0; 1 where the API or the network failed; 2 where it cannot work as
     flag_value="adaptive",
     callback=_read_thinking,
     metavar="[TOKENS]",
-    help="Let it think first: as much as it likes, or up to so many tokens. Shown dimmed, on terminals only.",
+    help="Let the model think first: as much as it likes, or up to TOKENS. Shown dimmed, on terminals only.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event of the stream as a line of JSON.")
 @click.option("--usage", is_flag=True, help="At the end, print tokens and timings to standard error.")
-@click.option("--base-url", metavar="URL", help="Ask another server. Default: ANTHROPIC_BASE_URL.")
+@click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up when nothing arrives for so long. Default: 10 to connect, 600 to the first event, then 300.",
+    help="Give up when nothing arrives for this time. Default: 10 to connect, 600 to the first event, then 300.",
 )
 def ask(
     *,
@@ -113,7 +114,7 @@ def ask(
     base_url: str | None,
     timeout: float | None,
 ) -> NoReturn:
-    """Ask something, and print the answer as it comes."""
+    """Send a prompt, and print the answer as it arrives."""
     from trio_stream.cli._ask import Question, run  # noqa: PLC0415
 
     question = Question(
@@ -137,19 +138,19 @@ def ask(
     "--ttft", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Seconds to the first token."
 )
 @click.option(
-    "--tps", type=click.FloatRange(min=0), default=40.0, show_default=True, help="Tokens a second; 0: all at once."
+    "--tps", type=click.FloatRange(min=0), default=40.0, show_default=True, help="Tokens per second; 0 for all at once."
 )
-@click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Refuse more requests a minute, with 429.")
-@click.option("--itpm", type=click.IntRange(min=1), metavar="N", help="Refuse more input tokens a minute.")
-@click.option("--otpm", type=click.IntRange(min=1), metavar="N", help="Refuse more output tokens a minute.")
+@click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Refuse more requests per minute, with 429.")
+@click.option("--itpm", type=click.IntRange(min=1), metavar="N", help="Refuse more input tokens per minute.")
+@click.option("--otpm", type=click.IntRange(min=1), metavar="N", help="Refuse more output tokens per minute.")
 @click.option(
     "--faults",
     type=click.FloatRange(0, 100),
     default=0.0,
     metavar="PERCENT",
-    help="So many answers fail: overload, a server error, an error or a cut in the middle.",
+    help="The share of answers that fail: overload, a server error, an error or a cut in the middle.",
 )
-@click.option("--lenient", is_flag=True, help="Answer also what the API would refuse.")
+@click.option("--lenient", is_flag=True, help="Also answer requests that the API would refuse.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print a line for each request.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
 def serve(
@@ -166,12 +167,12 @@ def serve(
     quiet: bool,
     allow_remote: bool,
 ) -> NoReturn:
-    """Serve a scripted Messages API, for any client. Needs no key, and takes any.
+    """Serve a scripted Messages API, for any client. Needs no key, and accepts any.
 
-    The model behind it is a script: it answers at the pace of a real one, thinks where thinking is on, and calls the
-    first tool it is given. Each request is printed as a line: method, path, model, status, duration.
+    The model is a script: it answers at the pace of a real one, thinks if thinking is on, and calls the first tool it
+    is given. Each request is printed as a line: method, path, model, status, duration.
 
-    Ctrl-C or SIGTERM stops it, with exit status 0: that is how a server ends.
+    Ctrl-C or SIGTERM stops it, with exit status 0.
     """
     from trio_stream.cli._serve import run  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """``trio-stream demo``: several streams at once, over real sockets, against a scripted API in this process.
 
-What belongs here: the run itself: serving, asking, cancelling, using the tool. What does not: what is asked
-(`_demo_scenes`), how it looks (`_demo_views`), what is said at the end (`_demo_results`).
+What belongs here: the run itself: serving, streaming, cancelling, using the tool. What does not: the prompts and
+answers (`_demo_scenes`), how it looks (`_demo_views`), and the report at the end (`_demo_results`).
 """
 
 from __future__ import annotations
@@ -36,22 +36,24 @@ from trio_stream.testing import ScriptedAPI, Server
 _MODEL: Final = "claude-sonnet-5-5"
 _TOOL_SECONDS = 0.8
 _LAST_LOOK = 1.0
-"""Seconds for which the finished panels stay."""
+"""How many seconds the finished panels stay."""
+
 _CLOSING = 0.5
-"""Seconds in which the server should have seen that the connections are closed."""
+"""Within how many seconds the server should have noticed that the connections are closed."""
+
 _ANSWER_WIDTH = 100
 
 
 def run(*, streams: int, fast: bool) -> int:
     """Run the demonstration, and return the exit code."""
-    # It talks to this process alone: neither a proxy nor headers meant for the real API are any of its business.
+    # The demonstration talks only to its own process, so neither a proxy nor headers for the real API may play a part.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = "127.0.0.1"
     os.environ.pop("ANTHROPIC_CUSTOM_HEADERS", None)
     try:
         return trio.run(partial(_demo, streams=streams, fast=fast))
     except KeyboardInterrupt:
-        return INTERRUPTED  # before or after the signals were received as events
+        return INTERRUPTED  # before or after signals are received as events
     except (OSError, BaseExceptionGroup) as error:
         if is_broken_pipe(error):
             forget_stdout()
@@ -108,7 +110,7 @@ async def _watch_for_interruption(signals: AsyncIterator[int], scope: trio.Cance
 
 async def _connections_left(server: Server) -> int:
     with trio.move_on_after(_CLOSING):
-        while server.connections:  # noqa: ASYNC110 - the server has no event for it
+        while server.connections:  # noqa: ASYNC110 - the server has no event for this
             await trio.sleep(0.01)
     return server.connections
 
@@ -152,7 +154,7 @@ class _Play:
         self._view.ended(card)
 
     async def _run_turn(self, client: ts.Client, scene: Scene, card: Card, params: dict[str, Any]) -> bool:
-        """Stream one answer; True when there is to be another, with the results of tools."""
+        """Stream one answer; return True if another one has to follow, because a tool was used."""
         async with client.messages.stream(**params) as stream:
             async for event in stream:
                 if event.type == "text":

@@ -1,6 +1,6 @@
-"""What is known of the streams of the demonstration while they run.
+"""The state of the streams of the demonstration while they run.
 
-What belongs here: plain state, written by the streams and read by the views. What does not: either of them.
+What belongs here: plain state, which the streams write and the views read. What does not: the streams and the views.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ _STATES: dict[Kind, State] = {"thinking": "thinking", "tool": "calling", "text":
 
 @final
 class Card:
-    """What is known of one stream.
+    """The state of one stream.
 
     Attributes:
-      name: A word for it.
-      prompt: What was asked.
+      name: A short name.
+      prompt: The prompt.
       state: What it is doing.
-      parts: What it has said so far, by kind, in order.
+      parts: The pieces that have arrived, in order, grouped by kind.
       reason: Why it was cancelled, or how it failed.
       first_text: Seconds to the first text; None before.
-      seconds: How long it took; None while it runs.
-      input_tokens: Of all its turns that are complete.
-      output_tokens: Of all its turns that are complete.
+      seconds: How many seconds it took; None while it runs.
+      input_tokens: The input tokens of all turns that are complete.
+      output_tokens: The output tokens of all turns that are complete.
+      characters: The characters of text so far.
     """
 
     def __init__(self, name: str, prompt: str) -> None:
@@ -49,7 +50,7 @@ class Card:
         self._began = trio.current_time()
 
     def hear(self, kind: Kind, piece: str) -> None:
-        """Note what it says."""
+        """Note a piece that has arrived."""
         self.state = _STATES[kind]
         if kind == "text":
             self.characters += len(piece)
@@ -61,7 +62,7 @@ class Card:
             self.parts.append((kind, [piece]))
 
     def count(self, usage: ts.Usage) -> None:
-        """Add what a turn cost."""
+        """Add the tokens of a turn."""
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
 
@@ -73,18 +74,18 @@ class Card:
 
     @property
     def text(self) -> str:
-        """Its text so far, without thinking and tools; the texts of two turns are two paragraphs."""
+        """The text so far, without thinking and tools. Each turn has a line of its own."""
         return "\n".join("".join(pieces).strip() for kind, pieces in self.parts if kind == "text")
 
 
 @final
 class Progress:
-    """What is known of all streams together.
+    """The state of all streams together.
 
     Attributes:
       cards: The streams.
-      server: The port they are served on.
-      client: The client, while there is one.
+      server: The server that they come from.
+      client: The client; None before there is one.
       interrupted: Whether Ctrl-C was pressed.
     """
 
@@ -102,9 +103,9 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """How long it has been running, or ran."""
+        """Seconds since the beginning, up to the end."""
         return (trio.current_time() if self._ended is None else self._ended) - self._began
 
     def count_of(self, *states: State) -> int:
-        """How many streams are in one of these states."""
+        """Return how many streams are in one of these states."""
         return sum(card.state in states for card in self.cards)

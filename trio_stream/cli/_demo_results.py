@@ -1,6 +1,6 @@
-"""What the demonstration prints at its end: the gathered texts, what they cost, and where to go from here.
+"""The report at the end of the demonstration: the gathered texts, their tokens and times, and where to go from here.
 
-What belongs here: the report. What does not: the run (`_demo`), how it looks meanwhile (`_demo_views`).
+What belongs here: the report. What does not: the run (`_demo`), and how it looks while it runs (`_demo_views`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INDENT = "  "
 
 
 def print_results(progress: Progress, console: Console, *, requests: int, left_open: int) -> None:
-    """Print everything there is to say once all streams have ended."""
+    """Print the report once all streams have ended."""
     for number, card in enumerate(progress.cards[:_MOST_TEXTS]):
         if number:
             console.print()
@@ -39,7 +39,7 @@ def print_results(progress: Progress, console: Console, *, requests: int, left_o
 
 
 def print_interrupted(progress: Progress, console: Console) -> None:
-    """Say what became of the streams after Ctrl-C."""
+    """Print what became of the streams after Ctrl-C."""
     complete = progress.count_of("complete")
     console.print(
         f"Interrupted after {progress.seconds:.1f} s: {complete} answers were complete, "
@@ -59,7 +59,7 @@ def _print_text(card: Card, console: Console) -> None:
         body = Text(printable("".join(pieces)).strip(), KIND_STYLES[kind])
         if kind == "text" and card.state == "cancelled":
             body.append("…")
-        # Not rich's Padding: it fills lines with blanks, also where they go to a file.
+        # Without rich's Padding, which would fill the lines with blanks, even in a file.
         for line in body.wrap(console, console.width - len(_INDENT)):
             line.rstrip()
             console.print(Text(_INDENT).append_text(line))

@@ -1,6 +1,6 @@
-"""What the demonstration asks, and what the scripted model says to it.
+"""The prompts of the demonstration, and the answers of the scripted model.
 
-What belongs here: prompts, answers, pace. What does not: asking (`_demo`), showing (`_demo_views`).
+What belongs here: prompts, answers, pace. What does not: streaming (`_demo`), and drawing (`_demo_views`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """One stream of the demonstration.
 
     Args:
-      name: A word for it.
-      prompt: What is asked.
-      answers: What the model says, one script per turn; none: whatever `scripted_model` says.
-      thinks: Whether thinking is switched on.
-      calls: Whether it has the weather tool.
+      name: A short name.
+      prompt: The prompt.
+      answers: The answers of the model, one script for each turn; if there are none, `scripted_model` answers.
+      thinks: Whether the request switches thinking on.
+      calls: Whether the request has the weather tool.
       enough: Characters of text after which the reader has heard enough, and cancels.
     """
 
@@ -43,7 +43,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_scenes(count: int, *, fast: bool) -> list[Scene]:
-    """The first ``count`` scenes: five with a part of their own, then as many as are wanted."""
+    """Return ``count`` scenes: five with answers of their own, then as many others as needed."""
     scenes = _leading_parts(fast=fast)
     for number in range(count - len(scenes)):
         name, prompt = _MORE[number % len(_MORE)]
@@ -58,7 +58,7 @@ def make_scenes(count: int, *, fast: bool) -> list[Scene]:
 
 
 def model_of(scenes: Sequence[Scene], *, fast: bool) -> Callable[[RecordedRequest], list[Step]]:
-    """The model that says what the scenes say."""
+    """Make the model that answers as the scenes say."""
     by_prompt = {scene.prompt: scene for scene in scenes}
     anything = scripted_model(ttft=0.0 if fast else 0.6, tps=None if fast else 16.0)
 

@@ -1,6 +1,6 @@
 """How the demonstration looks while it runs: panels on a terminal, lines elsewhere.
 
-What belongs here: drawing. What does not: what is drawn (`_demo_progress`), what is printed at the end
+What belongs here: drawing. What does not: the state that is drawn (`_demo_progress`), and the report at the end
 (`_demo_results`).
 """
 
@@ -43,12 +43,16 @@ _NARROWEST_COLUMN = 26
 
 
 class View(Protocol):
-    """What shows a `Progress` while it is entered."""
+    """Something that shows a `Progress` while it is entered.
+
+    Attributes:
+      lingers: Whether the last picture should stay for a moment before it is left.
+    """
 
     lingers: bool
 
     def __enter__(self) -> Self:
-        """Begin to show it."""
+        """Start showing it."""
         ...
 
     def __exit__(
@@ -57,13 +61,13 @@ class View(Protocol):
         """Leave the terminal as it was."""
 
     async def run(self) -> None:
-        """Show what changes, until cancelled."""
+        """Show the changes until cancelled."""
 
     def heard(self, card: Card, kind: Kind, piece: str) -> None:
-        """A stream said something."""
+        """Take note of a piece that has arrived."""
 
     def ended(self, card: Card) -> None:
-        """A stream ended."""
+        """Take note of the end of a stream."""
 
 
 @final
@@ -75,7 +79,7 @@ class Panels:
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._console = console
-        # Drawn by a task: rich's own refreshing is a thread.
+        # A task draws it; rich's own refreshing would be a thread.
         self._live = Live(
             console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
@@ -96,13 +100,13 @@ class Panels:
             await trio.sleep(_FRAME)
 
     def heard(self, card: Card, kind: Kind, piece: str) -> None:
-        """Nothing to do: the next frame shows it."""
+        """Do nothing: the next frame shows it."""
 
     def ended(self, card: Card) -> None:
-        """Nothing to do: the next frame shows it."""
+        """Do nothing: the next frame shows it."""
 
     def frame(self) -> RenderableType:
-        """What the screen shows now."""
+        """Return the present picture."""
         width, height = self._console.size
         cards = self._progress.cards
         columns = 2 if width >= 2 * _NARROWEST_PANEL and len(cards) > 1 else 1
@@ -233,14 +237,14 @@ class Lines:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Nothing to put back."""
+        """Do nothing: the terminal was not changed."""
 
     async def run(self) -> None:
-        """Nothing to do: lines are printed when they are full."""
+        """Wait until cancelled: `heard` and `ended` print the lines."""
         await trio.sleep_forever()
 
     def heard(self, card: Card, kind: Kind, piece: str) -> None:
-        """Print the lines that are full now."""
+        """Print the lines that have become full."""
         held_kind, held = self._held.get(card.name, (kind, ""))
         if held_kind != kind:
             self._flush(card)
@@ -252,7 +256,7 @@ class Lines:
         self._held[card.name] = (kind, self._print_full(card, kind, held))
 
     def ended(self, card: Card) -> None:
-        """Print what is left of it, and how it ended."""
+        """Print the rest of the text, and how the stream ended."""
         self._flush(card)
         how = _short_state(card)
         if card.state == "cancelled":

@@ -1,6 +1,6 @@
-"""``trio-stream merge``: one file of several.
+"""``trio-stream merge``: making one file of several.
 
-What belongs here: where it goes and what is said about it. What does not: merging (`trio_stream.batch`).
+What belongs here: where the result is written, and the report. What does not: merging (`trio_stream.batch`).
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ def _tell(report: MergeReport, files: int) -> None:
         facts.append(f"{report.damaged} lines cannot be read")
     sys.stderr.write(f"{' · '.join(facts)}\n")
     for key in report.conflicts[:_NAMED]:
-        complain("merge", f"conflict: {one_line(key)!r} is there with different requests; the first file's was kept")
+        complain("merge", f"conflict: {one_line(key)!r} stands for different requests; the first file's was kept")
     if len(report.conflicts) > _NAMED:
         complain("merge", f"{len(report.conflicts) - _NAMED} more conflicts")

@@ -1,6 +1,6 @@
 """``trio-stream serve``: the scripted API on a port, for any client.
 
-What belongs here: starting and stopping it, and the line for each request. What does not: what is answered
+What belongs here: starting and stopping the server, and the line for each request. What does not: its answers
 (`trio_stream.testing`).
 """
 
@@ -31,11 +31,13 @@ from trio_stream.testing import (
 )
 
 _POLL = 0.05
-"""Seconds between two looks at what has been answered."""
+"""Seconds between two looks at which requests have been answered."""
+
 _BURST = 0.1
-"""Minutes of refill that the buckets of the rate limits hold: a limit is felt soon, also in a short run."""
+"""Minutes of refill that a bucket of a rate limit holds: little, so that short runs meet the limit too."""
+
 _REMEMBERED = 4_096
-"""Requests remembered until their line is printed: far more than can end between two looks."""
+"""How many requests are remembered until their line is printed: far more than can end between two looks."""
 
 
 def run(
@@ -80,12 +82,12 @@ def run(
         complain("serve", f"cannot listen on {host} port {port}: {error.strerror or error}")
         return FAILED
     except KeyboardInterrupt:
-        pass  # before or after the signals were received as events
+        pass  # before or after signals are received as events
     return 0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host."""
+    """Whether only this machine can reach the address ``host``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -105,7 +107,7 @@ async def _serve(api: ScriptedAPI, *, host: str, port: int, model: str, log: boo
 
 
 def print_address(server: Server, model: str) -> None:
-    """Say where it is, and how to use it."""
+    """Print the address of the server, and how to use it."""
     body = f'{{"model":"{model}","max_tokens":256,"stream":true,"messages":[{{"role":"user","content":"Hello!"}}]}}'
     _write(
         f"""\
@@ -122,7 +124,7 @@ Serving a scripted Messages API on {server.base_url} (Ctrl-C stops it)
 
 @final
 class RequestLog:
-    """A line for each request, when its answer has ended."""
+    """Prints a line for each request when its answer has ended."""
 
     def __init__(self, api: ScriptedAPI) -> None:
         self._api = api
@@ -139,7 +141,7 @@ class RequestLog:
             self.print_ended()
 
     def print_ended(self) -> None:
-        """Print what has ended since the last time."""
+        """Print the requests that have ended since the last call."""
         new = [request for request in self._api.requests if request.number > self._seen]
         if new:
             self._seen = new[-1].number
@@ -153,7 +155,7 @@ class RequestLog:
 
 
 def _line(request: RecordedRequest) -> str:
-    """What a log may say of a request: nothing of the prompt, and no key."""
+    """Make the line for a request. It has nothing of the prompt, and no key."""
     seconds = 0.0 if request.closed_at is None else request.closed_at - request.at
     status = "---" if request.status is None else str(request.status)
     facts = [time.strftime("%H:%M:%S"), f"{request.method} {request.path}", request.model or "-", status]
@@ -164,12 +166,12 @@ def _line(request: RecordedRequest) -> str:
 def _forgiving(
     model: Callable[[RecordedRequest], list[Step]],
 ) -> Callable[[RecordedRequest], list[Step]]:
-    """A model that a strange request cannot bring down: a server lives longer than a request."""
+    """Make ``model`` answer with an error of the API where it raises, so that no request ends the server."""
 
     def answer(request: RecordedRequest) -> list[Step]:
         try:
             return model(request)
-        except Exception as error:  # noqa: BLE001 - the request is at fault, and is told so
+        except Exception as error:  # noqa: BLE001 - the client gets it as an error of the API
             return [http_error(500, "api_error", f"the scripted model cannot answer this: {type(error).__name__}")]
 
     return answer
@@ -178,7 +180,7 @@ def _forgiving(
 def with_faults(
     model: Callable[[RecordedRequest], list[Step]], share: float
 ) -> Callable[[RecordedRequest], list[Step]]:
-    """A model of whose answers a share fails: by turns in each of the ways that a client has to know."""
+    """Make ``model`` fail for a share of the requests, by turns in each of the ways that clients have to handle."""
     failed = 0
     asked = 0
 

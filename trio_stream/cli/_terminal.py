@@ -1,6 +1,6 @@
 """Writing to terminals and pipes.
 
-What belongs here: what is safe and pleasant to write where, and the exit codes. What does not: what is written.
+What belongs here: writing safely to whatever the output is, and the exit codes. What does not: what is written.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import TextIO, cast, final
 
 FAILED = 1
 """Exit code: the API or the network failed."""
+
 USAGE = 2
-"""Exit code: it cannot work as it was called."""
+"""Exit code: the command cannot do what was asked."""
+
 INTERRUPTED = 130
 """Exit code: Ctrl-C."""
+
 BROKEN_PIPE = 141
-"""Exit code: whoever read the output went away, as with any command that dies of SIGPIPE."""
+"""Exit code: the reader of the output went away; the code of any command that SIGPIPE ends."""
 
 _SHOWN: dict[int, int | None] = {
     **{code: 0x2400 + code for code in range(0x20)},
@@ -33,18 +36,18 @@ _MOST_IN_A_LINE = 600
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters become visible ones, carriage returns vanish."""
+    """Make a text safe for a terminal: control characters become visible ones, carriage returns vanish."""
     return text.translate(_SHOWN)
 
 
 def one_line(text: str) -> str:
-    """Text as a single line of bounded length that cannot steer a terminal."""
+    """Make a text a single line of bounded length that is safe for a terminal."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= _MOST_IN_A_LINE else f"{line[:_MOST_IN_A_LINE]}…"
 
 
 def complain(command: str, sentence: str) -> None:
-    """Write one line to standard error. Never raises for a reader that went away."""
+    """Write one line to standard error. A reader that went away is ignored."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"trio-stream {command}: {one_line(sentence)}\n")
         sys.stderr.flush()
@@ -56,9 +59,9 @@ def is_terminal(file: TextIO) -> bool:
 
 
 def forget_stdout() -> None:
-    """Send what is still buffered for standard output to nowhere: its reader went away.
+    """Discard what is still buffered for standard output, because its reader went away.
 
-    Otherwise the interpreter would try again when it exits, and complain.
+    Otherwise the interpreter would try to write it at its exit, and complain.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -66,7 +69,7 @@ def forget_stdout() -> None:
 
 
 def is_broken_pipe(error: BaseException) -> bool:
-    """Whether an error says that the reader of the output went away, and nothing else."""
+    """Whether an error, or everything in a group of errors, says that the reader of the output went away."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return all(is_broken_pipe(inner) for inner in group.exceptions)
@@ -82,23 +85,23 @@ class Output:
         self._at_line_start = True
         self.is_terminal = is_terminal(file)
         if isinstance(file, io.TextIOWrapper):
-            # A character that the terminal's encoding does not have is no reason to lose the answer.
+            # A character that the terminal's encoding lacks must not end the answer.
             file.reconfigure(errors="replace")
 
     def text(self, piece: str) -> None:
-        """Write a piece of the answer: as it is to a pipe, and so that it cannot steer a terminal."""
+        """Write a piece of the answer: unchanged to a pipe, made safe to a terminal."""
         if piece:
             self._at_line_start = piece.endswith("\n")
             self._write(printable(piece) if self._file.isatty() else piece)
 
     def dim(self, piece: str) -> None:
-        """Write something beside the answer, dimmed, to a terminal; not to a pipe."""
+        """Write something that is not the answer, dimmed, if the output is a terminal."""
         if piece and self.is_terminal:
             self._at_line_start = piece.endswith("\n")
             self._write(f"\x1b[2m{printable(piece)}\x1b[22m")
 
     def json(self, data: bytes) -> None:
-        """Write JSON as a line, in UTF-8 whatever the locale says."""
+        """Write JSON as a line, in UTF-8 whatever the locale is."""
         if self._file.isatty():
             self._write(f"{printable(data.decode())}\n")
         else:
@@ -106,7 +109,7 @@ class Output:
             self._file.flush()
 
     def end_line(self) -> None:
-        """End the line, unless it has been ended."""
+        """End the line, unless the output is at the start of one."""
         if not self._at_line_start:
             self.text("\n")
 

@@ -1,9 +1,9 @@
 """Batches as Ray Data gives them, in each of its formats.
 
-What belongs here: taking columns out of a batch, and adding some. What does not: what is in them (`_stream_batch`).
+What belongs here: reading columns of a batch, and adding columns. What does not: their contents (`_stream_batch`).
 
 Ray's formats are dictionaries of NumPy arrays (its default), pandas data frames and PyArrow tables. None of these
-packages is imported here: who has a batch of one has the package.
+packages is imported here: whoever has a batch in such a format has imported the package.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 Columns: TypeAlias = Mapping[str, list[str] | list[int]]
-"""Columns to add. There is no None in them: a block with nothing but None would have a type of its own."""
+"""Columns to add. They contain no None: a block with nothing but None would get another type than the others."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A batch of any format.
+    """A batch in any of the formats.
 
     Args:
-      names: Its columns.
-      column: Gives the values of a column, as plain Python.
-      add: Gives a batch of the same format with further columns.
+      names: The names of its columns.
+      column: A function that returns the values of a column as plain Python values.
+      add: A function that returns a batch of the same format with further columns.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Batch(msgspec.Struct, frozen=True):
     add: Callable[[Columns], Any]
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows, as plain Python."""
+        """Return all rows as plain Python values."""
         columns = [self.column(name) for name in self.names]
         return [dict(zip(self.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -41,7 +41,7 @@ def open_batch(batch: object) -> Batch:
     """Read a batch.
 
     Raises:
-      TypeError: It is of no format that is known.
+      TypeError: The batch is in none of Ray's formats.
     """
     if isinstance(batch, dict):
         return _of_arrays(cast("dict[str, Any]", batch))
@@ -86,7 +86,7 @@ def _of_arrow(table: Any) -> Batch:
 
 
 def plain(value: Any) -> Any:
-    """A value without anything of NumPy in it, at any depth: requests are JSON."""
+    """Replace everything of NumPy in a value, at any depth, by plain Python values: requests have to be JSON."""
     if isinstance(value, (str, bytes, int, float)) and type(value).__module__ == "builtins":
         return value
     if isinstance(value, Mapping):
@@ -94,5 +94,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("Sequence[Any]", value)]
     tolist = getattr(value, "tolist", None)
-    # An array of objects gives these, and they may be arrays again.
+    # The elements of an array of objects may be arrays again.
     return value if tolist is None else plain(tolist())

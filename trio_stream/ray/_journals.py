@@ -1,8 +1,8 @@
-"""The journals of many actors in one folder: each writes its own, and reads those of all.
+"""The journals of many actors in one folder: each actor writes its own, and reads those of all.
 
-What belongs here: what anyone has finished. What does not: what a journal is (`batch._journal`).
+What belongs here: looking up what any actor has finished. What does not: the journal itself (`batch`).
 
-An actor's file has a name that no other process has, so nothing depends on the locks of a network file system.
+An actor's file has a name that no other process uses, so nothing depends on the locks of a network file system.
 """
 
 from __future__ import annotations
@@ -35,17 +35,20 @@ _SUFFIX: Final = ".journal"
 
 @final
 class Journals:
-    """What all actors have finished, and a file for what this one does.
+    """The journals of all actors, for reading, and this actor's own, for writing.
 
-    `refresh` may be called from any thread; the rest belongs to one.
+    `refresh` may be called from any thread; everything else belongs to the thread of the loop.
 
     Args:
-      folder: On storage that all actors reach; made if it is not there.
+      folder: A folder on storage that all actors reach. It is created if it does not exist.
       fsync: As for `Journal`.
       retry_errors: As for `Journal`.
 
+    Attributes:
+      own: The journal that this actor writes.
+
     Raises:
-      JournalError: The folder or the file cannot be made.
+      JournalError: The folder or the file cannot be created.
     """
 
     def __init__(self, folder: Path, *, fsync: Literal["group"] | bool, retry_errors: bool) -> None:
@@ -57,11 +60,11 @@ class Journals:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JournalError(f"{folder} cannot be made: {error.strerror or error}", path=folder) from error
+            raise JournalError(f"{folder} cannot be created: {error.strerror or error}", path=folder) from error
         self.own: Journal = Journal(folder / name, fsync=fsync, retry_errors=retry_errors)
 
     def refresh(self) -> None:
-        """Read what the others have written since the last time.
+        """Read what the other actors have written since the last call.
 
         Raises:
           JournalError: A file cannot be read.
@@ -76,19 +79,23 @@ class Journals:
                 try:
                     other.refresh()
                 except FileNotFoundError:
-                    continue  # it was moved away in the meantime; what is known of it is not
+                    continue  # it was moved away in the meantime; what was read of it before stays known
                 except OSError as error:
                     path = self._folder / name
                     raise JournalError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
                 if name not in self._others:
-                    # A new one: the thread of `lookup` may be in the middle of the old.
+                    # A new dict, because another thread may be iterating over the present one in `lookup`.
                     self._others = {**self._others, name: other}
 
     def lookup(self, key: str, request_hash: str) -> Outcome | None:
-        """What is known of a row; None: ask.
+        """Look up a row in all journals.
+
+        Returns:
+          A whole answer if there is one; else an earlier error, unless errors are to be retried; None if the row has to
+          be sent.
 
         Raises:
-          JournalConflictError: The key is there with another request.
+          JournalConflictError: A journal has the key with another request.
           JournalError: A file cannot be read.
         """
         found = self.own.lookup(key, request_hash)
@@ -105,11 +112,11 @@ class Journals:
 
 @final
 class _Other:
-    """A journal that another actor writes, or has written. It is never changed here."""
+    """A journal that another actor is writing, or has written. It is only read here."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # By key: where its last `end` is, and in the lowest bit whether that is an answer.
+        # By key: the offset of its last `end` record, shifted left, with the lowest bit set if that is an answer.
         self._ends: dict[str, int] = {}
         self._read = 0
 
@@ -120,7 +127,7 @@ class _Other:
             if not self._read:
                 first = file.readline()
                 if not is_journal(first):
-                    # Torn, or about to be written; or of someone who knows why.
+                    # Its first line is still being written, or was torn; or somebody put another file here.
                     _log.debug("%s is not a journal, or not yet", self.path)
                     return
                 self._read = len(first)

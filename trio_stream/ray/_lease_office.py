@@ -1,6 +1,6 @@
-"""The account that a named Ray actor keeps: how much of a rate limit has been leased to whom asked.
+"""The account of a rate limit that a named Ray actor keeps: how much of it has been leased.
 
-What belongs here: the arithmetic, without Ray. What does not: asking (`_limiter`).
+What belongs here: the arithmetic, without Ray. What does not: asking for leases (`_limiter`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeAlias, final
 from trio_stream.batch import Bucket
 
 Rates: TypeAlias = tuple[float | None, float | None, float | None]
-"""Requests, input tokens and output tokens per minute; None: not limited."""
+"""Requests, input tokens and output tokens per minute; None where there is no limit."""
 
 Amounts: TypeAlias = tuple[float, float, float]
 """Requests, input tokens and output tokens."""
@@ -21,11 +21,11 @@ Amounts: TypeAlias = tuple[float, float, float]
 
 @final
 class LeaseOffice:
-    """Leases what the rates allow, in the order of asking. It never waits: it says how long to.
+    """Leases what the rates allow, in the order of asking. It never waits: it tells whoever asks how long to wait.
 
     Args:
-      rates: What may be leased.
-      clock: Seconds, from any moment.
+      rates: How much may be leased per minute.
+      clock: Returns the time in seconds, by any clock.
     """
 
     def __init__(self, rates: Rates, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,14 +34,14 @@ class LeaseOffice:
         self._buckets = (Bucket(), Bucket(), Bucket())
         for bucket, rate in zip(self._buckets, rates, strict=True):
             if rate is not None:
-                # Not a minute's worth at once: who sets a rate wants a rate.
+                # A capacity of ten seconds, not of a minute: whoever sets a rate wants a steady one.
                 bucket.limit(rate, clock(), capacity=max(1.0, rate / 6))
 
     def lease(self, amounts: Amounts) -> float:
-        """Take so much; negative is given back.
+        """Take a lease. Negative amounts are given back.
 
         Returns:
-          Seconds until it may be used.
+          The seconds until it may be used.
         """
         now = self._clock()
         waits = [bucket.wait(amount, now) for bucket, amount in zip(self._buckets, amounts, strict=True)]
@@ -50,5 +50,5 @@ class LeaseOffice:
         return max(0.0, self._not_before - now, *waits)
 
     def pause(self, seconds: float) -> None:
-        """The API asked somebody to wait so long: nobody is to send before."""
+        """Let nobody send for ``seconds``, because the API asked one of the actors to wait."""
         self._not_before = max(self._not_before, self._clock() + seconds)

@@ -1,9 +1,9 @@
 """One rate limit for all actors of a cluster, kept by a named actor.
 
 What belongs here: leasing from that actor, and pacing by the leases. What does not: its account (`_lease_office`), and
-what the API's headers say (`batch._limiter`).
+following the API's headers (`HeaderRateLimiter` in `batch`).
 
-A call to another process for each request would be slow, and is not needed: permits are leased by tens.
+A call to another process for each request would be slow, and is not needed: ten permits are leased at once.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from trio_stream.ray._lease_office import Amounts, LeaseOffice, Rates
 _log = logging.getLogger("trio_stream")
 
 _LONGEST_PAUSE: Final = 600.0
-"""Seconds. Whatever `retry-after` says, the API is asked again after so long."""
+"""Seconds. Whatever `retry-after` says, another request is sent after this time."""
 
 _FIRST_OUTPUT: Final = 500.0
-"""Output tokens that an answer is taken to have before one has ended; its ``max_tokens`` if that is less."""
+"""The length, in output tokens, that is assumed of answers until one has ended; ``max_tokens`` if that is less."""
 
 _MEMORY: Final = 0.1
-"""The weight of the newest answer in what the next is taken to be like."""
+"""The weight of the newest answer in the running means, by which the next one is estimated."""
 
 _MOST_FAILURES: Final = 3
-"""How often the named actor may be lost before an answer of it, until the job fails."""
+"""How often in a row the named actor may be lost, without answering in between, until the job fails."""
 
 
 class _Arguments(msgspec.Struct, frozen=True):
@@ -53,25 +53,25 @@ class ActorRateLimiter(RateLimiter):
         limiter = ActorRateLimiter("anthropic", requests_per_minute=4000, output_tokens_per_minute=800_000)
         dataset.map_batches(StreamBatch, fn_constructor_kwargs={"limiter": limiter, ...}, ...)
 
-    Up to about four actors find their shares of a limit by what the API's headers leave, and need none of this. A
-    ``retry-after`` that one of them is told pauses all, from their next lease on. Besides, each listens to the headers
-    of its own answers, as a `HeaderRateLimiter` does.
+    Up to about four actors need none of this: each finds its share of a limit by what the API's headers say is left.
+    Where one of the actors gets a ``retry-after``, all of them pause, from their next lease on. In addition each one
+    follows the headers of its own answers, as a `HeaderRateLimiter` does.
 
-    Make it where the job is started, after ``ray.init``: the named actor is started there, if there is none of that
-    name, and lives as long as the job that started it. Its rates are those of whoever was first. If it is lost,
-    another is started.
+    Make one where the job is started, after ``ray.init``. If there is no actor of that name, it is started there, and
+    lives as long as the job that started it. Its rates are those of the limiter that started it. If it is lost, another
+    one is started.
 
     Args:
-      name: The actor's name. Jobs that share a limit share the name and the namespace.
-      requests_per_minute: All actors together stay below this. None: not limited.
-      input_tokens_per_minute: Likewise: uncached input, and cache writes.
-      output_tokens_per_minute: Likewise.
-      per_lease: Permits that are leased at once.
-      namespace: Ray's namespace of the named actor; None: the job's own.
+      name: The name of the actor. Jobs that share a limit use the same name and namespace.
+      requests_per_minute: The limit for all actors together; None for no limit.
+      input_tokens_per_minute: Likewise for input tokens (uncached input, and cache writes).
+      output_tokens_per_minute: Likewise for output tokens.
+      per_lease: How many permits are leased at once.
+      namespace: Ray's namespace of the named actor; None for the job's own.
 
     Raises:
-      ImportError: There is no Ray.
-      ValueError: A rate that cannot be, or none at all.
+      ImportError: Ray is not installed.
+      ValueError: A rate is not positive, or none is given, or ``per_lease`` is less than 1.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class ActorRateLimiter(RateLimiter):
         self._asking = False
         self._failures = 0
         self._failed: BaseException | None = None
-        # The lease: how many permits are left of it, from when they are good, what was taken for each.
+        # The present lease: how many of its permits are left, from when on they may be used, and what each has taken.
         self._left = 0
         self._good_from = -math.inf
         self._each: Amounts = (1.0, 0.0, 0.0)
-        self._owed: Amounts = (0.0, 0.0, 0.0)  # what is to be taken besides, with the next
+        self._owed: Amounts = (0.0, 0.0, 0.0)  # corrections of earlier leases, settled with the next one
         self._live: dict[Permit, Amounts] = {}
-        # What requests have been like.
+        # Running means of what requests have used.
         self._mean_input: float | None = None
         self._mean_output: float | None = None
 
@@ -161,7 +161,7 @@ class ActorRateLimiter(RateLimiter):
     def penalise(self, permit: Permit, error: APIError) -> None:
         """See `RateLimiter.penalise`."""
         self._headers.penalise(permit, error)
-        # What is refused uses nothing.
+        # A request that is refused uses nothing.
         self._owe(-1.0, 0.0, 0.0)
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         if asked is not None:
@@ -179,10 +179,11 @@ class ActorRateLimiter(RateLimiter):
         requests, input_tokens, output_tokens = self._owed
         self._owed = (requests + more[0], input_tokens + more[1], output_tokens + more[2])
 
-    # Leases. They belong to nobody who waits, so that nothing is lost when a wait is cancelled.
+    # Leases. A lease belongs to the limiter and not to the task that asked for it, so nothing is lost when that task is
+    # cancelled while it waits.
 
     def _ask(self, permit: Permit) -> None:
-        """Ask for another lease, for requests that are like this one and those before."""
+        """Ask for another lease, for requests that use as much as this one and those before."""
         count = self._arguments.per_lease
         mean_input = float(permit.input_tokens) if self._mean_input is None else self._mean_input
         mean_output = _FIRST_OUTPUT if self._mean_output is None else self._mean_output
@@ -196,7 +197,7 @@ class ActorRateLimiter(RateLimiter):
         amounts, self._owed = self._owed, (0.0, 0.0, 0.0)
 
         def answered(answer: Future[float]) -> None:
-            # In a thread of Ray's. Where the loop has ended nobody waits.
+            # This runs in one of Ray's threads. If the loop has ended, nobody waits for the lease.
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(self._answered, answer, amounts)
 
@@ -223,7 +224,7 @@ class ActorRateLimiter(RateLimiter):
         try:
             self._office = _connect(self._arguments)
             self._send()
-        except Exception as failure:  # noqa: BLE001 - it is raised where permits are waited for
+        except Exception as failure:  # noqa: BLE001 - `acquire` raises it
             self._failed = failure
 
 
@@ -237,7 +238,7 @@ def _input_of(permit: Permit) -> float:
 
 
 def _connect(arguments: _Arguments) -> Any:
-    """The named actor, which is started if there is none."""
+    """Return the named actor, and start it if there is none."""
     import ray  # noqa: PLC0415 - an extra, which nothing else here needs
 
     options: dict[str, Any] = {} if arguments.namespace is None else {"namespace": arguments.namespace}

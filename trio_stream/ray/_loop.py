@@ -1,11 +1,11 @@
 """One Trio loop for the life of an actor, in a thread of its own, and the rows that Ray's threads bring to it.
 
-What belongs here: the one fan-out of an actor, from the first call to the end of its process. What does not: what
-rows are (`_stream_batch`).
+What belongs here: the one fan-out of an actor, from the first call to the end of its process. What does not: making
+rows of a batch (`_stream_batch`).
 
-Ray calls from threads of its own, several at once. A loop for each call would close the connections after each, learn
-the limits anew, and wait for its slowest row before the next begins. So all calls share a loop and one fan-out, whose
-window, limiter and connections last. This is the only thread of the package: no request is made in another.
+Ray calls from threads of its own, several at once. A loop for each call would close the connections after each call,
+learn the limits anew, and wait for its slowest row before the next call begins. So all calls share one loop and one
+fan-out, whose window, limiter and connections last. This is the only thread that the package starts for requests.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from trio_stream.batch import FanOut, FanOutOptions, Item, Outcome, RateLimiter,
 from trio_stream.ray._journals import Journals
 
 _STOP_SECONDS = 5.0
-"""How long the end of a process may wait for the loop. It closes sockets and a file; it waits for nobody."""
+"""How long the end of a process may wait for the loop, which only has sockets and a file to close."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a loop is made of; all of it can be sent to another process.
+    """The parts that a loop is made from in its process. All of them can be pickled.
 
     Args:
-      client: Makes the client, in the actor.
-      limiter: The limiter, or what makes it, in the actor.
-      journals: Opens the journals.
-      options: The options of the fan-out. Its limiter is made in the actor.
-      fail_fast: Whether a row that fails ends its call.
+      client: A function that makes the client.
+      limiter: The limiter, or a function that makes it.
+      journals: A function that opens the journals; None without journals.
+      options: The options of the fan-out, but for its limiter.
+      fail_fast: Whether the first row that fails ends its call.
     """
 
     client: Callable[[], Client]
@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class _Call:
-    """The rows of one call. It is made in Ray's thread, and then belongs to the loop, but for its `done`."""
+    """The rows of one call. It is made in Ray's thread and then belongs to the loop, except for `done`."""
 
     def __init__(self, rows: Sequence[Item | Exception], *, fail_fast: bool) -> None:
         self.rows = rows
@@ -61,7 +61,7 @@ class _Call:
         return self.done.done()
 
     def give(self, place: int, outcome: Outcome) -> None:
-        """One of its rows has its outcome."""
+        """Take the outcome of the row at ``place``, and finish the call with the last one."""
         if self.over:
             return
         self._outcomes[place] = outcome
@@ -71,13 +71,13 @@ class _Call:
             self.done.set_result([self._outcomes[place] for place in range(len(self.rows))])
 
     def fail(self, error: BaseException) -> None:
-        """The loop has ended."""
+        """Let the call raise ``error``, because the loop has ended."""
         if not self.over:
             self.done.set_exception(error)
 
 
 class _Tag(msgspec.Struct, frozen=True):
-    """Goes with an item through the fan-out."""
+    """The tag of an item in the fan-out: which row of which call it is."""
 
     call: _Call
     place: int
@@ -87,7 +87,7 @@ class _Tag(msgspec.Struct, frozen=True):
 
 @final
 class _Rows:
-    """The rows of all calls one after another, for the fan-out. Those that need no request are not among them."""
+    """The items of the fan-out: the rows of all calls, one after another, without those that need no request."""
 
     def __init__(self, options: FanOutOptions, journals: Journals | None) -> None:
         self._options = options
@@ -122,14 +122,18 @@ class _Rows:
                 return Item(row.request, id=row.id, tag=_Tag(call, place, taken, row.tag))
 
     def _known(self, row: Item) -> Outcome | str:
-        """What is known of a row; its key in the journal if it has to be asked."""
+        """Look up a row.
+
+        Returns:
+          Its outcome, if it needs no request; otherwise its key in the journal, where its start has been noted.
+        """
         if self._journals is None:
             return ""
         try:
             digest = request_hash(merge_params(row.request, self._options.params))
             key = digest if row.id is None else row.id
             known = self._journals.lookup(key, digest)
-        except (TypeError, ValueError) as error:  # no request, or another one under this id
+        except (TypeError, ValueError) as error:  # it cannot be sent, or a journal has its id with another request
             return Outcome(id=row.id, status="error", error=error)
         if known is None:
             self._journals.own.start(key, digest, index=self._asked)
@@ -140,10 +144,10 @@ class _Rows:
 
 @final
 class Loop:
-    """A running Trio loop with a fan-out in it. Nothing but `answer` and `stop` is for other threads.
+    """A running Trio loop with a fan-out in it. Only `answer`, `stop` and `ended` are for other threads.
 
     Raises:
-      Exception: The client, the limiter or the journals could not be made.
+      Exception: Whatever the functions raised that make the client, the limiter and the journals.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -155,24 +159,24 @@ class Loop:
         self._rows: _Rows | None = None
         self._journals: Journals | None = None
         self._ready: Future[trio.lowlevel.TrioToken] = Future()
-        # A daemon, or the end of the program would wait for it before anything could stop it.
+        # A daemon thread: otherwise the program would wait for it at its end, before anything could stop it.
         self._thread = threading.Thread(target=self._run, name="trio_stream", daemon=True)
         self._thread.start()
         self._token = self._ready.result()
 
     @property
     def ended(self) -> bool:
-        """Whether it takes no more calls."""
+        """Whether the loop has ended, and takes no more calls."""
         return self._ended is not None
 
     def answer(self, rows: Sequence[Item | Exception]) -> list[Outcome]:
-        """Ask these, and wait for all of them. For any thread but the loop's.
+        """Send rows, and wait for all their outcomes. For any thread but the loop's.
 
         Args:
-          rows: What to ask; errors stay what they are.
+          rows: The items to send. A row that is an error becomes the outcome with this error.
 
         Returns:
-          The outcomes, in their order.
+          The outcomes, in the order of the rows.
 
         Raises:
           JournalError: The journals cannot be read or written.
@@ -181,14 +185,14 @@ class Loop:
         if not rows:
             return []
         if self._journals is not None:
-            # A retry comes from a call of an actor that has died, perhaps just now.
+            # Ray may repeat a call whose actor has just died: then the journal of that actor has part of the answers.
             self._journals.refresh()
         call = _Call(rows, fail_fast=self._plan.fail_fast)
         with self._lock:
             if self._ended is not None:
                 raise self._ended
             self._calls.add(call)
-        with contextlib.suppress(trio.RunFinishedError):  # then whoever ends the loop ends its calls
+        with contextlib.suppress(trio.RunFinishedError):  # then the end of the loop has ended this call
             self._token.run_sync_soon(self._take, call)
         try:
             return call.done.result()
@@ -197,12 +201,12 @@ class Loop:
                 self._calls.discard(call)
 
     def stop(self) -> None:
-        """End the loop: what is under way is cancelled, the connections and the journal are closed."""
+        """End the loop: cancel everything under way, and close the connections and the journal."""
         try:
             self._token.run_sync_soon(self._cancel)
         except trio.RunFinishedError:
             return
-        # The garbage collector runs in any thread, the loop's too.
+        # The garbage collector may call this in any thread, even in that of the loop.
         if threading.current_thread() is not self._thread:
             self._thread.join(_STOP_SECONDS)
 
@@ -217,7 +221,7 @@ class Loop:
         error: BaseException = trio.ClosedResourceError("this StreamBatch has ended")
         try:
             trio.run(self._main)
-        except BaseException as failure:  # noqa: ASYNC103, BLE001 - it is raised in the threads that wait
+        except BaseException as failure:  # noqa: ASYNC103, BLE001 - raised in the waiting threads
             error = failure
         with self._lock:
             self._ended = error
@@ -251,7 +255,7 @@ class Loop:
                 async for outcome in results:
                     self._give(outcome, journals)
         finally:
-            # They have been paid for, whole or in part.
+            # These have been paid for, wholly or in part, although no call waits for them any more.
             for outcome in results.unread:
                 self._note(outcome, journals)
 

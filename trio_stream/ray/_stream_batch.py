@@ -1,7 +1,7 @@
 """`StreamBatch`: a callable class for ``Dataset.map_batches``.
 
-What belongs here: rows in, columns out. What does not: the loop in which they are asked (`_loop`), the formats of
-batches (`_formats`), and what actors remember (`_journals`).
+What belongs here: making requests of rows, and columns of outcomes. What does not: the loop that sends them (`_loop`),
+the formats of batches (`_formats`), and the journals of actors (`_journals`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class StreamBatch:
-    """Asks about each row of a Ray dataset, and adds the answers as columns.
+    """Sends a request for each row of a Ray dataset, and adds the answers as columns.
 
     ::
 
@@ -72,32 +72,33 @@ class StreamBatch:
             ),
         )
 
-    Making one starts nothing, and it can be pickled. The first call starts a Trio loop in a thread of its own, for the
-    life of the process; all calls share it, its connections, and one `fan_out`. The API key is read there, from the
-    environment of the actor. The loop ends with this object, or with the process.
+    Making a `StreamBatch` starts nothing, and it can be pickled. The first call starts a Trio loop in a thread of its
+    own, for the life of the process. All calls share this loop, its connections, and one `fan_out`. The API key is read
+    there, from the environment of the actor. The loop ends with this object, or with the process.
 
-    It adds ``text``, ``stop_reason``, ``input_tokens``, ``output_tokens``, ``cache_read_tokens``, ``request_id``,
-    ``attempts`` and ``error``, in the order of the rows. A row that fails has an ``error``, the class and the sentence
-    of it; its ``text`` is what had arrived. It does not fail the job. What there is not is an empty text or 0, never
-    None, so that the columns have the same types in every block.
+    The columns ``text``, ``stop_reason``, ``input_tokens``, ``output_tokens``, ``cache_read_tokens``, ``request_id``,
+    ``attempts`` and ``error`` are added. A row that fails does not fail the job: its ``error`` is the class and the
+    message of the error, and its ``text`` is as much as had arrived. Missing values are an empty text or 0, never None,
+    so that the columns have the same types in every block.
 
     Batches may be dictionaries of NumPy arrays (Ray's default), pandas data frames or PyArrow tables.
 
     Args:
-      prompt: The column that has the prompts (or parameters of the API), or a function from a row to a prompt,
-        parameters or an `Item`. What it raises is the row's error.
-      id: The column that has the rows' names in the journals. Without it a row's request is its name, so that
-        rows with the same request get the same answer.
-      prefix: Put before the names of the columns that are added.
-      journal_dir: A folder that all actors reach. Each writes a journal there and reads those of all: what any has
-        finished is not asked again, in this run or the next. It is made if it is not there.
-      retry_errors: Ask again where a journal has an error. Always so with ``on_error="raise"``.
+      prompt: The column with the prompts (or parameters of the API), or a function that makes a prompt, parameters or
+        an `Item` of a row. If it raises, that is the row's error.
+      id: The column with the keys of the rows in the journals. Without it the request of a row is its key, so that rows
+        with equal requests get the same answer.
+      prefix: A prefix for the names of the added columns.
+      journal_dir: A folder that all actors reach. Each actor writes a journal there and reads those of all: an answer
+        that any of them has got is not requested again, in this run or the next. It is created if it does not exist.
+      retry_errors: Whether to send a row again for which a journal has an error. Always so with ``on_error="raise"``.
       fsync: As for `Journal`.
-      client: Makes the client, in the actor: `Client`, or for example ``functools.partial(Client, base_url=...)``.
-        A key that is given here travels to the actors with everything else; one in their environment does not.
-      limiter: A limiter, of which each actor has a copy, or a function that makes one in the actor. Default: a
+      client: A function that makes the client in the actor: `Client`, or ``functools.partial(Client, base_url=...)``,
+        for example. An API key given here is sent to the actors; one in their environment need not be.
+      limiter: A limiter, of which each actor gets a copy, or a function that makes one in the actor, such as
         `HeaderRateLimiter`. See `ActorRateLimiter` for one limit for all actors.
-      on_error: ``"capture"`` makes a column of it. ``"raise"`` raises the first error of a call, which fails the job.
+      on_error: With ``"capture"`` errors go to the column ``error``. With ``"raise"`` a call raises its first error,
+        which fails the job.
       **options: The other options of `trio_stream.fan_out`: ``limit``, ``max_errors``, ``max_attempts``,
         ``item_timeout``, ``warmup``, ``budget`` and ``on_event``, each for one actor; and the parameters that all
         requests share, those of ``client.messages.stream`` and ``timeout``. Once a limit has stopped an actor, its
@@ -105,8 +106,8 @@ class StreamBatch:
         rows: ``batch_size`` times the calls at once.
 
     Raises:
-      ValueError: An option that cannot be.
-      TypeError: Likewise.
+      ValueError: An option is invalid, or conflicts with another.
+      TypeError: An option has the wrong type, or is not one of a `StreamBatch`.
     """
 
     def __init__(
@@ -153,17 +154,17 @@ class StreamBatch:
         self._set_up(state)
 
     def __call__(self, batch: Any) -> Any:
-        """Ask about each row of a batch, and wait for all of them. For any thread.
+        """Send a request for each row of a batch, and wait for all answers. For any thread.
 
         Args:
-          batch: What ``map_batches`` gives.
+          batch: A batch from ``map_batches``.
 
         Returns:
-          The batch with the columns that are added.
+          The batch with the added columns.
 
         Raises:
-          TypeError: Its format is unknown.
-          ValueError: It has no such column as ``prompt`` or ``id``, or has one already that would be added.
+          TypeError: The batch is in none of Ray's formats.
+          ValueError: The batch lacks the column for ``prompt`` or ``id``, or already has one that would be added.
           CredentialsError: The actor's environment has no key.
           JournalError: The journals cannot be read or written.
           APIError: With ``on_error="raise"``, the error of the first row that failed; also other errors.
@@ -174,9 +175,9 @@ class StreamBatch:
         return opened.add(self._columns(outcomes))
 
     def close(self) -> None:
-        """End the loop and close the journal; what is under way is cancelled. Another call begins again.
+        """End the loop, cancel everything under way, and close the journal. A further call starts another loop.
 
-        Nobody has to call it. It waits for seconds at most, and not for the API.
+        Calling this is optional. It waits for at most 5 seconds, and never for the API.
         """
         with self._starting:
             loop, self._loop = self._loop, None
@@ -187,7 +188,7 @@ class StreamBatch:
         with self._starting:
             if self._loop is None or self._loop.ended:
                 self._loop = Loop(self._arguments.plan)
-                # When this object is collected, and before the process ends.
+                # The loop ends when this object is collected, and in any case before the process ends.
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
@@ -228,7 +229,7 @@ class StreamBatch:
 def _call(prompt: Callable[[dict[str, Any]], Request | Item], row: dict[str, Any]) -> Request | Item | Exception:
     try:
         return prompt(row)
-    except Exception as error:  # noqa: BLE001 - a bad row is one error in a column
+    except Exception as error:  # noqa: BLE001 - it becomes the error of this row
         return error
 
 
