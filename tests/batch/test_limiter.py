@@ -365,3 +365,29 @@ async def test_a_limiter_of_ones_own_is_told_everything(autojump_clock):
         *("acquire", "release"),
         *("acquire", "began 17", "ended", "release"),
     ]
+
+
+async def test_a_limiter_of_ones_own_need_not_know_of_pauses(autojump_clock):
+    client, _ = client_of([http_error(429, retry_after=5)])
+    async with ts.fan_out(client, ["a"], limiter=Counting(), **PARAMS) as results:
+        await trio.sleep(1)
+        assert results.stats.paused_until is None
+        assert [outcome.status async for outcome in results] == ["ok"]
+
+
+async def test_answers_that_tell_nothing_teach_nothing(autojump_clock):
+    """No usage, no events, no estimate to compare with: the next request is paced as if there had been none."""
+    limiter = ts.HeaderRateLimiter(input_tokens_per_minute=600, output_tokens_per_minute=600)
+    silent = permit(input_tokens=0, max_tokens=50)
+    await answered(limiter, silent, ts.RateLimits())
+    silent.ended = True
+    limiter.observe(silent, ts.RateLimits())
+    limiter.release(silent)
+    empty = permit(input_tokens=0, max_tokens=50)
+    empty.usage = ts.Usage(input_tokens=0, output_tokens=0)
+    await answered(limiter, empty, ts.RateLimits())
+    empty.ended = True
+    limiter.observe(empty, ts.RateLimits())
+    limiter.release(empty)
+    # A bucket of ten seconds, 100 tokens, is what a request of 100 tokens finds or waits for.
+    assert await waited(limiter, permit(input_tokens=100, max_tokens=1)) <= 10

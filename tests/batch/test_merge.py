@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from trio_stream.batch import Journal, JournalError, Outcome, merge_journals, read_journal
+import trio_stream as ts
+from trio_stream.batch import Journal, JournalError, Outcome, merge_into, merge_journals, read_journal
 from trio_stream.batch._journal_format import HEADER
 
 A, B = "a" * 32, "b" * 32
@@ -198,3 +199,29 @@ def test_what_cannot_be_read_or_written_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be written: No such file"):
         merge_journals([path], tmp_path / "none" / "out")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_into_an_open_file(tmp_path: Path) -> None:
+    paths = write(tmp_path, HEADER + end("q1"), HEADER + end("q2", index=1))
+    with (tmp_path / "out").open("wb") as file:
+        report = merge_into(paths, file)
+    assert report.items == 2
+    assert texts(tmp_path / "out") == [("q1", "x"), ("q2", "x")]
+
+
+@pytest.mark.parametrize("wrap", [lambda record: HEADER + record, bytes], ids=["journal", "output"])
+def test_within_a_file_an_answer_is_not_replaced_by_a_later_error(tmp_path: Path, wrap: Any) -> None:
+    make = end if wrap(b"") else line
+    content = wrap(make("q", text="yes") + make("q", status="error", text="no"))
+    merge_journals(write(tmp_path, content), tmp_path / "out")
+    [kept] = [json.loads(found) for found in (tmp_path / "out").read_bytes().splitlines() if b"status" in found]
+    assert (kept["status"], kept["text"]) == ("ok", "yes")
+
+
+def test_its_old_name_says_the_new_one(tmp_path: Path) -> None:
+    paths = write(tmp_path, HEADER + end("q1"))
+    with pytest.warns(DeprecationWarning, match="merge_journals") as caught:
+        report = ts.merge(paths, tmp_path / "out", order="completion", overwrite=True)
+    assert caught[0].filename == __file__
+    assert report == ts.merge_journals(paths, tmp_path / "again")
+    assert texts(tmp_path / "out") == [("q1", "x")]

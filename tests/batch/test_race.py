@@ -118,3 +118,11 @@ async def test_misuse():
         await ts.race(client, ["a"], win_on="luck", **PARAMS)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="model"):
         await ts.race(client, ["a"], max_tokens=5)
+
+
+@pytest.mark.parametrize("win_on", ["first_text", "done"])
+async def test_of_two_that_win_at_the_same_moment_one_does(win_on, autojump_clock):
+    client, api = client_of(default=[say("x", ttft=1)])
+    winner = await ts.race(client, ["a", "b", "c"], win_on=win_on, **PARAMS)
+    assert (winner.status, winner.text) == ("ok", "x")
+    assert api.open_streams == 0

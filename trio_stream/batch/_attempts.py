@@ -189,10 +189,13 @@ class Attempts:
         except APIError as error:
             return error
         finally:
-            usage = None if stream is None else stream.usage
-            if usage is not None:
-                self._ledger.add(usage)
+            self._charge(stream)
         return None
+
+    def _charge(self, stream: MessageStream | None) -> None:
+        """Add to the ledger what an attempt used, if the API has told: also a failed or cancelled one has to be paid."""
+        if stream is not None and stream.usage is not None:
+            self._ledger.add(stream.usage)
 
     def _prepare(self, params: Mapping[str, Any]) -> MessageStreamManager:
         # Retries are made here, so that the governor sees every refusal.

@@ -39,7 +39,7 @@ from trio_stream.batch._journal_format import (
 )
 from trio_stream.batch._records import JournalConflictError, Outcome
 
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch
     import fcntl
 
 Fsync: TypeAlias = Literal["group"] | bool
@@ -332,7 +332,7 @@ class Journal:
             os.close(descriptor)
 
     def _take_lock(self, descriptor: int) -> None:
-        if sys.platform == "win32":
+        if sys.platform == "win32":  # pragma: no cover - there it has no such lock
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -85,7 +85,7 @@ class Recipe:
         self._defaults = dict(defaults)
         self._template = template
         if template is not None and not template_keys(template):
-            raise InputError(f"the template contains no key of the input, as in 'Summarise: {{text}}': {template!r}")
+            raise InputError(f"the template has no key of the input, as in 'Summarise: {{text}}': {template!r}")
 
     def read(self, line: bytes, *, index: int, number: int) -> Entry:
         """Make an entry of a line.
