@@ -157,7 +157,11 @@ async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> No
         ([{"prompt": "x"}], ["--template", "{text}"], "line 1: it has no key `text`"),
         ([{"prompt": "x"}], ["--template", "no key"], "the template has no key"),
         ([{"prompt": "x"}], ["--template", "{a} {"], "a brace that belongs to no key"),
-        ([{"prompt": "x", "id": "a"}, {"prompt": "y", "id": "a"}], [], "1 ids are there more than once (a)"),
+        (
+            [{"prompt": "x", "id": "a"}, {"prompt": "y", "id": "a"}],
+            [],
+            "ids must be unique, as answers are matched by id; these are repeated: a",
+        ),
         ([{"prompt": "x", "temperature": 1}], [], ""),
         (['"x"'], ["--system", "/none"], "cannot read /none: No such file"),
         (['"x"'], ["--max-cost", "1"], "--price INPUT/OUTPUT"),
@@ -415,7 +419,7 @@ async def test_a_spend_limit_is_exit_code_4_and_can_be_gone_on_from(tmp_path: Pa
             "authentication_error",
             "the API refuses the key: 401 authentication_error: no (.*); is ANTHROPIC_API_KEY",
         ),
-        (403, "permission_error", "the API does not permit this: 403 permission_error: no (.*); when that is settled"),
+        (403, "permission_error", "the API does not permit this: 403 permission_error: no (.*); once that is settled"),
     ],
 )
 async def test_a_refused_key_is_exit_code_1_and_can_be_gone_on_from(
@@ -448,7 +452,7 @@ async def test_a_wrong_model_is_exit_code_1(tmp_path: Path) -> None:
     assert json.loads(summary.read_bytes())["stop_reason"] == "same_error"
     corrected = await batch("--model", "sonnet", api=ScriptedAPI(default=echo), **more)
     assert corrected.code == 1
-    assert "begin another journal (this one has no answers)" in corrected.err
+    assert "start another journal (this one has no answers)" in corrected.err
     assert (await batch("--model", "sonnet", "--overwrite", api=ScriptedAPI(default=echo), **more)).code == 0
     on = await batch("--max-errors", "100%", "--overwrite", api=api, **more)
     assert (on.code, len(lines_of(output.read_bytes()))) == (3, 300)

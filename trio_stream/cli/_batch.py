@@ -104,9 +104,9 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
         return _dry_run(options, client, found)
     if found.duplicates:
         names = ", ".join(one_line(name)[:40] for name in found.duplicates[:_NAMED])
-        raise _NotPossible(
-            f"{len(found.duplicates)} ids occur more than once ({names}): ids must be unique, answers are matched by id"
-        )
+        more = len(found.duplicates) - _NAMED
+        names += f" and {more} more" if more > 0 else ""
+        raise _NotPossible(f"ids must be unique, as answers are matched by id; these are repeated: {names}")
     output_path = None if options.output == "-" else _shard_path(options.output, options)
     journal = _open_journal(options, output_path)
     if journal is not None:
