@@ -193,7 +193,7 @@ class Attempts:
         return None
 
     def _charge(self, stream: MessageStream | None) -> None:
-        """Add to the ledger what an attempt used, if the API has told: also a failed or cancelled one has to be paid."""
+        """Add the tokens of an attempt to the ledger. One that failed or was cancelled has to be paid too."""
         if stream is not None and stream.usage is not None:
             self._ledger.add(stream.usage)
 
