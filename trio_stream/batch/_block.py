@@ -17,7 +17,7 @@ from ._journal_keeper import JournalKeeper
 
 
 class _Place(Enum):
-    """Where the task of the consumer stands. It goes through these in order."""
+    """The places of the consumer's task, in the order in which it passes them."""
 
     BEFORE = "the block has not been entered"
     INSIDE = "the block has been entered"

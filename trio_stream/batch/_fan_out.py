@@ -53,7 +53,7 @@ class FanOut:
       items: The items.
       options: The options.
       skip_rest: Whether a job that stops by itself (a budget, say) still takes the remaining items, to give each a
-        ``skipped`` outcome. None: if ``items`` has a length.
+        ``skipped`` outcome. With None it does if ``items`` has a length.
     """
 
     def __init__(self, client: Client, items: Items, options: FanOutOptions, *, skip_rest: bool | None = None) -> None:
@@ -239,7 +239,7 @@ def fan_out(
       on_error: With ``"capture"`` every error becomes an outcome. With ``"raise"`` the first error cancels everything,
         and is raised.
       max_errors: Stop when more items than this have failed or, if it is a float below 1, when a larger share of them
-        has. None: stop when the first ten items have all failed with the same error (there is no such model, or no
+        has. With None, stop when the first ten items have all failed with the same error (there is no such model, or no
         network).
       max_attempts: How many requests for one item may fail. Requests that the API refused (429, 529) do not count.
       item_timeout: Seconds for one item, counting its requests and the waits between them, but not the wait for

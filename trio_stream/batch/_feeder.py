@@ -52,9 +52,7 @@ class Feeder:
     ) -> None:
         self.taken: int = 0
         self._source = source
-        self._params = options.params
-        self._warmup = options.warmup
-        self._most_held = options.bounds.maximum
+        self._options = options
         self._job = job
         self._outbox = outbox
         self._keeper = keeper
@@ -87,7 +85,7 @@ class Feeder:
                 if taken is None:
                     return
                 self._begin(taken[0], nursery)
-                if self._warmup:
+                if self._options.warmup:
                     # The prompt cache has its entry once the first answer has begun, or never.
                     await self._job.first_news.wait()
         except Exception as error:  # noqa: BLE001 - of the iterable, or the journal; kept for the consumer
@@ -98,13 +96,13 @@ class Feeder:
 
         A job that has stopped takes the rest only to skip it: that needs room for an outcome, and nothing else.
         """
-        job = self._job
+        job, most_held = self._job, self._options.bounds.maximum
         while True:
             if job.stopped is None:
                 spent = self._ledger.used_up()
                 if spent is not None:
                     job.stop(FanOutStoppedError(spent, reason="budget"))
-            if len(job.active) + len(self._outbox) < self._most_held:
+            if len(job.active) + len(self._outbox) < most_held:
                 if job.stopped is not None:
                     return job.skip_rest
                 under_way = len(job.active)
@@ -118,7 +116,7 @@ class Feeder:
     def _begin(self, value: Request | Item, nursery: trio.Nursery) -> None:
         """Give an item that was taken its outcome, where it has one already, or a worker."""
         item = as_item(value)
-        active = ActiveItem(item, self.taken, merge_params(item.request, self._params))
+        active = ActiveItem(item, self.taken, merge_params(item.request, self._options.params))
         self.taken += 1
         try:
             self._keeper.identify(active)

@@ -61,7 +61,7 @@ class Job:
       tasks: The scope of the feeder and all workers. Cancelled from CANCELLING on.
       taking: The scope in which the feeder takes further items. Cancelled alone, it leaves the workers to finish.
       room: Where the feeder waits; woken by whatever may have made room.
-      first_news: Set when the first answer has begun or failed, or none is to be waited for. ``warmup`` waits for it.
+      first_news: Set when the first answer has begun or failed, or when nothing new is started any more.
     """
 
     def __init__(self, outbox: Outbox, *, skip_rest: bool) -> None:

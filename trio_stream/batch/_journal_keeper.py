@@ -1,4 +1,4 @@
-"""What a fan-out asks of its journal and notes in it, and when.
+"""The dealings of a fan-out with its journal: looking up items, and noting how they end.
 
 What belongs here: the key of an item, and which endings are noted how. What does not: the file (`_journal`), and what
 a journal is (`JournalLike` in `_records`).

@@ -131,7 +131,7 @@ class RateLimiter(abc.ABC):
 
 
 class _Account(msgspec.Struct):
-    """What the buckets were charged for one request, and what they had been charged in all by then.
+    """The charges for one request, and the totals of all charges up to it.
 
     The totals tell what was sent after this request. The API's ``remaining`` is as of its answer, so everything sent
     since then has to be subtracted from it.

@@ -76,7 +76,7 @@ class Item(msgspec.Struct, frozen=True):
 
     Args:
       request: A prompt, or parameters of the API. They take precedence over those given to the fan-out.
-      id: The key of the item in the journal, unique among the items. None: the request itself is its key.
+      id: The key of the item in the journal, unique among the items; None if the request itself is to be its key.
       tag: Any value. It comes back on the outcome.
     """
 

@@ -1,7 +1,7 @@
-"""What follows when an item has its outcome.
+"""Settling an item that has its outcome.
 
-What belongs here: the order of what is done with an outcome, and what it means for the other items. What does not:
-when too many have failed (`_stopping`), and carrying out the stop (`_job`).
+What belongs here: who gets the outcome in which order, and its consequences for the other items. What does not: when
+too many have failed (`_stopping`), and carrying out the stop (`_job`).
 """
 
 from __future__ import annotations

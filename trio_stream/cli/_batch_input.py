@@ -297,7 +297,7 @@ class PipeInput:
     A faulty line ends it, and `fault` is the error. The items before that line are finished.
 
     Attributes:
-      total: None: the number of items is not known.
+      total: Always None, because the number of items is not known.
       duplicates: Always empty: repeated ids are found only as they arrive.
       fault: The error of the line that ended the input; None if there was none.
     """
