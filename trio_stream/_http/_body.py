@@ -1,7 +1,7 @@
 """The contract between whoever brings the bytes of an answer and the stream that reads them.
 
 What belongs here: what reading and closing mean. What does not: how it is done; `_connection` does it for our
-own sockets, `_adapter` for other httpx transports, `trio_stream.testing` in memory.
+own sockets, `_foreign_body` for other httpx transports, `trio_stream.testing` in memory.
 """
 
 from __future__ import annotations

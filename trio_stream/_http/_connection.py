@@ -13,13 +13,14 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple, final
 
+import msgspec
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
 from trio_stream._limits import Limits
 
 from ._httpx import httpx
-from ._parser import Head, ResponseParser
+from ._parser import ResponseHead, ResponseParser
 from ._request import WireRequest
 from ._socket import close_socket, os_reason, receive, receive_nowait
 
@@ -57,12 +58,29 @@ class Origin(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@final
+class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request came to its connection. All times are seconds of Trio's clock.
+
+    Args:
+      reused: Whether the connection had served an earlier request.
+      waited: How long the request waited for one of ``max_connections`` to become free.
+      tcp: How long connecting took, the look-up of the name included; None for a connection that is reused.
+      tls: How long the TLS handshake took; None for a connection that is reused, or without TLS.
+    """
+
+    reused: bool
+    waited: float = 0.0
+    tcp: float | None = None
+    tls: float | None = None
+
+
 class ServerDisconnectedError(httpx.RemoteProtocolError):
     """The connection ended before the head of an answer had arrived."""
 
 
 class StaleConnectionError(Exception):
-    """A connection that had served before failed without one byte of an answer; ``__cause__`` says how."""
+    """A connection that had served before failed without one byte of an answer. ``__cause__`` says how."""
 
 
 @final
@@ -94,7 +112,7 @@ class Connection:
         send_seconds: float | None,
         read_seconds: float | None,
         on_sent: Callable[[], None],
-    ) -> Head:
+    ) -> ResponseHead:
         """Send a request and read the head of its answer.
 
         A checkpoint. The connection is of no use after a cancelled call; the caller closes it.
@@ -192,7 +210,7 @@ class Connection:
             return parser.ended or (parser.head is not None and parser.head.status_code >= _FIRST_REFUSAL)
         return data == b""
 
-    async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> Head:
+    async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> ResponseHead:
         # An answer is not there yet, and to look for it would be a system call and an exception. But what TLS holds
         # does not make the socket readable.
         wait_first = seconds is None and broken is None and not isinstance(self.sock, ssl.SSLSocket)

@@ -25,7 +25,7 @@ _PREFIX_BYTES = 32
 """How much of the beginning is kept to see whether it is HTTP at all: the parser accepts RTSP and ICE too."""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The head of the final answer. It cannot be part of a cycle, and there is one for every open stream."""
 
     status_code: int
@@ -61,7 +61,7 @@ class ResponseParser:
     )
 
     def __init__(self, *, method: str, max_header_bytes: int, max_interim_answers: int) -> None:
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self.complete = False
         self.ended = False
         self.failure: str | None = None
@@ -189,7 +189,9 @@ class ResponseParser:
         if status < 200:
             self._interim(status)
             return
-        self.head = Head(status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}")
+        self.head = ResponseHead(
+            status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}"
+        )
         self.keep_alive = http.should_keep_alive()
         self._until_eof = _is_until_eof(self._headers)
         if self._head_request:

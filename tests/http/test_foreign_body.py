@@ -14,7 +14,7 @@ from tests.http.posting import post, read_all, sender_of
 from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream._http import BODY_EXTENSION, ConnectionStatistics, ResponseBody, Transport
-from trio_stream._http._adapter import ForeignBody, HeldBody
+from trio_stream._http._foreign_body import ForeignBody, HeldBody
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
