@@ -14,7 +14,7 @@ import trio
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream._http import ResponseBody, httpx
 from trio_stream.testing._requests import RecordedRequest
-from trio_stream.testing._timeline import Cut, Data, Head, Moment, Wait
+from trio_stream.testing._timeline import AnswerHead, Cut, Data, Moment, Wait
 
 _MOST = 65_536
 """Bytes that one read returns at most, roughly: a socket's read is bounded too, and a script may be
@@ -72,6 +72,8 @@ class ScriptedBody(ResponseBody):
                 await self._closing.wait()
         finally:
             self._busy = False
+        if self._closing.is_set():
+            raise trio.ClosedResourceError("this answer was closed")
 
     def close(self) -> None:
         """Close the connection now, and wake whoever waits for it."""
@@ -162,7 +164,7 @@ class BodyStream(httpx.AsyncByteStream):
             self._body.close()
 
 
-async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[Head, float]:
+async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[AnswerHead, float]:
     """Wait until the head of an answer is due. A checkpoint, and cancelled like one.
 
     Returns:
@@ -182,5 +184,5 @@ async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[Head, 
         elif isinstance(moment, Cut):
             raise ConnectionCut(reset=moment.reset)
         else:
-            assert isinstance(moment, Head)
+            assert isinstance(moment, AnswerHead)
             return moment, due

@@ -18,7 +18,7 @@ import msgspec
 
 from trio_stream.testing._json import as_object
 from trio_stream.testing._steps import HTTPError
-from trio_stream.testing._timeline import Data, Head, Moment
+from trio_stream.testing._timeline import AnswerHead, Data, Moment
 from trio_stream.testing._wire import count_input_tokens, merge_headers
 
 _BYTES_PER_TOKEN = 4
@@ -184,8 +184,8 @@ class Quota:
         """
         headers = self.headers(clock())
         for moment in moments:
-            if isinstance(moment, Head):
-                yield Head(moment.status, merge_headers(moment.headers, headers))
+            if isinstance(moment, AnswerHead):
+                yield AnswerHead(moment.status, merge_headers(moment.headers, headers))
                 continue
             if isinstance(moment, Data):
                 self._produce(_output_bytes(moment.data) / _BYTES_PER_TOKEN, clock())

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias, final
+from typing import ClassVar, TypeAlias, final
 
 import trio
 
-from trio_stream._http import BODY_EXTENSION, httpx
+from trio_stream._http import BODY_EXTENSION, ON_SENT_EXTENSION, httpx
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
 from trio_stream.testing._quota import Quota
@@ -21,7 +21,7 @@ from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._server import Server, Serving
 from trio_stream.testing._steps import HTTPError, Step, checked
 from trio_stream.testing._strict import find_fault
-from trio_stream.testing._timeline import Facts, Head, Moment, error_answer, json_answer, timeline
+from trio_stream.testing._timeline import AnswerContext, AnswerHead, Moment, error_answer, json_answer, timeline
 from trio_stream.testing._wire import count_input_tokens, make_id
 
 Script: TypeAlias = Iterable[Step] | Callable[[RecordedRequest], Iterable[Step]]
@@ -55,6 +55,9 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
     Attributes:
       open_streams: Answers that were begun and neither finished nor closed.
     """
+
+    calls_on_sent: ClassVar[bool] = True
+    """The function under `trio_stream.transport.ON_SENT_EXTENSION` is called, when the request is recorded."""
 
     def __init__(
         self,
@@ -159,7 +162,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
             headers=request.headers.multi_items(),
             content=content,
         )
-        on_sent = request.extensions.get("trio_stream.on_sent")
+        on_sent = request.extensions.get(ON_SENT_EXTENSION)
         if on_sent is not None:
             on_sent()
         try:
@@ -201,7 +204,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         self._requests.append(request)
         return request
 
-    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
+    async def answer(self, request: RecordedRequest) -> tuple[AnswerHead, ScriptedBody]:
         """The answer to a recorded request, once its head is due. For those who carry answers by other ways.
 
         A checkpoint. Whoever gets the body has to ``close`` or ``finish`` it.
@@ -229,16 +232,16 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
 
     def _moments(self, request: RecordedRequest) -> Iterator[Moment]:
         body = as_object(request.body)
-        facts = Facts(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
+        context = AnswerContext(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
         refusal = _refusal(request, strict=self._strict)
         if refusal is not None:
-            return error_answer(refusal, facts)
+            return error_answer(refusal, context)
         if request.path == _COUNT_TOKENS:
-            return json_answer({"input_tokens": count_input_tokens(body)}, facts)
+            return json_answer({"input_tokens": count_input_tokens(body)}, context)
         if self._quota is not None:
             refusal = self._quota.refuse(body, under_way=self._under_way, now=request.at)
             if refusal is not None:
-                return error_answer(refusal, facts)
+                return error_answer(refusal, context)
         script = self._next_script(request)
         if script is None:
             return error_answer(
@@ -250,10 +253,10 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
                     {"x-should-retry": "false"},
                     None,
                 ),
-                facts,
+                context,
             )
         steps = checked(script(request)) if callable(script) else script
-        moments = timeline(steps, facts)
+        moments = timeline(steps, context)
         return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
 
     def _next_script(self, request: RecordedRequest) -> Script | None:

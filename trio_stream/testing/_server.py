@@ -13,15 +13,16 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Protocol, TypeAlias, TypeGuard, final
+from typing import Protocol, TypeAlias, final
 
 import trio
 
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
+from trio_stream._nursery import NurseryBlock
 from trio_stream.testing._memory import ConnectionCut, ScriptedBody
 from trio_stream.testing._request_reader import ReadRequest, RequestReader
 from trio_stream.testing._requests import RecordedRequest
-from trio_stream.testing._timeline import Head
+from trio_stream.testing._timeline import AnswerHead
 from trio_stream.testing._wire import header
 
 _Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -46,7 +47,7 @@ class Answering(Protocol):
         """Take down a request that has arrived."""
         ...
 
-    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
+    async def answer(self, request: RecordedRequest) -> tuple[AnswerHead, ScriptedBody]:
         """The answer to a recorded request, once its head is due."""
         ...
 
@@ -122,15 +123,16 @@ class Serving:
             listener if context is None else trio.SSLListener(listener, context, https_compatible=True)
             for listener in self._listeners
         ]
-        self._block = trio.open_nursery()
-        self._nursery = await self._block.__aenter__()
+        self._block = NurseryBlock()
+        await self._block.enter()
         self._start(server, listeners)
         return server
 
     def _start(self, server: Server, listeners: list[_Listener]) -> None:
         # The port listens already: whoever connects before the task runs has to wait, and is not refused.
         serve_one = partial(_serve_connection, self._api, server)
-        self._nursery.start_soon(partial(trio.serve_listeners, handler_nursery=self._nursery), serve_one, listeners)
+        nursery = self._block.nursery
+        nursery.start_soon(partial(trio.serve_listeners, handler_nursery=nursery), serve_one, listeners)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -139,44 +141,14 @@ class Serving:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._nursery.cancel_scope.cancel(reason="the block of api.serve() was left")
-        # Only a cancellation is the nursery's business: it may be the nursery's own, because a script failed.
-        given = exc if exc is not None and _holds_cancelled(exc) else None
-        left: BaseException | None = None
-        absorbed = False
+        # First the tasks, then the ports: they are the tasks' to accept from.
+        self._block.nursery.cancel_scope.cancel(reason="the block of api.serve() was left")
         try:
-            kind = None if given is None else type(given)
-            absorbed = bool(await self._block.__aexit__(kind, given, None))  # noqa: ASYNC102 - waits as a nursery does
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - it, or the block's own exception, goes on below
-            left = _alone(error, exc)
+            return await self._block.exit(exc)  # noqa: ASYNC102 - waits as a nursery does
         finally:
             for listener in self._listeners:
                 listener.socket.close()
             self._listeners = []
-        if left is None:
-            return absorbed and given is not None
-        if left is exc:
-            return False
-        if exc is not None and given is None:
-            raise BaseExceptionGroup("the block and a script failed", [exc, left]) from None
-        raise left from left.__cause__
-
-
-def _holds_cancelled(error: BaseException) -> bool:
-    if _is_group(error):
-        return any(map(_holds_cancelled, error.exceptions))
-    return isinstance(error, trio.Cancelled)
-
-
-def _alone(error: BaseException, body: BaseException | None) -> BaseException:
-    """The one failure inside the groups that nurseries made around it; the block's own exception stays as it is."""
-    while error is not body and _is_group(error) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
-    return isinstance(error, BaseExceptionGroup)
 
 
 async def _serve_connection(api: Answering, server: Server, stream: _Stream) -> None:
@@ -205,11 +177,19 @@ class _Connection:
         self._put, self._take = trio.open_memory_channel[ReadRequest](1)
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read, nursery.cancel_scope)
+        # Not `async with trio.open_nursery()`: that would put a mistake in a script into a group.
+        block = NurseryBlock()
+        await block.enter()
+        try:
+            block.nursery.start_soon(self._read, block.nursery.cancel_scope)
             with self._take:
                 await self._answer_all()
-            nursery.cancel_scope.cancel(reason="the server ended this connection")
+            block.nursery.cancel_scope.cancel(reason="the server ended this connection")
+        except BaseException as exc:
+            if not await block.exit(exc):  # noqa: ASYNC102, ASYNC120 - waits as a nursery does
+                raise
+        else:
+            await block.exit(None)
 
     async def _read(self, scope: trio.CancelScope) -> None:
         reader = RequestReader()
@@ -303,7 +283,7 @@ class _Connection:
             await self._stream.aclose()
 
 
-def _head_bytes(head: Head, *, chunked: bool, keep_alive: bool) -> bytes:
+def _head_bytes(head: AnswerHead, *, chunked: bool, keep_alive: bool) -> bytes:
     try:
         phrase = HTTPStatus(head.status).phrase
     except ValueError:
