@@ -70,9 +70,11 @@ class MemoryBody(ResponseBody):
         content, self._content = self._content, b""
         return content
 
-    async def wait(self) -> None:  # pragma: no cover - `receive_nowait` never asks for it
-        """As `ResponseBody.wait`."""
+    async def wait(self) -> None:
+        """As `ResponseBody.wait`; `receive_nowait` never asks for it."""
         await trio.lowlevel.checkpoint()
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
 
     def close(self) -> None:
         """As `ResponseBody.close`."""
