@@ -266,6 +266,14 @@ class SaysGoodbye(Wrapped):
         self.close()
 
 
+class FailsToCloseByItself(Wrapped):
+    """Wants `close` before `aclose`."""
+
+    async def aclose(self) -> None:
+        if not self.closed:
+            raise RuntimeError("not closed")
+
+
 class TakesACutForTheEnd(Wrapped):
     def receive_nowait(self) -> bytes | None:
         try:
@@ -339,6 +347,7 @@ FAULTS: list[tuple[Callable[[ResponseBody], ResponseBody], str]] = [
     (EndsWhenClosed, "`close` wakes .*: `receive_nowait` returned b'' after it was let go of"),
     (ClosesOnlyOnce, "RuntimeError was raised: closed already"),
     (ReadsOnToTheEnd, "`aclose` never waits on the peer: it waited"),
+    (FailsToCloseByItself, "`aclose` never waits on the peer: RuntimeError was raised: not closed"),
     (SaysGoodbye, "`aclose` is effective in a cancelled scope, and no checkpoint: it raised Cancelled"),
     (TakesACutForTheEnd, "A body that was cut does not end: it ended as if it were whole"),
     (TakesAResetForTheEnd, "connection was reset does not end: it ended as if it were whole"),
@@ -358,6 +367,29 @@ async def test_faults_are_found(
     with pytest.raises(AssertionError) as caught:
         await check_response_body(make)
     assert re.search(sentence, str(caught.value))
+
+
+class Polls(Wrapped):
+    """Keeps the processor busy while it waits."""
+
+    arrived: bytes | None = None
+
+    def receive_nowait(self) -> bytes | None:
+        arrived, self.arrived = self.arrived, None
+        return self.body.receive_nowait() if arrived is None else arrived
+
+    async def wait(self) -> None:
+        while (arrived := self.body.receive_nowait()) is None:
+            await trio.lowlevel.checkpoint()
+        self.arrived = arrived
+
+
+async def test_polling_is_found() -> None:
+    async def make(steps: Sequence[Step]) -> ResponseBody:
+        return Polls(await scripted(steps))
+
+    with pytest.raises(AssertionError, match="breaks the body loudly: after 2 seconds it still had not happened"):
+        await check_response_body(make, pause_seconds=0.001, timeout=2)
 
 
 async def test_it_can_be_cancelled(autojump_clock: trio.testing.MockClock) -> None:

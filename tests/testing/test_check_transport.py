@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -169,6 +170,17 @@ class LeavesSockets(Wrapped):
         return await super().handle_async_request(request)
 
 
+class KeepsASocket(Wrapped):
+    """And does not close it, with the transport."""
+
+    sockets: ClassVar[list[socket.socket]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self.sockets:
+            self.sockets.append(socket.socket())
+        return await super().handle_async_request(request)
+
+
 class NeverCloses(Wrapped):
     """Keeps the connection of a body that was let go of, and reads on in secret."""
 
@@ -216,6 +228,7 @@ FAULTS: list[tuple[Callable[[ScriptedAPI], httpx.AsyncBaseTransport], str]] = [
         LeavesSockets,
         "A request can be cancelled at every step: .*left behind: .*socket",
     ),
+    (KeepsASocket, "A transport that was closed leaves nothing behind: file descriptor"),
     (NeverCloses, "The server sees that a body was closed in the middle: the server still takes it to be open"),
 ]
 
@@ -231,4 +244,6 @@ async def test_faults_are_found(
 
     with pytest.raises(AssertionError) as caught:
         await check_transport(maker)
+    while KeepsASocket.sockets:
+        KeepsASocket.sockets.pop().close()
     assert re.search(sentence, str(caught.value))

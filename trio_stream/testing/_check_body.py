@@ -272,7 +272,7 @@ async def _wait(body: ResponseBody) -> None:
 async def _wait_cancelled(body: ResponseBody) -> None:
     """Cancel a `wait`, unless what it waited for came first."""
     async with Attempt(body.wait) as waiting:
-        await waiting.cancel()
+        await waiting.cancel_and_wait()
     require(waiting.error is None, f"a cancelled `wait` raised {waiting.error!r}")
 
 

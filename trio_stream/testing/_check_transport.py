@@ -222,7 +222,7 @@ class _Checks:
             require(not asking.over.is_set(), f"the request ended: {asking.error!r}")
             if getattr(self._transport, "calls_on_sent", False):
                 await eventually(lambda: "sent" in seen, "it was not called", seconds=self._seconds)
-            await asking.cancel()
+            await asking.cancel_and_wait()
         require(seen.count("sent") <= 1, f"it was called {seen.count('sent')} times")
         if "sent" in seen:
             require("content" in seen[: seen.index("sent")], "it was called before the content was taken")
@@ -255,7 +255,7 @@ class _Checks:
             await eventually(
                 lambda: len(self._api.requests) > arrived, "the request did not arrive", seconds=self._seconds
             )
-            await asking.cancel()
+            await asking.cancel_and_wait()
             require(asking.cancelled, f"it was cancelled, and ended with {asking.error!r}")
         await self._server_sees_the_end()
 

@@ -83,7 +83,7 @@ class Attempt:
     Attributes:
       over: Set when the task is done.
       error: The exception that ended it, or None. A cancellation is not kept.
-      cancelled: Whether `cancel` ended it.
+      cancelled: Whether `cancel_and_wait` ended it.
     """
 
     def __init__(self, function: Callable[[], Awaitable[object]]) -> None:
@@ -120,7 +120,7 @@ class Attempt:
             self.cancelled = self._scope.cancelled_caught
             self.over.set()
 
-    async def cancel(self) -> None:
+    async def cancel_and_wait(self) -> None:
         """Cancel the task and wait until it is done."""
         self._scope.cancel(reason="the check cancels what waits")
         await self.over.wait()
