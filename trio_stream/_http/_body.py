@@ -103,7 +103,7 @@ class ResponseBody(abc.ABC):
         """
 
     async def aclose(self) -> None:
-        """Close, and do what is left of closing that needs `await`. The default is `close` alone.
+        """Close, and do what is left of closing that needs ``await``. The default is `close` alone.
 
         Not a checkpoint, effective even when cancelled, and never waits on the peer.
         """

@@ -35,9 +35,9 @@ _CUTS = (IncompleteStreamError, APIConnectionError)
 async def check_response_body(make_body: BodyMaker, *, pause_seconds: float = 0.02, timeout: float = 5.0) -> None:
     """Check an implementation of `trio_stream.transport.ResponseBody` against its contract.
 
-    Bytes arrive in order, and the end again and again; a cancelled `wait` loses nothing, or breaks the body loudly if
+    Bytes arrive in order, and the end again and again; a cancelled ``wait`` loses nothing, or breaks the body loudly if
     it is not ``cancel_safe``; a second task that waits is refused; whoever waits is woken when the body is let go of;
-    `aclose` never waits; a cut is never taken for an end; nothing is left to the garbage collector.
+    ``aclose`` never waits; a cut is never taken for an end; nothing is left to the garbage collector.
 
     Works under `trio.testing.MockClock` and with real sockets. A checkpoint. If it is cancelled, a body may be left
     open.
