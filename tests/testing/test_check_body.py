@@ -389,7 +389,7 @@ async def test_polling_is_found() -> None:
         return Polls(await scripted(steps))
 
     with pytest.raises(AssertionError, match="breaks the body loudly: after 2 seconds it still had not happened"):
-        await check_response_body(make, pause_seconds=0.001, timeout=2)
+        await check_response_body(make, pause_seconds=0.001, limit_seconds=2)
 
 
 async def test_it_can_be_cancelled(autojump_clock: trio.testing.MockClock) -> None:

@@ -32,7 +32,7 @@ _WAYS: tuple[_Way, ...] = ("close", "finish", "aclose")
 _CUTS = (IncompleteStreamError, APIConnectionError)
 
 
-async def check_response_body(make_body: BodyMaker, *, pause_seconds: float = 0.02, timeout: float = 5.0) -> None:
+async def check_response_body(make_body: BodyMaker, *, pause_seconds: float = 0.02, limit_seconds: float = 5.0) -> None:
     """Check an implementation of `trio_stream.transport.ResponseBody` against its contract.
 
     Bytes arrive in order, and the end again and again; a cancelled ``wait`` loses nothing, or breaks the body loudly if
@@ -46,7 +46,7 @@ async def check_response_body(make_body: BodyMaker, *, pause_seconds: float = 0.
       make_body: Called with the steps of an answer (``raw``, ``pause``, ``stall``, ``headers``, ``disconnect``), some
         twenty times. Returns a body that receives that answer.
       pause_seconds: How long an answer pauses between bytes that should not arrive together.
-      timeout: Seconds after which one check has failed.
+      limit_seconds: Seconds after which one check has failed.
 
     Raises:
       AssertionError: A promise is not kept. The text says which, and what happened instead.
@@ -54,7 +54,7 @@ async def check_response_body(make_body: BodyMaker, *, pause_seconds: float = 0.
     # Descriptors are not compared: a connection that is kept for the next request is not left behind.
     with Leftovers() as leftovers:
         for promise in body_promises(make_body, pause_seconds=pause_seconds):
-            await promise.verify(timeout)
+            await promise.verify(limit_seconds)
         found, cause = await leftovers.find()
     if found:
         raise AssertionError(f"A body leaves nothing behind: {'; '.join(found)}") from cause

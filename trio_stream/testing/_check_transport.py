@@ -42,7 +42,9 @@ _HEADERS = {"content-type": "application/json", "x-api-key": "check"}
 _AT_ONCE = 6
 
 
-async def check_transport(make_transport: TransportMaker, *, pause_seconds: float = 0.02, timeout: float = 5.0) -> None:
+async def check_transport(
+    make_transport: TransportMaker, *, pause_seconds: float = 0.02, limit_seconds: float = 5.0
+) -> None:
     """Check that a transport can carry the requests of a `trio_stream.Client`.
 
     The requests of the check go through it as a client's do. What they bring back is checked as by
@@ -67,7 +69,7 @@ async def check_transport(make_transport: TransportMaker, *, pause_seconds: floa
         manager that yields the transport and the base URL at which it reaches that API. When it is left, everything
         has to be closed.
       pause_seconds: How long an answer pauses between bytes that should not arrive together.
-      timeout: Seconds after which one check has failed.
+      limit_seconds: Seconds after which one check has failed.
 
     Raises:
       AssertionError: A promise is not kept. The text says which, and what happened instead.
@@ -78,11 +80,13 @@ async def check_transport(make_transport: TransportMaker, *, pause_seconds: floa
         api = ScriptedAPI(default=script, strict=False)
         async with make_transport(api) as (transport, base_url):
             # Half of the deadline for what is waited for inside a check, so that its own sentence is told.
-            checks = _Checks(api, script, transport, base_url, timeout / 2)
+            checks = _Checks(api, script, transport, base_url, limit_seconds / 2)
             for promise in checks.promises(pause_seconds):
-                await promise.verify(timeout)
-                await Promise("Nothing is open between requests", checks.nothing_is_open).verify(2 * timeout)
-            await Promise("A request can be cancelled at every step", checks.cancelled_everywhere).verify(60 * timeout)
+                await promise.verify(limit_seconds)
+                await Promise("Nothing is open between requests", checks.nothing_is_open).verify(2 * limit_seconds)
+            await Promise("A request can be cancelled at every step", checks.cancelled_everywhere).verify(
+                60 * limit_seconds
+            )
         found, cause = await leftovers.find()
     if found:
         raise AssertionError(f"A transport that was closed leaves nothing behind: {'; '.join(found)}") from cause

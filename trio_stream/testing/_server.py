@@ -185,7 +185,7 @@ class _Connection:
             with self._take:
                 await self._answer_all()
             block.nursery.cancel_scope.cancel(reason="the server ended this connection")
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - the block says whether it goes on
             if not await block.exit(exc):  # noqa: ASYNC102, ASYNC120 - waits as a nursery does
                 raise
         else:
