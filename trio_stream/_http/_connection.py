@@ -41,7 +41,7 @@ _DRAIN_BYTES = 65536
 
 
 class Origin(NamedTuple):
-    """Where a connection goes."""
+    """The scheme, host and port that a connection goes to."""
 
     scheme: str
     host: str
@@ -122,11 +122,11 @@ class Connection:
           limits: Bounds of the head.
           send_seconds: For the whole request.
           read_seconds: For each wait for bytes of the head.
-          on_sent: Called once when sending is over: with the last byte, or with an answer that came before it.
+          on_sent: Called once when sending is over: after the last byte, or when an answer came before that.
 
         Raises:
-          httpx.TransportError: No answer.
-          StaleConnectionError: No answer, not one byte, from a connection that had served before.
+          httpx.TransportError: There was no answer.
+          StaleConnectionError: There was not one byte of an answer, on a connection that had served before.
           trio.ClosedResourceError: The connection was closed by this program.
         """
         self.parser = parser = ResponseParser(
@@ -156,7 +156,7 @@ class Connection:
             raise trio.ClosedResourceError("the connection was closed by this program")
 
     async def _send(self, request: WireRequest, parser: ResponseParser, seconds: float | None) -> OSError | None:
-        """Send all of it, or until the server has answered or stopped listening.
+        """Send the whole request, or stop where the server has answered or does not listen any more.
 
         Returns:
           The error that ended sending early: there may be an answer all the same (a 413, and then a close).
@@ -193,7 +193,7 @@ class Connection:
         return None
 
     async def _wait_to_send(self, parser: ResponseParser, deadline: float) -> bool:
-        """Wait until more can be sent; True if there is no point in sending more, for an answer has come."""
+        """Wait until more can be sent. Returns True if there is no point in that, because an answer has come."""
         with trio.move_on_at(min(deadline, trio.current_time() + _LOOK_EVERY_SECONDS)):
             await wait_writable(self.sock)
             return False
@@ -247,7 +247,7 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow once the present answer has been read to its end."""
+        """Whether another request may follow, once the present answer has been read to its end."""
         parser = self.parser
         if parser is None or not self._sent_whole or self.sock.fileno() < 0:
             return False
@@ -263,7 +263,7 @@ class Connection:
           deadline: A time of Trio's clock.
 
         Returns:
-          False when the connection is of no use: it was closed, or something arrived that nobody asked for.
+          False if the connection is of no use, because it was closed or something arrived that nobody asked for.
         """
         parser = self.parser
         assert parser is not None

@@ -82,7 +82,7 @@ class ForeignSender:
     def over_proxy(
         cls, proxy: str, *, base_url: str, ssl_context: ssl.SSLContext | None, max_connections: int | None
     ) -> Self:
-        """Use httpx's own transport through a proxy. It is made for the first request, which may fail for it."""
+        """Use httpx's own transport through a proxy. It is made at the first request, which fails if that fails."""
         return cls(_ProxyClient(proxy, ssl_context), base_url=base_url, owns_client=True, most=max_connections)
 
     @enable_ki_protection
@@ -230,7 +230,7 @@ def _close_all(bodies: list[ResponseBody]) -> None:
 
 
 async def _body_at_hand(answer: httpx.Response) -> ResponseBody | None:
-    """The body that a transport brought itself, or that is in memory; None where it is still to be read."""
+    """The body that a transport brought itself, or that is in memory. None if it is still to be read."""
     body = answer.extensions.get(BODY_EXTENSION)
     if isinstance(body, ResponseBody) and not _was_read(answer, body):
         return body
@@ -272,13 +272,13 @@ def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody
 
 
 class _NoCookies(CookieJar):
-    """Keeps no cookies: an answer must not add to the next request, let alone make it one that cannot be sent."""
+    """Keeps no cookies. An answer must not add to the next request, let alone make it impossible to send."""
 
     def extract_cookies(self, response: object, request: object) -> None:
-        """Take none."""
+        """Take no cookies out of an answer."""
 
     def add_cookie_header(self, request: object) -> None:
-        """Give none."""
+        """Add no cookies to a request."""
 
 
 _LOCATION_EXTENSION = "trio_stream.location"

@@ -26,7 +26,7 @@ _PREFIX_BYTES = 32
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The head of the final answer. It cannot be part of a cycle, and there is one for every open stream."""
+    """The head of the final answer. Not seen by the garbage collector: it holds no cycles, and every stream has one."""
 
     status_code: int
     reason: bytes
@@ -89,7 +89,7 @@ class ResponseParser:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can serve another request: the answer is whole, and nothing came after it."""
+        """Whether the connection can serve another request, because the answer is whole and nothing came after it."""
         return self.complete and self.keep_alive and not self._beyond_end
 
     def feed(self, data: bytes) -> bytes:
@@ -141,7 +141,7 @@ class ResponseParser:
         self._http = _LET_GO
 
     def fail(self, reason: str) -> None:
-        """Give up: nothing more will come."""
+        """Give up on the answer. ``reason`` says why in words."""
         self.failure = reason
         self.ended = True
         self.keep_alive = False
@@ -220,11 +220,11 @@ class ResponseParser:
 
 
 class _StopParsingError(Exception):
-    """Stops the parser; the reason has been noted."""
+    """Stops the parser, after the reason has been noted."""
 
 
 class _LetGo:
-    """In place of a parser that has been let go of."""
+    """Stands in for a parser that has been let go of."""
 
     def feed_data(self, _data: bytes) -> None:
         raise httptools.HttpParserError("the answer has been let go of")

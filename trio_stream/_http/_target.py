@@ -22,15 +22,15 @@ MOST_KEPT = 64
 
 @final
 class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Where one request goes.
+    """The address of one kind of request, taken apart.
 
     Args:
-      url: The whole of it, without credentials.
+      url: The whole URL, without credentials.
       shown_url: The same as text.
       plain_url: The same without the query.
       query: The query.
       origin: Where the connection goes.
-      authorization: The header that follows from credentials in the base URL; None where there are none.
+      authorization: The header that credentials in the base URL make, or None if it has none.
     """
 
     url: httpx.URL
@@ -43,7 +43,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 @final
 class Targets:
-    """The targets below one base URL. Each is put together once: that takes longer than sending a request."""
+    """The targets below one base URL. Each is made once, because making one takes longer than sending a request."""
 
     __slots__ = ("_base_url", "_kept")
 

@@ -47,7 +47,7 @@ the body.
 _LAST_PORT = 65535
 
 _DRAIN_SECONDS = 0.05
-"""How long a request waits for the end of an earlier answer before it takes another connection."""
+"""How many seconds a request waits for the end of an earlier answer before it takes another connection."""
 
 
 @final
@@ -255,7 +255,11 @@ class Transport(httpx.AsyncBaseTransport):
         raise httpx.PoolTimeout(f"no connection became free within {seconds:g} s")
 
     async def _make_ready(self, lease: Lease, connection: Connection) -> Connection | None:
-        """The connection, or another idle one to the same origin; the lease has it. None where none is of use."""
+        """Find an idle connection that can be used, this one or the next to the same origin, and give it to the lease.
+
+        Returns:
+          The connection, or None if none of them is of use.
+        """
         deadline = trio.current_time() + _DRAIN_SECONDS
         while True:
             lease.connection = connection
@@ -297,7 +301,7 @@ class Transport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
-        """Whether to keep idle connections from now on."""
+        """Choose whether idle connections are kept from now on."""
         self._pool.keep = keep
         if not keep:
             self._pool.close_idle()
@@ -311,7 +315,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._pool.close()
 
     async def aclose(self) -> None:
-        """As `close`. A checkpoint; effective even when cancelled."""
+        """Close every connection, as `close` does. A checkpoint; effective even when cancelled."""
         self._pool.close()
         await trio.lowlevel.checkpoint()
 

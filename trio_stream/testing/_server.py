@@ -33,7 +33,7 @@ _LINGER = 1.0
 
 
 class Answering(Protocol):
-    """What a port needs of whoever answers: `ScriptedAPI`."""
+    """The part of `ScriptedAPI` that a port needs."""
 
     def record(
         self,
@@ -44,7 +44,7 @@ class Answering(Protocol):
         headers: Iterable[tuple[str, str]],
         content: bytes,
     ) -> RecordedRequest:
-        """Take down a request that has arrived."""
+        """Record a request that has arrived."""
         ...
 
     async def answer(self, request: RecordedRequest) -> tuple[AnswerHead, ScriptedBody]:
@@ -57,11 +57,11 @@ class Server:
     """A port that is being served.
 
     Attributes:
-      base_url: What to give to a client.
-      host: The address it listens on.
+      base_url: The base URL for a client.
+      host: The address that it listens on.
       port: The port.
       connections: How many connections are open now.
-      accepted: How many connections there have been.
+      accepted: How many connections have been accepted so far.
     """
 
     def __init__(self, *, scheme: str, host: str, port: int) -> None:
@@ -73,13 +73,13 @@ class Server:
         self._nobody = trio.lowlevel.ParkingLot()
 
     async def wait_no_connections(self) -> None:
-        """Wait until no connection is open. A checkpoint, and can be cancelled."""
+        """Wait until no connection is open. A checkpoint; if it is cancelled nothing changes."""
         await trio.lowlevel.checkpoint()
         while self.connections:
             await self._nobody.park()
 
     def count(self, change: int) -> None:
-        """A connection was opened (1) or closed (-1)."""
+        """Note that a connection was opened (1) or closed (-1)."""
         self.connections += change
         self.accepted += change > 0
         if not self.connections:
@@ -91,7 +91,7 @@ class Server:
 
 @final
 class Serving:
-    """The block in which a port is served; made by `ScriptedAPI.serve`.
+    """The block in which a port is served. Made by `ScriptedAPI.serve`.
 
     An exception of the block leaves as itself. A mistake in a script ends the block with that mistake.
     """
@@ -165,9 +165,9 @@ async def _serve_connection(api: Answering, server: Server, stream: _Stream) -> 
 
 @final
 class _Connection:
-    """One connection: a task that answers, and one that reads all the time.
+    """One connection: a task that answers, and a task that reads all the time.
 
-    So a client's leaving is seen at once, also in the middle of an answer.
+    Because one reads all the time, it is seen at once that a client leaves, even in the middle of an answer.
     """
 
     def __init__(self, api: Answering, stream: _Stream) -> None:
@@ -220,7 +220,7 @@ class _Connection:
             return
 
     async def _answer(self, request: ReadRequest) -> bool:
-        """Answer one request; False when the connection ends with it."""
+        """Answer one request. Returns False if the connection ends with it."""
         if request.fault is not None:
             await self._stream.send_all(_refusal(request.fault))
             await self._end()
@@ -270,7 +270,7 @@ class _Connection:
         return True
 
     def _cut(self, *, reset: bool) -> None:
-        """End the connection as a failing peer or network does: no TLS goodbye, with a reset if asked for."""
+        """End the connection as a failing peer or network does: without a TLS goodbye, and if ``reset`` by a RST."""
         stream = self._stream
         sock = (stream if isinstance(stream, trio.SocketStream) else stream.transport_stream).socket
         if reset:

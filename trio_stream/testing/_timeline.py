@@ -1,4 +1,4 @@
-"""From steps to an answer: heads and bytes with the silences between them.
+"""From steps to an answer: its head and its bytes, with the silences between them.
 
 What belongs here: the order of an answer's events and when each is due, relative to the one before. Pure: no
 clock, no trio. What does not: how a single event is written (`_wire`), waiting for it (`_memory`).
@@ -35,13 +35,13 @@ from trio_stream.testing._wire import (
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Silence, in seconds; infinite for ever."""
+    """Silence for so many seconds, which may be infinite."""
 
     seconds: float
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
-    """The status and the headers. Comes once, before any `Data`."""
+    """The status and the headers of an answer. It comes once, before any `Data`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -54,7 +54,7 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """The connection is lost: closed in the middle, or reset. A timeline without it ends clean."""
+    """The connection is lost: closed in the middle, or reset. A timeline without it ends properly."""
 
     reset: bool
 
@@ -63,7 +63,7 @@ Moment: TypeAlias = Wait | AnswerHead | Data | Cut
 
 
 class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer has to know of its request."""
+    """What an answer needs to know about its request."""
 
     number: int
     request_id: str
@@ -79,13 +79,13 @@ _Item: TypeAlias = Wait | Cut | _Event | s.Raw | s.Headers | s.HTTPError | s.Dis
 
 
 def timeline(steps: Iterable[s.Step], context: AnswerContext) -> Iterator[Moment]:
-    """The answer of a script to a request: streamed, or whole where no stream was asked for."""
+    """The answer of a script to a request: streamed if the request asks for that, otherwise whole."""
     script = _Script(context)
     return _streamed(script.items(steps), context) if context.stream else _whole(script.items(steps), context)
 
 
 def error_answer(error: s.HTTPError, context: AnswerContext) -> Iterator[Moment]:
-    """A whole answer that is an HTTP error."""
+    """An HTTP error as the whole answer."""
     kind = error.type or error_type(error.status)
     message = error.message or SENTENCES.get(error.status, f"HTTP status {error.status}")
     body = error.body
@@ -99,7 +99,7 @@ def error_answer(error: s.HTTPError, context: AnswerContext) -> Iterator[Moment]
 
 
 def json_answer(fields: Mapping[str, Any], context: AnswerContext) -> Iterator[Moment]:
-    """A whole answer that is JSON."""
+    """A JSON document as the whole answer."""
     return _json_answer(200, msgspec.json.encode(fields), {}, context)
 
 
@@ -185,7 +185,7 @@ def _whole(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
 
 @final
 class _Whole:
-    """The message that a stream of our own events adds up to."""
+    """The message that the events of a stream add up to."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
@@ -285,7 +285,7 @@ class _Script:
                 yield from self._plain(step)
 
     def _plain(self, step: s.Step) -> Iterator[_Item]:
-        """The steps that may also stand inside a block."""
+        """The part of an answer that a step makes which may also stand inside a block."""
         match step:
             case s.Pause():
                 yield Wait(step.seconds)
@@ -307,7 +307,7 @@ class _Script:
                 yield _Event(step.fields)
 
     def _notice(self, fields: Mapping[str, Any]) -> None:
-        """Keep the automatic events in step with one written by hand."""
+        """Keep the automatic events consistent with an event that was written by hand."""
         kind = fields["type"]
         if kind == "message_start":
             self._started = True
