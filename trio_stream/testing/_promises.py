@@ -99,9 +99,9 @@ class Attempt:
         self._block.nursery.start_soon(self._run)
         try:
             await trio.testing.wait_all_tasks_blocked()
-        except BaseException as exc:  # noqa: ASYNC103 - the block says whether it goes on
-            if not await self._block.exit(exc):  # noqa: ASYNC102, ASYNC120 - waits as a nursery does
-                raise
+        except BaseException as exc:
+            await self._block.exit(exc)  # noqa: ASYNC102, ASYNC120 - waits as a nursery does
+            raise
         return self
 
     async def __aexit__(
