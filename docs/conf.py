@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import trio_stream
 import trio_stream.testing
+import trio_stream.transport
 import trio_stream.types
 from docs.value_lists import expand
 
@@ -46,7 +47,7 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     # The documentation of others: no inventory is fetched, so that the build needs no network.
-    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|datetime|os|pathlib|typing)(\..*)?"),
+    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|os|pathlib|typing)(\..*)?"),
     # What is public only as the type of something.
     (
         r"py:.*",
@@ -62,7 +63,7 @@ html_show_sourcelink = False
 
 PUBLIC = {
     name: f"{module.__name__}.{name}"
-    for module in (trio_stream.testing, trio_stream.types, trio_stream)
+    for module in (trio_stream.testing, trio_stream.types, trio_stream.transport, trio_stream)
     for name in vars(module)
     if not name.startswith("_")
 }

@@ -28,6 +28,7 @@ import trio
 import trio_stream as ts
 import trio_stream.ray
 import trio_stream.testing
+import trio_stream.transport
 import trio_stream.types
 from docs.value_lists import expand
 from trio_stream.testing import ScriptedAPI, Step, disconnect, fail, http_error, say, scripted_model, stall
@@ -226,6 +227,12 @@ def test_every_name_of_the_test_kit_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", public_names(trio_stream.ray))
 def test_every_name_of_the_ray_adapter_is_in_the_reference(name: str) -> None:
     assert documented().get(f"trio_stream.ray.{name}") == 1
+
+
+@pytest.mark.parametrize("name", public_names(trio_stream.transport))
+def test_every_name_for_transports_is_in_the_reference(name: str) -> None:
+    found = documented()
+    assert found.get(f"trio_stream.{name}", 0) + found.get(f"trio_stream.transport.{name}", 0) == 1
 
 
 @pytest.mark.parametrize("name", public_names(trio_stream.types))

@@ -27,6 +27,7 @@ ROOMS = [
     "_money",
     "_instruments",
     "_http",
+    "transport",
     "_stream",
     "_client",
     "batch",
@@ -50,6 +51,7 @@ OUTSIDE = {
     "_money": {"msgspec"},
     "_instruments": {"trio", "msgspec"},
     "_http": {"trio", "httpx", "httptools", "msgspec"},
+    "transport": set[str](),
     "_stream": {"trio", "msgspec"},
     "_client": {"trio", "msgspec"},
     "batch": {"trio", "msgspec"},
@@ -281,7 +283,7 @@ def is_call_of(node: ast.AST, method: str) -> TypeGuard[ast.Call]:
 
 def test_the_package_imports_no_more_than_it_needs():
     """Importing it loads neither the test kit, nor the command line, nor what fits it into other systems."""
-    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray")
+    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray", "trio_stream.transport")
     code = f"import sys, trio_stream; print([m for m in sys.modules if m.startswith({rooms})])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

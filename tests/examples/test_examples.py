@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -15,6 +18,7 @@ from trio_stream.testing import (
     ScriptedAPI,
     Step,
     call,
+    check_transport,
     http_error,
     pause,
     say,
@@ -35,6 +39,7 @@ NAMES = [
     "buffered_output",
     "concurrent_streams",
     "current_snapshot",
+    "custom_transport",
     "error_handling",
     "extended_thinking",
     "final_message_after_block",
@@ -157,6 +162,10 @@ EXPECTED = {
     "current_snapshot": Expected(
         [say("one two three four five six seven eight nine ten eleven twelve")],
         prints=["48 characters", "62 characters, stopped because of end_turn"],
+    ),
+    "custom_transport": Expected(
+        [say("Hello there.")],
+        prints=["Hello there.\n", " -> POST /v1/messages\n", " <- 200\n", " bytes\n", " finished\n"],
     ),
     "error_handling": Expected(
         _HELLO,
@@ -307,6 +316,18 @@ def test_its_form(path: Path) -> None:
     assert "api_key" not in text
     assert "http://" not in text
     assert text.count("\n") <= 80
+
+
+async def test_the_custom_transport_keeps_the_contract() -> None:
+    """As its text says."""
+    example = runpy.run_path(str(FOLDER / "custom_transport.py"))
+
+    @asynccontextmanager
+    async def over_a_port(api: ScriptedAPI) -> AsyncIterator[tuple[httpx.AsyncBaseTransport, str]]:
+        async with api.serve() as server, example["WireLog"]() as transport:
+            yield transport, server.base_url
+
+    await check_transport(over_a_port)
 
 
 def test_the_readme_lists_them() -> None:

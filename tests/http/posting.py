@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.http.wire_server import WireServer
-from trio_stream._http import Response, ResponseBody, Sender, Transport
+from trio_stream._http import Response, ResponseBody, Sender, Transport, open_sender
 from trio_stream._http._socket import begin_tcp, finish_tcp
 from trio_stream._timeouts import Timeouts
 
@@ -52,7 +52,7 @@ async def read_all(body: ResponseBody) -> bytes:
 
 @asynccontextmanager
 async def sender_of(server: WireServer, *, keep: bool = True, **options: Any) -> AsyncIterator[Sender]:
-    sender = Sender(base_url=server.base_url, **options)
+    sender = open_sender(base_url=server.base_url, **options)
     sender.keep_connections(keep)
     try:
         yield sender

@@ -17,7 +17,7 @@ import trio.testing
 
 from tests.http.posting import AT_ONCE, post, read_all, sender_of
 from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, WireServer, answering, chunk, never_answering, serve
-from trio_stream._http import ConnectionStatistics, Sender, _socket
+from trio_stream._http import ConnectionStatistics, _socket, open_sender
 
 
 class CancelAtStep(trio.abc.Instrument):
@@ -187,7 +187,7 @@ async def test_an_unanswered_syn_is_left_at_once(nothing_left):
         for filler in fillers:
             with trio.move_on_after(0.02):
                 await filler.connect(listener.getsockname())
-        sender = Sender(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", max_connections=1)
+        sender = open_sender(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", max_connections=1)
         with trio.move_on_after(0.05) as scope:
             await post(sender)
         assert scope.cancelled_caught
@@ -211,7 +211,7 @@ async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, 
 
     async with serve(scripts.get(phase, never_reading)) as server:
         base_url = server.base_url.replace("http:", "https:") if phase == "handshake" else server.base_url
-        sender = Sender(base_url=base_url, ssl_context=client_tls, max_connections=1)
+        sender = open_sender(base_url=base_url, ssl_context=client_tls, max_connections=1)
         content = b"x" * (30_000_000 if phase == "sending" else 2)
         with trio.move_on_after(0.1) as scope:
             response = await post(sender, content)
@@ -273,7 +273,7 @@ warnings.simplefilter("error")
 import trio
 from tests.http.posting import AT_ONCE, post, read_all
 from tests.http.wire_server import CHUNKED, chunk, answering, never_answering, serve
-from trio_stream._http import Sender
+from trio_stream._http import open_sender
 
 async def busy(peer):
     await peer.answer(CHUNKED)
@@ -283,7 +283,7 @@ async def busy(peer):
 async def main():
     script = {"idle": answering(CHUNKED, chunk(b"x")), "busy": busy, "headers": never_answering}[sys.argv[1]]
     async with serve(script) as server:
-        sender = Sender(base_url=server.base_url)
+        sender = open_sender(base_url=server.base_url)
         try:
             response = await post(sender)
             try:
@@ -352,7 +352,7 @@ def test_keyboard_interrupt_at_every_step(tls, connects_slowly, server_tls, clie
 
     async def main(step: int) -> None:
         async with serve(answering(CHUNKED, chunk(b"hel"), chunk(b"lo")), tls=server_tls if tls else None) as server:
-            sender = Sender(base_url=server.base_url, ssl_context=client_tls)
+            sender = open_sender(base_url=server.base_url, ssl_context=client_tls)
             trio.lowlevel.add_instrument(InterruptAtStep(step))
             try:
                 response = await post(sender)

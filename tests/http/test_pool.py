@@ -19,7 +19,7 @@ from tests.http.wire_server import (
     serve,
     sized,
 )
-from trio_stream._http import ConnectionStatistics, Transport
+from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -112,7 +112,7 @@ async def test_a_request_lost_on_a_reused_connection_is_repeated_once(end):
     async with serve(script, answering(sized(b"two"))) as server, client_of() as client:
         assert (await client.post(server.base_url, content=b"1")).content == b"one"
         request = client.build_request("POST", server.base_url, content=b"2")
-        request.extensions["trio_stream.on_sent"] = lambda: sent.append(1)
+        request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
         assert (await client.send(request)).content == b"two"
         assert [len(peer.requests) for peer in server.peers] == [2, 1]
     assert sent == [1]

@@ -26,7 +26,7 @@ from trio_stream._errors import (
     APIConnectionError,
     InvalidResponseError,
 )
-from trio_stream._http import ConnectionStatistics, Sender, Transport
+from trio_stream._http import ConnectionStatistics, Sender, Transport, open_sender
 from trio_stream._http._target import MOST_KEPT
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -71,9 +71,7 @@ async def test_a_request_and_its_answer():
 )
 async def test_urls_are_joined(below, url, params, target):
     async with serve(answering(sized(b""))) as server:
-        async with Sender(base_url=server.base_url + below)._client as _:
-            pass
-        sender = Sender(base_url=server.base_url + below)
+        sender = open_sender(base_url=server.base_url + below)
         (await post(sender, url=url, params=params)).body.close()
         await sender.aclose()
     assert server.requests[0].target == target
@@ -84,14 +82,14 @@ async def test_credentials_in_the_url_are_in_no_text(transport, caplog):
     caplog.set_level(logging.DEBUG)
     async with serve(answering(sized(b""))) as server:
         base_url = server.base_url.replace("http://", "http://us%40er:password@")
-        sender = Sender(base_url=base_url, transport=transport and transport())
+        sender = open_sender(base_url=base_url, transport=transport and transport())
         response = await post(sender)
         response.body.close()
         assert "password" not in response.info.url
         await sender.aclose()
     assert server.requests[0].header("authorization") == httpx.BasicAuth("us@er", "password")._auth_header
     async with serve(answering_once(b"", end="rst")) as server:
-        sender = Sender(base_url=server.base_url.replace("http://", "http://user:password@"))
+        sender = open_sender(base_url=server.base_url.replace("http://", "http://user:password@"))
         with pytest.raises(APIConnectionError) as caught:
             await post(sender)
         assert "password" not in all_texts(caught.value)
@@ -101,7 +99,7 @@ async def test_credentials_in_the_url_are_in_no_text(transport, caplog):
 
 async def test_a_token_of_ours_wins_over_credentials_in_the_url():
     async with serve(answering(sized(b""))) as server:
-        sender = Sender(base_url=server.base_url.replace("http://", "http://user:password@"))
+        sender = open_sender(base_url=server.base_url.replace("http://", "http://user:password@"))
         (await post(sender, headers={"Authorization": "Bearer t"})).body.close()
     assert server.requests[0].header("authorization") == "Bearer t"
 
@@ -254,7 +252,7 @@ async def test_auth_of_a_callers_client():
 async def test_a_closed_client_of_the_callers():
     client = httpx.AsyncClient()
     await client.aclose()
-    sender = Sender(base_url="http://127.0.0.1:1", http_client=client)
+    sender = open_sender(base_url="http://127.0.0.1:1", http_client=client)
     with pytest.raises(trio.ClosedResourceError, match="http_client"):
         await post(sender)
     await sender.aclose()
@@ -265,7 +263,7 @@ async def test_a_closed_client_of_the_callers():
 async def test_aclose():
     async with serve(answering(sized(b""))) as server:
         for options in ({}, {"transport": httpx.AsyncHTTPTransport()}):
-            sender = Sender(base_url=server.base_url, **options)
+            sender = open_sender(base_url=server.base_url, **options)
             sender.keep_connections(True)
             body = (await post(sender)).body
             await read_all(body)
@@ -281,7 +279,7 @@ async def test_aclose():
 
 async def test_aclose_when_cancelled_closes_all_the_same():
     async with serve(answering(sized(b""))) as server:
-        sender = Sender(base_url=server.base_url)
+        sender = open_sender(base_url=server.base_url)
         sender.keep_connections(True)
         body = (await post(sender)).body
         await read_all(body)
@@ -297,7 +295,7 @@ def test_close_outside_of_trio():
 
     async def main() -> Sender:
         async with serve(answering(sized(b""))) as server:
-            sender = Sender(base_url=server.base_url)
+            sender = open_sender(base_url=server.base_url)
             sender.keep_connections(True)
             body = (await post(sender)).body
             await read_all(body)
@@ -344,7 +342,7 @@ async def test_a_transport_or_client_of_the_callers_is_its_own_choice(monkeypatc
 @pytest.mark.parametrize("proxy", ["gopher://user:hunter2@proxy.example", "http://user:hunter2@host:port"])
 async def test_a_proxy_that_cannot_be_used(proxy, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", proxy)
-    sender = Sender(base_url="http://host.example")
+    sender = open_sender(base_url="http://host.example")
     with pytest.raises(APIConnectionError) as caught:
         await post(sender)
     assert not caught.value.retryable
@@ -354,7 +352,7 @@ async def test_a_proxy_that_cannot_be_used(proxy, monkeypatch):
 
 async def test_a_socks_proxy_without_its_package(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
-    sender = Sender(base_url="http://host.example")
+    sender = open_sender(base_url="http://host.example")
     with pytest.raises(APIConnectionError, match="socksio"):
         await post(sender)
 
@@ -362,7 +360,7 @@ async def test_a_socks_proxy_without_its_package(monkeypatch):
 def test_nothing_is_opened_by_making_one():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Sender(base_url="https://api.example")
+        open_sender(base_url="https://api.example")
         gc.collect()
 
 
@@ -387,7 +385,7 @@ async def test_a_host_header_of_the_callers_is_the_only_one():
 
 
 async def test_a_checkpoint_even_by_a_transport_that_does_not_wait():
-    sender = Sender(base_url="http://host", transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+    sender = open_sender(base_url="http://host", transport=httpx.MockTransport(lambda _: httpx.Response(200)))
     with trio.testing.assert_checkpoints():
         response = await post(sender)
     response.body.close()

@@ -28,7 +28,7 @@ from trio_stream._errors import (
     InvalidResponseError,
     SendTimeoutError,
 )
-from trio_stream._http import ConnectionStatistics, Sender
+from trio_stream._http import ConnectionStatistics, open_sender
 from trio_stream._timeouts import Timeouts
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -84,7 +84,7 @@ async def test_connection_refused(foreign):
         await unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         transport = httpx.AsyncHTTPTransport() if foreign else None
-        sender = Sender(base_url=f"http://127.0.0.1:{port}", transport=transport)
+        sender = open_sender(base_url=f"http://127.0.0.1:{port}", transport=transport)
         with pytest.raises(APIConnectionError, match=f"127.0.0.1:{port}") as caught:
             await post(sender)
         assert "onnection refused" in str(caught.value)
@@ -98,7 +98,7 @@ async def test_connection_refused(foreign):
 async def test_connect_timeout(foreign, client_tls):
     async with serve(never_answering) as server:
         transport = httpx.AsyncHTTPTransport(verify=client_tls) if foreign else None
-        sender = Sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls, transport=transport)
+        sender = open_sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls, transport=transport)
         with pytest.raises(ConnectTimeoutError, match=f"connect: .*127.0.0.1:{server.port}") as caught:
             await post(sender, timeouts=Timeouts(connect=0.1))
         assert caught.value.seconds == 0.1
@@ -154,7 +154,7 @@ async def test_tls_to_a_server_that_does_not_speak_it(foreign, client_tls):
 
     async with serve(script) as server:
         transport = httpx.AsyncHTTPTransport(verify=client_tls) if foreign else None
-        sender = Sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls, transport=transport)
+        sender = open_sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls, transport=transport)
         with pytest.raises(APIConnectionError, match="TLS handshake failed: ") as caught:
             await post(sender)
         assert not caught.value.retryable
@@ -167,7 +167,7 @@ async def test_tls_handshake_cut_can_be_retried(client_tls):
         await peer.fin()
 
     async with serve(script) as server:
-        sender = Sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls)
+        sender = open_sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls)
         with pytest.raises(APIConnectionError, match="closed the connection in the TLS handshake") as caught:
             await post(sender)
         assert caught.value.retryable
@@ -180,7 +180,7 @@ async def test_tls_handshake_cut_can_be_retried(client_tls):
 )
 async def test_urls_that_cannot_be(base_url, client_kind):
     client = httpx.AsyncClient() if client_kind == "theirs" else None
-    sender = Sender(base_url=base_url, http_client=client)
+    sender = open_sender(base_url=base_url, http_client=client)
     with pytest.raises(APIConnectionError) as caught:
         await post(sender)
     assert not caught.value.retryable
@@ -219,7 +219,7 @@ async def test_a_transport_of_the_callers_that_fails_in_its_own_ways():
         def fail(_request: httpx.Request, failure: Exception = failure) -> httpx.Response:
             raise failure
 
-        sender = Sender(base_url="http://host.example", transport=httpx.MockTransport(fail))
+        sender = open_sender(base_url="http://host.example", transport=httpx.MockTransport(fail))
         with pytest.raises(error, match=says):
             await post(sender)
         assert sender.statistics() == IDLE

@@ -24,7 +24,7 @@ from tests.http.wire_server import (
     serve,
     sized,
 )
-from trio_stream._http import ConnectionStatistics, Transport, _transport
+from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport, _transport
 from trio_stream._limits import Limits
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -187,7 +187,7 @@ async def test_early_answer_to_a_large_request():
     sent = []
     async with serve(script) as server, client_of() as client:
         request = client.build_request("POST", server.base_url, content=b"x" * 30_000_000)
-        request.extensions["trio_stream.on_sent"] = lambda: sent.append(1)
+        request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
         response = await client.send(request)
         assert response.status_code == 413
         assert response.content == b"too large"
@@ -223,7 +223,7 @@ async def test_a_server_that_hangs_up_on_a_large_request(end):
     sent = []
     async with serve(script) as server, client_of() as client:
         request = client.build_request("POST", server.base_url, content=b"x" * 30_000_000)
-        request.extensions["trio_stream.on_sent"] = lambda: sent.append(1)
+        request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
         with trio.fail_after(2), pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)) as caught:
             await client.send(request)
         assert f"127.0.0.1:{server.port}" in str(caught.value)

@@ -9,15 +9,15 @@ from typing import Any
 import trio
 
 from trio_stream.testing import Step
-from trio_stream.testing._timeline import Cut, Data, Facts, Head, Moment, Wait, timeline
+from trio_stream.testing._timeline import AnswerContext, AnswerHead, Cut, Data, Moment, Wait, timeline
 
 KEY = {"x-api-key": "key", "anthropic-version": "2026-10-21"}
 PROMPT: list[dict[str, Any]] = [{"role": "user", "content": "hello there"}]
 BODY: dict[str, Any] = {"model": "claude-opus-5", "max_tokens": 1024, "messages": PROMPT, "stream": True}
 
 
-def facts(body: dict[str, Any] | None = None, *, stream: bool = True) -> Facts:
-    return Facts(number=1, request_id="req_1", body=BODY if body is None else body, stream=stream)
+def facts(body: dict[str, Any] | None = None, *, stream: bool = True) -> AnswerContext:
+    return AnswerContext(number=1, request_id="req_1", body=BODY if body is None else body, stream=stream)
 
 
 def moments(steps: Iterable[Step], *, stream: bool = True) -> list[Moment]:
@@ -64,7 +64,7 @@ def outline(steps: Iterable[Step]) -> list[str | float]:
         match moment:
             case Wait(seconds=seconds):
                 short.append(seconds)
-            case Head(status=status):
+            case AnswerHead(status=status):
                 short.append(f"head {status}")
             case Data(data=data):
                 short.append(data.partition(b"\n")[0].removeprefix(b"event: ").decode())

@@ -10,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-from trio_stream._http._body import BODY_EXTENSION, ResponseBody
 from trio_stream.testing import (
     RecordedRequest,
     ScriptedAPI,
@@ -23,6 +22,7 @@ from trio_stream.testing import (
     say,
     stall,
 )
+from trio_stream.transport import BODY_EXTENSION, ON_SENT_EXTENSION, ResponseBody
 
 from .answers import BODY, KEY, events, kinds
 
@@ -165,7 +165,7 @@ async def test_a_body_is_handed_over_and_sending_is_told(autojump_clock: trio.te
         "http://api/v1/messages",
         json=BODY,
         headers=KEY,
-        extensions={"trio_stream.on_sent": lambda: sent.append(trio.current_time())},
+        extensions={ON_SENT_EXTENSION: lambda: sent.append(trio.current_time())},
     )
     response = await api.handle_async_request(request)
     assert sent == [api.requests[0].at]

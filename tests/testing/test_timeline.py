@@ -30,7 +30,7 @@ from trio_stream.testing import (
     think,
     usage,
 )
-from trio_stream.testing._timeline import Data, Head, Wait, timeline
+from trio_stream.testing._timeline import AnswerHead, Data, Wait, timeline
 
 from .answers import events, events_of, facts, kinds, moments, outline, text_of
 
@@ -211,7 +211,7 @@ def test_raw_bytes_are_a_whole_answer_of_their_own() -> None:
 
 def test_headers_can_be_added_replaced_and_taken_away() -> None:
     head = moments([headers({"Content-Type": "text/html", "x-new": "1", "request-id": None}, status=418)])[0]
-    assert isinstance(head, Head)
+    assert isinstance(head, AnswerHead)
     assert head.status == 418
     names = dict(head.headers)
     assert names["Content-Type"] == "text/html"
@@ -222,7 +222,7 @@ def test_headers_can_be_added_replaced_and_taken_away() -> None:
 
 def test_the_usual_headers() -> None:
     head = moments([say("x")])[0]
-    assert isinstance(head, Head)
+    assert isinstance(head, AnswerHead)
     names = dict(head.headers)
     assert names["content-type"] == "text/event-stream; charset=utf-8"
     assert names["request-id"].startswith("req_01")
@@ -236,7 +236,7 @@ def test_the_usual_headers() -> None:
 def test_an_http_error_is_a_whole_answer(stream: bool) -> None:
     wait, head, data = moments([pause(1), http_error(529, retry_after=2.5)], stream=stream)
     assert wait == Wait(1)
-    assert isinstance(head, Head)
+    assert isinstance(head, AnswerHead)
     assert isinstance(data, Data)
     assert head.status == 529
     assert dict(head.headers)["retry-after"] == "2.5"
@@ -260,7 +260,7 @@ def test_types_of_http_errors(status: int, error_type: str) -> None:
 
 def test_an_http_error_can_be_anything() -> None:
     head, data = moments([http_error(502, body=b"<html>", headers={"content-type": "text/html"}, retry_after="soon")])
-    assert isinstance(head, Head)
+    assert isinstance(head, AnswerHead)
     assert dict(head.headers)["retry-after"] == "soon"
     assert dict(head.headers)["content-type"] == "text/html"
     assert data == Data(b"<html>")
@@ -279,7 +279,7 @@ def test_not_streamed_the_same_script_is_one_message() -> None:
     ]
     found = moments(script, stream=False)
     assert found[:2] == [Wait(1), Wait(0.5)]
-    assert isinstance(found[2], Head)
+    assert isinstance(found[2], AnswerHead)
     message = json.loads(text_of(script, stream=False))
     assert message["content"][0]["thinking"] == "hmm"
     assert message["content"][0]["signature"]
@@ -307,7 +307,7 @@ def test_not_streamed_the_same_script_is_one_message() -> None:
 def test_other_answers_that_are_not_streamed(script: list[Step], status: int, body: bytes) -> None:
     if script[-1] == disconnect(clean=True):
         body = b'"stop_reason":null'
-    head = next(moment for moment in moments(script, stream=False) if isinstance(moment, Head))
+    head = next(moment for moment in moments(script, stream=False) if isinstance(moment, AnswerHead))
     assert head.status == status
     assert body in text_of(script, stream=False)
 

@@ -13,7 +13,7 @@ from typing import final
 
 import trio
 
-from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Sender, Timeout
+from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Timeout, open_sender
 from trio_stream._instruments import Instrument, Instruments
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
@@ -103,7 +103,7 @@ class Client:
             limits=limits,
             instruments=Instruments().with_more(instruments),
         )
-        sender = Sender(
+        sender = open_sender(
             base_url=settings.base_url,
             http_client=http_client,
             transport=transport,

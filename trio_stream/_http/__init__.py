@@ -5,13 +5,14 @@ whatever httpx transport the caller brings. What does not: what the bytes mean (
 """
 
 from ._body import BODY_EXTENSION as BODY_EXTENSION, ResponseBody as ResponseBody
+from ._connection import ConnectionInfo as ConnectionInfo
 from ._error_body import read_error_body as read_error_body
 from ._httpx import httpx as httpx
 from ._pool import ConnectionStatistics as ConnectionStatistics
 from ._response import Response as Response
-from ._sender import Sender as Sender
+from ._sender import Sender as Sender, open_sender as open_sender
 from ._transport import (
-    ON_BODY_EXTENSION as ON_BODY_EXTENSION,
+    ON_CONNECTED_EXTENSION as ON_CONNECTED_EXTENSION,
     ON_SENT_EXTENSION as ON_SENT_EXTENSION,
     Transport as Transport,
 )

@@ -13,13 +13,14 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple, final
 
+import msgspec
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
 from trio_stream._limits import Limits
 
 from ._httpx import httpx
-from ._parser import Head, ResponseParser
+from ._parser import ResponseHead, ResponseParser
 from ._request import WireRequest
 from ._socket import close_socket, os_reason, receive, receive_nowait
 
@@ -40,7 +41,7 @@ _DRAIN_BYTES = 65536
 
 
 class Origin(NamedTuple):
-    """Where a connection goes."""
+    """The scheme, host and port that a connection goes to."""
 
     scheme: str
     host: str
@@ -57,12 +58,29 @@ class Origin(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@final
+class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request came to its connection. All times are seconds of Trio's clock.
+
+    Args:
+      reused: Whether the connection had served an earlier request.
+      waited: How long the request waited for one of ``max_connections`` to become free.
+      tcp: How long connecting took, the look-up of the name included; None for a connection that is reused.
+      tls: How long the TLS handshake took; None for a connection that is reused, or without TLS.
+    """
+
+    reused: bool
+    waited: float = 0.0
+    tcp: float | None = None
+    tls: float | None = None
+
+
 class ServerDisconnectedError(httpx.RemoteProtocolError):
     """The connection ended before the head of an answer had arrived."""
 
 
 class StaleConnectionError(Exception):
-    """A connection that had served before failed without one byte of an answer; ``__cause__`` says how."""
+    """A connection that had served before failed without one byte of an answer. ``__cause__`` says how."""
 
 
 @final
@@ -94,7 +112,7 @@ class Connection:
         send_seconds: float | None,
         read_seconds: float | None,
         on_sent: Callable[[], None],
-    ) -> Head:
+    ) -> ResponseHead:
         """Send a request and read the head of its answer.
 
         A checkpoint. The connection is of no use after a cancelled call; the caller closes it.
@@ -104,11 +122,11 @@ class Connection:
           limits: Bounds of the head.
           send_seconds: For the whole request.
           read_seconds: For each wait for bytes of the head.
-          on_sent: Called once when sending is over: with the last byte, or with an answer that came before it.
+          on_sent: Called once when sending is over: after the last byte, or when an answer came before that.
 
         Raises:
-          httpx.TransportError: No answer.
-          StaleConnectionError: No answer, not one byte, from a connection that had served before.
+          httpx.TransportError: There was no answer.
+          StaleConnectionError: There was not one byte of an answer, on a connection that had served before.
           trio.ClosedResourceError: The connection was closed by this program.
         """
         self.parser = parser = ResponseParser(
@@ -138,7 +156,7 @@ class Connection:
             raise trio.ClosedResourceError("the connection was closed by this program")
 
     async def _send(self, request: WireRequest, parser: ResponseParser, seconds: float | None) -> OSError | None:
-        """Send all of it, or until the server has answered or stopped listening.
+        """Send the whole request, or stop where the server has answered or does not listen any more.
 
         Returns:
           The error that ended sending early: there may be an answer all the same (a 413, and then a close).
@@ -175,7 +193,7 @@ class Connection:
         return None
 
     async def _wait_to_send(self, parser: ResponseParser, deadline: float) -> bool:
-        """Wait until more can be sent; True if there is no point in sending more, for an answer has come."""
+        """Wait until more can be sent. Returns True if there is no point in that, because an answer has come."""
         with trio.move_on_at(min(deadline, trio.current_time() + _LOOK_EVERY_SECONDS)):
             await wait_writable(self.sock)
             return False
@@ -192,7 +210,7 @@ class Connection:
             return parser.ended or (parser.head is not None and parser.head.status_code >= _FIRST_REFUSAL)
         return data == b""
 
-    async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> Head:
+    async def _read_head(self, parser: ResponseParser, seconds: float | None, broken: OSError | None) -> ResponseHead:
         # An answer is not there yet, and to look for it would be a system call and an exception. But what TLS holds
         # does not make the socket readable.
         wait_first = seconds is None and broken is None and not isinstance(self.sock, ssl.SSLSocket)
@@ -229,7 +247,7 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow once the present answer has been read to its end."""
+        """Whether another request may follow, once the present answer has been read to its end."""
         parser = self.parser
         if parser is None or not self._sent_whole or self.sock.fileno() < 0:
             return False
@@ -245,7 +263,7 @@ class Connection:
           deadline: A time of Trio's clock.
 
         Returns:
-          False when the connection is of no use: it was closed, or something arrived that nobody asked for.
+          False if the connection is of no use, because it was closed or something arrived that nobody asked for.
         """
         parser = self.parser
         assert parser is not None

@@ -17,16 +17,16 @@ from ._body import ResponseBody
 async def read_error_body(body: ResponseBody, *, limit_bytes: int, seconds: float) -> bytes:
     """Read a body as far as it comes, and let go of it.
 
-    The status is known by then and must not be lost: a body that stalls, breaks or does not end gives what has
-    arrived. A cancellation point; the connection is closed before a cancelled call returns.
+    The status is known by then, and must not be lost: of a body that stalls, breaks or does not end, this returns
+    what has arrived. A cancellation point. The connection is closed before a cancelled call returns.
 
     Args:
-      body: The body; finished if it ended, else closed.
-      limit_bytes: Stop after so many bytes.
-      seconds: Stop after so long.
+      body: The body. It is finished if it ended, otherwise closed.
+      limit_bytes: Stop after this many bytes.
+      seconds: Stop after this many seconds.
 
     Returns:
-      At most ``limit_bytes``.
+      The bytes that have arrived, at most ``limit_bytes`` of them.
     """
     pieces: list[bytes] = []
     left = limit_bytes

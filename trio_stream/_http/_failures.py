@@ -108,7 +108,7 @@ def _located(detail: str, origin: Origin | None) -> str:
 
 
 def _tls_error(exc: BaseException) -> ssl.SSLError | None:
-    """The TLS error that a transport turned into its own."""
+    """The TLS error behind the error that a transport made of it, or None."""
     seen: BaseException | None = exc
     while seen is not None:
         if isinstance(seen, ssl.SSLError):
@@ -118,7 +118,7 @@ def _tls_error(exc: BaseException) -> ssl.SSLError | None:
 
 
 def _connect_reason(exc: BaseException, detail: str) -> str:
-    """What the operating system said; httpcore keeps only "All connection attempts failed"."""
+    """What the operating system said. httpcore's own text is only "All connection attempts failed"."""
     seen = exc.__cause__ or exc.__context__
     while seen is not None:
         if isinstance(seen, OSError):

@@ -25,8 +25,8 @@ _PREFIX_BYTES = 32
 """How much of the beginning is kept to see whether it is HTTP at all: the parser accepts RTSP and ICE too."""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The head of the final answer. It cannot be part of a cycle, and there is one for every open stream."""
+class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The head of the final answer. Not seen by the garbage collector: it holds no cycles, and every stream has one."""
 
     status_code: int
     reason: bytes
@@ -61,7 +61,7 @@ class ResponseParser:
     )
 
     def __init__(self, *, method: str, max_header_bytes: int, max_interim_answers: int) -> None:
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self.complete = False
         self.ended = False
         self.failure: str | None = None
@@ -89,7 +89,7 @@ class ResponseParser:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can serve another request: the answer is whole, and nothing came after it."""
+        """Whether the connection can serve another request, because the answer is whole and nothing came after it."""
         return self.complete and self.keep_alive and not self._beyond_end
 
     def feed(self, data: bytes) -> bytes:
@@ -141,7 +141,7 @@ class ResponseParser:
         self._http = _LET_GO
 
     def fail(self, reason: str) -> None:
-        """Give up: nothing more will come."""
+        """Give up on the answer. ``reason`` says why in words."""
         self.failure = reason
         self.ended = True
         self.keep_alive = False
@@ -189,7 +189,9 @@ class ResponseParser:
         if status < 200:
             self._interim(status)
             return
-        self.head = Head(status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}")
+        self.head = ResponseHead(
+            status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}"
+        )
         self.keep_alive = http.should_keep_alive()
         self._until_eof = _is_until_eof(self._headers)
         if self._head_request:
@@ -218,11 +220,11 @@ class ResponseParser:
 
 
 class _StopParsingError(Exception):
-    """Stops the parser; the reason has been noted."""
+    """Stops the parser, after the reason has been noted."""
 
 
 class _LetGo:
-    """In place of a parser that has been let go of."""
+    """Stands in for a parser that has been let go of."""
 
     def feed_data(self, _data: bytes) -> None:
         raise httptools.HttpParserError("the answer has been let go of")

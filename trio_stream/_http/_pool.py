@@ -22,12 +22,12 @@ from ._connection import Connection, Origin
 
 
 class ConnectionStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Connections and requests as of one moment.
+    """How many connections and requests there are at one moment.
 
     Args:
-      active: Requests that have a connection, or are opening one.
-      idle: Connections kept for the next request.
-      waiting: Requests that wait for a free connection.
+      active: How many requests have a connection, or are opening one.
+      idle: How many connections are kept for later requests.
+      waiting: How many requests wait for a free connection.
     """
 
     active: int
@@ -57,8 +57,8 @@ class Slots:
     async def acquire(self) -> None:
         """Wait for a slot.
 
-        A cancellation point, and where it waits a schedule point: what a slot is for waits in any case. No slot is
-        taken when it is cancelled.
+        A cancellation point. A schedule point only if it has to wait, because whatever needs the slot waits in any
+        case. If it is cancelled, no slot is taken.
         """
         await checkpoint_if_cancelled()
         if self.taken < self._most and not self._waiting:
@@ -77,7 +77,7 @@ class Slots:
 
     @enable_ki_protection
     def wake_all(self) -> None:
-        """Let everybody in who waits, to see what has changed. Each releases as usual."""
+        """Let everybody in who waits, so that they see what has changed. Each of them releases as usual."""
         self.taken += len(self._waiting)
         self._waiting.unpark_all()
 
@@ -94,7 +94,7 @@ class Lease:
 
     @enable_ki_protection
     def close(self) -> None:
-        """Close the connection and give the slot back. Does nothing the second time."""
+        """Close the connection and give the slot back. Later calls do nothing."""
         if self.connection is not None:
             self.connection.close()
         pool, self._pool = self._pool, None
@@ -103,7 +103,7 @@ class Lease:
 
     @enable_ki_protection
     def finish(self) -> None:
-        """Keep the connection, which is open, for another request, and give the slot back."""
+        """Keep the open connection for another request, and give the slot back."""
         pool, self._pool = self._pool, None
         assert pool is not None
         assert self.connection is not None
@@ -130,7 +130,7 @@ class Pool:
     async def acquire(self) -> Lease:
         """Wait for a slot, first come, first served.
 
-        A cancellation point, and where it waits a schedule point. When it is cancelled, no slot is lost.
+        A cancellation point, and a schedule point if it has to wait. If it is cancelled, no slot is lost.
 
         Raises:
           trio.ClosedResourceError: The pool is closed.
@@ -151,12 +151,12 @@ class Pool:
             raise trio.ClosedResourceError("the connections are closed")
 
     def end(self, lease: Lease) -> None:
-        """A lease ended."""
+        """Note that a lease has ended, and give its slot back."""
         self._leases.discard(lease)
         self._slots.release()
 
     def take_idle(self, origin: Origin) -> Connection | None:
-        """Take the connection to ``origin`` that became idle last; the caller closes it."""
+        """Take the connection to ``origin`` that became idle last, or None. It is the caller's to close."""
         if not self._idle_by_age:
             return None
         self._close_expired(trio.current_time())
@@ -182,7 +182,7 @@ class Pool:
             self._close_oldest()
 
     def make_room(self) -> None:
-        """Close idle connections to other origins until the caller's new one is within ``max_connections``."""
+        """Close idle connections, the oldest first, until one more connection is within ``max_connections``."""
         while self._idle_by_age and self._slots.taken + len(self._idle_by_age) > self._max_connections:
             self._close_oldest()
 
@@ -202,13 +202,13 @@ class Pool:
 
     @enable_ki_protection
     def close_idle(self) -> None:
-        """Close what nobody uses."""
+        """Close the connections that nobody uses."""
         while self._idle_by_age:
             self._close_oldest()
 
     @enable_ki_protection
     def close(self) -> None:
-        """Close every connection, in use or not; a task that waits gets `trio.ClosedResourceError`."""
+        """Close every connection, in use or not. A task that waits gets `trio.ClosedResourceError`."""
         self.closed = True
         self.close_idle()
         for lease in list(self._leases):
@@ -217,5 +217,5 @@ class Pool:
         self._slots.wake_all()
 
     def statistics(self) -> ConnectionStatistics:
-        """Count."""
+        """Count connections and waiting requests."""
         return ConnectionStatistics(active=self._slots.taken, idle=len(self._idle_by_age), waiting=self._slots.waiting)

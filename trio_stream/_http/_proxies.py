@@ -13,7 +13,7 @@ from ._httpx import httpx
 
 
 def proxy_for(url: httpx.URL) -> str | None:
-    """The URL of the proxy for ``url``; None for a direct connection."""
+    """The URL of the proxy for ``url``, or None for a direct connection."""
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or not url.raw_host:

@@ -27,7 +27,7 @@ _JOINED_BYTES = 65536
 
 @final
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that can be sent, any number of times."""
+    """The bytes of a request, which can be sent any number of times."""
 
     method: str
     buffers: tuple[bytes, ...]
@@ -38,12 +38,12 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes before the content of a request, checked, but for the length of the content.
+    """What comes before the content of a request, checked and serialised, except for the length of the content.
 
     Args:
       method: The HTTP method.
       start: Request line and headers, each with its line end.
-      lengths: The content-lengths among the headers.
+      lengths: The values of the ``content-length`` headers among them.
     """
 
     method: str
@@ -57,7 +57,7 @@ class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
         """The whole request.
 
         Raises:
-          httpx.LocalProtocolError: The headers tell another length.
+          httpx.LocalProtocolError: A header gives another length.
         """
         size = len(content)
         if self.lengths:
@@ -76,7 +76,7 @@ async def read_request(request: httpx.Request) -> WireRequest:
     """Check a request and serialise it. Content that is a stream is read as a whole first.
 
     Raises:
-      httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
+      httpx.LocalProtocolError: The request cannot be sent. The text does not repeat any value.
     """
     content = await request.aread()
     return write_request(request.method, request.url.raw_path, request.headers.raw, content)
@@ -86,7 +86,7 @@ def write_request(method: str, target: bytes, headers: Iterable[tuple[bytes, byt
     """Check the parts of a request and serialise it.
 
     Raises:
-      httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
+      httpx.LocalProtocolError: The request cannot be sent. The text does not repeat any value.
     """
     return write_head(method, target, headers).with_content(content)
 
@@ -95,7 +95,7 @@ def write_head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]
     """Check what comes before the content of a request and serialise it.
 
     Raises:
-      httpx.LocalProtocolError: It cannot be sent. The text does not repeat what is wrong with a value.
+      httpx.LocalProtocolError: The request cannot be sent. The text does not repeat any value.
     """
     verb = method.encode("ascii", "replace")
     if not _TOKEN.fullmatch(verb) or verb == b"CONNECT":

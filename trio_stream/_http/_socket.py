@@ -62,8 +62,8 @@ def begin_tcp(host: str, port: int) -> tuple[socket.socket | None, bool]:
     """Begin to connect by TCP to an address, without waiting.
 
     Returns:
-      The socket, and whether it is connected already, as on this machine it is; no socket for a name. Otherwise it
-      is `finish_tcp` that connects.
+      The socket, or None if the host is a name; and whether it is connected already, as connections within one
+      machine are. If it is not, `finish_tcp` has to follow.
 
     Raises:
       OSError: The address cannot be reached.
@@ -87,7 +87,7 @@ def begin_tcp(host: str, port: int) -> tuple[socket.socket | None, bool]:
 async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket.socket:
     """Connect what `begin_tcp` began, or to whichever address of a name answers first (happy eyeballs).
 
-    A checkpoint. Takes the socket over: nothing is left of it when this fails or is cancelled.
+    A checkpoint. Takes the socket over, and closes it if this fails or is cancelled.
 
     Raises:
       OSError: Name or address failed; ``__cause__`` may hold one error for each address.
@@ -116,7 +116,7 @@ async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket
 
 @functools.lru_cache(maxsize=64)
 def _family_of(host: str) -> socket.AddressFamily | None:
-    """The family of an address; None for a name."""
+    """The family of an IP address, or None for a name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)
@@ -143,7 +143,7 @@ def _set_up(sock: socket.socket) -> None:
 
 @trio.lowlevel.enable_ki_protection
 async def start_tls(sock: socket.socket, context: ssl.SSLContext, *, server_hostname: str) -> ssl.SSLSocket:
-    """Do the TLS handshake over a connected socket. Takes it over: it is closed if this fails.
+    """Do the TLS handshake over a connected socket. Takes the socket over, and closes it if this fails.
 
     Raises:
       OSError: The handshake failed (`ssl.SSLError` is one).
@@ -178,7 +178,7 @@ def receive_nowait(sock: socket.socket) -> bytes | None:
     """Receive what has arrived.
 
     Returns:
-      The bytes, ``b""`` when the peer closed, None when nothing has arrived.
+      The bytes; ``b""`` if the peer closed; None if nothing has arrived.
 
     Raises:
       OSError: The connection failed.

@@ -1,6 +1,6 @@
 """Where requests go: the base URL, the path below it and the query, put together.
 
-What belongs here: URLs, and what of them goes into a request. What does not: sending it (`_sender`).
+What belongs here: URLs, and what of them goes into a request and its headers. What does not: sending it (`_sender`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any, final
 
 import msgspec
 
+from trio_stream._errors import APIConnectionError
+
 from ._connection import Origin
 from ._httpx import httpx
 
@@ -20,15 +22,15 @@ MOST_KEPT = 64
 
 @final
 class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Where one request goes.
+    """The address of one kind of request, taken apart.
 
     Args:
-      url: The whole of it, without credentials.
+      url: The whole URL, without credentials.
       shown_url: The same as text.
       plain_url: The same without the query.
       query: The query.
       origin: Where the connection goes.
-      authorization: The header that follows from credentials in the base URL; None where there are none.
+      authorization: The header that credentials in the base URL make, or None if it has none.
     """
 
     url: httpx.URL
@@ -41,7 +43,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 @final
 class Targets:
-    """The targets below one base URL. Each is put together once: that takes longer than sending a request."""
+    """The targets below one base URL. Each is made once, because making one takes longer than sending a request."""
 
     __slots__ = ("_base_url", "_kept")
 
@@ -53,8 +55,8 @@ class Targets:
         """The target for a path and a query.
 
         Raises:
-          httpx.InvalidURL: The base URL is none.
-          UnicodeError: Its host is no name.
+          httpx.InvalidURL: The base URL is not valid.
+          UnicodeError: Its host is not a valid name.
         """
         key = (path, repr(params) if params else "")
         target = self._kept.get(key)
@@ -85,3 +87,22 @@ def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) ->
         origin=Origin.of(url),
         authorization=authorization,
     )
+
+
+def request_fields(target: Target, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers of a request as bytes, with what the target adds to them.
+
+    Raises:
+      APIConnectionError: A header cannot be encoded. The text does not repeat it.
+    """
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in headers.items():
+        try:
+            fields.append((name.encode("ascii"), value.encode("latin-1")))
+        except UnicodeError:
+            break  # raised below, not here: this exception holds the value, and would be the context of ours
+    else:
+        if target.authorization is not None and all(name.lower() != "authorization" for name in headers):
+            fields.append((b"Authorization", target.authorization))
+        return fields
+    raise APIConnectionError("a header holds characters that cannot be sent", retryable=False)

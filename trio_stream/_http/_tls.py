@@ -11,14 +11,14 @@ from ._httpx import httpx
 
 
 def default_context() -> ssl.SSLContext:
-    """Trust what httpx trusts: ``SSL_CERT_FILE``, ``SSL_CERT_DIR``, else certifi. Takes some 10 ms."""
+    """Trust what httpx trusts: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, otherwise certifi. Takes about 10 ms."""
     context = httpx.create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def can_help_to_retry(error: ssl.SSLError) -> bool:
-    """Whether trying again can help: the connection was lost in the handshake, rather than refused by a side."""
+    """Whether trying again can help, because the handshake was cut off rather than refused by either side."""
     return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
 
 

@@ -1,7 +1,7 @@
 """Our own Trio transport: HTTP/1.1 over TCP and TLS.
 
 What belongs here: one request from httpx's `Request` to httpx's `Response`, and the clocks of connecting. What does
-not: the errors of this library (`_sender` maps), and proxies, HTTP/2 and unix sockets (httpx's own transports).
+not: the errors of this library (`_failures`), and proxies, HTTP/2 and unix sockets (httpx's own transports).
 
 Whoever makes a socket owns it until it is handed on, there is no checkpoint in between, and KeyboardInterrupt waits
 for the next one: so a cancellation at any step closes the socket at once and gives the slot back.
@@ -13,7 +13,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Self, final
+from typing import ClassVar, Self, final
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
@@ -21,9 +21,9 @@ from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 from trio_stream._limits import Limits
 
 from ._body import BODY_EXTENSION
-from ._connection import Connection, Origin, StaleConnectionError
+from ._connection import Connection, ConnectionInfo, Origin, StaleConnectionError
 from ._httpx import httpx
-from ._parser import Head
+from ._parser import ResponseHead
 from ._pool import ConnectionStatistics, Lease, Pool
 from ._request import WireRequest, read_request
 from ._socket import begin_tcp, finish_tcp, os_reason, start_tls
@@ -31,23 +31,31 @@ from ._socket_body import BodyStream, SocketBody
 from ._tls import default_context, tls_reason
 
 ON_SENT_EXTENSION = "trio_stream.on_sent"
-"""Key of a request's extensions: a callable, called once when the request has been sent."""
+"""Key of `httpx.Request.extensions`: a function without arguments, to be called once the request has been sent."""
+
+ON_CONNECTED_EXTENSION = "trio_stream.on_connected"
+"""Key of `httpx.Request.extensions`: a function that takes a `ConnectionInfo`, to be called once there is a
+connection for the request. Absent where nobody wants to know."""
 
 ON_BODY_EXTENSION = "trio_stream.on_body"
-"""Key of a request's extensions: a callable, told of the body before anything else sees it."""
+"""Key of a request's extensions: a function that is given the body before anything else sees it.
+
+Private. Hooks of a caller's client run between the transport and us; if one of them fails, nobody else would close
+the body.
+"""
 
 _LAST_PORT = 65535
 
 _DRAIN_SECONDS = 0.05
-"""How long a request waits for the end of an earlier answer before it takes another connection."""
+"""How many seconds a request waits for the end of an earlier answer before it takes another connection."""
 
 
 @final
 class Once:
-    """Calls something the first time it is called itself.
+    """Passes on the first call to a function, and ignores the later ones.
 
     Attributes:
-      called: Whether it has been, or there is nothing to call.
+      called: True after the first call, and always where there is no function.
     """
 
     __slots__ = ("_function", "called")
@@ -57,10 +65,35 @@ class Once:
         self.called = function is None
 
     def __call__(self) -> None:
-        """Do it."""
+        """Call the function, the first time."""
         if self._function is not None and not self.called:
             self.called = True
             self._function()
+
+
+@final
+class Stopwatch:
+    """The times of a `ConnectionInfo`, taken where somebody wants to know them. Reads the clock when it is made."""
+
+    __slots__ = ("_at", "tcp", "tls", "waited")
+
+    def __init__(self) -> None:
+        self._at = trio.current_time()
+        self.waited = 0.0
+        self.tcp: float | None = None
+        self.tls: float | None = None
+
+    def lap(self) -> float:
+        """The seconds since the last lap, or since this was made."""
+        began, self._at = self._at, trio.current_time()
+        return self._at - began
+
+    def read(self, *, reused: bool) -> ConnectionInfo:
+        """What has been measured. The wait is told once: a second connection does not wait for a slot again."""
+        waited, self.waited = self.waited, 0.0
+        if reused:
+            return ConnectionInfo(reused=True, waited=waited)
+        return ConnectionInfo(reused=False, waited=waited, tcp=self.tcp, tls=self.tls)
 
 
 @final
@@ -72,10 +105,13 @@ class Transport(httpx.AsyncBaseTransport):
     Args:
       ssl_context: Used as it is. Default: what httpx trusts, read at the first https request.
       max_connections: How many requests may be under way at once; further ones wait in turn. None: no limit.
-      max_idle: How many connections are kept for the next request.
-      idle_seconds: For how long.
+      max_idle: How many idle connections are kept for later requests.
+      idle_seconds: How many seconds an idle connection is kept.
       limits: How large the head of an answer may be.
     """
+
+    calls_on_sent: ClassVar[bool] = True
+    """The function under `ON_SENT_EXTENSION` is called."""
 
     def __init__(
         self,
@@ -96,11 +132,17 @@ class Transport(httpx.AsyncBaseTransport):
 
         A checkpoint. When it is cancelled, the connection is closed before this returns.
 
-        Of the ``timeout`` extension, ``connect`` (TCP and TLS) and ``write`` (the whole request) are clocks of a
-        whole phase; ``pool`` counts waiting for a connection, and ``read`` each wait for bytes.
+        Of the ``timeout`` extension, ``connect`` (TCP and TLS together) and ``write`` (the whole request) each bound
+        a whole phase. ``pool`` bounds waiting for a connection, and ``read`` each single wait for bytes.
+
+        Args:
+          request: The request. Its extensions may hold `ON_SENT_EXTENSION` and `ON_CONNECTED_EXTENSION`.
+
+        Returns:
+          The answer. Its body is under `BODY_EXTENSION`, and may also be read as any response of httpx's.
 
         Raises:
-          httpx.TransportError: No answer.
+          httpx.TransportError: There was no answer.
           trio.ClosedResourceError: The transport was closed.
         """
         on_sent = request.extensions.get(ON_SENT_EXTENSION)
@@ -113,6 +155,7 @@ class Transport(httpx.AsyncBaseTransport):
             read_seconds=seconds.get("read"),
             pool_seconds=seconds.get("pool"),
             on_sent=Once(on_sent),
+            on_connected=request.extensions.get(ON_CONNECTED_EXTENSION),
         )
         on_body = request.extensions.get(ON_BODY_EXTENSION)
         if on_body is not None:
@@ -139,24 +182,49 @@ class Transport(httpx.AsyncBaseTransport):
         read_seconds: float | None = None,
         pool_seconds: float | None = None,
         on_sent: Callable[[], None],
-    ) -> tuple[Head, SocketBody]:
+        on_connected: Callable[[ConnectionInfo], None] | None = None,
+    ) -> tuple[ResponseHead, SocketBody]:
         """As `handle_async_request`, without httpx's requests and responses: they cost more than the sockets.
 
-        ``on_sent`` is called again when the request is, on a new connection instead of a stale one.
+        A request that fails on a stale connection is sent again on a new one. Then ``on_connected`` and ``on_sent``
+        are called for both.
+
+        Args:
+          origin: Where the request goes.
+          wire: The request.
+          connect_seconds: For TCP and TLS together. None: no limit.
+          send_seconds: For the whole request. None: no limit.
+          read_seconds: For each wait for bytes of the head. None: no limit.
+          pool_seconds: For waiting until a connection is free. None: no limit.
+          on_sent: Called when the request has been sent.
+          on_connected: Called when a connection is ready for the request. None: no clock is read for it.
+
+        Returns:
+          The head of the answer, and its body. Whoever holds the body closes it.
+
+        Raises:
+          httpx.TransportError: There was no answer.
+          trio.ClosedResourceError: The transport was closed.
         """
         if origin.scheme not in ("http", "https") or not origin.host:
             raise httpx.UnsupportedProtocol("the URL must begin with https:// or http:// and a host")
         if origin.port > _LAST_PORT:
             raise httpx.UnsupportedProtocol(f"the URL's port is larger than {_LAST_PORT}")
         pool = self._pool
+        stopwatch = None if on_connected is None else Stopwatch()
         lease = await (pool.acquire() if pool_seconds is None else self._acquire(pool_seconds))
+        if stopwatch is not None:
+            stopwatch.waited = stopwatch.lap()
         try:
             connection = pool.take_idle(origin)
             if connection is not None:
                 connection = await self._make_ready(lease, connection)
             while True:
+                reused = connection is not None
                 if connection is None:
-                    connection = await self._connect(lease, origin, connect_seconds)
+                    connection = await self._connect(lease, origin, connect_seconds, stopwatch)
+                if on_connected is not None and stopwatch is not None:
+                    on_connected(stopwatch.read(reused=reused))
                 try:
                     head = await connection.exchange(
                         wire,
@@ -167,10 +235,13 @@ class Transport(httpx.AsyncBaseTransport):
                     )
                     break
                 except StaleConnectionError:
+                    # The one place where a request is sent twice without the retries of the layers above knowing.
+                    # Without this clause and the loop, `StaleConnectionError` would leave as a failure like any other.
+                    #
                     # RFC 9112, 9.3.1: a server may close an idle connection at any time, also while a request is on
                     # its way to it. A POST must not be repeated blindly (9.2.2 of RFC 9110), but here the connection
                     # had served before and ended without one byte: in practice the server never saw the request.
-                    # Once only: the next connection is new, and a failure on it is reported.
+                    # Only once: the next connection is new, and a failure on it is reported.
                     connection.close()
                     connection = None
             return head, SocketBody(lease)
@@ -184,7 +255,11 @@ class Transport(httpx.AsyncBaseTransport):
         raise httpx.PoolTimeout(f"no connection became free within {seconds:g} s")
 
     async def _make_ready(self, lease: Lease, connection: Connection) -> Connection | None:
-        """The connection, or another idle one to the same origin; the lease has it. None where none is of use."""
+        """Find an idle connection that can be used, this one or the next to the same origin, and give it to the lease.
+
+        Returns:
+          The connection, or None if none of them is of use.
+        """
         deadline = trio.current_time() + _DRAIN_SECONDS
         while True:
             lease.connection = connection
@@ -196,13 +271,19 @@ class Transport(httpx.AsyncBaseTransport):
                 return None
             connection = following
 
-    async def _connect(self, lease: Lease, origin: Origin, seconds: float | None) -> Connection:
+    async def _connect(
+        self, lease: Lease, origin: Origin, seconds: float | None, stopwatch: Stopwatch | None
+    ) -> Connection:
+        if stopwatch is not None:
+            stopwatch.lap()
         context = self._context() if origin.scheme == "https" else None
         self._pool.make_room()
         try:
             sock, connected = begin_tcp(origin.host, origin.port)
+            if stopwatch is not None and connected:
+                stopwatch.tcp = stopwatch.lap()
             if sock is None or not connected or context is not None:
-                sock = await _finish_connecting(sock, connected, context, origin, seconds)
+                sock = await _finish_connecting(sock, connected, context, origin, seconds, stopwatch)
         except (OSError, ValueError) as exc:
             # It may have failed at once, and whoever tries again and again must not keep other tasks from running.
             await cancel_shielded_checkpoint()
@@ -220,7 +301,7 @@ class Transport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
-        """Whether to keep idle connections from now on."""
+        """Choose whether idle connections are kept from now on."""
         self._pool.keep = keep
         if not keep:
             self._pool.close_idle()
@@ -234,7 +315,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._pool.close()
 
     async def aclose(self) -> None:
-        """As `close`. A checkpoint; effective even when cancelled."""
+        """Close every connection, as `close` does. A checkpoint; effective even when cancelled."""
         self._pool.close()
         await trio.lowlevel.checkpoint()
 
@@ -250,15 +331,20 @@ async def _finish_connecting(
     context: ssl.SSLContext | None,
     origin: Origin,
     seconds: float | None,
+    stopwatch: Stopwatch | None,
 ) -> socket.socket:
-    """What waits of connecting, and its clock: a scope costs as much as all of it where nothing waits."""
+    """The part of connecting that waits, under its clock: where nothing waits, a scope would double the cost."""
     phase = "TCP connection"
     with trio.CancelScope(deadline=math.inf if seconds is None else trio.current_time() + seconds):
         if sock is None or not connected:
             sock = await finish_tcp(sock, origin.host, origin.port)
+            if stopwatch is not None:
+                stopwatch.tcp = stopwatch.lap()
         if context is not None:
             phase = "TLS handshake"
             sock = await start_tls(sock, context, server_hostname=origin.host)
+            if stopwatch is not None:
+                stopwatch.tls = stopwatch.lap()
         return sock
     raise httpx.ConnectTimeout(f"cannot connect to {origin}: no {phase} within {seconds:g} s")
 

@@ -1,4 +1,4 @@
-"""A Messages API by script, for your tests as much as ours.
+"""A Messages API that answers by script, for your tests as much as for ours.
 
 What belongs here: the public names of the test kit. What does not: anything that a program needs in production.
 
@@ -18,14 +18,17 @@ What belongs here: the public names of the test kit. What does not: anything tha
         assert api.requests[2].messages[-1]["role"] == "user"
         api.assert_done()
 
-A script is a list of steps, and answers one request. In memory there are no sockets and no threads, so a mock clock
-makes hours pass at once; ``async with api.serve() as server`` plays the same scripts on a real port.
-`cancel_everywhere` cancels a piece of code at each of its steps in turn and finds what it leaves behind.
+A script is a list of steps, and answers one request. In memory there are no sockets and no threads, so under a mock
+clock hours pass at once. ``async with api.serve() as server`` plays the same scripts on a real port.
+`cancel_everywhere` cancels a piece of code at each of its steps in turn, and finds what it leaves behind.
+`check_transport` and `check_response_body` check a transport of your own against what a client relies on.
 """
 
 from __future__ import annotations
 
 from trio_stream.testing._cancel_everywhere import cancel_everywhere as cancel_everywhere
+from trio_stream.testing._check_body import BodyMaker as BodyMaker, check_response_body as check_response_body
+from trio_stream.testing._check_transport import TransportMaker as TransportMaker, check_transport as check_transport
 from trio_stream.testing._model import scripted_model as scripted_model
 from trio_stream.testing._quota import Quota as Quota
 from trio_stream.testing._requests import RecordedHeaders as RecordedHeaders, RecordedRequest as RecordedRequest

@@ -27,31 +27,30 @@ async def cancel_everywhere(
     when: Literal["before", "after", "both"] = "both",
     max_steps: int = 10_000,
 ) -> int:
-    """Run ``fn`` again and again, each time cancelled one task step later, until a run is over before.
+    """Run ``fn`` again and again, each time cancelled one task step later, until a run ends before its step.
 
-    Steps are those of the task that runs ``fn`` and of all tasks that descend from it; a server in another
-    task of the same program is not touched. After every run nothing may be left: no open file descriptor that
-    was not open before, no ``ResourceWarning``, no coroutine that was never awaited, no async generator for
-    the garbage collector, no exception that could not be raised; and nothing but the cancellation may have
-    left ``fn``.
+    The steps are those of the task that runs ``fn`` and of all tasks that descend from it. A server in another
+    task of the same program is not touched. Every run has to clean up after itself: it may leave no open file
+    descriptor that was not open before, no ``ResourceWarning``, no coroutine that was never awaited, no async
+    generator for the garbage collector, and no exception that could not be raised. Nothing but the cancellation may
+    leave ``fn``.
 
-    Works under `trio.testing.MockClock` and with real sockets. While it runs, warnings of other tasks are
-    held back until it returns. A run that does not end when cancelled is yours to bound: `trio.fail_after`
-    around the call.
+    Works under `trio.testing.MockClock` and with real sockets. Warnings of other tasks are held back until it
+    returns. A checkpoint; if it is cancelled, so is the run that is under way. A run that does not end when it is
+    cancelled is for the caller to bound, with `trio.fail_after` around the call.
 
     Args:
-      fn: Called without arguments. What it needs for every run it makes itself, or gets from outside and
-        leaves usable.
-      check: Called after each run, also after the first, which is not cancelled: is everything still in
-        order?
-      when: Cancel before a step is taken, after it, or first the one and then the other at every step.
-      max_steps: Give up beyond so many steps of one run.
+      fn: Called without arguments. It makes what it needs anew in every run, or leaves it usable for the next.
+      check: Called after each run, also after the first, which is not cancelled. It raises if anything is not in
+        order any more.
+      when: Whether to cancel before a step is taken, after it, or both: first before, then after every step.
+      max_steps: Fail if one run takes more steps than this.
 
     Returns:
-      How many runs were cancelled; with ``when="both"`` that is about two for each step.
+      How many runs were cancelled. With ``when="both"`` there are about two for each step.
 
     Raises:
-      AssertionError: Something was left behind, or left ``fn``; the text says at which step and what.
+      AssertionError: A run left something behind, or ``fn`` raised. The text says at which step, and what.
     """
     cancelled = 0
     with Leftovers() as leftovers:
@@ -104,7 +103,7 @@ async def _run(fn: Callable[[], Awaitable[object]], check: Check | None, probe: 
 
 @final
 class _Probe(trio.abc.Instrument):
-    """Counts the steps of a task and its descendants, and cancels them at one."""
+    """Counts the steps of a task and its descendants, and cancels them at one of the steps."""
 
     def __init__(self, where: Literal["before", "after"], step: int | None) -> None:
         self._where = where

@@ -10,17 +10,17 @@ from typing import Any, TypeGuard
 
 
 def as_list(value: Any) -> list[Any]:
-    """The list, or an empty one where it is none."""
+    """The value if it is a list, otherwise an empty list."""
     return value if _is_list(value) else []
 
 
 def as_object(value: Any) -> Mapping[str, Any]:
-    """The object, or an empty one where it is none."""
+    """The value if it is an object, otherwise an empty object."""
     return value if is_object(value) else {}
 
 
 def at_path(value: Any, *names: str) -> Any:
-    """What stands under these names, one inside the other; None where nothing does."""
+    """The value under these names, each inside the one before, or None if there is none."""
     for name in names:
         value = as_object(value).get(name)
     return value
@@ -31,5 +31,5 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
 
 
 def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Whether it is an object."""
+    """Whether the value is a JSON object."""
     return isinstance(value, Mapping)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: descriptors, warnings, exceptions that nobody could raise.
+"""What a run leaves behind: file descriptors, warnings, exceptions that could not be raised.
 
 What belongs here: watching for them and describing them. What does not: the runs (`_cancel_everywhere`).
 """
@@ -27,9 +27,9 @@ _NAP = 0.001
 
 @final
 class Leftovers:
-    """A block in which warnings and unraisable exceptions are collected, and descriptors compared.
+    """A block in which warnings and unraisable exceptions are collected, and file descriptors compared.
 
-    Other warnings are passed on when the block is left, under the filters that are in force there.
+    Warnings that are no leftovers are passed on when the block is left, under the filters that are in force then.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Leftovers:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
     async def begin(self) -> None:
-        """Take the descriptors that are open now as the ones that may be."""
+        """Note the file descriptors that are open now. Those found later beyond them are leftovers."""
         known = open_descriptors()
         for _ in range(_QUICK_ROUNDS):
             await trio.lowlevel.checkpoint()
@@ -78,7 +78,11 @@ class Leftovers:
         self._descriptors = known
 
     async def find(self) -> tuple[list[str], BaseException | None]:
-        """What is left since the last call, in sentences, and an exception that explains it or None."""
+        """Find what has been left behind since the last call.
+
+        Returns:
+          One sentence for each leftover, and an exception that explains one of them, or None.
+        """
         gc.collect()
         # Trio finishes abandoned async generators in its own loop, shortly after they were collected.
         await trio.lowlevel.checkpoint()
@@ -110,7 +114,7 @@ class Leftovers:
         return new[len(known) - len(now) :]
 
     def _sort(self) -> list[str]:
-        """Take the warnings apart into leftovers and others."""
+        """Sort the warnings into leftovers, which are returned, and others, which are kept for `__exit__`."""
         found: list[str] = []
         for warning in self._warnings:
             text = str(warning.message)
@@ -130,7 +134,7 @@ class Leftovers:
 
 
 def open_descriptors() -> dict[str, str] | None:
-    """The open file descriptors of this process and what they are; None where the system does not say."""
+    """The open file descriptors of this process, each with its target, or None if the system does not tell."""
     for directory in _DIRECTORIES:
         try:
             entries = list(directory.iterdir())

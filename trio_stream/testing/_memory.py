@@ -1,6 +1,6 @@
-"""A scripted answer handed over in memory: no threads, no sockets, no tasks.
+"""A scripted answer that is handed over in memory, without threads, sockets or tasks.
 
-What belongs here: waiting for what a timeline has due, and closing. What does not: what is due (`_timeline`),
+What belongs here: waiting until the bytes of a timeline are due, and closing. What does not: what is due (`_timeline`),
 which script answers which request (`_scripted`).
 """
 
@@ -14,11 +14,10 @@ import trio
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream._http import ResponseBody, httpx
 from trio_stream.testing._requests import RecordedRequest
-from trio_stream.testing._timeline import Cut, Data, Head, Moment, Wait
+from trio_stream.testing._timeline import AnswerHead, Cut, Data, Moment, Wait
 
 _MOST = 65_536
-"""Bytes that one read returns at most, roughly: a socket's read is bounded too, and a script may be
-endless."""
+"""About how many bytes one read returns at most. A read of a socket is bounded too, and a script may be endless."""
 
 
 class ConnectionCut(Exception):  # noqa: N818 - part of a script, not a mistake
@@ -33,9 +32,15 @@ class ConnectionCut(Exception):  # noqa: N818 - part of a script, not a mistake
 class ScriptedBody(ResponseBody):
     """The bytes of one scripted answer, each handed over when it is due.
 
-    Times are counted from the arrival of the request, as a server writes them: a slow reader finds everything
-    that has become due in the meantime.
+    Times count from the arrival of the request, because a server does not wait for its reader either: a slow reader
+    finds everything that has become due in the meantime.
     """
+
+    # `_moments` is read only in `receive_nowait`, up to the first moment that is not due; `_due` is the time of that
+    # one. So `wait` has nothing to undo when it is cancelled.
+    # `_end` is None until the timeline is used up; then it says how: "clean", "cut", "reset", or the exception that a
+    # mistake in the script raised.
+    # `_closing` is set by the first `close` or `finish`, whether or not the end was reached.
 
     __slots__ = ("_busy", "_closing", "_done", "_due", "_end", "_moments", "_request")
 
@@ -51,7 +56,7 @@ class ScriptedBody(ResponseBody):
         self._end: str | BaseException | None = None
 
     def receive_nowait(self) -> bytes | None:
-        """Take what is due; see `ResponseBody.receive_nowait`."""
+        """As `ResponseBody.receive_nowait`: everything that is due by now."""
         if self._busy:
             raise trio.BusyResourceError("another task is already receiving from this answer")
         if self._closing.is_set():
@@ -62,7 +67,7 @@ class ScriptedBody(ResponseBody):
         return None if self._end is None else self._ended(self._end)
 
     async def wait(self) -> None:
-        """Wait for what is due next; see `ResponseBody.wait`."""
+        """As `ResponseBody.wait`: until the next bytes are due."""
         if self._busy:
             raise trio.BusyResourceError("another task is already receiving from this answer")
         self._busy = True
@@ -72,18 +77,20 @@ class ScriptedBody(ResponseBody):
                 await self._closing.wait()
         finally:
             self._busy = False
+        if self._closing.is_set():
+            raise trio.ClosedResourceError("this answer was closed")
 
     def close(self) -> None:
-        """Close the connection now, and wake whoever waits for it."""
+        """As `ResponseBody.close`. The request is recorded as closed by the client."""
         self._let_go("close")
 
     def finish(self) -> None:
-        """Let go of an answer whose message is whole."""
+        """As `ResponseBody.finish`. The request is recorded as finished."""
         self._let_go("finish")
 
     @property
     def ended(self) -> bool:
-        """Whether everything has been handed over."""
+        """Whether everything has been handed over, or the answer was cut."""
         return self._end is not None
 
     def _take_due(self, now: float) -> bytes:
@@ -155,21 +162,21 @@ class BodyStream(httpx.AsyncByteStream):
         return data
 
     async def aclose(self) -> None:
-        """Let go of the answer."""
+        """Finish the answer if it has ended, otherwise close it. Not a checkpoint."""
         if self._body.ended:
             self._body.finish()
         else:
             self._body.close()
 
 
-async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[Head, float]:
-    """Wait until the head of an answer is due. A checkpoint, and cancelled like one.
+async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[AnswerHead, float]:
+    """Wait until the head of an answer is due. A checkpoint; if it is cancelled, the answer is of no further use.
 
     Returns:
-      The head, and the time up to which the timeline has come.
+      The head, and the time at which it was due.
 
     Raises:
-      ConnectionCut: The connection ends before the head.
+      ConnectionCut: The script ends the connection before the head.
     """
     due = since
     await trio.lowlevel.checkpoint()
@@ -182,5 +189,5 @@ async def wait_for_head(moments: Iterator[Moment], since: float) -> tuple[Head, 
         elif isinstance(moment, Cut):
             raise ConnectionCut(reset=moment.reset)
         else:
-            assert isinstance(moment, Head)
+            assert isinstance(moment, AnswerHead)
             return moment, due

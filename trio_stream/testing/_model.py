@@ -24,14 +24,14 @@ _DEEPEST = 6
 def scripted_model(*, ttft: float = 0.3, tps: float | None = 40.0) -> Callable[[RecordedRequest], list[s.Step]]:
     """A model for ``ScriptedAPI(default=scripted_model())``.
 
-    It answers in 30 to 80 words about Trio, structured concurrency and streams, chosen by the prompt; thinks
-    first where thinking is on; calls the first tool (or the one it has to) with plausible input unless the
-    request brings the results of tools; and keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for
-    its output.
+    It answers in 30 to 80 words about Trio, structured concurrency and streams, chosen by the prompt. It thinks first
+    if thinking is on. It calls the first tool, or the one that it has to call, with plausible input, unless the
+    request brings results of tools. And it keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for its
+    output.
 
     Args:
       ttft: Seconds to the first token.
-      tps: Tokens a second; None sends all at once.
+      tps: Tokens a second. None sends all of them at once.
     """
 
     def answer(request: RecordedRequest) -> list[s.Step]:
@@ -91,7 +91,7 @@ class _Answer:
         return fitting[self._number % len(fitting)]
 
     def _cut(self, text: str) -> tuple[str, s.Step | None]:
-        """Keep to the request's limits, and say so in the stop reason."""
+        """Cut the answer where the request's limits say so, and set the stop reason."""
         stop: s.Step | None = None
         for sequence in as_list(self._body.get("stop_sequences")):
             if isinstance(sequence, str) and sequence and sequence in text:

@@ -1,6 +1,6 @@
 """The rate limits of the Messages API, for a scripted one.
 
-What belongs here: admitting requests by token buckets, saying so in headers, and charging output as it is produced.
+What belongs here: letting requests in by token buckets, headers about them, and charging output as it is produced.
 What does not: the answers themselves (`_timeline`).
 
 Written down from https://docs.claude.com/en/api/rate-limits, and deliberately not with the code that keeps to these
@@ -18,7 +18,7 @@ import msgspec
 
 from trio_stream.testing._json import as_object
 from trio_stream.testing._steps import HTTPError
-from trio_stream.testing._timeline import Data, Head, Moment
+from trio_stream.testing._timeline import AnswerHead, Data, Moment
 from trio_stream.testing._wire import count_input_tokens, merge_headers
 
 _BYTES_PER_TOKEN = 4
@@ -50,7 +50,7 @@ class _TokenBucket:
 
 @final
 class Quota:
-    """Rate limits for ``ScriptedAPI(quota=...)``, by token buckets that refill all the time.
+    """Rate limits for ``ScriptedAPI(quota=...)``, by token buckets that refill continuously.
 
     A request is refused with 429 and ``retry-after`` when a bucket has too little for it. A request and its input
     tokens are taken at its start; output tokens as they are produced, whatever ``max_tokens`` is, so that bucket may
@@ -58,21 +58,22 @@ class Quota:
     rounded to thousands. Tokens are four bytes.
 
     Args:
-      requests_per_minute: None: not limited; so for the others.
-      input_tokens_per_minute: Input tokens.
-      output_tokens_per_minute: Output tokens.
-      burst: What the buckets hold at most, in minutes of their refill; they begin full.
-      concurrent: More requests at once are refused with a 429 without any headers.
-      storm: From when to when everything is refused with 529, in seconds since the first request.
+      requests_per_minute: How many requests a minute. None, here and below, is no limit.
+      input_tokens_per_minute: How many input tokens a minute.
+      output_tokens_per_minute: How many output tokens a minute.
+      burst: How much a bucket holds at most, in minutes of its refill. Buckets begin full.
+      concurrent: How many requests at once. More are refused with a 429 that has no rate limit headers.
+      storm: The begin and the end of a time in which everything is refused with 529, in seconds since the first
+        request.
       spend_limit: Input and output tokens after which everything is refused with 429 and the ``error_code``
         ``enforced_spend_limit_reached``.
 
     Attributes:
-      taken: Requests that were let in.
-      refused: Requests that were refused with 429.
-      overloaded: Requests that were refused with 529.
-      output_tokens: Output tokens produced.
-      input_tokens: Input tokens taken.
+      taken: How many requests were let in.
+      refused: How many requests were refused with 429.
+      overloaded: How many requests were refused with 529.
+      output_tokens: How many output tokens have been produced.
+      input_tokens: How many input tokens have been taken.
     """
 
     def __init__(
@@ -109,12 +110,15 @@ class Quota:
         self.output_tokens: float = 0.0
 
     def refuse(self, body: Mapping[str, Any], *, under_way: int, now: float) -> HTTPError | None:
-        """Let a request in (None), or say what refuses it.
+        """Let a request in, or refuse it.
 
         Args:
-          body: The request's.
-          under_way: How many requests there are at the moment, this one included.
-          now: Seconds, of any clock.
+          body: The body of the request.
+          under_way: How many requests are under way, this one included.
+          now: The time in seconds, of any clock.
+
+        Returns:
+          The error that refuses it, or None if it was let in.
         """
         if self._began_at is None:
             self._began_at = now
@@ -164,7 +168,7 @@ class Quota:
         return None
 
     def headers(self, now: float) -> dict[str, str | None]:
-        """The headers as of now; those of limits that do not exist are taken away."""
+        """The rate limit headers as of now. A limit that does not exist has None, which takes its header away."""
         headers: dict[str, str | None] = dict.fromkeys(_rate_headers())
         for name, bucket in self._buckets.items():
             level = max(0.0, bucket.level(now))
@@ -176,16 +180,16 @@ class Quota:
         return headers
 
     def metered(self, moments: Iterator[Moment], clock: Callable[[], float]) -> Iterator[Moment]:
-        """An answer with the headers, its output charged as it is produced.
+        """The same answer with rate limit headers, its output charged as it is produced.
 
         Args:
           moments: The answer.
-          clock: Gives the time, in seconds.
+          clock: A function that gives the time, in seconds.
         """
         headers = self.headers(clock())
         for moment in moments:
-            if isinstance(moment, Head):
-                yield Head(moment.status, merge_headers(moment.headers, headers))
+            if isinstance(moment, AnswerHead):
+                yield AnswerHead(moment.status, merge_headers(moment.headers, headers))
                 continue
             if isinstance(moment, Data):
                 self._produce(_output_bytes(moment.data) / _BYTES_PER_TOKEN, clock())
@@ -219,7 +223,7 @@ def _spent() -> HTTPError:
 
 
 def _output_bytes(data: bytes) -> int:
-    """Bytes of model output in an event, or in a whole answer."""
+    """How many bytes of model output an event, or a whole answer, holds."""
     if b"content_block_delta" not in data:
         return 0
     _, _, event = data.partition(b"data: ")

@@ -1,4 +1,4 @@
-"""Requests out of bytes, by llhttp.
+"""Requests out of the bytes of a connection, by llhttp.
 
 What belongs here: where a request ends, and the bounds on its size. What does not: sockets (`_server`),
 meaning (`_scripted`).
@@ -17,7 +17,7 @@ MOST_BODY_BYTES = 64 * 2**20
 
 
 class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole request as it came; with ``fault``, the status that says why it is none."""
+    """A whole request as it came. If it is not a valid request, ``fault`` is the HTTP status that says why."""
 
     method: str = ""
     path: str = ""
@@ -43,7 +43,7 @@ class RequestReader:
         self._reset()
 
     def feed(self, data: bytes | bytearray) -> list[ReadRequest]:
-        """Feed what has arrived; returns the requests that it completes. After a fault nothing more comes."""
+        """Take what has arrived, and return the requests that it completes. After a fault no more are returned."""
         if self._failed or not data:
             return []
         if self._in_headers:
@@ -58,7 +58,7 @@ class RequestReader:
         return done
 
     def wants_continue(self) -> bool:
-        """Whether the client waits for a ``100 Continue`` now; says so once a request."""
+        """Whether the client now waits for a ``100 Continue``. True at most once for each request."""
         wants, self._expects_continue = self._expects_continue, False
         return wants and not self._in_headers
 

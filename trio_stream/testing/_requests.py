@@ -1,4 +1,4 @@
-"""The requests a scripted API was sent.
+"""The requests that a scripted API was sent.
 
 What belongs here: a request as it arrived, and what became of its answer. What does not: judging it
 (`_strict`).
@@ -19,9 +19,9 @@ _SECRET = frozenset({"x-api-key", "authorization", "proxy-authorization", "cooki
 
 @final
 class RecordedHeaders(Mapping[str, str]):
-    """The headers of a request; names are compared without case, repeated ones joined by a comma.
+    """The headers of a request. Names are compared without case, and repeated ones are joined by a comma.
 
-    Keys and tokens can be read, and are not shown by ``repr``.
+    Keys and tokens can be read, but ``repr`` does not show them.
     """
 
     __slots__ = ("_pairs", "_values")
@@ -47,7 +47,7 @@ class RecordedHeaders(Mapping[str, str]):
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The headers in the order they came, names in lower case."""
+        """The headers in the order in which they came, with their names in lower case."""
         return self._pairs
 
     def __repr__(self) -> str:
@@ -60,21 +60,20 @@ class RecordedRequest:
     """One request, and what became of its answer.
 
     Attributes:
-      number: Counts the requests of this `ScriptedAPI` from 1.
-      at: When it had arrived, in seconds of `trio.current_time`.
+      number: The number of the request among those of its `ScriptedAPI`, from 1 on.
+      at: The time of its arrival, in seconds of `trio.current_time`.
       method: The HTTP method.
       path: The path, without the query.
       params: The query.
       headers: The headers.
       content: The body as it came.
-      body: The body as decoded JSON; None where it is none.
+      body: The body as decoded JSON, or None if it is not JSON.
       request_id: The ``request-id`` of the answer.
-      status: The status of the answer; None until its head is due.
-      complete: True when the whole answer has been handed to the client.
-      closed_by: None while the answer is open; then ``"finish"`` when the client let go of it with the
-        message whole (on a port: when all of it was sent), or ``"close"`` when the client closed or
-        cancelled.
-      closed_at: When that was, in seconds of `trio.current_time`.
+      status: The status of the answer, or None until its head is due.
+      complete: Whether the whole answer has been handed to the client.
+      closed_by: None while the answer is open. Then ``"finish"`` if the client let go of it with the message whole
+        (on a port, if all of it was sent), or ``"close"`` if the client closed the connection or was cancelled.
+      closed_at: The time of that, in seconds of `trio.current_time`.
     """
 
     __slots__ = (
@@ -126,18 +125,18 @@ class RecordedRequest:
 
     @property
     def stream(self) -> bool:
-        """Whether a streamed answer was asked for."""
+        """Whether the request asks for a streamed answer."""
         return self._field("stream") is True
 
     @property
     def model(self) -> str | None:
-        """The model that was asked for."""
+        """The model that the request asks for."""
         model = self._field("model")
         return model if isinstance(model, str) else None
 
     @property
     def messages(self) -> list[Any]:
-        """The messages; empty where the body has no list of them."""
+        """The messages of the request, or an empty list if the body has none."""
         return as_list(self._field("messages"))
 
     @property
@@ -147,7 +146,7 @@ class RecordedRequest:
 
     @property
     def key(self) -> str | None:
-        """The key or token it came with."""
+        """The API key or token that the request came with."""
         token = self.headers.get("authorization")
         if token is not None and token.lower().startswith("bearer "):
             return token[7:].strip()

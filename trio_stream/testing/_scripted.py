@@ -9,11 +9,11 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias, final
+from typing import ClassVar, TypeAlias, final
 
 import trio
 
-from trio_stream._http import BODY_EXTENSION, httpx
+from trio_stream._http import BODY_EXTENSION, ON_SENT_EXTENSION, httpx
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
 from trio_stream.testing._quota import Quota
@@ -21,7 +21,7 @@ from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._server import Server, Serving
 from trio_stream.testing._steps import HTTPError, Step, checked
 from trio_stream.testing._strict import find_fault
-from trio_stream.testing._timeline import Facts, Head, Moment, error_answer, json_answer, timeline
+from trio_stream.testing._timeline import AnswerContext, AnswerHead, Moment, error_answer, json_answer, timeline
 from trio_stream.testing._wire import count_input_tokens, make_id
 
 Script: TypeAlias = Iterable[Step] | Callable[[RecordedRequest], Iterable[Step]]
@@ -32,29 +32,32 @@ Script: TypeAlias = Iterable[Step] | Callable[[RecordedRequest], Iterable[Step]]
 class ScriptedAPI(httpx.AsyncBaseTransport):
     """A Messages API that answers by scripts, for tests and demonstrations.
 
-    It is a transport, so a client can use it in memory, without sockets, threads or tasks and right under
+    It is a transport, so a client can use it in memory, without sockets, threads or tasks, and exactly in time under
     `trio.testing.MockClock`::
 
         api = ScriptedAPI([say("Hello", ttft=0.2, tps=50)], [http_error(529, retry_after=2)])
         client = trio_stream.Client(api_key="test", transport=api)
 
-    and the same scripts can be served on a real port: see `serve`.
+    The same scripts can be served on a real port: see `serve`.
 
-    Scripts are used one per request to ``/v1/messages``, in the order of arrival. Requests that are refused
-    (no key, strictness, unknown paths) and token counts use none.
+    Every request to ``/v1/messages`` uses one script, in the order of arrival. Requests that are refused (without a
+    key, by strictness, for an unknown path) and token counts use none.
 
     Args:
-      scripts: A list of steps each, or a function from the `RecordedRequest` to one. An endless iterator of
-        steps is an endless answer.
-      default: The script for every request after them. Without one, such a request gets a 500 that tells
-        clients not to retry, and `assert_done` fails.
-      strict: Refuse, with the API's own errors, what the API refuses.
-      keep_requests: How many of the last requests to remember; None for all. For servers that run for long.
-      quota: Rate limits. What they refuse uses no script.
+      scripts: Each a list of steps, or a function from the `RecordedRequest` to one. An endless iterator of steps is
+        an endless answer.
+      default: The script for every request after those. Without it, such a request gets a 500 that tells clients not
+        to retry, and `assert_done` fails.
+      strict: Whether to refuse, with the API's own errors, what the API refuses.
+      keep_requests: How many of the last requests to remember, for servers that run for long. None: all of them.
+      quota: Rate limits. A request that they refuse uses no script.
 
     Attributes:
-      open_streams: Answers that were begun and neither finished nor closed.
+      open_streams: How many answers have begun and are neither finished nor closed.
     """
+
+    calls_on_sent: ClassVar[bool] = True
+    """The function under `trio_stream.transport.ON_SENT_EXTENSION` is called, when the request is recorded."""
 
     def __init__(
         self,
@@ -83,28 +86,28 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests so far, in the order they arrived."""
+        """The requests so far, in the order of their arrival."""
         return list(self._requests)
 
     @property
     def disconnects(self) -> list[RecordedRequest]:
-        """The requests whose client went away before it had the whole answer; ``closed_at`` says when."""
+        """The requests whose client went away before it had the whole answer. Their ``closed_at`` says when."""
         return [request for request in self._requests if request.closed_by == "close" and not request.complete]
 
     @property
     def scripts_left(self) -> int:
-        """How many scripts no request has used yet."""
+        """How many scripts are still unused."""
         return len(self._scripts)
 
     def add(self, *scripts: Script) -> None:
-        """Append scripts."""
+        """Append scripts, for requests after those that have scripts already."""
         self._scripts.extend(_checked(script) for script in scripts)
 
     def assert_done(self) -> None:
         """Check that every script was used and every request has its answer.
 
         Raises:
-          AssertionError: Something is left over; the text says what.
+          AssertionError: Something is left over. The text says what.
         """
         faults: list[str] = []
         if self._scripts:
@@ -120,12 +123,13 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
     def serve(self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> Serving:
         """Serve the scripts on a real port: ``async with api.serve() as server: ... server.base_url``.
 
-        HTTP/1.1 with keep-alive. Leaving the block closes the port and all its connections.
+        Speaks HTTP/1.1 with keep-alive. Leaving the block closes the port and all its connections. An exception of
+        the block leaves as itself. A mistake in a script ends the block, and leaves it.
 
         Args:
-          host: The address to listen on. Only this machine can reach the default.
-          port: The port; 0 takes a free one.
-          ssl_context: Serve TLS with it.
+          host: The address to listen on. The default can be reached from this machine only.
+          port: The port. 0 takes a free one.
+          ssl_context: If given, the port serves TLS with it.
         """
         return Serving(self, host=host, port=port, ssl_context=ssl_context)
 
@@ -139,7 +143,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
     ) -> None:
         """Serve until cancelled: ``server = await nursery.start(api.serve_forever)``.
 
-        Arguments as `serve`.
+        The arguments are those of `serve`.
         """
         async with self.serve(host=host, port=port, ssl_context=ssl_context) as server:
             task_status.started(server)
@@ -148,8 +152,8 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request in memory: the transport interface of httpx.
 
-        Returns when the head of the answer is due. A checkpoint; cancelling it is like closing the
-        connection.
+        Returns when the head of the answer is due. A checkpoint. If it is cancelled, the request is recorded as
+        closed by the client.
         """
         content = await request.aread()
         recorded = self.record(
@@ -159,7 +163,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
             headers=request.headers.multi_items(),
             content=content,
         )
-        on_sent = request.extensions.get("trio_stream.on_sent")
+        on_sent = request.extensions.get(ON_SENT_EXTENSION)
         if on_sent is not None:
             on_sent()
         try:
@@ -186,7 +190,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         headers: Iterable[tuple[str, str]],
         content: bytes,
     ) -> RecordedRequest:
-        """Take down a request that has arrived. For those who carry requests here by other ways."""
+        """Record a request that has arrived. For programs that carry requests here in a way of their own."""
         self._number += 1
         request = RecordedRequest(
             number=self._number,
@@ -201,10 +205,11 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         self._requests.append(request)
         return request
 
-    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
-        """The answer to a recorded request, once its head is due. For those who carry answers by other ways.
+    async def answer(self, request: RecordedRequest) -> tuple[AnswerHead, ScriptedBody]:
+        """The answer to a recorded request, once its head is due. For programs that carry answers themselves.
 
-        A checkpoint. Whoever gets the body has to ``close`` or ``finish`` it.
+        A checkpoint. If it is cancelled, the request is recorded as closed by the client. Whoever gets the body has to
+        ``close`` or ``finish`` it.
 
         Raises:
           ConnectionCut: The script ends the connection before the head.
@@ -229,16 +234,16 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
 
     def _moments(self, request: RecordedRequest) -> Iterator[Moment]:
         body = as_object(request.body)
-        facts = Facts(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
+        context = AnswerContext(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
         refusal = _refusal(request, strict=self._strict)
         if refusal is not None:
-            return error_answer(refusal, facts)
+            return error_answer(refusal, context)
         if request.path == _COUNT_TOKENS:
-            return json_answer({"input_tokens": count_input_tokens(body)}, facts)
+            return json_answer({"input_tokens": count_input_tokens(body)}, context)
         if self._quota is not None:
             refusal = self._quota.refuse(body, under_way=self._under_way, now=request.at)
             if refusal is not None:
-                return error_answer(refusal, facts)
+                return error_answer(refusal, context)
         script = self._next_script(request)
         if script is None:
             return error_answer(
@@ -250,10 +255,10 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
                     {"x-should-retry": "false"},
                     None,
                 ),
-                facts,
+                context,
             )
         steps = checked(script(request)) if callable(script) else script
-        moments = timeline(steps, facts)
+        moments = timeline(steps, context)
         return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
 
     def _next_script(self, request: RecordedRequest) -> Script | None:
@@ -270,7 +275,7 @@ _COUNT_TOKENS = "/v1/messages/count_tokens"
 
 
 def _refusal(request: RecordedRequest, *, strict: bool) -> HTTPError | None:
-    """The error for a request that no script should see."""
+    """The error for a request that is refused before any script is used, or None."""
     if request.path not in (_MESSAGES, _COUNT_TOKENS):
         return _error(404, f"Not found: {request.path}")
     if request.method != "POST":

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Protocol, TypeAlias, TypeGuard, final
+from typing import Protocol, TypeAlias, final
 
 import trio
 
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
+from trio_stream._nursery import NurseryBlock
 from trio_stream.testing._memory import ConnectionCut, ScriptedBody
 from trio_stream.testing._request_reader import ReadRequest, RequestReader
 from trio_stream.testing._requests import RecordedRequest
-from trio_stream.testing._timeline import Head
+from trio_stream.testing._timeline import AnswerHead
 from trio_stream.testing._wire import header
 
 _Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -32,7 +33,7 @@ _LINGER = 1.0
 
 
 class Answering(Protocol):
-    """What a port needs of whoever answers: `ScriptedAPI`."""
+    """The part of `ScriptedAPI` that a port needs."""
 
     def record(
         self,
@@ -43,10 +44,10 @@ class Answering(Protocol):
         headers: Iterable[tuple[str, str]],
         content: bytes,
     ) -> RecordedRequest:
-        """Take down a request that has arrived."""
+        """Record a request that has arrived."""
         ...
 
-    async def answer(self, request: RecordedRequest) -> tuple[Head, ScriptedBody]:
+    async def answer(self, request: RecordedRequest) -> tuple[AnswerHead, ScriptedBody]:
         """The answer to a recorded request, once its head is due."""
         ...
 
@@ -56,11 +57,11 @@ class Server:
     """A port that is being served.
 
     Attributes:
-      base_url: What to give to a client.
-      host: The address it listens on.
+      base_url: The base URL for a client.
+      host: The address that it listens on.
       port: The port.
       connections: How many connections are open now.
-      accepted: How many connections there have been.
+      accepted: How many connections have been accepted so far.
     """
 
     def __init__(self, *, scheme: str, host: str, port: int) -> None:
@@ -72,13 +73,13 @@ class Server:
         self._nobody = trio.lowlevel.ParkingLot()
 
     async def wait_no_connections(self) -> None:
-        """Wait until no connection is open. A checkpoint, and can be cancelled."""
+        """Wait until no connection is open. A checkpoint; if it is cancelled nothing changes."""
         await trio.lowlevel.checkpoint()
         while self.connections:
             await self._nobody.park()
 
     def count(self, change: int) -> None:
-        """A connection was opened (1) or closed (-1)."""
+        """Note that a connection was opened (1) or closed (-1)."""
         self.connections += change
         self.accepted += change > 0
         if not self.connections:
@@ -90,7 +91,7 @@ class Server:
 
 @final
 class Serving:
-    """The block in which a port is served; made by `ScriptedAPI.serve`.
+    """The block in which a port is served. Made by `ScriptedAPI.serve`.
 
     An exception of the block leaves as itself. A mistake in a script ends the block with that mistake.
     """
@@ -122,15 +123,16 @@ class Serving:
             listener if context is None else trio.SSLListener(listener, context, https_compatible=True)
             for listener in self._listeners
         ]
-        self._block = trio.open_nursery()
-        self._nursery = await self._block.__aenter__()
+        self._block = NurseryBlock()
+        await self._block.enter()
         self._start(server, listeners)
         return server
 
     def _start(self, server: Server, listeners: list[_Listener]) -> None:
         # The port listens already: whoever connects before the task runs has to wait, and is not refused.
         serve_one = partial(_serve_connection, self._api, server)
-        self._nursery.start_soon(partial(trio.serve_listeners, handler_nursery=self._nursery), serve_one, listeners)
+        nursery = self._block.nursery
+        nursery.start_soon(partial(trio.serve_listeners, handler_nursery=nursery), serve_one, listeners)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -139,44 +141,14 @@ class Serving:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._nursery.cancel_scope.cancel(reason="the block of api.serve() was left")
-        # Only a cancellation is the nursery's business: it may be the nursery's own, because a script failed.
-        given = exc if exc is not None and _holds_cancelled(exc) else None
-        left: BaseException | None = None
-        absorbed = False
+        # First the tasks, then the ports: they are the tasks' to accept from.
+        self._block.nursery.cancel_scope.cancel(reason="the block of api.serve() was left")
         try:
-            kind = None if given is None else type(given)
-            absorbed = bool(await self._block.__aexit__(kind, given, None))  # noqa: ASYNC102 - waits as a nursery does
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - it, or the block's own exception, goes on below
-            left = _alone(error, exc)
+            return await self._block.exit(exc)  # noqa: ASYNC102 - waits as a nursery does
         finally:
             for listener in self._listeners:
                 listener.socket.close()
             self._listeners = []
-        if left is None:
-            return absorbed and given is not None
-        if left is exc:
-            return False
-        if exc is not None and given is None:
-            raise BaseExceptionGroup("the block and a script failed", [exc, left]) from None
-        raise left from left.__cause__
-
-
-def _holds_cancelled(error: BaseException) -> bool:
-    if _is_group(error):
-        return any(map(_holds_cancelled, error.exceptions))
-    return isinstance(error, trio.Cancelled)
-
-
-def _alone(error: BaseException, body: BaseException | None) -> BaseException:
-    """The one failure inside the groups that nurseries made around it; the block's own exception stays as it is."""
-    while error is not body and _is_group(error) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
-    return isinstance(error, BaseExceptionGroup)
 
 
 async def _serve_connection(api: Answering, server: Server, stream: _Stream) -> None:
@@ -193,9 +165,9 @@ async def _serve_connection(api: Answering, server: Server, stream: _Stream) -> 
 
 @final
 class _Connection:
-    """One connection: a task that answers, and one that reads all the time.
+    """One connection: a task that answers, and a task that reads all the time.
 
-    So a client's leaving is seen at once, also in the middle of an answer.
+    Because one reads all the time, it is seen at once that a client leaves, even in the middle of an answer.
     """
 
     def __init__(self, api: Answering, stream: _Stream) -> None:
@@ -205,11 +177,19 @@ class _Connection:
         self._put, self._take = trio.open_memory_channel[ReadRequest](1)
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read, nursery.cancel_scope)
+        # Not `async with trio.open_nursery()`: that would put a mistake in a script into a group.
+        block = NurseryBlock()
+        await block.enter()
+        try:
+            block.nursery.start_soon(self._read, block.nursery.cancel_scope)
             with self._take:
                 await self._answer_all()
-            nursery.cancel_scope.cancel(reason="the server ended this connection")
+            block.nursery.cancel_scope.cancel(reason="the server ended this connection")
+        except BaseException as exc:  # noqa: ASYNC103 - the block says whether it goes on
+            if not await block.exit(exc):  # noqa: ASYNC102, ASYNC120 - waits as a nursery does
+                raise
+        else:
+            await block.exit(None)
 
     async def _read(self, scope: trio.CancelScope) -> None:
         reader = RequestReader()
@@ -240,7 +220,7 @@ class _Connection:
             return
 
     async def _answer(self, request: ReadRequest) -> bool:
-        """Answer one request; False when the connection ends with it."""
+        """Answer one request. Returns False if the connection ends with it."""
         if request.fault is not None:
             await self._stream.send_all(_refusal(request.fault))
             await self._end()
@@ -290,7 +270,7 @@ class _Connection:
         return True
 
     def _cut(self, *, reset: bool) -> None:
-        """End the connection as a failing peer or network does: no TLS goodbye, with a reset if asked for."""
+        """End the connection as a failing peer or network does: without a TLS goodbye, and if ``reset`` by a RST."""
         stream = self._stream
         sock = (stream if isinstance(stream, trio.SocketStream) else stream.transport_stream).socket
         if reset:
@@ -303,7 +283,7 @@ class _Connection:
             await self._stream.aclose()
 
 
-def _head_bytes(head: Head, *, chunked: bool, keep_alive: bool) -> bytes:
+def _head_bytes(head: AnswerHead, *, chunked: bool, keep_alive: bool) -> bytes:
     try:
         phrase = HTTPStatus(head.status).phrase
     except ValueError:

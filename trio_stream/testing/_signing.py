@@ -83,7 +83,7 @@ def _ours(signature: Any) -> bool:
 
 
 def _essence(value: Any) -> Any:
-    """The value without what does not change its meaning."""
+    """The value without those parts that do not change its meaning."""
     if isinstance(value, Mapping):
         return {
             name: _essence(field)

@@ -14,7 +14,7 @@ import msgspec
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing a scripted answer does. Made by the functions of `trio_stream.testing`."""
+    """One thing that a scripted answer does. Made by the functions of `trio_stream.testing`."""
 
 
 class Think(Step, frozen=True):
@@ -106,12 +106,10 @@ def think(*parts: str | Step, ttft: float = 0.0, tps: float | None = None, signa
     """A thinking block.
 
     Args:
-      parts: The text; between pieces of it also steps that happen inside the block, for example
-        ``pause(30)``.
+      parts: The text. Steps that happen inside the block, for example ``pause(30)``, can stand between its pieces.
       ttft: Seconds before the block begins. For the first block of a script that is before the answer's head.
-      tps: Tokens (pieces of the text) a second; None sends all at once, still one event per piece.
-      signature: The block's signature; None makes one that a strict `ScriptedAPI` verifies when it comes
-        back.
+      tps: Tokens (pieces of the text) a second. None sends all of them at once, still one event for each.
+      signature: The block's signature. None makes one that a strict `ScriptedAPI` verifies when it comes back.
     """
     return Think(_parts(parts), _seconds(ttft, "ttft"), _rate(tps), signature)
 
@@ -125,11 +123,10 @@ def say(
     """A text block.
 
     Args:
-      parts: The text; between pieces of it also steps that happen inside the block: ``say("Hel", ping(),
-        "lo")``.
+      parts: The text. Steps that happen inside the block can stand between its pieces: ``say("Hel", ping(), "lo")``.
       ttft: Seconds before the block begins. For the first block of a script that is before the answer's head.
-      tps: Tokens (pieces of the text) a second; None sends all at once, still one event per piece.
-      citations: Citations, each sent as a ``citations_delta`` after the text.
+      tps: Tokens (pieces of the text) a second. None sends all of them at once, still one event for each.
+      citations: The citations. Each is sent as a ``citations_delta`` after the text.
     """
     return Say(_parts(parts), _seconds(ttft, "ttft"), _rate(tps), tuple(citations))
 
@@ -145,11 +142,11 @@ def call(
     """A ``tool_use`` block.
 
     Args:
-      name: The tool.
-      input: The input; or the JSON text as the model writes it, which may be malformed or cut.
-      id: The block's id; None makes one.
+      name: The name of the tool.
+      input: The input of the tool, or its JSON text as the model writes it, which may be malformed or cut.
+      id: The block's id. None makes one.
       ttft: Seconds before the block begins.
-      tps: Pieces of the JSON a second; None sends all at once, still one event per piece.
+      tps: Pieces of the JSON a second. None sends all of them at once, still one event for each.
     """
     return Call("tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
 
@@ -162,34 +159,34 @@ def server_tool(
     ttft: float = 0.0,
     tps: float | None = None,
 ) -> Step:
-    """A ``server_tool_use`` block; its result is a `block` of its own. Arguments as `call`."""
+    """A ``server_tool_use`` block. Its result is a `block` of its own. The arguments are those of `call`."""
     return Call("server_tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
 
 
 def redacted_think(data: str | None = None, *, ttft: float = 0.0) -> Step:
-    """A ``redacted_thinking`` block, which arrives whole; None makes its data."""
+    """A ``redacted_thinking`` block, which arrives whole. If ``data`` is None, it is made up."""
     return RedactedThink(data, _seconds(ttft, "ttft"))
 
 
 def block(fields: Mapping[str, Any], *, ttft: float = 0.0) -> Step:
-    """A content block that arrives whole in its ``content_block_start``: a server tool's result, say."""
+    """A content block that arrives whole in its ``content_block_start``, for example the result of a server tool."""
     if not isinstance(fields.get("type"), str):
         raise TypeError("block() needs a mapping with a `type`")
     return Block(fields, _seconds(ttft, "ttft"))
 
 
 def pause(seconds: float) -> Step:
-    """Silence for ``seconds``. At the beginning of a script: before the answer's head."""
+    """Silence for so many seconds. At the beginning of a script it comes before the answer's head."""
     return Pause(_seconds(seconds, "pause"))
 
 
 def stall() -> Step:
-    """Silence until the client closes."""
+    """Silence until the client closes the connection."""
     return Pause(math.inf)
 
 
 def ping() -> Step:
-    """A ``ping`` event. The one of every real stream, after its first block has begun, comes by itself."""
+    """A ``ping`` event. The one that every real stream has, after the start of its first block, is sent anyway."""
     return Ping()
 
 
@@ -201,11 +198,11 @@ def fail(
 ) -> Step:
     """An ``error`` event inside the stream, which ends after it.
 
-    Where the answer is not streamed it is an HTTP error with the status of its type.
+    If the answer is not streamed, the whole of it is an HTTP error with the status that belongs to ``type``.
 
     Args:
       type: ``error.type``, for example ``"overloaded_error"``.
-      message: ``error.message``; None makes one.
+      message: ``error.message``. None makes one.
       details: ``error.details``, for example ``{"error_code": "..."}``.
     """
     return Fail(type, message or _sentence(type), details)
@@ -220,15 +217,15 @@ def http_error(
     headers: Mapping[str, str | None] | None = None,
     body: bytes | None = None,
 ) -> Step:
-    """A whole answer that is an HTTP error. Only `pause` may come before it.
+    """An HTTP error as the whole answer. Only `pause` may come before it.
 
     Args:
       status: The HTTP status.
-      type: ``error.type``; None takes the API's own for the status.
-      message: ``error.message``; None makes one.
-      retry_after: The ``retry-after`` header, in seconds, or any text.
-      headers: More headers; None as a value takes a header away.
-      body: The body as it is, instead of the API's error JSON.
+      type: ``error.type``. None takes the one that the API sends with the status.
+      message: ``error.message``. None makes one.
+      retry_after: The ``retry-after`` header: a number of seconds, or any text.
+      headers: More headers. None as a value takes a header away.
+      body: The body to send as it is, instead of the API's error JSON.
     """
     return HTTPError(status, type, message, retry_after, headers or {}, body)
 
@@ -242,13 +239,13 @@ def stop(
 ) -> Step:
     """The end of the message: ``message_delta`` and ``message_stop``.
 
-    It comes by itself where a script has none.
+    A script that has none ends as if it had ``stop()``.
 
     Args:
-      reason: ``stop_reason``; None takes the right one: ``tool_use`` after a `call`, else ``end_turn``.
-      sequence: ``stop_sequence``; alone it means the reason ``stop_sequence``.
+      reason: ``stop_reason``. None takes the right one: ``tool_use`` after a `call`, otherwise ``end_turn``.
+      sequence: ``stop_sequence``. Without ``reason``, the reason is ``stop_sequence`` then.
       details: ``stop_details``, for refusals.
-      close_block: False leaves out the last ``content_block_stop``, as the API may do after ``max_tokens``.
+      close_block: Whether to send the last ``content_block_stop``. The API may leave it out after ``max_tokens``.
     """
     if reason is None and sequence is not None:
         reason = "stop_sequence"
@@ -259,8 +256,8 @@ def disconnect(*, clean: bool = False, reset: bool = False) -> Step:
     """The connection ends here, and the answer with it.
 
     Args:
-      clean: End the HTTP body as HTTP frames it, as some proxies do: only the message is cut.
-      reset: Reset the connection (RST) instead of closing it.
+      clean: Whether the HTTP body ends properly, as with some proxies, so that only the message is cut.
+      reset: Whether the connection is reset (RST) instead of closed.
     """
     if clean and reset:
         raise ValueError("a connection ends clean or by a reset, not both")
@@ -268,39 +265,39 @@ def disconnect(*, clean: bool = False, reset: bool = False) -> Step:
 
 
 def raw(data: bytes | str) -> Step:
-    """Bytes of the body as they are, right or wrong."""
+    """Bytes of the body, sent as they are, right or wrong."""
     return Raw(data.encode() if isinstance(data, str) else bytes(data))
 
 
 def usage(**fields: Any) -> Step:
     """Fields of ``usage`` that replace the counted ones.
 
-    Before the first block they show in ``message_start`` too, later in ``message_delta`` only.
+    Before the first block of a script they count for ``message_start`` too, later for ``message_delta`` only.
     """
     return Usage(fields)
 
 
 def event(fields: Mapping[str, Any]) -> Step:
-    """An event as it is, for example one no client knows yet. Ignored where the answer is not streamed."""
+    """An event, sent as it is, for example one that no client knows yet. Ignored if the answer is not streamed."""
     if not isinstance(fields.get("type"), str):
         raise TypeError("event() needs a mapping with a `type`; raw() takes anything")
     return Event(fields)
 
 
 def headers(headers: Mapping[str, str | None] | None = None, *, status: int = 200) -> Step:
-    """The answer's head, sent when this step is reached, with headers of your own.
+    """The head of the answer, with headers of your own. It is sent when this step is reached.
 
     Without this step the head goes out together with the first bytes of the body.
 
     Args:
-      headers: More headers; None as a value takes a header away.
+      headers: More headers. None as a value takes a header away.
       status: The HTTP status.
     """
     return Headers(headers or {}, status)
 
 
 def checked(steps: Iterable[Step]) -> Iterable[Step]:
-    """Say early, and by name, what is not a script."""
+    """Return the steps, or raise a `TypeError` that says what is wrong if they are not a script."""
     given: object = steps
     if isinstance(given, Step):
         raise TypeError("a script is a list of steps: ScriptedAPI([say('Hello')]), not ScriptedAPI(say('Hello'))")
@@ -313,7 +310,7 @@ def checked(steps: Iterable[Step]) -> Iterable[Step]:
 
 
 def check_step(step: object) -> None:
-    """Say by name what is not a step."""
+    """Raise a `TypeError` that names the value, if it is not a step."""
     if not isinstance(step, Step):
         raise TypeError(f"a script holds steps such as say(...) and pause(...), not {step!r}")
 

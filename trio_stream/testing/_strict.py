@@ -122,13 +122,13 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 def find_fault(
     body: _Fields, *, version: str | None = NEWEST_VERSION, beta: bool = False, counting: bool = False
 ) -> str | None:
-    """The first thing the API would refuse, in its words, or None.
+    """The first thing that the API would refuse, in its words, or None.
 
     Args:
       body: The decoded body.
       version: The ``anthropic-version`` header.
-      beta: Whether fields and blocks of betas are known here.
-      counting: Whether it is a request to count tokens.
+      beta: Whether fields and blocks of betas are allowed.
+      counting: Whether the request is to count tokens.
     """
     try:
         _check_fields(body, version, beta=beta, counting=counting)
@@ -154,7 +154,7 @@ def find_fault(
 
 
 def takes_prefill(model: str) -> bool:
-    """Whether a model continues a final assistant turn: those before 4.6 do."""
+    """Whether a model continues an assistant turn at the end. Those before 4.6 do."""
     match = _OLD_NAME.match(model) or _NEW_NAME.match(model)
     return match is not None and (int(match[1]), int(match[2] or 0)) < (4, 6)
 
@@ -165,7 +165,7 @@ class _Fault(Exception):  # noqa: N818 - a finding; turned into a sentence
 
 
 class _Turn:
-    """A message whose own form is right."""
+    """A message whose own form has been found right."""
 
     def __init__(self, path: str, role: str, blocks: Sequence[_Fields]) -> None:
         self.path = path
@@ -322,7 +322,7 @@ def _check_result(block: _Fields, path: str, kinds: frozenset[str]) -> None:
 
 
 def _check_role(blocks: Sequence[_Fields], path: str, role: str, *, beta: bool) -> None:
-    """Which blocks may stand in whose turn."""
+    """Check that every block stands in a turn of the right role."""
     if role == "system":
         allowed = frozenset({"text"}) | (_BETA_USER_BLOCKS if beta else _NONE)
     elif role == "assistant":
@@ -338,7 +338,7 @@ def _check_role(blocks: Sequence[_Fields], path: str, role: str, *, beta: bool) 
 
 
 def _merged(turns: Sequence[_Turn]) -> list[list[tuple[str, str, _Fields]]]:
-    """Consecutive messages of one role are one turn to the API: (path, role, block) of each."""
+    """The blocks as (path, role, block). To the API, consecutive messages of one role are one turn."""
     merged: list[list[tuple[str, str, _Fields]]] = []
     for turn in turns:
         blocks = [(f"{turn.path}.content.{index}", turn.role, block) for index, block in enumerate(turn.blocks)]
@@ -350,7 +350,7 @@ def _merged(turns: Sequence[_Turn]) -> list[list[tuple[str, str, _Fields]]]:
 
 
 def _check_pairs(turns: Sequence[_Turn]) -> None:
-    """Every ``tool_use`` has its ``tool_result`` first in the next turn, and the other way round."""
+    """Check that every ``tool_use`` has its ``tool_result`` first in the next turn, and the other way round."""
     asked: dict[str, str] = {}  # id -> path of the turn's message
     for blocks in _merged(turns):
         answered: set[str] = set()
@@ -395,7 +395,7 @@ def _all_answered(asked: Mapping[str, str], answered: set[str]) -> None:
 
 
 def _check_ends(turns: Sequence[_Turn], model: str) -> None:
-    """How assistant turns, and the conversation, may end."""
+    """Check how assistant turns, and the conversation, end."""
     for blocks in _merged(turns):
         path, role, block = blocks[-1]
         if role == "assistant" and block["type"] in ("thinking", "redacted_thinking"):

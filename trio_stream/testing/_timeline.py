@@ -1,4 +1,4 @@
-"""From steps to an answer: heads and bytes with the silences between them.
+"""From steps to an answer: its head and its bytes, with the silences between them.
 
 What belongs here: the order of an answer's events and when each is due, relative to the one before. Pure: no
 clock, no trio. What does not: how a single event is written (`_wire`), waiting for it (`_memory`).
@@ -35,13 +35,13 @@ from trio_stream.testing._wire import (
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Silence, in seconds; infinite for ever."""
+    """Silence for so many seconds, which may be infinite."""
 
     seconds: float
 
 
-class Head(msgspec.Struct, frozen=True):
-    """The status and the headers. Comes once, before any `Data`."""
+class AnswerHead(msgspec.Struct, frozen=True):
+    """The status and the headers of an answer. It comes once, before any `Data`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -54,16 +54,16 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """The connection is lost: closed in the middle, or reset. A timeline without it ends clean."""
+    """The connection is lost: closed in the middle, or reset. A timeline without it ends properly."""
 
     reset: bool
 
 
-Moment: TypeAlias = Wait | Head | Data | Cut
+Moment: TypeAlias = Wait | AnswerHead | Data | Cut
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer has to know of its request."""
+class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer needs to know about its request."""
 
     number: int
     request_id: str
@@ -78,47 +78,47 @@ class _Event(msgspec.Struct, frozen=True):
 _Item: TypeAlias = Wait | Cut | _Event | s.Raw | s.Headers | s.HTTPError | s.Disconnect
 
 
-def timeline(steps: Iterable[s.Step], facts: Facts) -> Iterator[Moment]:
-    """The answer of a script to a request: streamed, or whole where no stream was asked for."""
-    script = _Script(facts)
-    return _streamed(script.items(steps), facts) if facts.stream else _whole(script.items(steps), facts)
+def timeline(steps: Iterable[s.Step], context: AnswerContext) -> Iterator[Moment]:
+    """The answer of a script to a request: streamed if the request asks for that, otherwise whole."""
+    script = _Script(context)
+    return _streamed(script.items(steps), context) if context.stream else _whole(script.items(steps), context)
 
 
-def error_answer(error: s.HTTPError, facts: Facts) -> Iterator[Moment]:
-    """A whole answer that is an HTTP error."""
+def error_answer(error: s.HTTPError, context: AnswerContext) -> Iterator[Moment]:
+    """An HTTP error as the whole answer."""
     kind = error.type or error_type(error.status)
     message = error.message or SENTENCES.get(error.status, f"HTTP status {error.status}")
     body = error.body
     if body is None:
-        body = msgspec.json.encode(error_fields(kind, message, request_id=facts.request_id))
+        body = msgspec.json.encode(error_fields(kind, message, request_id=context.request_id))
     more: dict[str, str | None] = {}
     if error.retry_after is not None:
         after = error.retry_after
         more["retry-after"] = f"{after:g}" if isinstance(after, int | float) else after
-    return _json_answer(error.status, body, {**more, **error.headers}, facts)
+    return _json_answer(error.status, body, {**more, **error.headers}, context)
 
 
-def json_answer(fields: Mapping[str, Any], facts: Facts) -> Iterator[Moment]:
-    """A whole answer that is JSON."""
-    return _json_answer(200, msgspec.json.encode(fields), {}, facts)
+def json_answer(fields: Mapping[str, Any], context: AnswerContext) -> Iterator[Moment]:
+    """A JSON document as the whole answer."""
+    return _json_answer(200, msgspec.json.encode(fields), {}, context)
 
 
-def _json_answer(status: int, body: bytes, more: Mapping[str, str | None], facts: Facts) -> Iterator[Moment]:
+def _json_answer(status: int, body: bytes, more: Mapping[str, str | None], context: AnswerContext) -> Iterator[Moment]:
     headers = [
         ("content-type", "application/json"),
         ("content-length", str(len(body))),
-        *base_headers(facts.number),
+        *base_headers(context.number),
     ]
-    yield Head(status, merge_headers(headers, more))
+    yield AnswerHead(status, merge_headers(headers, more))
     if body:
         yield Data(body)
 
 
-def _streamed(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
+def _streamed(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
     base = [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache"),
-        *base_headers(facts.number),
+        *base_headers(context.number),
     ]
     head_sent = False
     events = 0
@@ -129,20 +129,20 @@ def _streamed(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
         if isinstance(item, s.HTTPError):
             if head_sent:
                 raise ValueError("http_error() is a whole answer: only pause() may come before it")
-            yield from error_answer(item, facts)
+            yield from error_answer(item, context)
             return
         if isinstance(item, s.Headers):
             if head_sent:
                 raise ValueError("headers() comes before everything else of an answer")
             head_sent = True
-            yield Head(item.status, merge_headers(base, item.headers))
+            yield AnswerHead(item.status, merge_headers(base, item.headers))
             continue
         if isinstance(item, Cut):
             yield item
             return
         if not head_sent:
             head_sent = True
-            yield Head(200, tuple(base))
+            yield AnswerHead(200, tuple(base))
         if isinstance(item, s.Disconnect):
             return
         if isinstance(item, s.Raw):
@@ -152,7 +152,7 @@ def _streamed(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
         events += 1
 
 
-def _whole(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
+def _whole(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
     message = _Whole()
     more: Mapping[str, str | None] = {}
     status = 200
@@ -163,7 +163,7 @@ def _whole(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
             if isinstance(item, Cut):
                 return
         elif isinstance(item, s.HTTPError):
-            yield from error_answer(item, facts)
+            yield from error_answer(item, context)
             return
         elif isinstance(item, s.Headers):
             more, status = item.headers, item.status
@@ -173,19 +173,19 @@ def _whole(items: Iterator[_Item], facts: Facts) -> Iterator[Moment]:
             as_is.append(item.data)
         elif item.fields["type"] == "error":
             error = as_object(item.fields["error"])
-            body = msgspec.json.encode({**item.fields, "request_id": facts.request_id})
+            body = msgspec.json.encode({**item.fields, "request_id": context.request_id})
             failed = ERROR_STATUSES.get(str(error["type"]), 500)
-            yield from _json_answer(failed, body, more, facts)
+            yield from _json_answer(failed, body, more, context)
             return
         else:
             message.add(item.fields)
     body = b"".join(as_is) if as_is else msgspec.json.encode(message.fields)
-    yield from _json_answer(status, body, more, facts)
+    yield from _json_answer(status, body, more, context)
 
 
 @final
 class _Whole:
-    """The message that a stream of our own events adds up to."""
+    """The message that the events of a stream add up to."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
@@ -235,8 +235,8 @@ class _Whole:
 class _Script:
     """The state of one answer while its steps are walked through."""
 
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
+    def __init__(self, context: AnswerContext) -> None:
+        self._context = context
         self._started = False  # message_start is out
         self._spoke = False  # anything of a script's own is out
         self._ended = False  # message_stop is out
@@ -285,7 +285,7 @@ class _Script:
                 yield from self._plain(step)
 
     def _plain(self, step: s.Step) -> Iterator[_Item]:
-        """The steps that may also stand inside a block."""
+        """The part of an answer that a step makes which may also stand inside a block."""
         match step:
             case s.Pause():
                 yield Wait(step.seconds)
@@ -307,7 +307,7 @@ class _Script:
                 yield _Event(step.fields)
 
     def _notice(self, fields: Mapping[str, Any]) -> None:
-        """Keep the automatic events in step with one written by hand."""
+        """Keep the automatic events consistent with an event that was written by hand."""
         kind = fields["type"]
         if kind == "message_start":
             self._started = True
@@ -380,7 +380,7 @@ class _Script:
         text = "".join(part for part in step.parts if isinstance(part, str))
         signature = step.signature
         if signature is None:
-            signature = sign(self._facts.body, self._content, text)
+            signature = sign(self._context.body, self._content, text)
         yield from self._begin_block({"type": "thinking", "thinking": "", "signature": ""}, step.ttft)
         yield from self._parts(step.parts, step.tps, "thinking_delta", "thinking")
         if self._failed:
@@ -414,7 +414,7 @@ class _Script:
 
     def _make_id(self, prefix: str) -> str:
         self._ids += 1
-        return make_id(prefix, self._facts.number, self._ids)
+        return make_id(prefix, self._context.number, self._ids)
 
     def _stop(self, step: s.Stop) -> Iterator[_Item]:
         yield from self._begin("stop()")
@@ -435,17 +435,17 @@ class _Script:
 
     def _counted(self, output_tokens: int) -> dict[str, Any]:
         return {
-            "input_tokens": count_input_tokens(self._facts.body),
+            "input_tokens": count_input_tokens(self._context.body),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "output_tokens": output_tokens,
         }
 
     def _message(self) -> dict[str, Any]:
-        model = self._facts.body.get("model")
+        model = self._context.body.get("model")
         return {
             "model": model if isinstance(model, str) else MODEL,
-            "id": make_id("msg", self._facts.number, self._facts.request_id),
+            "id": make_id("msg", self._context.number, self._context.request_id),
             "type": "message",
             "role": "assistant",
             "content": [],

@@ -69,7 +69,7 @@ def error_type(status: int) -> str:
 
 
 def make_id(prefix: str, *seeds: object) -> str:
-    """An id that looks like the API's, the same for the same seeds."""
+    """An id that looks like one of the API's. The same seeds give the same id."""
     number = int.from_bytes(hashlib.sha256(repr(seeds).encode()).digest()[:18], "big")
     digits: list[str] = []
     for _ in range(22):
@@ -79,7 +79,7 @@ def make_id(prefix: str, *seeds: object) -> str:
 
 
 def text_pieces(text: str) -> list[str]:
-    """Split text the way a model's tokens do, roughly: words with the blanks before them. Loses nothing."""
+    """Split text roughly as a model's tokens do, into words with the blanks before them. Nothing is lost."""
     return _PIECE.findall(text)
 
 
@@ -89,12 +89,12 @@ def json_pieces(text: str, size: int = 12) -> list[str]:
 
 
 def count_tokens(text: str) -> int:
-    """About four bytes are a token."""
+    """Count the tokens of a text, at about four bytes each."""
     return -(-len(text.encode(errors="surrogatepass")) // 4)
 
 
 def count_input_tokens(body: Any) -> int:
-    """The tokens of a request: its prompt parts, at four bytes a token."""
+    """Count the tokens of a request: those of its prompt, at four bytes each."""
     fields = as_object(body)
     parts = {name: fields[name] for name in ("system", "messages", "tools") if name in fields}
     return max(1, len(msgspec.json.encode(parts)) // 4)
@@ -112,7 +112,7 @@ def write_event(fields: Mapping[str, Any], padding: int = 0) -> bytes:
 
 
 def padding(number: int) -> int:
-    """How many blanks pad the event of this number: looks random, is always the same."""
+    """How many blanks pad the event of this number. It looks random, but is always the same."""
     return (number * 7 + number * number) % 16 if number % 3 else 0
 
 
@@ -134,7 +134,7 @@ def error_fields(
 
 
 def base_headers(number: int, *, limit: int = 4_000) -> list[tuple[str, str]]:
-    """The headers every answer has; ``number`` counts the requests, and the rate limits are never used up."""
+    """The headers that every answer has. ``number`` counts the requests; the rate limits are never used up."""
     reset = (datetime.now(UTC) + timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
     headers = [
         ("request-id", make_id("req", number)),
@@ -154,12 +154,12 @@ def base_headers(number: int, *, limit: int = 4_000) -> list[tuple[str, str]]:
 
 
 def merge_headers(headers: Iterable[tuple[str, str]], more: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
-    """Headers with others on top, names compared without case; None takes a header away."""
+    """Put headers on top of others. Names are compared without case, and None takes a header away."""
     names = {name.lower() for name in more}
     kept = [(name, value) for name, value in headers if name.lower() not in names]
     return (*kept, *((name, value) for name, value in more.items() if value is not None))
 
 
 def header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
-    """The value of a header, its name compared without case."""
+    """The value of a header, or None. Its name is compared without case."""
     return next((value for key, value in headers if key.lower() == name), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -13,8 +14,9 @@ import trio.testing
 from tests.http.posting import post, read_all, sender_of
 from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
-from trio_stream._http import BODY_EXTENSION, ConnectionStatistics, ResponseBody, Transport
-from trio_stream._http._adapter import ForeignBody, HeldBody
+from trio_stream._http import BODY_EXTENSION, ConnectionStatistics, ResponseBody, Transport, open_sender
+from trio_stream._http._foreign_body import ForeignBody, HeldBody
+from trio_stream.testing import ScriptedAPI, Step, check_response_body
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -384,3 +386,32 @@ async def test_gzip_is_handed_on_as_it_came():
             assert response.info.headers["content-encoding"] == "gzip"
             assert await read_all(response.body) == b"\x1f\x8bnot really"
             await let_go(response.body)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["our own", "httpx's"])
+async def test_the_contract(own):
+    """Over a real port, through the sender, by the check that the test kit offers to everybody."""
+    steps: list[Sequence[Step]] = []
+    api = ScriptedAPI(default=lambda _: steps[-1], strict=False)
+    async with api.serve() as server:
+        sender = open_sender(base_url=server.base_url, transport=None if own else httpx_transport())
+
+        async def make(answer: Sequence[Step]) -> ResponseBody:
+            steps.append(answer)
+            return (await post(sender, b'{"stream": true}')).body
+
+        sender.keep_connections(keep=True)
+        await check_response_body(make)
+        await sender.aclose()
+
+
+async def test_a_body_in_memory_is_closed_for_whoever_waits():
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"hello"))
+    sender = open_sender(base_url="http://test", transport=transport)
+    body = (await post(sender)).body
+    with trio.testing.assert_checkpoints():
+        await body.wait()
+    body.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await body.wait()
+    await sender.aclose()

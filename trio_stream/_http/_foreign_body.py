@@ -3,9 +3,9 @@
 What belongs here: reading httpx's response streams, and leaving none of their async generators behind. What does
 not: our own connections (`_socket_body`).
 
-A stream of httpx is a tower of async generators. Closing the outermost leaves those below it to the garbage
-collector; so it is never closed in mid-air. It is read on instead, in a scope that is already cancelled: what has
-arrived is skipped, the first wait raises `trio.Cancelled` at the bottom, and that unwinds every floor.
+A stream of httpx is a tower of async generators. Closing the outermost one leaves those below it to the garbage
+collector, so it is never closed in the middle. Instead it is read on in a scope that is already cancelled: what has
+arrived is skipped, the first wait raises `trio.Cancelled` at the bottom of the tower, and that unwinds every floor.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _DRAIN_PIECES = 10_000
 
 @final
 class ContentStream(httpx.AsyncByteStream):
-    """The content of a request. httpx's own is an async generator, left behind where sending it fails."""
+    """The content of a request. httpx's own is an async generator, which is left behind if sending it fails."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
+        return _OnePiece(self._content)
 
 
 @final
-class _Once(AsyncIterator[bytes]):
+class _OnePiece(AsyncIterator[bytes]):
     __slots__ = ("_pieces",)
 
     def __init__(self, content: bytes) -> None:
@@ -55,7 +55,7 @@ class _Once(AsyncIterator[bytes]):
 
 @final
 class MemoryBody(ResponseBody):
-    """A body that has been read already."""
+    """A body that is in memory already, because its transport or a hook has read it."""
 
     __slots__ = ("_content", "_open")
 
@@ -70,9 +70,11 @@ class MemoryBody(ResponseBody):
         content, self._content = self._content, b""
         return content
 
-    async def wait(self) -> None:  # pragma: no cover - `receive_nowait` never asks for it
-        """As `ResponseBody.wait`."""
+    async def wait(self) -> None:
+        """As `ResponseBody.wait`; `receive_nowait` never asks for it."""
         await trio.lowlevel.checkpoint()
+        if not self._open:
+            raise trio.ClosedResourceError("this body is closed")
 
     def close(self) -> None:
         """As `ResponseBody.close`."""
@@ -85,7 +87,7 @@ class MemoryBody(ResponseBody):
 
 @final
 class HeldBody(ResponseBody):
-    """Another body, and the slot that is given back when it has been let go of."""
+    """A body that its transport brought, and the slot that is given back once the body has been let go of."""
 
     __slots__ = ("_body", "_slots", "cancel_safe")
 
@@ -129,13 +131,22 @@ class HeldBody(ResponseBody):
 class ForeignBody(ResponseBody):
     """The body of a response of any httpx transport.
 
-    A cancelled read breaks such a stream, and the next one would look like its end: so it is broken loudly.
+    A cancelled read breaks such a stream: the next read would look like its end. So this body says that it is broken,
+    again and again.
 
     Args:
-      response: With its stream not read.
-      origin: For error texts.
-      slots: One is given back when the response has been closed.
+      response: The response, with its stream not yet read.
+      origin: Where the request went, for error texts.
+      slots: Where one slot is given back when the response has been closed.
     """
+
+    # Its state, in the order in which it can change:
+    # `_scope`    is set while a task is in `wait`. That task owns the iterator, and `close` only cancels the scope.
+    # `_broken`   a read failed or was cancelled; the iterator is of no use.
+    # `_ended`    the iterator came to its end; it is of no use either, and there is nothing to unwind.
+    # `_open`     False from `close` on. Who closes while nobody waits has to call `aclose`, which disposes.
+    # `_disposed` the tower is unwound, the response closed and the slot given back. Happens once, in whichever task
+    #             comes last: `aclose`, or the one that `close` woke.
 
     __slots__ = (
         "_arrived",
@@ -174,7 +185,7 @@ class ForeignBody(ResponseBody):
 
     @enable_ki_protection
     async def wait(self) -> None:
-        """As `ResponseBody.wait`, but that a cancelled call leaves the body broken."""
+        """As `ResponseBody.wait`, except that a cancelled call leaves the body broken."""
         self._check_usable()
         await checkpoint_if_cancelled()
         try:
@@ -190,7 +201,7 @@ class ForeignBody(ResponseBody):
                 await self._dispose()  # noqa: ASYNC102 - it does not wait, and shields itself
         if not self._open:
             raise trio.ClosedResourceError("this body is closed")
-        await cancel_shielded_checkpoint()  # the transport may have waited, but how would one know
+        await cancel_shielded_checkpoint()  # whether the transport waited, and so was a checkpoint, cannot be told
 
     def _check_usable(self) -> None:
         if self._scope is not None:
@@ -218,13 +229,13 @@ class ForeignBody(ResponseBody):
 
     @enable_ki_protection
     def close(self) -> None:
-        """As `ResponseBody.close`, but that the connection is closed only by `aclose`."""
+        """As `ResponseBody.close`, except that the connection is closed only by `aclose`."""
         self._open = False
         if self._scope is not None:
             self._scope.cancel(reason="the body was closed")
 
     def finish(self) -> None:
-        """As `close`: whether the connection is used again is the transport's to decide."""
+        """As `close`. Whether the connection is used again is for the transport to decide."""
         self.close()
 
     @enable_ki_protection
@@ -233,7 +244,7 @@ class ForeignBody(ResponseBody):
         self.close()
         if self._scope is None:
             await self._dispose()
-        # Else a task is still on its way out of `wait`, and does it there.
+        # Otherwise a task is on its way out of `wait`, and disposes there.
 
     async def _dispose(self) -> None:
         if self._disposed:
@@ -258,7 +269,7 @@ class ForeignBody(ResponseBody):
 
 
 def forget_request(exc: BaseException) -> None:
-    """Take the request, and with it key and prompt, off httpx's exceptions: they stay reachable as causes."""
+    """Take the request, and with it key and prompt, off httpx's exceptions: these stay reachable as causes."""
     pending: list[BaseException | None] = [exc]
     seen: set[int] = set()
     while pending:
