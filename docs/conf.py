@@ -78,7 +78,7 @@ MADE_BY_THE_LIBRARY = {
     "Call",
     "EventStream",
     "Headers",
-    "Job",
+    "JobInfo",
     "MessageStream",
     "MessageStreamManager",
     "Messages",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -498,3 +499,120 @@ async def test_without_a_connection_there_is_no_response(autojump_clock):
         await client.messages.create(**PARAMS)
     assert caught.value.url == "https://api.anthropic.com/v1/messages"
     assert caught.value.response is None
+
+
+# Fan-outs.
+
+
+BATCH: Any = {"model": "claude-sonnet-5-5", "max_tokens": 64}
+
+
+async def test_the_moments_of_a_fan_out(autojump_clock):
+    moments = Moments()
+    client = client_of([http_error(500)], default=[say("Hello")], instruments=[moments])
+    async with ts.fan_out(client, ["a", "b", "c"], limit=1, **BATCH) as results:
+        outcomes = [outcome async for outcome in results]
+    assert [outcome.status for outcome in outcomes] == ["ok"] * 3
+    of_the_job = [moment for moment in moments if isinstance(moment, ts.JobMoment)]
+    assert [type(moment).__name__ for moment in of_the_job] == [
+        "JobStart",
+        *("ItemStart", "ItemRetry", "ItemEnd"),
+        *("ItemStart", "ItemEnd") * 2,
+        "JobEnd",
+    ]
+    (job,) = {moment.job for moment in of_the_job}
+    assert {moment.call.parent for moment in moments if isinstance(moment, ts.CallMoment)} == {job}
+    assert {end.call.lane for end in moments.ends} == {"batch"}
+    assert len(moments.ends) == 4  # the first item made two
+    ends = [moment for moment in moments if isinstance(moment, ts.ItemEnd)]
+    assert [end.outcome for end in ends] == outcomes
+    retry = next(moment for moment in moments if isinstance(moment, ts.ItemRetry))
+    assert (type(retry.error), retry.index, retry.item.id) == (ts.InternalServerError, 0, None)
+    assert retry.delay > 0
+    last = moments[-1]
+    assert isinstance(last, ts.JobEnd)
+    assert (last.stats.ok, last.stats.retries) == (3, 1)
+    assert "Hello" not in repr(of_the_job[:2])
+
+
+async def test_a_refusal_pauses(autojump_clock):
+    moments = Moments()
+    client = client_of([http_error(429, retry_after=7)], default=[say("Hello")], instruments=[moments])
+    await ts.gather_texts(client, ["a", "b"], limit=1, **BATCH)
+    (paused,) = [moment for moment in moments if isinstance(moment, ts.Paused)]
+    assert paused.until == pytest.approx(paused.at + 7, abs=1)
+    (retry,) = [moment for moment in moments if isinstance(moment, ts.ItemRetry)]
+    assert isinstance(retry.error, ts.RateLimitError)
+
+
+@pytest.mark.parametrize("how", ["leave", "abort", "cancel", "journal", "on_event"])
+async def test_every_item_that_starts_ends(how, tmp_path, autojump_clock):
+    moments = Moments()
+
+    class Failing(ts.Journal):
+        def end(self, *args: Any, **more: Any) -> None:
+            raise OSError("disk full")
+
+    def complain(item: ts.Item, event: Any) -> None:
+        raise ZeroDivisionError
+
+    options: dict[str, Any] = {}
+    if how == "journal":
+        options["journal"] = Failing(tmp_path / "journal")
+    elif how == "on_event":
+        options["on_event"] = complain
+    script = [say("Hello"), pause(5), say("world")] if how in ("leave", "abort", "cancel") else [say("Hello")]
+    client = client_of(default=script, instruments=[moments])
+    with trio.move_on_after(2 if how == "cancel" else 60), contextlib.suppress(OSError, ZeroDivisionError):
+        async with ts.fan_out(client, map(str, range(9)), limit=3, **options, **BATCH) as results:
+            await trio.sleep(1)
+            if how == "abort":
+                results.abort()
+            if how != "leave":
+                async for _ in results:
+                    pass
+    names = Counter(moments.names)
+    assert names["ItemStart"] == names["ItemEnd"] > 0
+    assert names["CallStart"] == names["CallEnd"] > 0
+    assert names["JobStart"] == names["JobEnd"] == 1
+    assert moments.names[-1] == "JobEnd"
+
+
+async def test_a_race_twenty_items_and_a_message(autojump_clock):
+    moments = Moments()
+    client = client_of(default=[pause(1), say("Hello")])
+    with ts.instrumented(moments):
+        await ts.race(client, ["a"] * 3, **BATCH)
+        await ts.gather_texts(client, map(str, range(20)), **BATCH)
+        await client.messages.create(**PARAMS)
+    ends = moments.ends
+    assert len(ends) == 24
+    assert [end.outcome.value for end in ends].count("cancelled") == 2
+    assert len({end.call.parent for end in ends} - {None}) == 1
+
+
+async def test_what_an_instrument_sets_holds_for_the_calls_of_the_item(autojump_clock):
+    current: ContextVar[int | None] = ContextVar("current", default=None)
+    seen: list[tuple[int | None, str]] = []
+
+    def watch(moment: ts.Moment) -> None:
+        if isinstance(moment, ts.ItemStart):
+            current.set(moment.index)
+        elif isinstance(moment, ts.CallEnd):
+            seen.append((current.get(), moment.call.params["messages"][0]["content"]))
+
+    client = client_of(default=[pause(1), say("Hello")], instruments=[watch])
+    await ts.gather_texts(client, map(str, range(5)), **BATCH)
+    assert sorted(seen) == [(index, str(index)) for index in range(5)]
+    assert current.get() is None
+
+
+async def test_items_that_are_not_sent(tmp_path, autojump_clock):
+    moments = Moments()
+    for number in range(2):
+        client = client_of(default=[say("Hello")], instruments=[moments] if number else [])
+        async with ts.fan_out(client, ["a", "b"], journal=tmp_path / "journal", **BATCH) as results:
+            async for _ in results:
+                pass
+    assert moments.names == ["JobStart", "JobEnd"]
+    assert moments[-1].stats.cached == 2

@@ -69,8 +69,8 @@ class _Model(msgspec.Struct):
 
 
 @final
-class Job:
-    """A fan-out as instruments see it: what many calls are made for.
+class JobInfo:
+    """A fan-out as instruments see it: many calls are made for it.
 
     Attributes:
       id: Unique in this process.
@@ -82,7 +82,7 @@ class Job:
         self.id: int = next(_ids)
 
     def __repr__(self) -> str:
-        return f"<Job {self.id}>"
+        return f"<JobInfo {self.id}>"
 
 
 @final
@@ -124,7 +124,7 @@ class Call:
         self.path: str = path
         self.base_url: str = base_url
         self.content: bytes = content
-        self.parent: Job | None = current_job.get()
+        self.parent: JobInfo | None = current_job.get()
         self.lane: str = "interactive" if self.parent is None else "batch"
         self.headers: dict[str, str] = {}
         self.attempts: int = 0
@@ -324,7 +324,7 @@ Instrument: TypeAlias = Callable[[Moment], object]
 
 _in_context: ContextVar[tuple[Instrument, ...]] = ContextVar("trio_stream_instruments", default=())
 
-current_job: ContextVar[Job | None] = ContextVar("trio_stream_job", default=None)
+current_job: ContextVar[JobInfo | None] = ContextVar("trio_stream_job", default=None)
 """The job that calls of this task are made for; set in the tasks of a fan-out's items."""
 
 

@@ -165,6 +165,11 @@ class Client:
         )
         return copy
 
+    @property
+    def instruments(self) -> Instruments:
+        """The instruments of this client."""
+        return self._settings.instruments
+
     def statistics(self) -> ConnectionStatistics:
         """How many connections are active and idle, and how many requests wait for one."""
         return self._connections.sender.statistics()

@@ -33,6 +33,16 @@ from trio_stream.batch._merge import (
     merge_into as merge_into,
     merge_journals as merge_journals,
 )
+from trio_stream.batch._moments import (
+    ItemEnd as ItemEnd,
+    ItemMoment as ItemMoment,
+    ItemRetry as ItemRetry,
+    ItemStart as ItemStart,
+    JobEnd as JobEnd,
+    JobMoment as JobMoment,
+    JobStart as JobStart,
+    Paused as Paused,
+)
 from trio_stream.batch._options import FanOutOptions as FanOutOptions, OnEvent as OnEvent
 from trio_stream.batch._race import hedge as hedge, race as race
 from trio_stream.batch._records import (

@@ -23,6 +23,7 @@ from trio_stream._stream import MessageStream, MessageStreamManager
 
 from ._active_item import ActiveItem
 from ._governor import Governor
+from ._job import Job
 from ._journal_keeper import JournalKeeper
 from ._limiter import Permit, estimate_input_tokens
 from ._options import FanOutOptions, OnEvent
@@ -49,10 +50,10 @@ class Attempts:
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
       options: The options of the fan-out.
+      job: The job. It is told of the first news, and its instruments of each retry.
       governor: Gives permission to send, and learns from every answer.
       ledger: Adds up what every attempt used, the failed ones included.
       keeper: Notes the start of an item.
-      on_first_news: Called whenever an answer has begun, or an attempt has ended.
 
     Attributes:
       retries: Requests made for items that had made one before.
@@ -63,19 +64,19 @@ class Attempts:
         client: Client,
         options: FanOutOptions,
         *,
+        job: Job,
         governor: Governor,
         ledger: Ledger,
         keeper: JournalKeeper,
-        on_first_news: Callable[[], None],
     ) -> None:
         self._client = client
+        self._job = job
         self._governor = governor
         self._ledger = ledger
         self._keeper = keeper
         self._item_timeout = math.inf if options.item_timeout is None else options.item_timeout
         self._max_attempts = options.max_attempts
         self._on_event = options.on_event
-        self._on_first_news = on_first_news
         self.retries: int = 0
 
     async def run(self, active: ActiveItem) -> Outcome:
@@ -104,10 +105,10 @@ class Attempts:
                     return active.outcome("error", error)
                 judgement = judge(error)
                 verdict = judgement.verdict
-                self._governor.failed(permit, error, verdict)
+                self._tell_failure(permit, error, verdict)
             finally:
                 self._governor.release(permit)
-                self._on_first_news()
+                self._job.first_news.set()
             if judgement.reason is not None:
                 active.stop = stopped_by(error, judgement.reason)
                 return active.outcome("skipped", error)
@@ -125,8 +126,16 @@ class Attempts:
                 failures += 1
             if delay is None or failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
                 return active.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
-            if not await self._back_off(active, delay):
+            if not await self._back_off(active, error, delay):
                 return active.outcome("timeout", self._out_of_time(active))
+
+    def _tell_failure(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
+        """Tell the governor, and instruments of the pause that may follow."""
+        before = self._governor.paused_until
+        self._governor.failed(permit, error, verdict)
+        until = self._governor.paused_until
+        if self._job.watch is not None and until is not None and until != before:
+            self._job.watch.paused(until)
 
     async def _wait_for_permission(self, active: ActiveItem, permit: Permit) -> Outcome | None:
         """Wait for permission to send.
@@ -180,7 +189,7 @@ class Attempts:
                 permit.events = lambda: stream.stats.events
                 limits = stream.rate_limits or RateLimits()
                 self._governor.began(permit, limits, stream.usage)
-                self._on_first_news()
+                self._job.first_news.set()
                 if self._on_event is None:
                     await stream.until_done()
                 else:
@@ -220,17 +229,19 @@ class Attempts:
             partial=None if active.stream is None else active.stream.partial,
         )
 
-    async def _back_off(self, active: ActiveItem, seconds: float) -> bool:
+    async def _back_off(self, active: ActiveItem, error: APIError, seconds: float) -> bool:
         """Wait before the next attempt. Called once for each retry.
 
         Returns:
           False if the item's time runs out before.
         """
-        if seconds == 0:
-            return True
         if seconds >= self._item_timeout - active.used:
             await trio.sleep(max(0.0, self._item_timeout - active.used))
             return False
+        if self._job.watch is not None:
+            self._job.watch.item_retries(active, error, seconds)
+        if seconds == 0:
+            return True
         await trio.sleep(seconds)
         active.used += seconds
         return True

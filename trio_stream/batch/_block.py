@@ -60,6 +60,8 @@ class Block:
         self._nursery = NurseryBlock()
         await self._nursery.enter()
         self._job.begin()
+        if self._job.watch is not None:
+            self._job.watch.start()
         self._nursery.nursery.start_soon(run, name="trio_stream fan-out")
 
     async def leave(self, body: BaseException | None) -> bool:

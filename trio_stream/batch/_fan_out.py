@@ -32,6 +32,7 @@ from ._items import Items, Source
 from ._job import Job, JobState
 from ._journal_keeper import JournalKeeper
 from ._limiter import HeaderRateLimiter, RateLimiter
+from ._moments import JobWatch
 from ._options import DEFAULTS, FanOutOptions, OnEvent
 from ._outbox import Outbox
 from ._records import JournalLike, Outcome
@@ -57,6 +58,7 @@ class FanOut:
     """
 
     def __init__(self, client: Client, items: Items, options: FanOutOptions, *, skip_rest: bool | None = None) -> None:
+        self._client = client
         source = Source(items)
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
@@ -69,10 +71,10 @@ class FanOut:
         self._attempts = Attempts(
             client,
             options,
+            job=self._job,
             governor=self._governor,
             ledger=self._ledger,
             keeper=keeper,
-            on_first_news=self._job.first_news.set,
         )
         settler = Settler(self._job, self._outbox, keeper, self._governor, options)
         self._feeder = Feeder(
@@ -95,6 +97,8 @@ class FanOut:
         Raises:
           JournalError: The journal cannot be opened.
         """
+        audience = self._client.instruments.watch()
+        self._job.watch = None if audience is None else JobWatch(audience)
         await self._block.enter(self._run)
         return self
 
@@ -124,6 +128,8 @@ class FanOut:
             self._job.fail(error)
         finally:
             self._job.end()
+            if self._job.watch is not None:
+                self._job.watch.end(self.stats)
 
     def __aiter__(self) -> FanOut:
         return self

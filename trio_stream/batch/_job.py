@@ -31,6 +31,7 @@ from typing import final
 import trio
 
 from ._active_item import ActiveItem
+from ._moments import JobWatch
 from ._outbox import Outbox
 from ._stopping import FanOutStoppedError
 
@@ -61,6 +62,7 @@ class Job:
       tasks: The scope of the feeder and all workers. Cancelled from CANCELLING on.
       taking: The scope in which the feeder takes further items. Cancelled alone, it leaves the workers to finish.
       room: Where the feeder waits; woken by whatever may have made room.
+      watch: Tells the instruments; None where nobody watches.
       first_news: Set when the first answer has begun or failed, or when nothing new is started any more.
     """
 
@@ -73,6 +75,7 @@ class Job:
         self.taking: trio.CancelScope = trio.CancelScope()
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self.first_news: trio.Event = trio.Event()
+        self.watch: JobWatch | None = None
         self._outbox = outbox
         self._began_at: float | None = None
         self._ended_at: float | None = None

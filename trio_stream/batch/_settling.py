@@ -62,8 +62,12 @@ class Settler:
             self._job.fail(outcome.error)
 
     @trio.lowlevel.enable_ki_protection
-    def settle_cancelled(self, active: ActiveItem) -> None:
-        """The task of an item was cancelled: keep what has arrived. Never raises, as the cancellation has to go on."""
+    def settle_cancelled(self, active: ActiveItem) -> Outcome:
+        """The task of an item was cancelled: keep what has arrived. Never raises, as the cancellation has to go on.
+
+        Returns:
+          The outcome that the consumer gets.
+        """
         stopped = self._job.stopped
         aborted = stopped if stopped is not None and stopped.reason == "abort" else None
         outcome = active.outcome("cancelled" if active.attempts else "skipped", aborted)
@@ -72,6 +76,7 @@ class Settler:
         except Exception as error:  # noqa: BLE001 - kept for the consumer
             self._job.fail(error)
         self._outbox.put(outcome)
+        return outcome
 
 
 def _was_asked_for(error: Exception) -> bool:

@@ -10,9 +10,12 @@ from typing import final
 
 import trio
 
+from trio_stream._instruments import current_job
+
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._job import Job
+from ._records import Outcome
 from ._settling import Settler
 
 
@@ -32,17 +35,25 @@ class Workers:
 
     async def _work(self, active: ActiveItem) -> None:
         """The life of an item's task, from its first step to its last."""
+        watch = self._job.watch
+        if watch is not None:
+            current_job.set(watch.info)
+            watch.item_starts(active)
+        outcome: Outcome | None = None
         try:
             outcome = await self._attempts.run(active)
             self._settler.settle(active, outcome)
         except Exception as error:  # noqa: BLE001 - kept for the consumer
+            outcome = active.outcome("error", error)  # for instruments only: nobody gets it
             self._job.fail(error)
         except BaseException:
             # `Cancelled`, mostly: the job was aborted or has failed, or the block was left.
-            self._settler.settle_cancelled(active)
+            outcome = self._settler.settle_cancelled(active)
             raise
         finally:
             self._end(active)
+            if watch is not None and outcome is not None:
+                watch.item_ends(active, outcome)
 
     def _end(self, active: ActiveItem) -> None:
         """The item is under way no more, whichever way it ended."""
