@@ -86,6 +86,7 @@ async def _attempt(
                 retries_taken=retries_taken,
                 added_headers=None if watch is None else watch.added_headers,
                 on_sent=on_sent,
+                on_connected=None if watch is None else watch.connected,
             )
             info, body = response.info, response.body
             request_id = read_request_id(info)

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import msgspec
 import trio
 
-from trio_stream._http import Response
+from trio_stream._http import ConnectionInfo, Response
 from trio_stream._protocol import Message, build_body, check_sampling_params, count_retries, param_headers
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
 from trio_stream._timeouts import Timeouts
@@ -135,7 +135,12 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @trio.lowlevel.enable_ki_protection
     async def send(
-        self, *, retries_taken: int, added_headers: Mapping[str, str] | None, on_sent: Callable[[], None]
+        self,
+        *,
+        retries_taken: int,
+        added_headers: Mapping[str, str] | None,
+        on_sent: Callable[[], None],
+        on_connected: Callable[[ConnectionInfo], None] | None,
     ) -> Response:
         """As `OutgoingRequest.send`."""
         if self.connections.closed:
@@ -150,6 +155,7 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             content=self.content,
             timeouts=self.timeouts,
             on_sent=on_sent,
+            on_connected=on_connected,
         )
         if _log.isEnabledFor(logging.DEBUG):
             request_id = response.info.headers.find(b"request-id") or None

@@ -152,6 +152,10 @@ class ForeignSender:
             raise trio.ClosedResourceError("the http_client is closed")
         return client
 
+    def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
+        """As `Sender.show_url`."""
+        return self._targets.show(url, params)
+
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """As `Sender.keep_connections`: httpx's transport for a proxy is told when it is made."""
         if isinstance(self._client, _ProxyClient):

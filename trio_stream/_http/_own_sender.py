@@ -108,6 +108,10 @@ class OwnSender:
             self._heads[key] = head
         return head
 
+    def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
+        """As `Sender.show_url`."""
+        return self._targets.show(url, params)
+
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """As `Sender.keep_connections`."""
         self._transport.keep_connections(keep)

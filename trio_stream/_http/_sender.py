@@ -65,11 +65,8 @@ class Sender(Protocol):
         ...
 
     def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
-        """The whole address of a request, without credentials; None where the base URL is not valid."""
-        try:
-            return self._targets.find(url, params).shown_url
-        except (httpx.InvalidURL, UnicodeError):
-            return None
+        """The whole URL of a request, without credentials. None if the base URL is not valid."""
+        ...
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """Choose whether idle connections are kept from now on. A transport of the caller's decides for itself."""

@@ -66,6 +66,13 @@ class Targets:
             target = self._kept[key] = _put_together(self._base_url, path, params)
         return target
 
+    def show(self, path: str, params: Mapping[str, Any] | None) -> str | None:
+        """The URL of the target as text, without credentials. None if there is no such target."""
+        try:
+            return self.find(path, params).shown_url
+        except (httpx.InvalidURL, UnicodeError):
+            return None
+
 
 def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) -> Target:
     base, below = httpx.URL(base_url), httpx.URL(path)

@@ -149,6 +149,7 @@ class Opening:
                     retries_taken=retries_taken,
                     added_headers=None if watch is None else watch.added_headers,
                     on_sent=on_sent,
+                    on_connected=None if watch is None else watch.connected,
                 )
                 self._request_id = read_request_id(response.info)
                 if watch is not None:

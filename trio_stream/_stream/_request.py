@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from trio_stream._errors import APIError
-from trio_stream._http import Response
+from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
@@ -51,7 +51,12 @@ class OutgoingRequest(Protocol):
         ...
 
     async def send(
-        self, *, retries_taken: int, added_headers: Mapping[str, str] | None, on_sent: Callable[[], None]
+        self,
+        *,
+        retries_taken: int,
+        added_headers: Mapping[str, str] | None,
+        on_sent: Callable[[], None],
+        on_connected: Callable[[ConnectionInfo], None] | None,
     ) -> Response:
         """Send it, and read the head of the answer.
 
@@ -59,6 +64,7 @@ class OutgoingRequest(Protocol):
           retries_taken: Attempts before this one.
           added_headers: Headers beside those of the request.
           on_sent: Called once the request is wholly sent.
+          on_connected: Called when there is a connection for the request; None if nobody wants to know.
         """
         ...
 

@@ -14,13 +14,14 @@ from typing import final
 import trio
 
 from trio_stream._errors import APIError
-from trio_stream._http import ResponseBody
+from trio_stream._http import ConnectionInfo, ResponseBody
 from trio_stream._instruments import (
     AttemptStart,
     Audience,
     Call,
     CallEnd,
     CallOutcome,
+    Connected,
     FirstEvent,
     HeadReceived,
     Progress,
@@ -63,6 +64,19 @@ class CallWatch:
         moment = AttemptStart(call=call, at=trio.current_time(), attempt=call.attempts)
         self._audience.tell(moment)
         self._taps = moment.taps
+
+    def connected(self, info: ConnectionInfo) -> None:
+        """There is a connection for the request. It may come twice in an attempt, with a stale connection first."""
+        self._audience.tell(
+            Connected(
+                call=self.call,
+                at=trio.current_time(),
+                reused=info.reused,
+                waited=info.waited,
+                tcp=info.tcp,
+                tls=info.tls,
+            )
+        )
 
     def request_sent(self) -> None:
         """The request has been sent."""
