@@ -24,6 +24,11 @@ def test_no_more_than_so_many_are_kept():
     assert again.url == first.url
 
 
+def test_a_url_is_shown_if_there_is_one():
+    assert Targets("http://user:pass@host/below").show("/v1", {"n": 1}) == "http://host/below/v1?n=1"
+    assert Targets("http://host:port").show("/v1", None) is None
+
+
 def test_credentials_leave_the_url():
     target = Targets("http://user:pass@host").find("/v1", None)
     assert target.authorization == b"Basic dXNlcjpwYXNz"
