@@ -73,6 +73,7 @@ PRIVATE = ("trio_stream._client", "trio_stream._protocol._blocks", "trio_stream.
 """Where that is documented which is public only as the base of something."""
 
 MADE_BY_THE_LIBRARY = {
+    "AttemptStart",
     "Beta",
     "BetaMessages",
     "Call",

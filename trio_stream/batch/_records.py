@@ -121,7 +121,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     @property
     def finished(self) -> bool:
-        """Whether the text is whole: the status is ``ok`` or ``cached``."""
+        """Whether the text is whole, that is, whether the status is ``ok`` or ``cached``."""
         return self.status in ("ok", "cached")
 
     def unwrap(self) -> str:
