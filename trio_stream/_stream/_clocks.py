@@ -16,8 +16,9 @@ from trio_stream._timeouts import Timeouts
 
 Clock = Literal["silence", "stall", "total"]
 
-_SHORTEST_NAP = 0.01
-"""Seconds. Keeps the watchdog from spinning beside a reader that polls and has used up nearly all of a clock."""
+SHORTEST_NAP = 0.01
+"""Seconds between two looks of the watchdog, at the least. It keeps it from spinning beside a reader that polls and has
+used up nearly all of a clock."""
 
 
 @final
@@ -71,7 +72,7 @@ class Clocks:
         stall_at = start + self._stall - self.stall_used
         if since is None:
             # Nobody waits, so neither can run out before a wait has begun and lasted.
-            soonest = now + _SHORTEST_NAP
+            soonest = now + SHORTEST_NAP
             silence_at, stall_at = max(silence_at, soonest), max(stall_at, soonest)
         first: tuple[Clock, float] = ("total", self._total_at)
         if silence_at < first[1]:

@@ -17,10 +17,7 @@ from typing import final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._clocks import Clock, Clocks
-
-_SHORTEST_NAP = 0.01
-"""Seconds between two looks at all clocks, at the least."""
+from ._clocks import SHORTEST_NAP, Clock, Clocks
 
 
 @final
@@ -106,7 +103,7 @@ class Watchdog:
             # Clocks are set back while nobody looks: what was due when this was planned seldom is.
             clock, deadline = clocks.next_to_run_out(now)
             if deadline > now:
-                self._wake_by(max(deadline, now + _SHORTEST_NAP))
+                self._wake_by(max(deadline, now + SHORTEST_NAP))
             elif clocks in self._watched:
                 watched.expire(clock)
 
