@@ -1,4 +1,4 @@
-"""The nursery that a stream owns, and which exception leaves its block.
+"""The nursery of an ``async with`` block, and which exception leaves the block.
 
 What belongs here: opening and closing that nursery from `__aenter__` and `__aexit__`, and the exception contract.
 What does not: anything about messages or connections.
@@ -32,14 +32,23 @@ import trio
 
 @final
 class NurseryBlock:
-    """One nursery, opened and closed by hand from an asynchronous context manager."""
+    """One nursery, opened and closed by hand from an asynchronous context manager.
 
-    __slots__ = ("_manager", "nursery", "task")
+    Args:
+      owner: What the block is of, in the sentences of errors: "stream", for example.
+
+    Attributes:
+      nursery: The nursery, once it has been entered.
+      task: The task that entered it.
+    """
+
+    __slots__ = ("_manager", "_owner", "nursery", "task")
 
     nursery: trio.Nursery
     task: trio.lowlevel.Task
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 
     async def enter(self) -> None:
@@ -56,14 +65,14 @@ class NurseryBlock:
         task = trio.lowlevel.current_task()
         if task is not self.task:
             raise RuntimeError(
-                f"this stream was entered in task {self.task.name!r} and cannot be left in task {task.name!r}: "
-                "a stream belongs to the task that entered it (`aclose()` and `cancel()` work from any task)"
+                f"this {self._owner} was entered in task {self.task.name!r} and cannot be left in task {task.name!r}: "
+                "a block belongs to the task that entered it, and it can be closed or cancelled from any other"
             )
         nurseries = task.child_nurseries
         if not nurseries or nurseries[-1] is not self.nursery:
             raise RuntimeError(
-                "streams and nurseries are left in the reverse order of entering them, "
-                "and one that was entered after this stream is still open"
+                "blocks and nurseries are left in the reverse order of entering them, "
+                f"and one that was entered after this {self._owner} is still open"
             )
 
     async def exit(self, body: BaseException | None) -> bool:
@@ -74,7 +83,9 @@ class NurseryBlock:
         """
         cancelled, failure = _separate(body)
         if failure is not None:
-            self.nursery.cancel_scope.cancel(reason=f"the body of the stream block raised {type(failure).__name__}")
+            self.nursery.cancel_scope.cancel(
+                reason=f"the body of the {self._owner} block raised {type(failure).__name__}"
+            )
         # Without tasks there is nothing to cancel, and a `Cancelled` that does not go through the nursery is not made a
         # group first: this is how nearly every stream is left that is cancelled, maybe a thousand of them at once.
         nested = None if cancelled is body and not self.nursery.child_tasks else cancelled
@@ -93,7 +104,7 @@ class NurseryBlock:
             if outer is not None and cancelled is not None and not failures:
                 return False  # a group of a failure and an outer `Cancelled`: both go on, in the same object
             failures.insert(0, failure)
-        leaving = _what_leaves(failures) or outer
+        leaving = _what_leaves(failures, self._owner) or outer
         if leaving is None:
             return True
         if leaving is body or (leaving is outer and cancelled is body is not None):
@@ -140,7 +151,7 @@ def _sort_out(exc: BaseException) -> tuple[BaseException | None, list[BaseExcept
     return outer, failures
 
 
-def _what_leaves(failures: list[BaseException]) -> BaseException | None:
+def _what_leaves(failures: list[BaseException], owner: str) -> BaseException | None:
     if not failures:
         return None
     for failure in failures:
@@ -149,7 +160,7 @@ def _what_leaves(failures: list[BaseException]) -> BaseException | None:
             return interrupt
     if len(failures) == 1:
         return failures[0]
-    return BaseExceptionGroup("the stream block failed in more than one place", failures)
+    return BaseExceptionGroup(f"the {owner} block failed in more than one place", failures)
 
 
 def _find_interrupt(exc: BaseException) -> BaseException | None:

@@ -71,7 +71,7 @@ class StreamBlock:
             raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
         self._stream.check_open()
         self._state = _BlockState.ENTERED
-        self._nursery_block = block = NurseryBlock()
+        self._nursery_block = block = NurseryBlock("stream")
         entered_at = trio.current_time()
         await block.enter()
         try:

@@ -57,7 +57,7 @@ class Block:
         # First, because it is all that can fail.
         self._keeper.open()
         self._place = _Place.INSIDE
-        self._nursery = NurseryBlock()
+        self._nursery = NurseryBlock("fan-out")
         await self._nursery.enter()
         self._job.begin()
         if self._job.watch is not None:

@@ -88,7 +88,7 @@ class Attempt:
 
     def __init__(self, function: Callable[[], Awaitable[object]]) -> None:
         self._function = function
-        self._block = NurseryBlock()
+        self._block = NurseryBlock("check")
         self._scope = trio.CancelScope()
         self.over = trio.Event()
         self.error: Exception | None = None

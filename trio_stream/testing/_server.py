@@ -123,7 +123,7 @@ class Serving:
             listener if context is None else trio.SSLListener(listener, context, https_compatible=True)
             for listener in self._listeners
         ]
-        self._block = NurseryBlock()
+        self._block = NurseryBlock("server")
         await self._block.enter()
         self._start(server, listeners)
         return server
@@ -178,7 +178,7 @@ class _Connection:
 
     async def run(self) -> None:
         # Not `async with trio.open_nursery()`: that would put a mistake in a script into a group.
-        block = NurseryBlock()
+        block = NurseryBlock("server")
         await block.enter()
         try:
             block.nursery.start_soon(self._read, block.nursery.cancel_scope)
