@@ -24,7 +24,8 @@ import trio.testing
 
 import trio_stream as ts
 from tests.bench.scenarios import Scenario, render
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, chunk, serve
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk
+from tests.wire.server import Peer, serve
 
 PACKAGE = str(Path(ts.__file__).parent)
 PARAMS: Any = {"model": "claude-sonnet-5-5", "max_tokens": 1024, "messages": [{"role": "user", "content": "Hi"}]}
@@ -84,7 +85,7 @@ def counting() -> Iterator[Costs]:
 
 async def one_by_one(peer: Peer) -> None:
     """Every event in a chunk and a packet of its own, once the one before it was read."""
-    await peer.answer(CHUNKED, *map(chunk, START))
+    await peer.answer(CHUNKED_HEAD, *map(chunk, START))
     for delta in ALL_DELTAS:
         await peer.send(chunk(delta))
         await trio.testing.wait_all_tasks_blocked()
@@ -93,7 +94,7 @@ async def one_by_one(peer: Peer) -> None:
 
 async def all_at_once(peer: Peer) -> None:
     while True:
-        await peer.answer(CHUNKED, chunk(b"".join([*START, *ALL_DELTAS, *END])), LAST_CHUNK)
+        await peer.answer(CHUNKED_HEAD, chunk(b"".join([*START, *ALL_DELTAS, *END])), LAST_CHUNK)
 
 
 async def costs_of_deltas(script: Callable[[Peer], Any]) -> Costs:
@@ -187,7 +188,7 @@ async def test_objects_of_an_open_stream():
     opened = 0
 
     async def answers(peer: Peer) -> None:
-        await peer.answer(CHUNKED, *map(chunk, START))
+        await peer.answer(CHUNKED_HEAD, *map(chunk, START))
         await peer.until_closed()
 
     async def reads() -> None:

@@ -24,22 +24,11 @@ import trustme
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, check_after, client_for
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    FaultServer,
-    Script,
-    chunked,
-    good_certificate,
-    on,
-    repeat,
-    request,
-    send,
-    silence,
-    text_delta,
-    trusting,
-)
-from tests.faults.sockets import sockets_to
+from tests.wire.answers import CHUNKED_HEAD, chunked
+from tests.wire.events import CUT_EVENTS, text_delta
+from tests.wire.server import Script, WireServer, on, repeat, request, send, silence
+from tests.wire.sockets import sockets_to
+from tests.wire.tls import good_certificate, trusting
 
 EXIT = 0.010
 UPLOAD_EXIT = 0.020
@@ -129,7 +118,7 @@ async def cancelled_in(
     *,
     tls: bool = False,
     most: float = EXIT,
-    ready: Callable[[FaultServer], object] = lambda server: server.requests,
+    ready: Callable[[WireServer], object] = lambda server: server.requests,
     then: float = 0.02,
 ) -> None:
     """Cancel a request on its way: it ends at once, the server sees it at once, and the one connection serves again.
@@ -145,7 +134,7 @@ async def cancelled_in(
     context = good_certificate(authority()) if tls else None
 
     async def seconds() -> float:
-        async with FaultServer([script], tls=context) as server:
+        async with WireServer([script], tls=context) as server:
             async with client_for(server, ssl_context=trusting(authority()), timeout=ts.Timeouts()) as client:
 
                 async def is_ready() -> None:
@@ -169,7 +158,7 @@ async def left_by(leave: Use, *, tls: bool = False, script: Script | None = None
     context = good_certificate(authority()) if tls else None
 
     async def seconds() -> float:
-        async with FaultServer([script or on(request(), CUT, silence())], tls=context) as server:
+        async with WireServer([script or on(request(), CUT, silence())], tls=context) as server:
             async with client_for(server, ssl_context=trusting(authority()), timeout=ts.Timeouts()) as client:
                 await leave(client)
                 assert sockets_to(server.port) == 0

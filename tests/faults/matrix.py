@@ -31,9 +31,10 @@ from tests.faults.reliability import Outcome, read_matrix, write_page
 from tests.faults.scripts import Row
 from tests.faults.scripts_limits import CHURN_SECONDS
 from tests.faults.sdk_seen import Seen
-from tests.faults.server import FaultServer, expired_certificate, good_certificate, self_signed_certificate, trusting
-from tests.faults.sockets import UnansweringPort
 from tests.soak.churn import churn
+from tests.wire.server import WireServer
+from tests.wire.sockets import UnansweringPort
+from tests.wire.tls import expired_certificate, good_certificate, self_signed_certificate, trusting
 
 ROOT = Path(__file__).parents[2]
 SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
@@ -187,8 +188,8 @@ class Place:
 
     url: str
     port: int
-    server: FaultServer | None
-    other: FaultServer | None = None
+    server: WireServer | None
+    other: WireServer | None = None
 
 
 @asynccontextmanager
@@ -196,7 +197,7 @@ async def place_of(row: Row, authority: trustme.CA) -> AsyncIterator[Place]:
     """The server of a row, or the port that is none."""
     if "port" in row.server:
         with UnansweringPort(ignores=row.server["port"] == "unanswered") as port:
-            yield Place(port.url, port.port, None)
+            yield Place(port.base_url, port.port, None)
         return
     options: dict[str, Any] = {}
     if "scheme" in row.server:
@@ -211,10 +212,10 @@ async def place_of(row: Row, authority: trustme.CA) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
         other, connections = None, row.scripts
         if callable(connections):
-            other = await stack.enter_async_context(FaultServer())
+            other = await stack.enter_async_context(WireServer())
             connections = connections(other.port)
-        server = await stack.enter_async_context(FaultServer(connections, then=row.then, **options))
-        yield Place(server.url, server.port, server, other)
+        server = await stack.enter_async_context(WireServer(connections, then=row.then, **options))
+        yield Place(server.base_url, server.port, server, other)
 
 
 async def see(sdk: SDK, row: Row, authority: trustme.CA) -> tuple[Seen, str]:
@@ -240,7 +241,7 @@ async def see(sdk: SDK, row: Row, authority: trustme.CA) -> tuple[Seen, str]:
         return seen, "hangs" if report is None else row.verdict(seen)
 
 
-async def seconds_to_close(server: FaultServer, report: dict[str, Any], *, everyone: bool) -> float | None:
+async def seconds_to_close(server: WireServer, report: dict[str, Any], *, everyone: bool) -> float | None:
     """From the end of the block (of all: from the cancel) to the close at the server."""
     since = report.get("cancelled_at" if everyone else "ended_at")
     if since is None:

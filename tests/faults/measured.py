@@ -18,7 +18,7 @@ import trio
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, client_for
-from tests.faults.server import FaultServer
+from tests.wire.server import WireServer
 
 MB = 1_000_000
 
@@ -51,14 +51,14 @@ class Measured:
         return found
 
 
-async def measure(server: FaultServer, *, seconds: float = 30.0) -> Measured:
+async def measure(server: WireServer, *, seconds: float = 30.0) -> Measured:
     """Stream twice in another process and report the second time: the first pays for what is only loaded once.
 
     Args:
       server: Of its only connection the first request must get the standard message, and the second the fault.
       seconds: For everything, starting Python included.
     """
-    command = [sys.executable, "-W", "error", "-m", "tests.faults.measured", server.url]
+    command = [sys.executable, "-W", "error", "-m", "tests.faults.measured", server.base_url]
     with trio.fail_after(seconds):
         done = await trio.run_process(command, capture_stdout=True, cwd=_ROOT)
     return Measured(**json.loads(done.stdout))

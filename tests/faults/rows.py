@@ -1,6 +1,6 @@
 """What must follow from a fault, whichever it is: the checks that every row of the matrix goes through.
 
-What belongs here: running one stream against a `FaultServer` and looking at everything that could have gone wrong
+What belongs here: running one stream against a `WireServer` and looking at everything that could have gone wrong
 with it, and keeping account of which rows are tested. What does not: the faults (each section's test module).
 
 Every failing row is held to: the class, and a text that says where and why; what had arrived on ``.partial``; no key
@@ -20,7 +20,9 @@ import pytest
 import trio
 
 import trio_stream as ts
-from tests.faults.server import TEXT, FaultServer
+from tests.wire.events import TEXT
+from tests.wire.server import WireServer
+from tests.wire.sockets import UnansweringPort
 
 KEY = "sk-fault-key-that-nobody-may-see"
 PROMPT = "a prompt that nobody may see"
@@ -49,11 +51,11 @@ ErrorT = TypeVar("ErrorT", bound=ts.APIError)
 Cause = type[BaseException] | tuple[type[BaseException], ...] | None
 
 
-def client_for(server: FaultServer | None, **options: Any) -> ts.Client:
+def client_for(server: WireServer | None, **options: Any) -> ts.Client:
     """A client with one connection, no retries, and clocks that do not run out."""
     options.setdefault("api_key", KEY)
     if server is not None:
-        options.setdefault("base_url", server.url)
+        options.setdefault("base_url", server.base_url)
     options.setdefault("max_retries", 0)
     options.setdefault("max_connections", 1)
     options.setdefault("timeout", PATIENT)
@@ -68,7 +70,7 @@ async def read_to_end(client: ts.Client, **params: Any) -> ts.MessageStream:
 
 
 async def expect_error(
-    server: FaultServer,
+    server: WireServer,
     kind: type[ErrorT],
     *says: str,
     partial: str | None = None,
@@ -128,7 +130,7 @@ async def expect_error(
 
 
 async def expect_incomplete(
-    server: FaultServer, *says: str, kind: type[ts.APIError] = ts.IncompleteStreamError, **expected: Any
+    server: WireServer, *says: str, kind: type[ts.APIError] = ts.IncompleteStreamError, **expected: Any
 ) -> ts.APIError:
     """As `expect_error`, for the standard message cut after its third delta (unless ``partial`` says otherwise)."""
     expected.setdefault("partial", TEXT)
@@ -136,7 +138,7 @@ async def expect_incomplete(
 
 
 async def expect_complete(
-    server: FaultServer,
+    server: WireServer,
     *,
     text: str = TEXT,
     within: float = 2.0,
@@ -219,7 +221,7 @@ async def check_stream_keeps(stream: ts.MessageStream, error: ts.APIError) -> No
     assert stream.partial == error.partial
 
 
-async def check_closed(server: FaultServer, since: float, number: int = 0) -> None:
+async def check_closed(server: WireServer, since: float, number: int = 0) -> None:
     """The server sees the close of a connection at once."""
     seen_at = await server.closed(number)
     assert seen_at - since <= CLOSE_SEEN_WITHIN, f"seen only after {seen_at - since:.3f} s"
@@ -233,6 +235,17 @@ async def check_after(client: ts.Client, text: str | None = TEXT) -> None:
         stream = await read_to_end(client)
     assert stream.text == text
     assert client.statistics().active == client.statistics().waiting == 0
+
+
+async def check_serves(port: UnansweringPort, client: ts.Client) -> None:
+    """Once the port is served, the same client, with its one connection, works."""
+    async with trio.open_nursery() as nursery:
+        port.listen()
+        nursery.start_soon(port.serve)
+        assert client.statistics().active == client.statistics().waiting == 0
+        with trio.fail_after(3):
+            assert (await read_to_end(client)).message.text == TEXT
+        nursery.cancel_scope.cancel(reason="the test is over")
 
 
 def check_nothing_to_collect() -> None:

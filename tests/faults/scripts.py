@@ -33,33 +33,41 @@ from tests.faults.sdk_seen import (
     status,
     within,
 )
-from tests.faults.server import (
-    BEGIN,
+from tests.faults.test_http import NOT_HTTP
+from tests.wire.answers import (
     CHUNKED_HEAD,
     CLOSE_HEAD,
-    CUT_EVENTS,
-    DELTAS,
-    END,
-    GOOD,
     GOOD_ANSWER,
     LAST_CHUNK,
     MESSAGE,
     OK,
-    PIECES,
-    PING,
-    TEXT,
-    Script,
-    Step,
-    answering,
     api_error,
     chunk,
     chunked,
+    event,
+    sized,
+    sse,
+)
+from tests.wire.events import (
+    BEGIN,
+    CUT_EVENTS,
+    DELTAS,
+    END,
+    PIECES,
+    PING,
+    TEXT,
+    error_event,
+    message_events,
+    text_delta,
+)
+from tests.wire.server import (
+    GOOD,
+    Script,
+    Step,
+    answering,
     delay,
     drip,
-    error_event,
-    event,
     fin,
-    message_events,
     on,
     once,
     repeat,
@@ -67,10 +75,7 @@ from tests.faults.server import (
     rst,
     send,
     silence,
-    sized,
-    text_delta,
 )
-from tests.faults.test_http import NOT_HTTP
 
 MB = 1_000_000
 
@@ -116,7 +121,7 @@ def measured(verdict: Verdict, *steps: Step, seconds: float = 40.0) -> Row:
 
 
 CUT = send(CHUNKED_HEAD, chunked(*CUT_EVENTS))
-SHORT = b"".join([*BEGIN, DELTAS[0], *END])
+SHORT = sse(*BEGIN, DELTAS[0], *END)
 
 TRANSPORT: dict[str, Row] = {
     "clean chunked EOF after 3 deltas, no message_stop": row(failed(), request(), CUT, send(LAST_CHUNK)),
@@ -124,11 +129,11 @@ TRANSPORT: dict[str, Row] = {
         failed(), CHUNKED_HEAD, chunked(*message_events()[:-1], last=True)
     ),
     "200 event-stream with empty body": answered(error(), CHUNKED_HEAD, LAST_CHUNK),
-    "pings, then EOF": answered(error(), CHUNKED_HEAD, chunked(PING * 3, last=True)),
+    "pings, then EOF": answered(error(), CHUNKED_HEAD, chunked(sse(PING) * 3, last=True)),
     "message_stop without its blank line, EOF": answered(failed(), CHUNKED_HEAD, chunked(MESSAGE[:-1], last=True)),
-    "no length, no chunking, FIN after 3 deltas": row(failed(), request(), send(CLOSE_HEAD, *CUT_EVENTS), fin()),
+    "no length, no chunking, FIN after 3 deltas": row(failed(), request(), send(CLOSE_HEAD, sse(*CUT_EVENTS)), fin()),
     "content-length larger than the body, FIN": row(
-        failed(), request(), send(OK + b"Content-Length: 100000\r\n\r\n", *CUT_EVENTS), fin()
+        failed(), request(), send(OK + b"Content-Length: 100000\r\n\r\n", sse(*CUT_EVENTS)), fin()
     ),
     "FIN in the middle of a chunk": row(failed(), request(), CUT, send(b"40\r\nevent: content_bl"), fin()),
     "FIN after message_stop instead of the last chunk": row(
@@ -266,7 +271,7 @@ HTTP: dict[str, Row] = {
     "500 empty": other_error(500, b"", None),
     "500 invalid UTF-8": other_error(500, b"\xff\xfe\xc3(" * 1000, b"text/plain"),
     "418": other_error(418, b"short and stout", b"text/plain"),
-    "400 with an SSE body": other_error(400, error_event("invalid_request_error"), b"text/event-stream"),
+    "400 with an SSE body": other_error(400, sse(error_event("invalid_request_error")), b"text/event-stream"),
     "500 with a 200 MB body": measured(
         error(status(500), short, grown(20 * MB)),
         send(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % (200 * MB)),
@@ -367,7 +372,7 @@ def mixed() -> bytes:
 def several_data_lines() -> bytes:
     """Each event's JSON over several lines."""
     events = []
-    for each in message_events():
+    for each in map(sse, message_events()):
         name, _, data = each.rstrip(b"\n").partition(b"\ndata: ")
         pretty = json.dumps(json.loads(data), indent=1).encode()
         events.append(name + b"".join(b"\ndata: " + line for line in pretty.split(b"\n")) + b"\n\n")
@@ -394,16 +399,16 @@ FRAMING: dict[str, Row] = {
     "no event: lines (type comes from the JSON)": framed(
         b"\n".join(line for line in MESSAGE.split(b"\n") if not line.startswith(b"event:"))
     ),
-    "id, retry, unknown fields, comments": framed(b"".join(OTHER_FIELDS + each for each in message_events())),
+    "id, retry, unknown fields, comments": framed(b"".join(OTHER_FIELDS + sse(each) for each in message_events())),
     "JSON over several data: lines": framed(several_data_lines()),
-    "event with empty data": framed(EMPTY_DATA.join([b"", *message_events(), b""])),
+    "event with empty data": framed(EMPTY_DATA.join([b"", *map(sse, message_events()), b""])),
     "raw U+2028 U+2029 U+0085 in text": framed(
-        b"".join([*BEGIN, event("content_block_delta", RAW_SEPARATED), *END]), SEPARATED
+        sse(*BEGIN, event("content_block_delta", RAW_SEPARATED), *END), SEPARATED
     ),
-    "emoji and CJK split at every byte": by_bytes(b"".join(message_events([FOREIGN])), FOREIGN),
+    "emoji and CJK split at every byte": by_bytes(sse(*message_events([FOREIGN])), FOREIGN),
     "0xff inside JSON text": answered(
         either(complete(TEXT + "x\N{REPLACEMENT CHARACTER}"), failed()),
-        CHUNKED_HEAD + chunk(b"".join([*CUT_EVENTS, text_delta("?").replace(b"?", b"x\xff"), *END])) + LAST_CHUNK,
+        CHUNKED_HEAD + chunk(sse(*CUT_EVENTS, sse(text_delta("?")).replace(b"?", b"x\xff"), *END)) + LAST_CHUNK,
     ),
-    "0xff inside a comment": framed(b"".join(b": \xff\xfe\n" + each for each in message_events())),
+    "0xff inside a comment": framed(b"".join(b": \xff\xfe\n" + sse(each) for each in message_events())),
 }

@@ -29,37 +29,23 @@ from tests.faults.sdk_seen import (
     usable,
     within,
 )
-from tests.faults.server import (
+from tests.faults.test_limits import COMMENT, TOOL, bomb
+from tests.soak.form import in_packets
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, OK, api_error, chunk, chunked, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     END,
-    LAST_CHUNK,
-    OK,
     TEXT,
-    Peer,
-    Script,
-    api_error,
     block_start,
     block_stop,
-    chunk,
-    chunked,
-    delay,
     json_delta,
     message_delta,
     message_events,
     message_start,
     message_stop,
-    on,
-    once,
-    repeat,
-    request,
-    request_bytes,
-    send,
-    silence,
     text_delta,
 )
-from tests.faults.test_limits import COMMENT, TOOL, bomb
-from tests.soak.form import in_packets
+from tests.wire.server import Peer, Script, delay, on, once, repeat, request, request_bytes, send, silence
 
 REFUSED = all_of(error(), grown(32 * MB))
 
@@ -84,7 +70,7 @@ def one_mb_of_tool_input() -> bytes:
     written = '{"content": "' + "x" * (MB - 15) + '"}'
     deltas = [json_delta(written[i : i + 32]) for i in range(0, len(written), 32)]
     events = [message_start(), block_start(0, TOOL), *deltas, block_stop(), message_delta("tool_use"), message_stop()]
-    return CHUNKED_HEAD + chunked(b"".join(events), last=True)
+    return CHUNKED_HEAD + chunked(sse(*events), last=True)
 
 
 def bombed(coding: bytes, body: bytes) -> bytes:
@@ -115,14 +101,14 @@ LIMITS: dict[str, Row] = {
     "100 MB of correct text deltas": measured(
         either(whole(100 * MB, 10, 10**10), error(within(10))),
         send(CHUNKED_HEAD, chunked(*BEGIN)),
-        repeat(chunked(text_delta("x" * 10_000) * 100), times=100),
+        repeat(chunked(sse(text_delta("x" * 10_000)) * 100), times=100),
         send(chunked(*END, last=True)),
         seconds=25,
     ),
     "100 000 small deltas": measured(
         whole(500_000, 4, 32 * MB),
         send(CHUNKED_HEAD, chunked(*BEGIN)),
-        repeat(chunked(text_delta("word ") * 1000), times=100),
+        repeat(chunked(sse(text_delta("word ")) * 1000), times=100),
         send(chunked(*END, last=True)),
         seconds=25,
     ),

@@ -29,43 +29,33 @@ from tests.faults.sdk_seen import (
     tidy,
     within,
 )
-from tests.faults.server import (
+from tests.faults.test_protocol import BROKEN, SECOND
+from tests.wire.answers import CHUNKED_HEAD, api_error, chunk, chunked, event
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     CUT_EVENTS,
     DELTAS,
     END,
-    GOOD,
     TEXT,
-    Script,
-    answering,
-    api_error,
+    Event,
     block_delta,
     block_start,
     block_stop,
-    chunk,
-    chunked,
     error_event,
-    event,
     json_delta,
     message_delta,
     message_events,
     message_start,
     message_stop,
-    on,
-    once,
-    request,
-    rst,
-    send,
     text_delta,
     typed,
 )
-from tests.faults.test_protocol import BROKEN, SECOND
+from tests.wire.server import GOOD, Script, answering, on, once, request, rst, send
 
 TOOL: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
 
 
-def stream_of(verdict: Verdict, *events: bytes) -> Row:
+def stream_of(verdict: Verdict, *events: Event | bytes) -> Row:
     """These events, and the end of the answer."""
     return answered(verdict, CHUNKED_HEAD, chunked(*events, last=True))
 
@@ -77,12 +67,12 @@ def broken(fault: str) -> Row:
     return stream_of(verdict, *row.events)
 
 
-def without_end(*more: bytes, stop_reason: str = "end_turn") -> list[bytes]:
+def without_end(*more: Event | bytes, stop_reason: str = "end_turn") -> list[Event | bytes]:
     """The standard message with more events before its end."""
     return [*BEGIN, *DELTAS, *more, block_stop(), message_delta(stop_reason), message_stop()]
 
 
-def tool_events(*pieces: str, stop_reason: str = "tool_use") -> list[bytes]:
+def tool_events(*pieces: str, stop_reason: str = "tool_use") -> list[Event | bytes]:
     """A message of one tool call."""
     events = [message_start(), block_start(0, TOOL), *map(json_delta, pieces)]
     return [*events, block_stop(), message_delta(stop_reason), message_stop()]
@@ -203,7 +193,7 @@ PROTOCOL: dict[str, Row] = {fault: broken(fault) for fault in BROKEN} | {
 }
 
 
-def mid_stream(*errors: bytes, verdict: Verdict, end: bool = True, **job: Any) -> Row:
+def mid_stream(*errors: Event | bytes, verdict: Verdict, end: bool = True, **job: Any) -> Row:
     """The standard message up to its third delta, then an error event."""
     script = on(request(), send(CHUNKED_HEAD, *map(chunk, CUT_EVENTS)), send(chunked(*errors, last=end)))
     return Row(verdict, [script], job={"do": "stream", **job})

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.server import FaultServer
-from tests.faults.wire import TEXT
+from tests.wire.events import TEXT
+from tests.wire.server import WireServer
 
 CLOSE_SEEN_WITHIN = 0.1
 
@@ -37,10 +37,10 @@ class Seen:
     """
 
     report: dict[str, Any] | None
-    server: FaultServer | None
+    server: WireServer | None
     closed_after: float | None
     waited: float
-    other: FaultServer | None = None
+    other: WireServer | None = None
 
     @property
     def error(self) -> dict[str, Any] | None:

@@ -24,45 +24,21 @@ from tests.faults.rows import (
     expect_error,
     read_to_end,
 )
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    GOOD,
-    GOOD_ANSWER,
-    OK,
-    PING,
-    TEXT,
-    FaultServer,
-    Script,
-    answering,
-    api_error,
-    chunk,
-    chunked,
-    delay,
-    error_event,
-    event,
-    fin,
-    message_events,
-    on,
-    once,
-    request,
-    rst,
-    send,
-    sized,
-    typed,
-)
+from tests.wire.answers import CHUNKED_HEAD, GOOD_ANSWER, OK, api_error, chunk, chunked, event, sized, sse
+from tests.wire.events import CUT_EVENTS, PING, TEXT, Event, error_event, message_events, typed
+from tests.wire.server import GOOD, Script, WireServer, answering, delay, fin, on, once, request, rst, send
 
 ERRORS = Section("API errors and retries")
 
 SAID = "What the API says"
 
 
-def mid_stream(error: bytes, *, end: bool = False) -> Script:
+def mid_stream(error: Event | bytes, *, end: bool = False) -> Script:
     """The standard message up to its third delta, then an error; the connection stays open unless told otherwise."""
     return on(request(), send(CHUNKED_HEAD, *map(chunk, CUT_EVENTS)), send(chunked(error, last=end)))
 
 
-def first(error: bytes) -> bytes:
+def first(error: Event | bytes) -> bytes:
     """A good head, and an error where the message should begin."""
     return CHUNKED_HEAD + chunked(error, last=True)
 
@@ -88,7 +64,7 @@ MORE_KINDS: dict[str, type[ts.APIStatusError]] = {
 
 
 async def error_mid_stream(kind: str, expected: type[ts.APIStatusError]) -> None:
-    async with FaultServer([mid_stream(error_event(kind))]) as server:
+    async with WireServer([mid_stream(error_event(kind))]) as server:
         error = await expect_error(server, expected, kind, SAID, partial=TEXT, max_retries=2)
         # That one request, and the one that shows the client still works.
         assert len(server.requests) == 2
@@ -113,11 +89,11 @@ async def test_more_errors_mid_stream(kind: str) -> None:
 async def connection_stays_open() -> None:
     """We close it: with the rest of the answer on its way, it could serve nobody."""
     for end in (True, False):
-        async with FaultServer([mid_stream(error_event("overloaded_error"), end=end)]) as server:
+        async with WireServer([mid_stream(error_event("overloaded_error"), end=end)]) as server:
             await expect_error(server, ts.OverloadedError, "overloaded_error", partial=TEXT)
             assert len(server.peers) == 2
     # At once, and not only when the block is left.
-    async with FaultServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
+    async with WireServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
         async with client.messages.stream(**PARAMS) as stream:
             with pytest.raises(ts.OverloadedError):
                 await stream.until_done()
@@ -128,7 +104,7 @@ async def connection_stays_open() -> None:
 async def test_what_follows_an_error_is_nobodys() -> None:
     """Neither more text nor ``message_stop`` makes a failed message whole."""
     more = chunked(error_event("api_error"), *message_events(["more"])[2:], last=True)
-    async with FaultServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS), more)]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS), more)]) as server:
         error = await expect_error(server, ts.InternalServerError, partial=TEXT)
     assert error.partial is not None
     assert error.partial.stop_reason is None
@@ -139,7 +115,7 @@ async def test_what_follows_an_error_is_nobodys() -> None:
 
 @ERRORS.row("event: error with non-JSON data")
 async def error_is_not_json() -> None:
-    async with FaultServer([mid_stream(event("error", b"upstream <b>went</b> away"))]) as server:
+    async with WireServer([mid_stream(event("error", b"upstream <b>went</b> away"))]) as server:
         error = await expect_error(server, ts.APIStatusError, "upstream <b>went</b> away", partial=TEXT)
     assert error.status_code == 200
     assert error.type is None
@@ -153,7 +129,7 @@ async def error_without_data() -> None:
         b"event: error\ndata:\n\n",
         b"event: error\ndata: \n\n",
     ):
-        async with FaultServer([mid_stream(bare)]) as server:
+        async with WireServer([mid_stream(bare)]) as server:
             error = await expect_error(server, ts.APIStatusError, "error", partial=TEXT)
         assert error.type is None
 
@@ -181,22 +157,22 @@ MISSHAPEN = {
 @pytest.mark.parametrize("name", MISSHAPEN)
 async def test_misshapen_errors(name: str) -> None:
     """An error is never lost, whatever it looks like; its text can be printed, and its class is one of ours."""
-    async with FaultServer([mid_stream(event("error", MISSHAPEN[name]))]) as server:
+    async with WireServer([mid_stream(event("error", MISSHAPEN[name]))]) as server:
         error = await expect_error(server, ts.APIStatusError, partial=TEXT)
     assert str(error).encode()
 
 
 async def test_an_error_event_without_its_name() -> None:
     """The ``type`` in the JSON is enough."""
-    bare = b"data: " + error_event("overloaded_error").partition(b"data: ")[2]
-    async with FaultServer([mid_stream(bare)]) as server:
+    bare = b"data: " + sse(error_event("overloaded_error")).partition(b"data: ")[2]
+    async with WireServer([mid_stream(bare)]) as server:
         await expect_error(server, ts.OverloadedError, "overloaded_error", partial=TEXT)
 
 
 async def test_a_long_error_is_short() -> None:
     """A text of a megabyte with line ends and controls in it is one line of less than 4 KB."""
     long = error_event("api_error", "\x1b[31mone\r\ntwo\u2028three\x00 " * 50_000)
-    async with FaultServer([mid_stream(long)]) as server:
+    async with WireServer([mid_stream(long)]) as server:
         error = await expect_error(server, ts.InternalServerError, "one two three", partial=TEXT)
     assert not set(str(error)) & set("\x1b\r\n\x00\u2028")
     assert error.api_message is not None
@@ -205,14 +181,14 @@ async def test_a_long_error_is_short() -> None:
 
 async def test_raw_events_end_the_same_way() -> None:
     """``create(stream=True)`` has the same errors."""
-    async with FaultServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
+    async with WireServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
         with pytest.raises(ts.OverloadedError) as raised:
             async with await client.messages.create(**PARAMS, stream=True) as stream:
                 async for _ in stream:
                     pass
         check_error(raised.value, ts.OverloadedError, "overloaded_error", partial=TEXT)
         await server.closed(0)
-    async with FaultServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
+    async with WireServer([mid_stream(error_event("overloaded_error"))]) as server, client_for(server) as client:
         with pytest.raises(ts.OverloadedError) as raised:
             await client.messages.create(**PARAMS)
         check_error(raised.value, ts.OverloadedError, "overloaded_error", partial=TEXT)
@@ -244,7 +220,7 @@ def arriving(arrivals: list[float], *parts: bytes) -> Script:
 async def three_requests(answer: bytes, kind: type[ts.APIStatusError], *says: str) -> ts.APIStatusError:
     """Two retries with our own back-off, and then the error."""
     arrivals: list[float] = []
-    async with FaultServer(then=arriving(arrivals, answer)) as server, client_for(server, max_retries=2) as client:
+    async with WireServer(then=arriving(arrivals, answer)) as server, client_for(server, max_retries=2) as client:
         with trio.fail_after(5), pytest.raises(ts.APIError) as raised:
             async with client.messages.stream(**PARAMS):
                 pytest.fail("there is no message")
@@ -260,7 +236,7 @@ async def three_requests(answer: bytes, kind: type[ts.APIStatusError], *says: st
 
 @ERRORS.row("overloaded_error as the first event, retries on")
 async def overloaded_first() -> None:
-    answer = first(PING + error_event("overloaded_error"))
+    answer = first(sse(PING, error_event("overloaded_error")))
     error = await three_requests(answer, ts.OverloadedError, "overloaded_error")
     assert error.status_code == 200
 
@@ -284,7 +260,7 @@ for _name, _value in {"neg": "-5", "garbage": "soon", "nan": "nan", "pastdate": 
 async def raised_at_once(value: str, least: float, most: float) -> None:
     """Nobody sleeps for days because a server says so; the wait is on the error."""
     answer = api_error(b"429 Too Many Requests", "rate_limit_error", b"retry-after: " + value.encode())
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(
             server, ts.RateLimitError, "429", "retry after", within=0.5, closed_by_client=False, max_retries=2
         )
@@ -310,7 +286,7 @@ async def test_more_retry_after(value: str, least: float, most: float) -> None:
 
 async def test_retry_after_ms_beyond_the_cap() -> None:
     answer = api_error(b"429 Too Many Requests", "rate_limit_error", b"retry-after-ms: 3600000", b"retry-after: 0")
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.RateLimitError, within=0.5, closed_by_client=False, max_retries=2)
     assert error.retry_after == 3600
 
@@ -320,7 +296,7 @@ async def test_retry_after_is_slept(header: bytes) -> None:
     """As long as it is asked for, and no longer."""
     arrivals: list[float] = []
     answer = api_error(b"529 Overloaded", "overloaded_error", header)
-    async with FaultServer(then=arriving(arrivals, answer)) as server, client_for(server, max_retries=1) as client:
+    async with WireServer(then=arriving(arrivals, answer)) as server, client_for(server, max_retries=1) as client:
         with pytest.raises(ts.OverloadedError) as raised:
             await client.messages.create(**PARAMS)
         assert len(server.requests) == 2
@@ -331,7 +307,7 @@ async def test_retry_after_is_slept(header: bytes) -> None:
 @ERRORS.row("429 with x-should-retry: false")
 async def told_not_to_retry() -> None:
     answer = api_error(b"429 Too Many Requests", "rate_limit_error", b"x-should-retry: false", b"retry-after-ms: 1")
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_error(server, ts.RateLimitError, "429", within=0.5, closed_by_client=False, max_retries=2)
         assert len(server.requests) == 2, "one, and the one afterwards"
 
@@ -364,21 +340,21 @@ async def test_a_refusal_as_the_first_event(kind: str) -> None:
 async def test_told_to_retry() -> None:
     """``x-should-retry: true`` makes an error that is final otherwise worth another attempt."""
     answer = api_error(b"400 Bad Request", "invalid_request_error", b"x-should-retry: true", b"retry-after-ms: 1")
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         stream = await expect_complete(server, max_retries=2, connections=1)
         assert stream.stats.attempts == 2
 
 
 async def completed_after(*bad: Script, requests: int) -> None:
     """With the retries asked for, the last attempt's message; without them, the first error."""
-    async with FaultServer(bad) as server, client_for(server, max_retries=2) as client:
+    async with WireServer(bad) as server, client_for(server, max_retries=2) as client:
         with trio.fail_after(5):
             stream = await read_to_end(client)
         assert stream.message.text == TEXT
         assert stream.stats.attempts == len(server.requests) == requests
         assert [json.loads(item.content)["messages"][0]["content"] for item in server.requests] == [PROMPT] * requests
         assert client.statistics().active == 0
-    async with FaultServer(bad) as server, client_for(server, max_retries=0) as client:
+    async with WireServer(bad) as server, client_for(server, max_retries=0) as client:
         with pytest.raises(ts.APIError):
             await client.messages.create(**PARAMS)
         assert len(server.requests) == 1
@@ -409,16 +385,16 @@ FIRST_ATTEMPTS = {
     ),
     "api_error first": once(first(error_event("api_error"))),
     "timeout_error first": once(first(error_event("timeout_error"))),
-    "rate_limit_error first": once(first(PING + PING + error_event("rate_limit_error"))),
+    "rate_limit_error first": once(first(sse(PING, PING, error_event("rate_limit_error")))),
     "an error object where a stream should be": once(
-        sized(error_event("overloaded_error").partition(b"data: ")[2], content_type=b"application/json")
+        sized(sse(error_event("overloaded_error")).partition(b"data: ")[2], content_type=b"application/json")
     ),
     "an empty stream": once(first(b"")),
-    "pings, then the end": once(first(PING * 3)),
+    "pings, then the end": once(first(sse(PING) * 3)),
     "FIN after the head": on(request(), send(CHUNKED_HEAD), fin()),
     "RST after the head": on(request(), send(CHUNKED_HEAD), delay(0.02), rst()),
     "RST after a ping": on(request(), send(CHUNKED_HEAD, chunk(PING)), delay(0.02), rst()),
-    "half a message_start, FIN": on(request(), send(CHUNKED_HEAD, chunk(message_events()[0][:40])), fin()),
+    "half a message_start, FIN": on(request(), send(CHUNKED_HEAD, chunk(sse(message_events()[0])[:40])), fin()),
     "FIN in the headers": on(request(), send(OK[:30]), fin()),
 }
 
@@ -434,7 +410,7 @@ async def test_tried_again_before_the_first_event(name: str) -> None:
 )
 async def test_final_errors_as_the_first_event(kind: str) -> None:
     """What will not pass is not tried again."""
-    async with FaultServer([once(first(error_event(kind)))]) as server:
+    async with WireServer([once(first(error_event(kind)))]) as server:
         error = await expect_error(
             server, KINDS.get(kind, MORE_KINDS.get(kind, ts.APIStatusError)), kind, max_retries=2
         )
@@ -446,7 +422,7 @@ async def test_final_errors_as_the_first_event(kind: str) -> None:
     "status", [b"400 Bad Request", b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"413 Large"]
 )
 async def test_final_statuses(status: bytes) -> None:
-    async with FaultServer([once(api_error(status, "some_error"))]) as server:
+    async with WireServer([once(api_error(status, "some_error"))]) as server:
         await expect_error(
             server, ts.APIStatusError, status[:3].decode(), closed_by_client=False, within=0.4, max_retries=2
         )
@@ -455,21 +431,21 @@ async def test_final_statuses(status: bytes) -> None:
 
 async def test_a_protocol_error_is_final() -> None:
     """What the answer breaks it would break again, and the request was accepted."""
-    async with FaultServer([once(first(event("message_start", b"{")))]) as server:
+    async with WireServer([once(first(event("message_start", b"{")))]) as server:
         await expect_error(server, ts.InvalidResponseError, "message_start", max_retries=2)
         assert len(server.requests) == 2
 
 
 async def test_cut_after_the_first_event_is_final() -> None:
     """``message_start`` was handed out, so even without any text nothing is tried again."""
-    async with FaultServer([on(request(), send(CHUNKED_HEAD, chunk(message_events()[0])), fin())]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunk(message_events()[0])), fin())]) as server:
         await expect_error(server, ts.IncompleteStreamError, partial="", max_retries=2)
         assert len(server.requests) == 2
 
 
 async def test_count_tokens_is_tried_again() -> None:
     count = sized(b'{"input_tokens": 17}', content_type=b"application/json")
-    async with FaultServer([on(request(), send(OVERLOADED), request(), send(count))]) as server:
+    async with WireServer([on(request(), send(OVERLOADED), request(), send(count))]) as server:
         async with client_for(server, max_retries=2) as client:
             counted = await client.messages.count_tokens(model=PARAMS["model"], messages=PARAMS["messages"])
         assert len(server.requests) == 2
@@ -478,10 +454,10 @@ async def test_count_tokens_is_tried_again() -> None:
 
 async def test_retries_keep_no_connection_of_a_failed_attempt() -> None:
     """On a pool of one, every attempt gets a connection that works."""
-    async with FaultServer([on(request(), send(OVERLOADED), fin())], then=GOOD) as server:
+    async with WireServer([on(request(), send(OVERLOADED), fin())], then=GOOD) as server:
         stream = await expect_complete(server, max_retries=1, connections=2)
         assert stream.stats.attempts == 2
-    async with FaultServer(then=answering(GOOD_ANSWER)) as server:
+    async with WireServer(then=answering(GOOD_ANSWER)) as server:
         await expect_complete(server, max_retries=1)
 
 
@@ -490,7 +466,7 @@ async def test_details_reach_the_caller(kind: str) -> None:
     detailed = typed(
         "error", error={"type": kind, "message": SAID, "details": {"error_code": "model_busy"}}, request_id="req_2"
     )
-    async with FaultServer([mid_stream(detailed)]) as server:
+    async with WireServer([mid_stream(detailed)]) as server:
         error = await expect_error(server, ts.InternalServerError, SAID, partial=TEXT)
     assert error.error_code == "model_busy"
     assert error.request_id == "req_2"

@@ -27,27 +27,12 @@ from tests.faults.cancelling import (
     until,
 )
 from tests.faults.rows import PARAMS, check_after, client_for, read_to_end
-from tests.faults.server import (
-    BEGIN,
-    CHUNKED_HEAD,
-    DELTAS,
-    END,
-    LAST_CHUNK,
-    TEXT,
-    FaultServer,
-    Peer,
-    chunked,
-    good_certificate,
-    on,
-    request,
-    send,
-    silence,
-    sized,
-    trusting,
-    wait,
-)
-from tests.faults.sockets import no_socket_left, sockets_to
 from tests.faults.test_cancellation_rows import by_return
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunked, sized
+from tests.wire.events import BEGIN, DELTAS, END, TEXT
+from tests.wire.server import Peer, WireServer, on, request, send, silence, wait
+from tests.wire.sockets import no_socket_left, sockets_to
+from tests.wire.tls import good_certificate, trusting
 
 
 async def with_text_stream(client: ts.Client) -> None:
@@ -109,7 +94,7 @@ async def test_through_httpxs_own_transport() -> None:
     """Its slot is ours to free, and its async generators ours to end."""
 
     async def seconds() -> float:
-        async with FaultServer([on(request(), CUT, silence())]) as server:
+        async with WireServer([on(request(), CUT, silence())]) as server:
             async with client_for(server, transport=httpx.AsyncHTTPTransport()) as client:
                 took = await cancel_once(
                     partial(until, lambda: server.requests), partial(stream_to_end, client), server.port
@@ -144,7 +129,7 @@ async def test_leaving_does_not_wait_for_a_server_that_does_not_read() -> None:
     """Nor for TLS to say goodbye."""
     for context in (None, good_certificate(authority())):
         script = on(request(), CUT, wait(trio.Event()))
-        async with FaultServer([script], tls=context) as server:
+        async with WireServer([script], tls=context) as server:
             async with client_for(server, ssl_context=trusting(authority())) as client:
                 with trio.fail_after(0.5):
                     await by_return(client)
@@ -158,7 +143,7 @@ async def test_leaving_does_not_wait_for_a_server_that_does_not_read() -> None:
 async def test_while_reading_the_rest_of_the_last_answer(late: bytes) -> None:
     """A connection that is still ending is taken up by the next request: cancelled there, it is closed."""
     unfinished = on(request(), send(CHUNKED_HEAD, chunked(*BEGIN, *DELTAS, *END), late), silence())
-    async with FaultServer([unfinished]) as server, client_for(server) as client:
+    async with WireServer([unfinished]) as server, client_for(server) as client:
         assert (await read_to_end(client)).text == TEXT
         assert client.statistics().idle == 1
         with trio.move_on_after(0.01) as scope:
@@ -181,7 +166,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
             await peer.send(part)
             await trio.sleep(0.003)
 
-    async with FaultServer([on(slowly)]) as server, client_for(server) as client:
+    async with WireServer([on(slowly)]) as server, client_for(server) as client:
         whole = []
         async with client.messages.stream(**PARAMS) as stream:
             for seconds in range(10_000):
@@ -198,7 +183,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
 async def test_nothing_is_left_by_any_of_it() -> None:
     """A whole program of cancelled streams, clients left open, and what was never entered."""
     with no_socket_left():
-        async with FaultServer(then=on(request(), CUT, silence())) as server:
+        async with WireServer(then=on(request(), CUT, silence())) as server:
             for _ in range(5):
                 client = client_for(server, max_connections=2)
                 with trio.move_on_after(0.02):

@@ -30,34 +30,16 @@ from tests.faults.cancelling import (
     stream_to_end,
     until,
 )
-from tests.faults.rows import PARAMS, Section, check_after, client_for, read_to_end
-from tests.faults.server import (
-    BEGIN,
-    CHUNKED_HEAD,
-    DELTAS,
-    END,
-    LAST_CHUNK,
-    OK,
-    TEXT,
-    FaultServer,
-    Peer,
-    api_error,
-    chunked,
-    good_certificate,
-    on,
-    once,
-    repeat,
-    request,
-    send,
-    silence,
-    trusting,
-    wait,
-)
-from tests.faults.sockets import UnansweringPort, check_serves, open_sockets, sockets_to
+from tests.faults.rows import PARAMS, Section, check_after, check_serves, client_for, read_to_end
 from tests.faults.test_checkpoints import check_every_public_function
 from tests.soak.churn import churn
 from tests.soak.every_step import CONNECTIONS, every_step
 from tests.soak.interrupts import interrupt
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, OK, api_error, chunked
+from tests.wire.events import BEGIN, DELTAS, END, TEXT
+from tests.wire.server import Peer, WireServer, on, once, repeat, request, send, silence, wait
+from tests.wire.sockets import UnansweringPort, open_sockets, sockets_to
+from tests.wire.tls import good_certificate, trusting
 
 CANCELLATION = Section("Cancellation")
 row = CANCELLATION.row
@@ -70,7 +52,7 @@ row = CANCELLATION.row
 async def while_connecting() -> None:
     async def seconds() -> float:
         with UnansweringPort(ignores=True) as port:
-            async with client_for(None, base_url=port.url) as client:
+            async with client_for(None, base_url=port.base_url) as client:
                 before = open_sockets()
                 took = await cancel_once(partial(trio.sleep, 0.05), partial(stream_to_end, client), port.port)
                 assert open_sockets() == before
@@ -83,7 +65,7 @@ async def while_connecting() -> None:
 @row("a2 cancel in the TLS handshake")
 async def in_the_handshake() -> None:
     async def seconds() -> float:
-        async with FaultServer([on(silence())], scheme="https") as server:
+        async with WireServer([on(silence())], scheme="https") as server:
             async with client_for(server, ssl_context=trusting(authority())) as client:
 
                 async def ready() -> None:
@@ -220,7 +202,7 @@ async def leave(*ways: Use) -> None:
 
 async def hundred_siblings() -> float:
     """Cancel all; how long until the server has seen the last one close."""
-    async with FaultServer(then=on(request(), CUT, silence())) as server:
+    async with WireServer(then=on(request(), CUT, silence())) as server:
         async with client_for(server, max_connections=None, timeout=ts.Timeouts()) as client:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -256,7 +238,7 @@ async def drips(peer: Peer) -> None:
 @row("g2 20 siblings on a pool of 2, 50 rounds")
 async def siblings_in_rounds() -> None:
     """Cancelled a little later each round: first none has a connection yet, in the end some have their message."""
-    async with FaultServer(then=on(drips)) as server, client_for(server, max_connections=2) as client:
+    async with WireServer(then=on(drips)) as server, client_for(server, max_connections=2) as client:
         for number in range(50):
             with trio.move_on_after(number * 0.0004):
                 async with trio.open_nursery() as nursery:
@@ -284,7 +266,7 @@ async def keyboard_interrupt() -> None:
 @row("i stream object cannot exist without `async with`")
 async def no_open_stream() -> None:
     """What calls return has no connection that somebody would have to close."""
-    async with FaultServer() as server, client_for(server) as client:
+    async with WireServer() as server, client_for(server) as client:
         for messages in (client.messages, client.beta.messages):
             stream = await messages.create(**PARAMS, stream=True)
             with pytest.raises(RuntimeError, match="async with"):
@@ -307,7 +289,7 @@ async def never_entered() -> None:
     """No coroutine, no connection; and it can still be entered later."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        async with FaultServer() as server, client_for(server) as client:
+        async with WireServer() as server, client_for(server) as client:
             client.messages.stream(**PARAMS)
             client.beta.messages.stream(**PARAMS)
             manager = client.messages.stream(**PARAMS)
@@ -327,7 +309,7 @@ async def never_entered() -> None:
 async def in_the_retry_sleep() -> None:
     async def seconds() -> float:
         overloaded = api_error(b"529 Overloaded", "overloaded_error", b"retry-after: 30")
-        async with FaultServer([once(overloaded)]) as server, client_for(server, max_retries=2) as client:
+        async with WireServer([once(overloaded)]) as server, client_for(server, max_retries=2) as client:
 
             async def ready() -> None:
                 await until(lambda: server.requests and client.statistics().idle)
@@ -370,7 +352,7 @@ async def while_uploading() -> None:
             # A server that does not read cannot do its part of the handshake, either: over TLS it reads slowly.
             if context is not None:
                 script = on(silence())
-            async with FaultServer([script], tls=context) as server:
+            async with WireServer([script], tls=context) as server:
                 async with client_for(server, ssl_context=trusting(authority())) as client:
                     manager = client.messages.stream(**UPLOAD)
 
@@ -401,7 +383,7 @@ async def while_waiting_for_a_slot() -> None:
     async def seconds() -> float:
         finish = trio.Event()
         slow = on(request(), CUT, wait(finish), send(chunked(*END, last=True)))
-        async with FaultServer([slow]) as server, client_for(server) as client:
+        async with WireServer([slow]) as server, client_for(server) as client:
             texts: list[str] = []
 
             async def use() -> None:

@@ -18,27 +18,19 @@ from tests.faults.cancelling import (
     stream_to_end,
 )
 from tests.faults.rows import PARAMS, client_for
-from tests.faults.server import (
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunked, sized, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     END,
-    GOOD,
-    LAST_CHUNK,
-    FaultServer,
-    answering,
     block_delta,
     block_start,
     block_stop,
-    chunked,
     message_delta,
     message_start,
     message_stop,
-    on,
-    once,
-    request,
-    sized,
     text_delta,
 )
+from tests.wire.server import GOOD, WireServer, answering, on, once, request
 
 THINKING = [
     message_start(),
@@ -76,7 +68,7 @@ STEPS: dict[str, Callable[[ts.MessageStream], Awaitable[Any]]] = {
 async def on_streams(check: Callable[[ts.MessageStream], Awaitable[None]]) -> None:
     """Once each on a stream that has just been opened, is complete, was closed, and was left."""
     answer = CHUNKED_HEAD + chunked(*THINKING, last=True)
-    async with FaultServer(then=answering(answer)) as server, client_for(server, max_connections=None) as client:
+    async with WireServer(then=answering(answer)) as server, client_for(server, max_connections=None) as client:
         for state in ("open", "complete", "closed", "complete and left", "left"):
             async with client.messages.stream(**PARAMS) as stream:
                 if state == "complete":
@@ -132,7 +124,7 @@ async def check_every_public_function() -> None:
         await test_checkpoints(name)
     for name in STEPS:
         await test_cancellation_points(name)
-    async with FaultServer() as server:
+    async with WireServer() as server:
         client = client_for(server)
         with trio.testing.assert_checkpoints():
             await client.__aenter__()
@@ -158,7 +150,7 @@ async def check_every_public_function() -> None:
         with trio.testing.assert_checkpoints():
             await client.__aexit__(None, None, None)
     count = sized(b'{"input_tokens": 1}', content_type=b"application/json")
-    async with FaultServer(then=answering(count)) as server, client_for(server) as client:
+    async with WireServer(then=answering(count)) as server, client_for(server) as client:
         for messages in (client.messages, client.beta.messages):
             with trio.testing.assert_checkpoints():
                 await messages.count_tokens(model="m", messages=PARAMS["messages"])
@@ -178,8 +170,8 @@ class Steps(trio.abc.Instrument):
 async def test_schedule_points() -> None:
     """A receive that waits is one; and decoding what has arrived goes on for a millisecond or so at a time."""
     events = [*BEGIN, *[text_delta("word ")] * 20_000, *END]
-    for answer in (chunked(b"".join(events), last=True), b"".join(chunked(item) for item in events) + LAST_CHUNK):
-        async with FaultServer([once(CHUNKED_HEAD, answer)]) as server, client_for(server) as client:
+    for answer in (chunked(sse(*events), last=True), b"".join(chunked(item) for item in events) + LAST_CHUNK):
+        async with WireServer([once(CHUNKED_HEAD, answer)]) as server, client_for(server) as client:
             async with client.messages.stream(**PARAMS) as stream:
                 steps = Steps()
                 trio.lowlevel.add_instrument(steps)
@@ -204,7 +196,7 @@ async def test_siblings_run_meanwhile() -> None:
             gaps.append(now - last)
             last = now
 
-    async with FaultServer([on(request(), CUT, FLOOD)], then=GOOD) as server, client_for(server) as client:
+    async with WireServer([on(request(), CUT, FLOOD)], then=GOOD) as server, client_for(server) as client:
         with trio.move_on_after(0.5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(tick)

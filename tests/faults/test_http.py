@@ -23,32 +23,9 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    GOOD_ANSWER,
-    LAST_CHUNK,
-    MESSAGE,
-    OK,
-    TEXT,
-    FaultServer,
-    api_error,
-    chunk,
-    chunked,
-    delay,
-    drip,
-    error_event,
-    fin,
-    message_events,
-    on,
-    once,
-    repeat,
-    request,
-    rst,
-    send,
-    silence,
-    sized,
-)
+from tests.wire.answers import CHUNKED_HEAD, GOOD_ANSWER, LAST_CHUNK, MESSAGE, OK, api_error, chunk, chunked, sized, sse
+from tests.wire.events import CUT_EVENTS, TEXT, error_event, message_events
+from tests.wire.server import WireServer, delay, drip, fin, on, once, repeat, request, rst, send, silence
 
 HTTP = Section("HTTP")
 row = HTTP.row
@@ -63,7 +40,7 @@ OTHER_ANSWER = CHUNKED_HEAD + chunked(*message_events(["somebody else's answer"]
 @row("200 application/json with an error object")
 async def json_error_with_200() -> None:
     answer = api_error(b"200 OK", "overloaded_error")
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(
             server, ts.OverloadedError, "overloaded_error", "What the API says", closed_by_client=False
         )
@@ -76,14 +53,14 @@ async def json_error_with_200() -> None:
 async def json_message() -> None:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": TEXT}]}
     answer = sized(json.dumps(message).encode(), content_type=JSON)
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_error(server, ts.InvalidResponseError, "'application/json'", closed_by_client=False)
 
 
 @row("200 text/html (captive portal)")
 async def captive_portal() -> None:
     page = b"<html><title>Hotel WLAN</title><body>Please log in\n" + b"<p>room</p>" * 10_000
-    async with FaultServer([once(sized(page, content_type=b"text/html; charset=utf-8"))]) as server:
+    async with WireServer([once(sized(page, content_type=b"text/html; charset=utf-8"))]) as server:
         error = await expect_error(server, ts.InvalidResponseError, "'text/html", "Hotel WLAN", closed_by_client=False)
         assert len(str(error)) < 500
 
@@ -93,10 +70,10 @@ async def no_content_type() -> None:
     head = b"HTTP/1.1 200 OK\r\n"
     length = b"Content-Length: %d\r\n" % len(MESSAGE)
     for accepted in (b"", b"Content-Type: text/event-stream;charset=utf-8\r\n", b"content-type:TEXT/Event-Stream\r\n"):
-        async with FaultServer([once(head + accepted + length + b"\r\n" + MESSAGE)]) as server:
+        async with WireServer([once(head + accepted + length + b"\r\n" + MESSAGE)]) as server:
             await expect_complete(server)
     for refused in (b"text/plain", b"application/octet-stream", b"application/x-ndjson", b"text/event-streams", b"*/*"):
-        async with FaultServer([once(sized(MESSAGE, content_type=refused))]) as server:
+        async with WireServer([once(sized(MESSAGE, content_type=refused))]) as server:
             await expect_error(server, ts.InvalidResponseError, repr(refused.decode()), closed_by_client=False)
 
 
@@ -112,7 +89,7 @@ async def no_content_type() -> None:
 @row("status 500, JSON error", b"500 Internal Server Error", "api_error", ts.InternalServerError)
 @row("status 529, JSON error", b"529", "overloaded_error", ts.OverloadedError)
 async def json_error(status: bytes, kind: str, expected: type[ts.APIStatusError]) -> None:
-    async with FaultServer([once(api_error(status, kind, details={"error_code": "a_code"}))]) as server:
+    async with WireServer([once(api_error(status, kind, details={"error_code": "a_code"}))]) as server:
         error = await expect_error(
             server, expected, status.decode()[:3], kind, "What the API says", closed_by_client=False
         )
@@ -142,14 +119,14 @@ PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"<hr>nginx"
 @row(
     "400 with an SSE body",
     b"400 Bad Request",
-    error_event("invalid_request_error"),
+    sse(error_event("invalid_request_error")),
     b"text/event-stream",
     ts.BadRequestError,
 )
 async def other_error(
     status: bytes, body: bytes, content_type: bytes | None, expected: type[ts.APIStatusError]
 ) -> None:
-    async with FaultServer([once(sized(body, status=status, content_type=content_type))]) as server:
+    async with WireServer([once(sized(body, status=status, content_type=content_type))]) as server:
         error = await expect_error(server, expected, status.decode()[:3], closed_by_client=False)
         assert type(error) is expected
         assert error.status_code == int(status[:3])
@@ -172,7 +149,7 @@ def check_measured(measured: Measured, kind: type[ts.APIError], *, grown: int, s
 @row("500 with a 200 MB body")
 async def large_error_body() -> None:
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % (200 * MB)
-    async with FaultServer([on(*WARM, send(head), repeat(b"e" * MB, times=200))]) as server:
+    async with WireServer([on(*WARM, send(head), repeat(b"e" * MB, times=200))]) as server:
         check_measured(await measure(server), ts.InternalServerError, grown=20 * MB, seconds=3)
         await server.closed(0)
 
@@ -180,7 +157,7 @@ async def large_error_body() -> None:
 @row("500 with a 1.5 GB chunked body")
 async def huge_chunked_error_body() -> None:
     head = b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with FaultServer([on(*WARM, send(head), repeat(chunk(b"e" * MB), times=1500))]) as server:
+    async with WireServer([on(*WARM, send(head), repeat(chunk(b"e" * MB), times=1500))]) as server:
         check_measured(await measure(server), ts.InternalServerError, grown=20 * MB, seconds=3)
         await server.closed(0)
 
@@ -190,7 +167,7 @@ async def error_body_that_stalls() -> None:
     body = b'{"type":"error","error":{"type":"api_error","mess'
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\nContent-Type: application/json\r\n\r\n"
     for timeouts in (ts.Timeouts(silence=CLOCK), ts.Timeouts(first_event=CLOCK), ts.Timeouts(total=CLOCK)):
-        async with FaultServer([on(request(), send(head, body), silence())]) as server:
+        async with WireServer([on(request(), send(head, body), silence())]) as server:
             error = await expect_error(
                 server, ts.InternalServerError, "500", within=CLOCK + SLACK, not_before=CLOCK, timeout=timeouts
             )
@@ -201,18 +178,18 @@ async def error_body_that_stalls() -> None:
 async def error_body_cut() -> None:
     body = b'{"type":"error","error":{"type":"api_error","message":"cut"}}'
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\nContent-Type: application/json\r\n\r\n"
-    async with FaultServer([on(request(), send(head, body), fin())]) as server:
+    async with WireServer([on(request(), send(head, body), fin())]) as server:
         error = await expect_error(server, ts.InternalServerError, "500", "cut")
         assert error.status_code == 500
         assert error.type == "api_error"
-    async with FaultServer([on(request(), send(head, body), delay(0.05), rst())]) as server:
+    async with WireServer([on(request(), send(head, body), delay(0.05), rst())]) as server:
         error = await expect_error(server, ts.InternalServerError, "500", "cut", closed_by_client=False)
         assert error.status_code == 500
 
 
 @row("299 with JSON")
 async def unknown_success() -> None:
-    async with FaultServer([once(sized(b'{"well":"done"}', status=b"299 Fine", content_type=JSON))]) as server:
+    async with WireServer([once(sized(b'{"well":"done"}', status=b"299 Fine", content_type=JSON))]) as server:
         error = await expect_error(server, ts.APIStatusError, "299", closed_by_client=False)
         assert error.status_code == 299
 
@@ -223,9 +200,9 @@ async def unknown_success() -> None:
 @row("307 to another host", b"307 Temporary Redirect")
 @row("308 to another host", b"308 Permanent Redirect")
 async def redirect(status: bytes) -> None:
-    async with FaultServer() as other:
+    async with WireServer() as other:
         location = b"Location: http://127.0.0.1:%d/v1/messages?token=of-somebody" % other.port
-        async with FaultServer([once(sized(b"", location, status=status))]) as server:
+        async with WireServer([once(sized(b"", location, status=status))]) as server:
             error = await expect_error(
                 server,
                 ts.APIStatusError,
@@ -243,7 +220,7 @@ async def redirect(status: bytes) -> None:
 @row("307 to itself")
 async def redirect_to_itself() -> None:
     script = once(sized(b"", b"Location: /v1/messages", status=b"307 Temporary Redirect"))
-    async with FaultServer([script]) as server:
+    async with WireServer([script]) as server:
         await expect_error(server, ts.APIStatusError, "307", "not followed", closed_by_client=False, max_retries=2)
         assert len(server.requests) == 2  # this one, and the one that looks whether the pool is whole
 
@@ -254,19 +231,19 @@ async def redirect_to_itself() -> None:
 @row("100 and 103 before the answer")
 async def interim_answers() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-    async with FaultServer([once(interim, GOOD_ANSWER)]) as server:
+    async with WireServer([once(interim, GOOD_ANSWER)]) as server:
         stream = await expect_complete(server)
         assert stream.response.status_code == 200
         assert "link" not in stream.response.headers
         assert len(server.peers) == 1
-    async with FaultServer([on(request(), drip(interim + GOOD_ANSWER, size=7))]) as server:
+    async with WireServer([on(request(), drip(interim + GOOD_ANSWER, size=7))]) as server:
         await expect_complete(server)
 
 
 @row("endless 103, timeout 2 s")
 async def endless_interim_answers() -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
-    async with FaultServer([on(request(), repeat(hint, seconds=CLOCK / 8))]) as server:
+    async with WireServer([on(request(), repeat(hint, seconds=CLOCK / 8))]) as server:
         await expect_error(
             server,
             ts.FirstEventTimeoutError,
@@ -277,21 +254,21 @@ async def endless_interim_answers() -> None:
             timeout=ENDLESS,
         )
     # As fast as they come there is no need to wait for the clock.
-    async with FaultServer([on(request(), repeat(hint))]) as server:
+    async with WireServer([on(request(), repeat(hint))]) as server:
         await expect_error(server, ts.InvalidResponseError, "1xx", within=CLOCK + SLACK, timeout=ENDLESS)
 
 
 @row("101 Switching Protocols")
 async def switching_protocols() -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x05hello"
-    async with FaultServer([on(request(), send(answer), silence())]) as server:
+    async with WireServer([on(request(), send(answer), silence())]) as server:
         await expect_error(server, ts.InvalidResponseError, "101", cause=Exception)
 
 
 @row("headers never arrive, 2 s")
 async def no_headers() -> None:
     for begin in (b"", b"HTTP/1.1 200 OK\r\nContent-Ty"):
-        async with FaultServer([on(request(), send(begin), silence())]) as server:
+        async with WireServer([on(request(), send(begin), silence())]) as server:
             error = await expect_error(
                 server,
                 ts.FirstEventTimeoutError,
@@ -307,7 +284,7 @@ async def no_headers() -> None:
 @row("header bytes dripped for ever")
 async def dripped_headers() -> None:
     drops = repeat(b"x", seconds=0.01)
-    async with FaultServer([on(request(), send(OK + b"x-slow: "), drops)]) as server:
+    async with WireServer([on(request(), send(OK + b"x-slow: "), drops)]) as server:
         await expect_error(
             server,
             ts.FirstEventTimeoutError,
@@ -320,19 +297,19 @@ async def dripped_headers() -> None:
 
 @row("200 KB header")
 async def large_header() -> None:
-    async with FaultServer([once(OK, b"x-large: " + b"a" * 200_000, b"\r\n\r\n")]) as server:
+    async with WireServer([once(OK, b"x-large: " + b"a" * 200_000, b"\r\n\r\n")]) as server:
         await expect_error(server, ts.InvalidResponseError, "header block", "65536 bytes", cause=Exception)
-    async with FaultServer([once(OK, b"x-many: a\r\n" * 20_000, b"\r\n")]) as server:
+    async with WireServer([once(OK, b"x-many: a\r\n" * 20_000, b"\r\n")]) as server:
         await expect_error(server, ts.InvalidResponseError, "header block", "65536 bytes")
 
 
 @row("endless header lines")
 async def endless_header_lines() -> None:
     lines = b"".join(b"x-%d: %b\r\n" % (i, b"a" * 60) for i in range(10_000))
-    async with FaultServer([on(*WARM, send(OK), repeat(lines))]) as server:
+    async with WireServer([on(*WARM, send(OK), repeat(lines))]) as server:
         check_measured(await measure(server), ts.InvalidResponseError, grown=20 * MB, seconds=3)
         await server.closed(0)
-    async with FaultServer([on(*WARM, send(OK, b"x-endless: "), repeat(b"a" * MB))]) as server:
+    async with WireServer([on(*WARM, send(OK, b"x-endless: "), repeat(b"a" * MB))]) as server:
         check_measured(await measure(server), ts.InvalidResponseError, grown=20 * MB, seconds=3)
 
 
@@ -355,7 +332,7 @@ NOT_HTTP = {
 @row("not HTTP")
 async def not_http() -> None:
     for answer in NOT_HTTP.values():
-        async with FaultServer([on(request(), send(answer), silence())]) as server:
+        async with WireServer([on(request(), send(answer), silence())]) as server:
             await expect_error(server, ts.InvalidResponseError, "HTTP/1.1", cause=Exception)
 
 
@@ -364,13 +341,13 @@ async def not_http() -> None:
 
 @row("chunk size is not hex")
 async def chunk_size_not_hex() -> None:
-    async with FaultServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS), b"xyz\r\nevent")]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS), b"xyz\r\nevent")]) as server:
         await expect_incomplete(server, "cut", "body cannot be parsed as HTTP/1.1", "chunk size")
 
 
 @row("trailers after the last chunk")
 async def trailers() -> None:
-    async with FaultServer([once(CHUNKED_HEAD, chunk(MESSAGE), b"0\r\nx-trailer: 1\r\nx-more: 2\r\n\r\n")]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunk(MESSAGE), b"0\r\nx-trailer: 1\r\nx-more: 2\r\n\r\n")]) as server:
         stream = await expect_complete(server)
         assert "x-trailer" not in stream.response.headers
         assert len(server.peers) == 1, "and the connection is used again"
@@ -379,7 +356,7 @@ async def trailers() -> None:
 @row("two different content-lengths")
 async def two_content_lengths() -> None:
     head = OK + b"Content-Length: %d\r\nContent-Length: %d\r\n\r\n" % (len(MESSAGE), len(MESSAGE) + 1)
-    async with FaultServer([once(head, MESSAGE)]) as server:
+    async with WireServer([once(head, MESSAGE)]) as server:
         await expect_error(server, ts.InvalidResponseError, "HTTP/1.1", "content-length", cause=Exception)
 
 
@@ -393,7 +370,7 @@ async def unasked_answer() -> None:
     in_two_packets = on(request(), send(GOOD_ANSWER[:-5]), delay(0.02), send(LAST_CHUNK, OTHER_ANSWER))
     with_length = on(request(), send(sized(MESSAGE, content_type=b"text/event-stream"), OTHER_ANSWER))
     for script in (at_once, later, in_two_packets, with_length):
-        async with FaultServer([script]) as server, client_for(server) as client:
+        async with WireServer([script]) as server, client_for(server) as client:
             assert (await rows.read_to_end(client)).text == TEXT
             await trio.sleep(0.1)
             await rows.check_after(client)
@@ -403,7 +380,7 @@ async def unasked_answer() -> None:
 
 @row("two streams, one keep-alive connection")
 async def keep_alive() -> None:
-    async with FaultServer() as server, client_for(server) as client:
+    async with WireServer() as server, client_for(server) as client:
         for _ in range(2):
             assert (await rows.read_to_end(client)).text == TEXT
         assert len(server.peers) == 1
@@ -413,7 +390,7 @@ async def keep_alive() -> None:
 @row("server closed the idle connection")
 async def idle_connection_closed() -> None:
     for script in (on(request(), send(GOOD_ANSWER), fin()), on(request(), send(GOOD_ANSWER), delay(0.05), rst())):
-        async with FaultServer([script]) as server, client_for(server) as client:
+        async with WireServer([script]) as server, client_for(server) as client:
             assert (await rows.read_to_end(client)).text == TEXT
             await trio.sleep(0.1)
             await rows.check_after(client)
@@ -425,7 +402,7 @@ async def rst_on_a_reused_connection() -> None:
     # The server never saw the request, in all likelihood: so not even a retry of the caller's is spent on it.
     for ending, retries in ((rst(), 1), (rst(), 0), (fin(), 1), (fin(), 0)):
         script = on(request(), send(GOOD_ANSWER), request(), ending)
-        async with FaultServer([script]) as server, client_for(server, max_retries=retries) as client:
+        async with WireServer([script]) as server, client_for(server, max_retries=retries) as client:
             assert (await rows.read_to_end(client)).text == TEXT
             await rows.check_after(client)
             assert [len(peer.requests) for peer in server.peers] == [2, 1]
@@ -440,7 +417,7 @@ def encoded(encoding: bytes, body: bytes) -> bytes:
 
 @row("gzip SSE although not asked for")
 async def gzip_answer() -> None:
-    async with FaultServer([once(encoded(b"gzip", gzip.compress(MESSAGE)))]) as server:
+    async with WireServer([once(encoded(b"gzip", gzip.compress(MESSAGE)))]) as server:
         await expect_error(server, ts.InvalidResponseError, "'gzip'", "accept-encoding: identity")
         assert server.requests[0].headers["accept-encoding"] == "identity"
 
@@ -448,16 +425,16 @@ async def gzip_answer() -> None:
 @row("gzip stream cut")
 async def gzip_answer_cut() -> None:
     body = gzip.compress(MESSAGE)[:-20]
-    async with FaultServer([on(request(), send(encoded(b"gzip", body)), fin())]) as server:
+    async with WireServer([on(request(), send(encoded(b"gzip", body)), fin())]) as server:
         await expect_error(server, ts.InvalidResponseError, "'gzip'")
 
 
 @row("unknown content-encoding")
 async def unknown_encoding() -> None:
     for encoding in (b"x-own", b"br", b"zstd", b"gzip, identity", b"x" * 5000):
-        async with FaultServer([once(encoded(encoding, MESSAGE))]) as server:
+        async with WireServer([once(encoded(encoding, MESSAGE))]) as server:
             await expect_error(server, ts.InvalidResponseError, repr(encoding.decode().partition(",")[0][:40]))
-    async with FaultServer([once(encoded(b"Identity", MESSAGE))]) as server:
+    async with WireServer([once(encoded(b"Identity", MESSAGE))]) as server:
         await expect_complete(server)
 
 

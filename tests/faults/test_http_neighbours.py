@@ -20,20 +20,12 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    GOOD_ANSWER,
-    LAST_CHUNK,
-    MESSAGE,
-    OK,
-    TEXT,
-    FaultServer,
+from tests.wire.answers import CHUNKED_HEAD, GOOD_ANSWER, LAST_CHUNK, MESSAGE, OK, api_error, chunk, chunked, sized
+from tests.wire.events import CUT_EVENTS, TEXT
+from tests.wire.server import (
     Script,
-    api_error,
+    WireServer,
     begin_to_read,
-    chunk,
-    chunked,
     close,
     delay,
     fin,
@@ -44,7 +36,6 @@ from tests.faults.server import (
     rst,
     send,
     silence,
-    sized,
 )
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
@@ -75,7 +66,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("answer", ACCEPTED.values(), ids=ACCEPTED)
 async def test_accepted(answer: bytes) -> None:
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_complete(server)
 
 
@@ -110,7 +101,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("answer", REFUSED.values(), ids=REFUSED)
 async def test_refused(answer: bytes) -> None:
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_error(server, ts.InvalidResponseError, "breaks HTTP/1.1", cause=Exception, max_retries=2)
 
 
@@ -120,7 +111,7 @@ async def test_refused(answer: bytes) -> None:
     ids=["two headers", "a list", "not ASCII", "50 KB"],
 )
 async def test_content_types(content_type: bytes) -> None:
-    async with FaultServer([once(sized(MESSAGE, content_type=content_type))]) as server:
+    async with WireServer([once(sized(MESSAGE, content_type=content_type))]) as server:
         await expect_error(server, ts.InvalidResponseError, "not the text/event-stream", closed_by_client=False)
 
 
@@ -129,14 +120,14 @@ async def test_transfer_codings(coding: str) -> None:
     """A compressed body is refused by name, whichever header says that it is."""
     head = STATUS + TYPE + b"Transfer-Encoding: " + coding.encode() + b"\r\n\r\n"
     name = next(name for name in coding.split(", ") if name != "chunked")
-    async with FaultServer([once(head, ONE_CHUNK)]) as server:
+    async with WireServer([once(head, ONE_CHUNK)]) as server:
         await expect_error(server, ts.InvalidResponseError, repr(name))
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"205 Reset Content", b"304 Not Modified"])
 async def test_statuses_without_a_body(status: bytes) -> None:
     """The end of the head is the end of the answer: there is nothing to wait for."""
-    async with FaultServer([once(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")]) as server:
+    async with WireServer([once(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")]) as server:
         error = await expect_error(server, ts.APIStatusError, status.decode(), within=SLACK, closed_by_client=False)
         assert error.status_code == int(status[:3])
         assert "redirect" not in str(error)
@@ -144,7 +135,7 @@ async def test_statuses_without_a_body(status: bytes) -> None:
 
 
 async def test_a_long_reason_phrase() -> None:
-    async with FaultServer([once(b"HTTP/1.1 500 ", b"r" * 30_000, b"\r\nContent-Length: 0\r\n\r\n")]) as server:
+    async with WireServer([once(b"HTTP/1.1 500 ", b"r" * 30_000, b"\r\nContent-Length: 0\r\n\r\n")]) as server:
         await expect_error(server, ts.InternalServerError, "500", closed_by_client=False)
 
 
@@ -152,7 +143,7 @@ async def test_a_long_reason_phrase() -> None:
 async def test_request_ids(request_id: bytes) -> None:
     """The error repeats it, so it is taken only where it can be one."""
     for head in (STATUS + TYPE, b"HTTP/1.1 500 Oops\r\n"):
-        async with FaultServer([once(head, b"request-id: ", request_id, b"\r\nContent-Length: 0\r\n\r\n")]) as server:
+        async with WireServer([once(head, b"request-id: ", request_id, b"\r\nContent-Length: 0\r\n\r\n")]) as server:
             error = await expect_error(server, ts.APIError, closed_by_client=False)
             assert str(error).isprintable()
 
@@ -162,7 +153,7 @@ async def test_cookies_are_not_kept() -> None:
     cookies = (
         b'set-cookie: session=1; path=/\r\nset-cookie: \xff\xfe="\r\nset-cookie: a; expires=99, 99; max-age=1e9\r\n'
     )
-    async with FaultServer([once(HEAD, cookies, b"\r\n", MESSAGE)]) as server:
+    async with WireServer([once(HEAD, cookies, b"\r\n", MESSAGE)]) as server:
         await expect_complete(server)
         assert len(server.requests) == 2
         assert "cookie" not in server.requests[1].headers
@@ -191,7 +182,7 @@ LOCATIONS = {
 @pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS)
 async def test_locations(location: bytes) -> None:
     answer = b"HTTP/1.1 302 Found\r\n" + location + b"Content-Length: 0\r\n\r\n"
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.APIStatusError, "302", "not followed", closed_by_client=False)
         assert "hunter2" not in str(error)
         assert len(str(error)) < 300
@@ -218,7 +209,7 @@ BROKEN_CHUNKS = {
 
 @pytest.mark.parametrize("more", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS)
 async def test_broken_chunks(more: bytes) -> None:
-    async with FaultServer([once(CUT, more)]) as server:
+    async with WireServer([once(CUT, more)]) as server:
         await expect_incomplete(server, "cut: ")
 
 
@@ -235,7 +226,7 @@ async def test_broken_chunks(more: bytes) -> None:
 )
 async def test_broken_after_message_stop(more: bytes) -> None:
     """The message is whole: what HTTP makes of the rest costs the connection, and nothing else."""
-    async with FaultServer([once(CHUNKED_HEAD, b"%x\r\n%b" % (len(MESSAGE), MESSAGE), more)]) as server:
+    async with WireServer([once(CHUNKED_HEAD, b"%x\r\n%b" % (len(MESSAGE), MESSAGE), more)]) as server:
         await expect_complete(server)
         assert len(server.peers) == 2
         await server.closed(0)
@@ -253,7 +244,7 @@ async def test_last_words_on_an_idle_connection(last: bytes) -> None:
     """Some servers say 408 before they close an idle connection: it answers nobody."""
     for ending in (fin(), silence()):
         script = on(request(), send(GOOD_ANSWER), delay(0.03), send(last), ending)
-        async with FaultServer([script]) as server, client_for(server) as client:
+        async with WireServer([script]) as server, client_for(server) as client:
             assert (await rows.read_to_end(client)).text == TEXT
             await trio.sleep(0.06)
             await rows.check_after(client)
@@ -262,7 +253,7 @@ async def test_last_words_on_an_idle_connection(last: bytes) -> None:
 
 async def test_connection_close_is_heeded() -> None:
     for head in (OK + b"Connection: close\r\n", OK.replace(b"HTTP/1.1", b"HTTP/1.0")):
-        async with FaultServer([once(head, LENGTH, b"\r\n", MESSAGE)]) as server, client_for(server) as client:
+        async with WireServer([once(head, LENGTH, b"\r\n", MESSAGE)]) as server, client_for(server) as client:
             assert (await rows.read_to_end(client)).text == TEXT
             assert client.statistics().idle == 0
             await server.closed(0)
@@ -272,7 +263,7 @@ async def test_connection_close_is_heeded() -> None:
 
 async def test_http_1_0_keep_alive() -> None:
     head = OK.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Connection: keep-alive\r\n"
-    async with FaultServer([once(head, LENGTH, b"\r\n", MESSAGE)]) as server, client_for(server) as client:
+    async with WireServer([once(head, LENGTH, b"\r\n", MESSAGE)]) as server, client_for(server) as client:
         assert (await rows.read_to_end(client)).text == TEXT
         await rows.check_after(client)
         assert len(server.peers) == 1
@@ -281,7 +272,7 @@ async def test_http_1_0_keep_alive() -> None:
 async def test_the_last_chunk_comes_late() -> None:
     """Nobody waits for it on leaving; the next request reads it and uses the connection again."""
     script = on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), delay(0.02), send(LAST_CHUNK))
-    async with FaultServer([script]) as server:
+    async with WireServer([script]) as server:
         await expect_complete(server, within=0.2)
         assert len(server.peers) == 1
 
@@ -303,7 +294,7 @@ EARLY = {
 
 @pytest.mark.parametrize("script", EARLY.values(), ids=EARLY)
 async def test_413_while_8_mb_are_uploaded(script: Script) -> None:
-    async with FaultServer([script]) as server, client_for(server) as client:
+    async with WireServer([script]) as server, client_for(server) as client:
         with trio.fail_after(1), pytest.raises(ts.ContentTooLargeError) as raised:
             await rows.read_to_end(client, **LARGE)
         check_error(raised.value, ts.ContentTooLargeError, "413", "request_too_large", partial=None)
@@ -312,7 +303,7 @@ async def test_413_while_8_mb_are_uploaded(script: Script) -> None:
 
 async def test_100_while_8_mb_are_uploaded() -> None:
     script = on(request_bytes(1000), send(b"HTTP/1.1 100 Continue\r\n\r\n"), request(), send(GOOD_ANSWER))
-    async with FaultServer([script]) as server, client_for(server) as client:
+    async with WireServer([script]) as server, client_for(server) as client:
         assert (await rows.read_to_end(client, **LARGE)).text == TEXT
         assert len(server.peers) == 1
 
@@ -329,7 +320,7 @@ async def test_200_while_8_mb_are_uploaded(early: int) -> None:
         send(chunk(MESSAGE[half:]), LAST_CHUNK),
         reads=False,
     )
-    async with FaultServer([script]) as server, client_for(server) as client:
+    async with WireServer([script]) as server, client_for(server) as client:
         assert (await rows.read_to_end(client, **LARGE)).text == TEXT
         await rows.check_after(client)
         assert len(server.peers) == 1
@@ -337,7 +328,7 @@ async def test_200_while_8_mb_are_uploaded(early: int) -> None:
 
 @pytest.mark.parametrize("ending", [rst(), fin()], ids=["RST", "FIN"])
 async def test_lost_while_8_mb_are_uploaded(ending: Any) -> None:
-    async with FaultServer([on(delay(0.05), ending, delay(0.3), reads=False)]) as server, client_for(server) as client:
+    async with WireServer([on(delay(0.05), ending, delay(0.3), reads=False)]) as server, client_for(server) as client:
         with trio.fail_after(1), pytest.raises(ts.APIConnectionError) as raised:
             await rows.read_to_end(client, **LARGE)
         check_error(raised.value, ts.APIConnectionError, f"127.0.0.1:{server.port}", partial=None, cause=Exception)
@@ -374,7 +365,7 @@ ERROR_BODIES = {
 @pytest.mark.parametrize("body", ERROR_BODIES.values(), ids=ERROR_BODIES)
 async def test_error_bodies(body: bytes) -> None:
     for status in (b"500 Internal Server Error", b"200 OK"):
-        async with FaultServer([once(sized(body, status=status, content_type=b"application/json"))]) as server:
+        async with WireServer([once(sized(body, status=status, content_type=b"application/json"))]) as server:
             error = await expect_error(server, ts.APIError, within=1, closed_by_client=False)
             if status != b"200 OK":
                 assert type(error) is ts.InternalServerError
@@ -413,7 +404,7 @@ COUNTED = sized(b'{"input_tokens": 7}', content_type=b"application/json")
 )
 async def test_count_tokens(answer: bytes, kind: type[ts.APIError]) -> None:
     scripts = [on(request(), send(answer)), on(request(), send(COUNTED))]
-    async with FaultServer(scripts, then=scripts[1]) as server:
+    async with WireServer(scripts, then=scripts[1]) as server:
         async with client_for(server) as client:
             with pytest.raises(ts.APIError) as raised:
                 await count(client)
@@ -426,7 +417,7 @@ async def test_count_tokens(answer: bytes, kind: type[ts.APIError]) -> None:
 async def test_count_tokens_keeps_the_status_of_an_error_that_stalls() -> None:
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\n\r\nnot all"
     for timeouts in (ts.Timeouts(silence=CLOCK), ts.Timeouts(first_event=CLOCK), ts.Timeouts(total=CLOCK)):
-        async with FaultServer([on(request(), send(head), silence())]) as server:
+        async with WireServer([on(request(), send(head), silence())]) as server:
             async with client_for(server, timeout=timeouts) as client:
                 began = trio.current_time()
                 with pytest.raises(ts.InternalServerError, match="500"):
@@ -442,7 +433,7 @@ async def test_count_tokens_waits_no_longer_than_its_clocks(head: bytes) -> None
         (ts.TotalTimeoutError, ts.Timeouts(total=CLOCK)),
     ]
     for kind, timeouts in clocks:
-        async with FaultServer([on(request(), send(head), silence())]) as server:
+        async with WireServer([on(request(), send(head), silence())]) as server:
             async with client_for(server, timeout=timeouts) as client:
                 began = trio.current_time()
                 with pytest.raises(kind) as raised:

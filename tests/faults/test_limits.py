@@ -15,31 +15,21 @@ import pytest
 import trio_stream as ts
 from tests.faults.measured import MB, Measured, measure
 from tests.faults.rows import PARAMS, Section, client_for, expect_error
-from tests.faults.server import (
+from tests.wire.answers import CHUNKED_HEAD, GOOD_ANSWER, OK, chunk, chunked, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     END,
-    GOOD_ANSWER,
-    OK,
     TEXT,
-    FaultServer,
-    Step,
     block_start,
     block_stop,
-    chunk,
-    chunked,
     json_delta,
     message_delta,
     message_events,
     message_start,
     message_stop,
-    on,
-    once,
-    repeat,
-    request,
-    send,
     text_delta,
 )
+from tests.wire.server import Step, WireServer, on, once, repeat, request, send
 
 LIMITS = Section("Limits")
 
@@ -54,7 +44,7 @@ PIECE = 1 << 20
 
 async def measured(*steps: Step) -> Measured:
     """Stream in a process of its own: the standard message first, then what these steps answer."""
-    async with FaultServer([on(request(), send(GOOD_ANSWER), request(), *steps)]) as server:
+    async with WireServer([on(request(), send(GOOD_ANSWER), request(), *steps)]) as server:
         return await measure(server)
 
 
@@ -83,7 +73,7 @@ async def endless_line(megabytes: int) -> None:
     result = await measured(begin, repeat(chunk(b"x" * PIECE), times=megabytes))
     check_refused(result, "event too large", "16777216", seconds=3)
     assert result.text_length == len(TEXT)
-    async with FaultServer([on(request(), begin, repeat(chunk(b"x" * 1000)))]) as server:
+    async with WireServer([on(request(), begin, repeat(chunk(b"x" * 1000)))]) as server:
         await expect_error(
             server,
             ts.InvalidResponseError,
@@ -111,12 +101,12 @@ async def comments(megabytes: int, seconds: float) -> None:
 async def much_text() -> None:
     """Whole, for it is within the limit of 256 MiB; beyond a limit of less, an error with all text up to it."""
     text = "x" * 10_000
-    block = chunked(text_delta(text) * 100)
+    block = chunked(sse(text_delta(text)) * 100)
     result = await measured(
         send(CHUNKED_HEAD, chunked(*BEGIN)), repeat(block, times=100), send(chunked(*END, last=True))
     )
     check_complete(result, text_length=100 * MB, seconds=10, grown=250 * MB)
-    async with FaultServer([on(request(), send(CHUNKED_HEAD, chunked(*BEGIN)), repeat(block))]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunked(*BEGIN)), repeat(block))]) as server:
         await expect_error(
             server,
             ts.InvalidResponseError,
@@ -129,7 +119,7 @@ async def much_text() -> None:
 
 @LIMITS.row("100 000 small deltas")
 async def many_deltas() -> None:
-    block = chunked(text_delta("word ") * 1000)
+    block = chunked(sse(text_delta("word ")) * 1000)
     result = await measured(
         send(CHUNKED_HEAD, chunked(*BEGIN)), repeat(block, times=100), send(chunked(*END, last=True))
     )
@@ -142,10 +132,10 @@ async def much_tool_input() -> None:
     written = '{"content": "' + "x" * (MB - 15) + '"}'
     deltas = [json_delta(written[i : i + 32]) for i in range(0, len(written), 32)]
     events = [message_start(), block_start(0, TOOL), *deltas, block_stop(), message_delta("tool_use"), message_stop()]
-    answer = CHUNKED_HEAD + chunked(b"".join(events), last=True)
+    answer = CHUNKED_HEAD + chunked(sse(*events), last=True)
     result = await measured(send(answer))
     check_complete(result, text_length=0, seconds=3, grown=MOST)
-    async with FaultServer([once(answer)]) as server, client_for(server) as client:
+    async with WireServer([once(answer)]) as server, client_for(server) as client:
         message = await client.messages.create(**PARAMS)
     (block,) = message.content
     assert block.type == "tool_use"
@@ -168,7 +158,7 @@ async def gzip_bomb(coding: bytes, body: Callable[[], bytes]) -> None:
     answer = head + chunked(body(), last=True)
     result = await measured(send(answer))
     check_refused(result, "'gzip'", "accept-encoding: identity", seconds=10, grown=MOST)
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_error(server, ts.InvalidResponseError, "'gzip'", "encoded")
 
 

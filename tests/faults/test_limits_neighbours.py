@@ -10,37 +10,27 @@ import pytest
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, client_for, expect_complete, expect_error, read_to_end
-from tests.faults.server import (
+from tests.faults.test_limits import COMMENT, FLAT, TOOL, check_complete, measured
+from tests.wire.answers import CHUNKED_HEAD, MESSAGE, OK, chunk, chunked, event, sized
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     END,
-    MESSAGE,
-    OK,
     TEXT,
-    FaultServer,
+    Event,
     block_delta,
     block_start,
     block_stop,
-    chunk,
-    chunked,
-    event,
     json_delta,
     message_events,
     message_start,
-    on,
-    once,
-    repeat,
-    request,
-    send,
-    sized,
     text_delta,
 )
-from tests.faults.test_limits import COMMENT, FLAT, TOOL, check_complete, measured
+from tests.wire.server import WireServer, on, once, repeat, request, send
 
 
-async def answered(*events: bytes, head: bytes = CHUNKED_HEAD, **limits: int) -> ts.InvalidResponseError | None:
+async def answered(*events: Event | bytes, head: bytes = CHUNKED_HEAD, **limits: int) -> ts.InvalidResponseError | None:
     """The error for an answer of these events under these limits; None if it completes."""
-    async with FaultServer([once(head, chunked(*events, last=True))]) as server:
+    async with WireServer([once(head, chunked(*events, last=True))]) as server:
         async with client_for(server, limits=ts.Limits(**limits)) as client:
             try:
                 await read_to_end(client)
@@ -187,7 +177,7 @@ HEADS: dict[str, tuple[bytes, str]] = {
 async def test_heads(name: str) -> None:
     """What comes before the body is bounded in bytes and in answers."""
     head, says = HEADS[name]
-    async with FaultServer([once(head)]) as server:
+    async with WireServer([once(head)]) as server:
         error = await expect_error(server, ts.InvalidResponseError, says, partial=None)
     assert len(str(error)) < 400
 
@@ -211,7 +201,7 @@ AROUND: dict[str, bytes] = {
 @pytest.mark.parametrize("name", AROUND)
 async def test_around_the_body(name: str) -> None:
     """So is what comes between the bytes of the body, and after them."""
-    async with FaultServer([once(CHUNKED_HEAD, chunked(*BEGIN, text_delta(TEXT)), AROUND[name])]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(*BEGIN, text_delta(TEXT)), AROUND[name])]) as server:
         error = await expect_error(server, ts.APIError, partial=TEXT)
     assert isinstance(error, (ts.IncompleteStreamError, ts.InvalidResponseError))
 
@@ -220,7 +210,7 @@ async def test_an_error_body() -> None:
     """It is read as far as its limit; a status is known without it."""
     for size, limit in ((100_000, 100_000), (100_000, 10)):
         answer = sized(b"sorry " * (size // 6), status=b"500 Internal Server Error", content_type=b"text/plain")
-        async with FaultServer([once(answer)]) as server:
+        async with WireServer([once(answer)]) as server:
             error = await expect_error(
                 server,
                 ts.InternalServerError,
@@ -253,7 +243,7 @@ ERROR_BODIES: dict[str, bytes] = {
 async def test_error_bodies(name: str) -> None:
     """None takes long, breaks the stack, or ends up in the text."""
     answer = sized(ERROR_BODIES[name], status=b"502 Bad Gateway", content_type=b"application/json")
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.InternalServerError, "502", closed_by_client=False, within=1)
     assert error.status_code == 502
     assert len(str(error)) < 2500
@@ -265,7 +255,7 @@ async def test_an_encoded_error_body() -> None:
     answer = sized(
         gzip.compress(b"x" * 1_000_000), headers, status=b"503 Service Unavailable", content_type=b"text/html"
     )
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.ServiceUnavailableError, "503", closed_by_client=False)
     assert len(str(error)) < 1000
 
@@ -275,14 +265,14 @@ async def test_transfer_codings(coding: str) -> None:
     """A coding that was not asked for is refused by its name."""
     head = OK + f"Transfer-Encoding: {coding}\r\nConnection: close\r\n\r\n".encode()
     body = gzip.compress(MESSAGE)
-    async with FaultServer([once(head, chunked(body, last=True) if "chunked" in coding else body)]) as server:
+    async with WireServer([once(head, chunked(body, last=True) if "chunked" in coding else body)]) as server:
         await expect_error(server, ts.InvalidResponseError, repr(coding.partition(",")[0]))
 
 
 async def test_a_count_of_tokens() -> None:
     """An answer that is no stream is bounded, too."""
     for body in (b" " * 3_000_000 + b'{"input_tokens": 1}', b'{"input_tokens":' + NESTED, b'{"input_tokens": 1e400}'):
-        async with FaultServer([once(sized(body, content_type=b"application/json"))]) as server:
+        async with WireServer([once(sized(body, content_type=b"application/json"))]) as server:
             async with client_for(server) as client:
                 with pytest.raises(ts.InvalidResponseError, match="count_tokens"):
                     await client.messages.count_tokens(model="m", messages=[])
@@ -294,7 +284,7 @@ async def test_a_count_of_tokens() -> None:
 async def test_what_never_ends_after_message_stop(more: bytes) -> None:
     """Nobody waits for it, and the next request gets another connection."""
     script = on(request(), send(CHUNKED_HEAD, chunked(MESSAGE)), repeat(chunk(more)))
-    async with FaultServer([script]) as server:
+    async with WireServer([script]) as server:
         await expect_complete(server, within=0.5)
         assert len(server.peers) == 2
         await server.closed(0)

@@ -11,25 +11,20 @@ from typing import Any
 import pytest
 
 from tests.faults.rows import client_for, read_to_end
-from tests.faults.server import (
+from tests.faults.test_limits import COMMENT, TOOL
+from tests.wire.answers import CHUNKED_HEAD, chunked, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     END,
-    FaultServer,
-    Script,
+    Event,
     block_delta,
     block_start,
     block_stop,
-    chunked,
     json_delta,
     message_start,
-    on,
-    repeat,
-    request,
-    send,
     text_delta,
 )
-from tests.faults.test_limits import COMMENT, TOOL
+from tests.wire.server import Script, WireServer, on, repeat, request, send
 from trio_stream._protocol import ErrorEvent, EventStreamParser, MessageAccumulator, decode_event
 
 # Twice the input takes at most three times the time: twice, and the noise of a machine that does other things. Measured
@@ -61,13 +56,13 @@ def many(line: bytes, size: int, n: int) -> list[bytes]:
     return cut(line * (n // len(line)), size)
 
 
-def deltas(make: Callable[[str], bytes], block: dict[str, Any], size: int, n: int) -> list[bytes]:
-    return cut(b"".join([message_start(), block_start(0, block), *[make("word ")] * (n // 100)]), size)
+def deltas(make: Callable[[str], Event], block: dict[str, Any], size: int, n: int) -> list[bytes]:
+    return cut(sse(message_start(), block_start(0, block), *[make("word ")] * (n // 100)), size)
 
 
 def blocks(n: int) -> list[bytes]:
     pairs = [piece for index in range(n // 400) for piece in (block_start(index), block_stop(index))]
-    return cut(b"".join([message_start(), *pairs]), 65_536)
+    return cut(sse(message_start(), *pairs), 65_536)
 
 
 LINEAR: dict[str, Callable[[int], Sequence[bytes]]] = {
@@ -139,11 +134,11 @@ async def test_time_is_linear_over_the_network() -> None:
             request(), send(CHUNKED_HEAD, chunked(*BEGIN)), repeat(block, times=times), send(chunked(*END, last=True))
         )
 
-    block = chunked(text_delta("word ") * 100)
+    block = chunked(sse(text_delta("word ")) * 100)
     for _ in range(4):
         took = []
         for times in (100, 200):
-            async with FaultServer([seconds(block, times)]) as server, client_for(server) as client:
+            async with WireServer([seconds(block, times)]) as server, client_for(server) as client:
                 began = time.thread_time()
                 stream = await read_to_end(client)
                 took.append(time.thread_time() - began)

@@ -11,29 +11,25 @@ import trio
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, Section, client_for, expect_complete, expect_error
-from tests.faults.server import (
+from tests.wire.answers import CHUNKED_HEAD, chunk, chunked, event, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
     DELTAS,
     END,
     TEXT,
-    FaultServer,
-    Script,
+    Event,
     block_delta,
     block_start,
     block_stop,
-    chunk,
-    chunked,
-    event,
     json_delta,
     message_delta,
     message_events,
     message_start,
     message_stop,
-    once,
     text_delta,
     typed,
 )
+from tests.wire.server import Script, WireServer, once
 from trio_stream import types
 
 PROTOCOL = Section("JSON and protocol")
@@ -41,16 +37,16 @@ PROTOCOL = Section("JSON and protocol")
 TOOL = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
 
 
-def stream_of(*events: bytes) -> Script:
+def stream_of(*events: Event | bytes) -> Script:
     """These events, and then a connection that stays open: whoever stops before them closes it itself."""
     return once(CHUNKED_HEAD, *map(chunk, events))
 
 
-def whole_stream_of(*events: bytes) -> Script:
+def whole_stream_of(*events: Event | bytes) -> Script:
     return once(CHUNKED_HEAD, chunked(*events, last=True))
 
 
-async def received(server: FaultServer, **params: Any) -> tuple[list[Any], ts.MessageStream]:
+async def received(server: WireServer, **params: Any) -> tuple[list[Any], ts.MessageStream]:
     """Every event of one complete message, on a client of its own."""
     async with client_for(server) as client:
         with trio.fail_after(5):
@@ -66,7 +62,7 @@ async def received(server: FaultServer, **params: Any) -> tuple[list[Any], ts.Me
 class Broken:
     """Events that break the protocol at one point, and what the error must say."""
 
-    events: Sequence[bytes]
+    events: Sequence[Event | bytes]
     says: Sequence[str]
     partial: str | None = "Hello"
 
@@ -80,12 +76,12 @@ def bad_delta(data: bytes, *says: str) -> Broken:
     return Broken((*BEGUN, bad, *DELTAS[1:], *END), ("content_block_delta", *says))
 
 
-def bad(event_: bytes, *says: str) -> Broken:
+def bad(event_: Event | bytes, *says: str) -> Broken:
     """A good beginning, one event that must not follow it, and a good end."""
     return Broken((*BEGUN, event_, *DELTAS[1:], *END), says)
 
 
-def bad_start(*events: bytes, says: Sequence[str]) -> Broken:
+def bad_start(*events: Event | bytes, says: Sequence[str]) -> Broken:
     return Broken((*events, *END), says, partial=None)
 
 
@@ -121,7 +117,7 @@ BROKEN: dict[str, Broken] = {
 
 
 async def check_broken(broken: Broken) -> None:
-    async with FaultServer([stream_of(*broken.events)]) as server:
+    async with WireServer([stream_of(*broken.events)]) as server:
         error = await expect_error(server, ts.InvalidResponseError, *broken.says, partial=broken.partial)
     assert isinstance(error, ts.APIError)
     assert len(str(error)) < 300
@@ -141,7 +137,7 @@ async def huge_integer() -> None:
     huge = b'{"type":"content_block_delta","index":0,"x":%b,"delta":{"type":"text_delta","text":" there,","y":%b}}'
     digits = b"9" * 5000
     events = [*BEGIN, DELTAS[0], event("content_block_delta", huge % (digits, digits)), DELTAS[2], *END]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    async with WireServer([whole_stream_of(*events)]) as server:
         await expect_complete(server)
 
 
@@ -167,7 +163,7 @@ async def lone_surrogate() -> None:
 async def one_text(written: str, read: str) -> None:
     """One delta's text, as JSON has it, and as it must be."""
     delta = event("content_block_delta", delta_json(text=f'"{written}"'))
-    async with FaultServer([whole_stream_of(*BEGIN, delta, *END)]) as server:
+    async with WireServer([whole_stream_of(*BEGIN, delta, *END)]) as server:
         stream = await expect_complete(server, text=read)
     assert stream.text.encode().decode() == read
 
@@ -177,7 +173,7 @@ async def escaped_nul() -> None:
     await one_text(r"a\u0000b", "a\0b")
 
 
-def without_end(*more: bytes, stop_reason: str = "end_turn") -> list[bytes]:
+def without_end(*more: Event | bytes, stop_reason: str = "end_turn") -> list[Event | bytes]:
     """The standard message with more events before its end."""
     return [*BEGIN, *DELTAS, *more, block_stop(), message_delta(stop_reason), message_stop()]
 
@@ -185,7 +181,7 @@ def without_end(*more: bytes, stop_reason: str = "end_turn") -> list[bytes]:
 @PROTOCOL.row("unk event")
 async def unknown_event() -> None:
     new = typed("message_annotated", index=0, note={"deep": [1, None, "x"]})
-    async with FaultServer([whole_stream_of(*without_end(new))]) as server:
+    async with WireServer([whole_stream_of(*without_end(new))]) as server:
         events, stream = await received(server)
     unknown = [item for item in events if isinstance(item, types.UnknownEvent)]
     assert [item.raw for item in unknown] == [
@@ -197,7 +193,7 @@ async def unknown_event() -> None:
 
 @PROTOCOL.row("unk event first")
 async def unknown_event_first() -> None:
-    async with FaultServer([whole_stream_of(typed("prelude", n=1), *message_events())]) as server:
+    async with WireServer([whole_stream_of(typed("prelude", n=1), *message_events())]) as server:
         events, stream = await received(server)
     assert isinstance(events[0], types.UnknownEvent)
     assert events[0].raw == {"type": "prelude", "n": 1}
@@ -216,7 +212,7 @@ async def unknown_block() -> None:
         block_stop(1),
         *END[1:],
     ]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    async with WireServer([whole_stream_of(*events)]) as server:
         _, stream = await received(server)
     block = stream.message.content[1]
     assert isinstance(block, types.UnknownBlock)
@@ -229,7 +225,7 @@ async def unknown_block() -> None:
 @PROTOCOL.row("unk delta")
 async def unknown_delta() -> None:
     piece = {"type": "sparkle_delta", "sparkle": [1]}
-    async with FaultServer([whole_stream_of(*without_end(block_delta(piece)))]) as server:
+    async with WireServer([whole_stream_of(*without_end(block_delta(piece)))]) as server:
         events, stream = await received(server)
     deltas = [item.delta for item in events if item.type == "content_block_delta"]
     assert isinstance(deltas[-1], types.UnknownDelta)
@@ -241,7 +237,7 @@ async def unknown_delta() -> None:
 
 @PROTOCOL.row("unk stop reason")
 async def unknown_stop_reason() -> None:
-    async with FaultServer([whole_stream_of(*without_end(stop_reason="bored"))]) as server:
+    async with WireServer([whole_stream_of(*without_end(stop_reason="bored"))]) as server:
         _, stream = await received(server)
     assert stream.message.stop_reason == stream.stop_reason == "bored"
     assert stream.message.text == TEXT
@@ -251,7 +247,7 @@ async def tool_message(*pieces: str, stop_reason: str = "tool_use", closed: bool
     """The block of a message that calls one tool, from a stream that completed and a client that works on."""
     events = [message_start(), block_start(0, TOOL), *map(json_delta, pieces)]
     events += [*([block_stop()] if closed else []), message_delta(stop_reason), message_stop()]
-    async with FaultServer([whole_stream_of(*events)]) as server, client_for(server) as client:
+    async with WireServer([whole_stream_of(*events)]) as server, client_for(server) as client:
         message = await client.messages.create(**PARAMS)
         assert message.stop_reason == stop_reason
         assert (await client.messages.create(**PARAMS)).text == TEXT
@@ -291,16 +287,16 @@ async def no_usage() -> None:
     usages: tuple[dict[str, Any], ...] = ({}, {"usage": None}, {"usage": {}})
     for usage in usages:
         end = typed("message_delta", delta={"stop_reason": "end_turn"}, **usage)
-        async with FaultServer([whole_stream_of(*BEGIN, *DELTAS, block_stop(), end, message_stop())]) as server:
+        async with WireServer([whole_stream_of(*BEGIN, *DELTAS, block_stop(), end, message_stop())]) as server:
             stream = await expect_complete(server)
         assert stream.usage is not None
-        assert stream.usage.input_tokens == 3
+        assert stream.usage.input_tokens == 7
         assert stream.usage.output_tokens == 1, "what message_start said, and nothing invented"
 
 
 @PROTOCOL.row("message_stop with a block still open")
 async def open_block() -> None:
-    async with FaultServer([whole_stream_of(*BEGIN, *DELTAS, message_delta("max_tokens"), message_stop())]) as server:
+    async with WireServer([whole_stream_of(*BEGIN, *DELTAS, message_delta("max_tokens"), message_stop())]) as server:
         _, stream = await received(server)
     (block,) = stream.message.content
     assert block.incomplete
@@ -327,7 +323,7 @@ async def interleaved_blocks() -> None:
         message_delta("tool_use"),
         message_stop(),
     ]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    async with WireServer([whole_stream_of(*events)]) as server:
         received_events, stream = await received(server)
     first, tool, last = stream.message.content
     assert isinstance(first, types.TextBlock)
@@ -347,12 +343,12 @@ async def second_message() -> None:
     """``message_stop`` ended the first one; what follows is nobody's, also for the connection's next request."""
     for script in (
         whole_stream_of(*message_events(), *SECOND),
-        once(CHUNKED_HEAD, chunked(b"".join([*message_events(), *SECOND]), last=True)),
+        once(CHUNKED_HEAD, chunked(sse(*message_events(), *SECOND), last=True)),
         stream_of(*message_events(), *SECOND),
     ):
-        async with FaultServer([script]) as server:
+        async with WireServer([script]) as server:
             stream = await expect_complete(server)
-            assert stream.message.id == "msg_fault"
+            assert stream.message.id == "msg_1"
             assert "SECOND" not in stream.text
 
 

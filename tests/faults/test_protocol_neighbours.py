@@ -10,27 +10,6 @@ import pytest
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, check_after, client_for, expect_complete
-from tests.faults.server import (
-    BEGIN,
-    CHUNKED_HEAD,
-    DELTAS,
-    END,
-    PING,
-    TEXT,
-    FaultServer,
-    block_delta,
-    block_start,
-    block_stop,
-    chunked,
-    event,
-    message_delta,
-    message_events,
-    message_start,
-    message_stop,
-    once,
-    text_delta,
-    typed,
-)
 from tests.faults.test_protocol import (
     BEGUN,
     BROKEN,
@@ -49,6 +28,24 @@ from tests.faults.test_protocol import (
     tool_message,
     whole_stream_of,
 )
+from tests.wire.answers import CHUNKED_HEAD, chunked, event, sse
+from tests.wire.events import (
+    BEGIN,
+    DELTAS,
+    END,
+    PING,
+    TEXT,
+    block_delta,
+    block_start,
+    block_stop,
+    message_delta,
+    message_events,
+    message_start,
+    message_stop,
+    text_delta,
+    typed,
+)
+from tests.wire.server import WireServer, once
 from trio_stream import types
 from trio_stream._protocol import ErrorEvent, EventStreamParser, MessageAccumulator, decode_event
 
@@ -173,7 +170,7 @@ async def test_more_protocol_errors(broken: Broken) -> None:
 async def test_closed_while_the_block_goes_on() -> None:
     """A program that handles the error inside the block holds no connection meanwhile."""
     broken = BROKEN["json malformed"]
-    async with FaultServer([stream_of(*broken.events)]) as server, client_for(server) as client:
+    async with WireServer([stream_of(*broken.events)]) as server, client_for(server) as client:
         async with client.messages.stream(**PARAMS) as stream:
             with pytest.raises(ts.InvalidResponseError):
                 await stream.until_done()
@@ -186,12 +183,13 @@ async def test_closed_while_the_block_goes_on() -> None:
 def test_however_the_bytes_are_cut(name: str, cut: str) -> None:
     """The same error, after the same text."""
     broken = (BROKEN | MORE_BROKEN)[name]
-    data = b"".join(broken.events)
+    data = sse(*broken.events)
     whole = pump([data])
     if cut == "every byte":
         assert pump([data[i : i + 1] for i in range(len(data))]) == whole
     else:
-        halves = [half for event_ in broken.events for half in (event_[: len(event_) // 2], event_[len(event_) // 2 :])]
+        each = map(sse, broken.events)
+        halves = [half for item in each for half in (item[: len(item) // 2], item[len(item) // 2 :])]
         assert pump(halves) == whole
     assert whole[0]
 
@@ -217,7 +215,7 @@ async def test_numbers_in_what_is_sent_back(number: str) -> None:
         b"?", number.encode()
     )
     events = [*message_events()[:-2], event("content_block_start", block), block_stop(1), *END[1:]]
-    async with FaultServer([whole_stream_of(*events)]) as server, client_for(server) as client:
+    async with WireServer([whole_stream_of(*events)]) as server, client_for(server) as client:
         try:
             message = await client.messages.create(**PARAMS)
         except ts.InvalidResponseError as error:
@@ -247,7 +245,7 @@ async def test_surrogates_in_tool_input(written: str) -> None:
         ),
     )
     events = [message_start(), block_start(0, TOOL), delta, block_stop(), message_delta("tool_use"), message_stop()]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    async with WireServer([whole_stream_of(*events)]) as server:
         _, stream = await received(server)
     block = stream.message.content[0]
     assert isinstance(block, types.ToolUseBlock)
@@ -262,7 +260,7 @@ async def test_surrogates_in_what_is_sent_back(half: str) -> None:
         b"?", half.encode()
     )
     events = [*message_events()[:-2], event("content_block_start", block), block_stop(1), *END[1:]]
-    async with FaultServer([whole_stream_of(*events)]) as server, client_for(server) as client:
+    async with WireServer([whole_stream_of(*events)]) as server, client_for(server) as client:
         message = await client.messages.create(**PARAMS)
         await client.messages.create(**{**PARAMS, "messages": [message]})
         assert json.loads(server.requests[-1].content)["messages"][0]["content"][1]["\ufffd"] == ["\ufffd"]
@@ -279,7 +277,7 @@ async def test_unknown_fields_everywhere() -> None:
         typed("message_delta", delta={"stop_reason": "end_turn", **more}, usage={"output_tokens": 5, **more}, **more),
         typed("message_stop", **more),
     ]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    async with WireServer([whole_stream_of(*events)]) as server:
         stream = await expect_complete(server)
     assert stream.message.content[0].to_param() == {"type": "text", "text": TEXT, **more}
 
@@ -324,18 +322,18 @@ async def test_no_input_is_invented(written: str, stop_reason: str) -> None:
 )
 async def test_what_follows_message_stop_is_nobodys(more: bytes) -> None:
     """Whether it came with ``message_stop``, or later."""
-    async with FaultServer([whole_stream_of(*message_events(), more)]) as server:
+    async with WireServer([whole_stream_of(*message_events(), more)]) as server:
         await expect_complete(server)
-    async with FaultServer([once(CHUNKED_HEAD, chunked(MESSAGE_AND_PART, last=True))]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(MESSAGE_AND_PART, last=True))]) as server:
         await expect_complete(server)
 
 
-MESSAGE_AND_PART = b"".join(message_events()) + SECOND[0][:-10]
+MESSAGE_AND_PART = sse(*message_events()) + sse(SECOND[0])[:-10]
 
 
 @pytest.mark.parametrize("kind", ["message_start", "content_block_start", "new"])
 async def test_the_name_in_the_json_counts(kind: str) -> None:
     """An ``event:`` line that says something else changes nothing, but for ``error``."""
-    events = [event(kind, item.partition(b"data: ")[2].strip()) for item in message_events()]
-    async with FaultServer([whole_stream_of(*events)]) as server:
+    events = [event(kind, item.partition(b"data: ")[2].strip()) for item in map(sse, message_events())]
+    async with WireServer([whole_stream_of(*events)]) as server:
         await expect_complete(server)

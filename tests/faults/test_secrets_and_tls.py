@@ -25,33 +25,17 @@ from tests.faults.rows import (
     check_error,
     check_nothing_to_collect,
     check_secrets,
+    check_serves,
     client_for,
     expect_complete,
     expect_error,
     read_to_end,
 )
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    TEXT,
-    FaultServer,
-    Step,
-    chunked,
-    delay,
-    expired_certificate,
-    fin,
-    good_certificate,
-    on,
-    request,
-    request_bytes,
-    rst,
-    self_signed_certificate,
-    send,
-    server_tls,
-    silence,
-    trusting,
-)
-from tests.faults.sockets import UnansweringPort, check_serves, no_socket_left, sockets_to
+from tests.wire.answers import CHUNKED_HEAD, chunked
+from tests.wire.events import CUT_EVENTS, TEXT
+from tests.wire.server import Step, WireServer, delay, fin, on, request, request_bytes, rst, send, silence
+from tests.wire.sockets import UnansweringPort, no_socket_left, sockets_to
+from tests.wire.tls import expired_certificate, good_certificate, self_signed_certificate, server_tls, trusting
 
 SECRETS = Section("Secrets and TLS")
 
@@ -106,7 +90,7 @@ async def key_with_line_end() -> None:
 async def key_with_blanks() -> None:
     """As a copied key often is; a line end at its end is one of them."""
     for key in (f"  {KEY} ", f"\t{KEY}", f"{KEY}\n", f"\r\n{KEY}\r\n"):
-        async with FaultServer() as server:
+        async with WireServer() as server:
             try:
                 client = client_for(server, api_key=key)
             except ts.CredentialsError as error:
@@ -175,7 +159,7 @@ def check_lines(lines: list[str]) -> None:
 async def debug_logs() -> None:
     for options in ({"api_key": KEY}, {"api_key": None, "auth_token": KEY}):
         with log_lines() as lines:
-            async with FaultServer() as server:
+            async with WireServer() as server:
                 await expect_complete(server, **options)
         check_lines(lines)
 
@@ -185,7 +169,7 @@ async def debug_logs() -> None:
 
 @SECRETS.row("TLS with a private CA")
 async def private_ca() -> None:
-    async with FaultServer(tls=good_certificate(authority())) as server:
+    async with WireServer(tls=good_certificate(authority())) as server:
         await expect_complete(server, ssl_context=trusting(authority()))
 
 
@@ -194,15 +178,15 @@ async def test_private_ca_from_the_environment(tmp_path: Path, monkeypatch: pyte
     trusted = tmp_path / "authority.pem"
     authority().cert_pem.write_to_path(str(trusted))
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    async with FaultServer(tls=good_certificate(authority())) as server:
+    async with WireServer(tls=good_certificate(authority())) as server:
         await expect_complete(server)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    async with FaultServer(tls=good_certificate(authority())) as server:
+    async with WireServer(tls=good_certificate(authority())) as server:
         await expect_error(server, ts.APIConnectionError, then=None, connections=0, closed_by_client=False)
 
 
 async def refused_handshake(
-    server: FaultServer, *says: str, cause: type[BaseException] = httpx.ConnectError, **options: Any
+    server: WireServer, *says: str, cause: type[BaseException] = httpx.ConnectError, **options: Any
 ) -> None:
     """An error that says why; one attempt, although more were allowed; and the request never left."""
     options.setdefault("ssl_context", trusting(authority()))
@@ -225,13 +209,13 @@ def causes(error: BaseException | None) -> list[BaseException]:
 
 @SECRETS.row("TLS selfsigned")
 async def self_signed() -> None:
-    async with FaultServer(tls=self_signed_certificate()) as server:
+    async with WireServer(tls=self_signed_certificate()) as server:
         await refused_handshake(server, "certificate not trusted", f"127.0.0.1:{server.port}", "issuer")
 
 
 @SECRETS.row("TLS expired")
 async def expired() -> None:
-    async with FaultServer(tls=expired_certificate(authority())) as server:
+    async with WireServer(tls=expired_certificate(authority())) as server:
         await refused_handshake(server, "certificate not trusted", "expired")
 
 
@@ -240,12 +224,12 @@ async def plain() -> None:
     """A server that speaks HTTP where TLS is expected."""
     greeting = send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
     for steps in ((request_bytes(1), greeting), (greeting,), (send(b"SSH-2.0-OpenSSH_9.2\r\n"),)):
-        async with FaultServer([on(*steps, silence())], scheme="https") as server:
+        async with WireServer([on(*steps, silence())], scheme="https") as server:
             await refused_handshake(server, "TLS handshake failed", f"127.0.0.1:{server.port}")
 
 
 async def test_another_hosts_certificate() -> None:
-    async with FaultServer(tls=server_tls(authority().issue_cert("api.example"))) as server:
+    async with WireServer(tls=server_tls(authority().issue_cert("api.example"))) as server:
         await refused_handshake(server, "certificate not trusted", "127.0.0.1")
 
 
@@ -253,7 +237,7 @@ async def test_a_server_that_wants_a_certificate_of_ours() -> None:
     context = good_certificate(authority())
     context.verify_mode = ssl.CERT_REQUIRED
     authority().configure_trust(context)
-    async with FaultServer(tls=context) as server, client_for(server, ssl_context=trusting(authority())) as client:
+    async with WireServer(tls=context) as server, client_for(server, ssl_context=trusting(authority())) as client:
         with trio.fail_after(2), pytest.raises(ts.APIConnectionError) as raised:
             await read_to_end(client)
         check_error(raised.value, ts.APIConnectionError, f"127.0.0.1:{server.port}", partial=None)
@@ -265,7 +249,7 @@ async def test_an_old_version_of_tls() -> None:
     """A server that refuses ours says so with an alert."""
     # RFC 8446, 6: alert (21), TLS 1.2 on the record, 2 bytes: fatal (2), protocol_version (70).
     alert = send(bytes([21, 3, 3, 0, 2, 2, 70]))
-    async with FaultServer([on(request_bytes(1), alert, silence())], scheme="https") as server:
+    async with WireServer([on(request_bytes(1), alert, silence())], scheme="https") as server:
         await refused_handshake(server, "TLS handshake failed", "protocol version")
 
 
@@ -273,7 +257,7 @@ async def test_an_old_version_of_tls() -> None:
 async def test_a_handshake_that_is_cut(end: Step) -> None:
     """The network's fault: tried again, and that time it is good."""
     cut = on(request_bytes(1), delay(0.01), end)
-    async with FaultServer([cut], scheme="https") as server:
+    async with WireServer([cut], scheme="https") as server:
         error = await expect_error(
             server,
             ts.APIConnectionError,
@@ -284,7 +268,7 @@ async def test_a_handshake_that_is_cut(end: Step) -> None:
         )
         assert error.retryable
         assert not error.may_have_been_accepted
-    async with FaultServer([cut], scheme="https") as server:
+    async with WireServer([cut], scheme="https") as server:
         with pytest.raises(ts.APIConnectionError):
             async with client_for(server, ssl_context=trusting(authority()), max_retries=1) as client:
                 with trio.fail_after(3):
@@ -295,7 +279,7 @@ async def test_a_handshake_that_is_cut(end: Step) -> None:
 async def test_tls_ends_without_a_goodbye() -> None:
     """A cut is a cut, whether or not TLS says so; a message that was whole is whole."""
     tls, trust = good_certificate(authority()), trusting(authority())
-    async with FaultServer([on(request(), send(CHUNKED_HEAD, chunked(*CUT_EVENTS)), fin())], tls=tls) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunked(*CUT_EVENTS)), fin())], tls=tls) as server:
         error = await expect_error(server, ts.APIError, partial=TEXT, ssl_context=trust)
     assert isinstance(error, (ts.IncompleteStreamError, ts.APIConnectionError))
 
@@ -303,7 +287,7 @@ async def test_tls_ends_without_a_goodbye() -> None:
 @SECRETS.row("TLS handshake never answered")
 async def handshake_unanswered() -> None:
     """Twice: the slot of the one connection is free again."""
-    async with FaultServer(then=on(silence()), scheme="https") as server:
+    async with WireServer(then=on(silence()), scheme="https") as server:
         options: Any = {"timeout": ts.Timeouts(connect=CLOCK), "ssl_context": trusting(authority())}
         async with client_for(server, **options) as client:
             for number in range(2):
@@ -327,7 +311,7 @@ async def handshake_unanswered() -> None:
 @SECRETS.row("connection refused")
 async def refused() -> None:
     with UnansweringPort(ignores=False) as port:
-        async with client_for(None, base_url=port.url) as client:
+        async with client_for(None, base_url=port.base_url) as client:
             with no_socket_left(), pytest.raises(ts.APIConnectionError) as raised:
                 await read_to_end(client)
             error = raised.value
@@ -351,7 +335,7 @@ def chain(error: BaseException | None) -> list[BaseException]:
 @SECRETS.row("SYN never answered")
 async def syn_unanswered() -> None:
     with UnansweringPort(ignores=True) as port:
-        async with client_for(None, base_url=port.url, timeout=ts.Timeouts(connect=CLOCK)) as client:
+        async with client_for(None, base_url=port.base_url, timeout=ts.Timeouts(connect=CLOCK)) as client:
             began = trio.current_time()
             with no_socket_left(), pytest.raises(ts.ConnectTimeoutError) as raised:
                 await read_to_end(client)

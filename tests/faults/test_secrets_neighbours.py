@@ -17,23 +17,11 @@ from tests.faults.rows import (
     client_for,
     read_to_end,
 )
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    FaultServer,
-    Step,
-    api_error,
-    chunked,
-    error_event,
-    fin,
-    on,
-    once,
-    request,
-    rst,
-    send,
-)
-from tests.faults.sockets import UnansweringPort
 from tests.faults.test_secrets_and_tls import BAD_KEYS, check_lines, check_refused, log_lines
+from tests.wire.answers import CHUNKED_HEAD, api_error, chunked
+from tests.wire.events import CUT_EVENTS, error_event
+from tests.wire.server import Step, WireServer, fin, on, once, request, rst, send
+from tests.wire.sockets import UnansweringPort
 
 
 @pytest.mark.parametrize("name", BAD_KEYS)
@@ -81,7 +69,7 @@ HEADERS = {
 @pytest.mark.parametrize("where", ["default_headers", "extra_headers"])
 async def test_headers_that_cannot_be_sent(where: str, name: str) -> None:
     """Found where they were given, and their values are in no text."""
-    async with FaultServer() as server:
+    async with WireServer() as server:
         with pytest.raises((ValueError, ts.APIError)) as raised:
             if where == "default_headers":
                 async with client_for(server, default_headers=HEADERS[name]) as client:
@@ -100,7 +88,7 @@ async def test_a_key_goes_out_once() -> None:
         ({"api_key": KEY}, "x-api-key", KEY),
         ({"api_key": None, "auth_token": KEY}, "authorization", f"Bearer {KEY}"),
     ):
-        async with FaultServer() as server, client_for(server, **options) as client:
+        async with WireServer() as server, client_for(server, **options) as client:
             await read_to_end(client)
             received = server.requests[0]
         assert [name for name, sent in received.headers.items() if KEY in sent] == [header]
@@ -111,7 +99,7 @@ async def test_a_key_goes_out_once() -> None:
 
 async def test_nothing_public_shows_a_key() -> None:
     """Neither the client nor a stream, its response, its statistics or its errors; and errors can be pickled."""
-    async with FaultServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS, error_event("api_error")))]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(*CUT_EVENTS, error_event("api_error")))]) as server:
         async with client_for(server, default_headers={"authorization": f"Bearer {KEY}"}) as client:
             manager = client.messages.stream(**PARAMS)
             shown: list[object] = [client, client.messages, client.with_options(max_retries=1), manager]
@@ -133,7 +121,7 @@ async def test_nothing_public_shows_a_key() -> None:
 
 async def test_a_password_in_the_address() -> None:
     """It is sent to nobody but that host, and shown nowhere."""
-    async with FaultServer([once(api_error(b"400 Bad Request", "invalid_request_error"))]) as server:
+    async with WireServer([once(api_error(b"400 Bad Request", "invalid_request_error"))]) as server:
         url = f"http://user:{KEY}@127.0.0.1:{server.port}"
         async with client_for(server, api_key="other", base_url=url) as client:
             assert KEY not in repr(client)
@@ -163,7 +151,7 @@ FAILING: dict[str, tuple[Step, ...]] = {
 async def test_debug_logs_of_failures(name: str, own_transport: bool) -> None:
     """Also of what is tried again, and by httpx's own transport."""
     with log_lines() as lines:
-        async with FaultServer([on(*FAILING[name])]) as server:
+        async with WireServer([on(*FAILING[name])]) as server:
             transport = None if own_transport else httpx.AsyncHTTPTransport()
             async with client_for(server, max_retries=1, transport=transport) as client:
                 try:

@@ -21,38 +21,20 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
-from tests.faults.server import (
+from tests.wire.answers import CHUNKED_HEAD, CLOSE_HEAD, LAST_CHUNK, MESSAGE, OK, chunk, chunked, sized, sse
+from tests.wire.events import (
     BEGIN,
-    CHUNKED_HEAD,
-    CLOSE_HEAD,
     CUT_EVENTS,
     DELTAS,
-    LAST_CHUNK,
-    MESSAGE,
-    OK,
     PIECES,
     PING,
     TEXT,
-    FaultServer,
-    Step,
     block_stop,
-    chunk,
-    chunked,
-    delay,
-    drip,
-    fin,
     message_delta,
     message_events,
     message_stop,
-    on,
-    once,
-    repeat,
-    request,
-    rst,
-    send,
-    silence,
-    sized,
 )
+from tests.wire.server import Step, WireServer, delay, drip, fin, on, once, repeat, request, rst, send, silence
 
 TRANSPORT = Section("Transport")
 row = TRANSPORT.row
@@ -68,28 +50,28 @@ COMMENT = b": nothing\n\n"
 
 @row("clean chunked EOF after 3 deltas, no message_stop")
 async def chunked_eof() -> None:
-    async with FaultServer([on(request(), CUT, send(LAST_CHUNK))]) as server:
+    async with WireServer([on(request(), CUT, send(LAST_CHUNK))]) as server:
         error = await expect_incomplete(server, "ended before message_stop", "5 events")
         assert error.request_id == "req_fault"
 
 
 @row("EOF after message_delta, only message_stop missing")
 async def eof_before_message_stop() -> None:
-    async with FaultServer([once(CHUNKED_HEAD, chunked(*message_events()[:-1], last=True))]) as server:
+    async with WireServer([once(CHUNKED_HEAD, chunked(*message_events()[:-1], last=True))]) as server:
         error = await expect_incomplete(server, "ended before message_stop")
         assert error.partial is not None
         assert error.partial.stop_reason == "end_turn"
-        assert error.partial.usage.output_tokens == 5
+        assert error.partial.usage.output_tokens == 9
 
 
 @row("200 event-stream with empty body", b"")
-@row("pings, then EOF", PING * 3)
+@row("pings, then EOF", sse(PING) * 3)
 async def eof_before_the_message(body: bytes) -> None:
     for answer in (
         CHUNKED_HEAD + (chunk(body) if body else b"") + LAST_CHUNK,
         sized(body, content_type=b"text/event-stream"),
     ):
-        async with FaultServer([once(answer)]) as server:
+        async with WireServer([once(answer)]) as server:
             await expect_error(server, ts.IncompleteStreamError, "ended before message_stop, after 0 events")
 
 
@@ -97,7 +79,7 @@ async def eof_before_the_message(body: bytes) -> None:
 async def eof_before_the_blank_line() -> None:
     # WHATWG, 9.2.6: "Once the end of the file is reached, any pending data must be discarded."
     for cut in (MESSAGE[:-1], MESSAGE[:-2]):
-        async with FaultServer([once(CHUNKED_HEAD, chunked(cut, last=True))]) as server:
+        async with WireServer([once(CHUNKED_HEAD, chunked(cut, last=True))]) as server:
             error = await expect_incomplete(server, "ended before message_stop")
             assert error.partial is not None
             assert error.partial.stop_reason == "end_turn"
@@ -105,33 +87,33 @@ async def eof_before_the_blank_line() -> None:
 
 @row("no length, no chunking, FIN after 3 deltas")
 async def fin_without_length() -> None:
-    async with FaultServer([on(request(), send(CLOSE_HEAD, *CUT_EVENTS), fin())]) as server:
+    async with WireServer([on(request(), send(CLOSE_HEAD, sse(*CUT_EVENTS)), fin())]) as server:
         await expect_incomplete(server, "ended before message_stop")
 
 
 @row("content-length larger than the body, FIN")
 async def fin_before_content_length() -> None:
     head = OK + b"Content-Length: 100000\r\n\r\n"
-    async with FaultServer([on(request(), send(head, *CUT_EVENTS), fin())]) as server:
+    async with WireServer([on(request(), send(head, sse(*CUT_EVENTS)), fin())]) as server:
         await expect_incomplete(server, "cut", "closed before the end of the body")
 
 
 @row("FIN in the middle of a chunk")
 async def fin_in_a_chunk() -> None:
-    async with FaultServer([on(request(), CUT, send(b"40\r\nevent: content_bl"), fin())]) as server:
+    async with WireServer([on(request(), CUT, send(b"40\r\nevent: content_bl"), fin())]) as server:
         await expect_incomplete(server, "cut", "closed before the end of the body")
 
 
 @row("FIN after message_stop instead of the last chunk")
 async def fin_for_the_last_chunk() -> None:
-    async with FaultServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), fin())]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), fin())]) as server:
         await expect_complete(server)
         await server.closed(0)
 
 
 @row("RST in the middle of an event")
 async def rst_in_an_event() -> None:
-    async with FaultServer([on(request(), CUT, send(chunk(b"event: content_bl")), delay(0.05), rst())]) as server:
+    async with WireServer([on(request(), CUT, send(chunk(b"event: content_bl")), delay(0.05), rst())]) as server:
         await expect_incomplete(
             server,
             "reset by the server",
@@ -145,7 +127,7 @@ async def rst_in_an_event() -> None:
 @row("fin before headers", fin(), True)
 @row("rst before headers", rst(), False)
 async def lost_before_headers(loss: Step, closed_by_client: bool) -> None:
-    async with FaultServer([on(request(), loss)]) as server:
+    async with WireServer([on(request(), loss)]) as server:
         error = await expect_error(
             server,
             ts.APIConnectionError,
@@ -164,7 +146,7 @@ async def lost_before_headers(loss: Step, closed_by_client: bool) -> None:
 
 @row("silence mid-stream, idle timeout 2 s")
 async def silence_in_the_stream() -> None:
-    async with FaultServer([on(request(), CUT, silence())]) as server:
+    async with WireServer([on(request(), CUT, silence())]) as server:
         timeouts = ts.Timeouts(silence=CLOCK)
         error = await expect_error(
             server,
@@ -187,7 +169,7 @@ async def silence_after_the_headers() -> None:
         (ts.TotalTimeoutError, ts.Timeouts(total=CLOCK)),
     ]
     for kind, timeouts in clocks:
-        async with FaultServer([on(request(), send(CHUNKED_HEAD), silence())]) as server:
+        async with WireServer([on(request(), send(CHUNKED_HEAD), silence())]) as server:
             error = await expect_error(
                 server,
                 kind,
@@ -204,7 +186,7 @@ async def silence_after_the_headers() -> None:
 @row("only pings for ever (0.5 s), timeout 2 s")
 async def only_pings() -> None:
     pings = repeat(chunk(PING), seconds=CLOCK / 4)
-    async with FaultServer([on(request(), CUT, pings)]) as server:
+    async with WireServer([on(request(), CUT, pings)]) as server:
         await expect_error(
             server,
             ts.StallTimeoutError,
@@ -215,7 +197,7 @@ async def only_pings() -> None:
             timeout=ts.Timeouts(stall=CLOCK, silence=CLOCK),
         )
     # From the start on: there is no event to count a gap from, but the first one has a clock of its own.
-    async with FaultServer([on(request(), send(CHUNKED_HEAD), pings)]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD), pings)]) as server:
         await expect_error(
             server,
             ts.FirstEventTimeoutError,
@@ -229,7 +211,7 @@ async def only_pings() -> None:
 @row("only comment lines for ever, timeout 2 s")
 async def only_comments() -> None:
     comments = repeat(chunk(COMMENT), seconds=CLOCK / 4)
-    async with FaultServer([on(request(), CUT, comments)]) as server:
+    async with WireServer([on(request(), CUT, comments)]) as server:
         await expect_error(
             server,
             ts.StallTimeoutError,
@@ -239,7 +221,7 @@ async def only_comments() -> None:
             within=CLOCK + SLACK,
             timeout=ENDLESS,
         )
-    async with FaultServer([on(request(), send(CHUNKED_HEAD), comments)]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD), comments)]) as server:
         await expect_error(
             server, ts.FirstEventTimeoutError, "first_event", not_before=CLOCK, within=CLOCK + SLACK, timeout=ENDLESS
         )
@@ -248,7 +230,7 @@ async def only_comments() -> None:
 @row("message_stop, then the body never ends")
 async def body_that_never_ends() -> None:
     for after in (silence(), repeat(chunk(PING), seconds=0.01)):
-        async with FaultServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), after)]) as server:
+        async with WireServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), after)]) as server:
             await expect_complete(server, within=0.5)
             await server.closed(0)
 
@@ -256,15 +238,15 @@ async def body_that_never_ends() -> None:
 @row("one byte every 2 ms")
 async def one_byte_at_a_time() -> None:
     # The head in one piece and a short message, so that this takes one second.
-    events = b"".join([*BEGIN, DELTAS[0], block_stop(), message_delta(), message_stop()])
-    async with FaultServer([on(request(), send(CHUNKED_HEAD), drip(chunk(events) + LAST_CHUNK, seconds=0.002))]) as s:
+    events = sse(*BEGIN, DELTAS[0], block_stop(), message_delta(), message_stop())
+    async with WireServer([on(request(), send(CHUNKED_HEAD), drip(chunk(events) + LAST_CHUNK, seconds=0.002))]) as s:
         await expect_complete(s, text=PIECES[0], within=10, timeout=ts.Timeouts(silence=CLOCK))
 
 
 @row("HTTP/1.0 close-delimited, complete")
 async def http_1_0() -> None:
     answer = CLOSE_HEAD.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Connection: close\r\n", b"") + MESSAGE
-    async with FaultServer([on(request(), send(answer), fin())]) as server:
+    async with WireServer([on(request(), send(answer), fin())]) as server:
         stream = await expect_complete(server)
         assert stream.response.http_version == "HTTP/1.0"
 
@@ -276,7 +258,7 @@ async def request_that_is_never_read() -> None:
     async def ignore(_: object) -> None:
         await stop_ignoring.wait()
 
-    async with FaultServer([on(ignore, reads=False)]) as server, client_for(server, timeout=ENDLESS) as client:
+    async with WireServer([on(ignore, reads=False)]) as server, client_for(server, timeout=ENDLESS) as client:
         large = {**PARAMS, "messages": [{"role": "user", "content": rows.PROMPT + "x" * 64_000_000}]}
         manager = client.messages.stream(**large)
         began = trio.current_time()

@@ -22,29 +22,15 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
-from tests.faults.server import (
-    BEGIN,
-    CHUNKED_HEAD,
-    CLOSE_HEAD,
-    CUT_EVENTS,
-    DELTAS,
-    GOOD_ANSWER,
-    LAST_CHUNK,
-    MESSAGE,
-    OK,
-    PIECES,
-    PING,
-    TEXT,
-    FaultServer,
+from tests.wire.answers import CHUNKED_HEAD, CLOSE_HEAD, GOOD_ANSWER, LAST_CHUNK, MESSAGE, OK, chunk, chunked, sse
+from tests.wire.events import BEGIN, CUT_EVENTS, DELTAS, PIECES, PING, TEXT, message_events
+from tests.wire.server import (
     Step,
-    chunk,
-    chunked,
+    WireServer,
     close,
     delay,
     drip,
     fin,
-    good_certificate,
-    message_events,
     on,
     once,
     repeat,
@@ -54,8 +40,8 @@ from tests.faults.server import (
     send,
     send_beneath_tls,
     silence,
-    trusting,
 )
+from tests.wire.tls import good_certificate, trusting
 
 CUT = send(CHUNKED_HEAD, chunked(*CUT_EVENTS))
 """A good head and the message up to its third delta."""
@@ -116,7 +102,7 @@ async def by_final_text(stream: ts.MessageStream) -> str:
 @pytest.mark.parametrize("ending", [send(LAST_CHUNK), fin(), rst()], ids=["last chunk", "FIN", "RST"])
 async def test_a_cut_is_a_cut_however_it_is_read(read: Reader, ending: Step) -> None:
     script = on(request(), CUT, delay(0.02), ending)
-    async with FaultServer([script]) as server, client_for(server) as client:
+    async with WireServer([script]) as server, client_for(server) as client:
         with pytest.raises((ts.IncompleteStreamError, ts.APIConnectionError)) as raised:
             async with client.messages.stream(**PARAMS) as stream:
                 await read(stream)
@@ -127,7 +113,7 @@ async def test_a_cut_is_a_cut_however_it_is_read(read: Reader, ending: Step) -> 
 @pytest.mark.parametrize("ending", [send(LAST_CHUNK), fin(), rst()], ids=["last chunk", "FIN", "RST"])
 async def test_a_cut_is_a_cut_for_create(ending: Step) -> None:
     script = on(request(), CUT, delay(0.02), ending)
-    async with FaultServer([script, script]) as server, client_for(server) as client:
+    async with WireServer([script, script]) as server, client_for(server) as client:
         with pytest.raises((ts.IncompleteStreamError, ts.APIConnectionError)) as raised:
             await client.messages.create(**PARAMS)
         check_error(raised.value, ts.APIError, partial=TEXT)
@@ -141,7 +127,7 @@ async def test_a_cut_is_a_cut_for_create(ending: Step) -> None:
 
 @pytest.mark.parametrize("retries", [0, 2])
 async def test_a_cut_after_the_first_event_is_never_retried(retries: int) -> None:
-    async with FaultServer([on(request(), CUT, fin())]) as server:
+    async with WireServer([on(request(), CUT, fin())]) as server:
         await expect_incomplete(server, "cut", max_retries=retries)
         assert len(server.requests) == 2  # this one, and the one that looks whether the pool is whole
 
@@ -150,7 +136,7 @@ async def test_the_end_of_the_body_comes_with_the_last_event() -> None:
     """The connection stays open and silent; there is nothing to wait for on it."""
     last = send(chunked(*CUT_EVENTS[-1:]), LAST_CHUNK)
     script = on(request(), send(CHUNKED_HEAD, chunked(*CUT_EVENTS[:-1])), delay(0.02), last, silence())
-    async with FaultServer([script]) as server:
+    async with WireServer([script]) as server:
         await expect_incomplete(server, "before message_stop", within=1)
 
 
@@ -167,11 +153,11 @@ async def test_cut_at_many_places(framing: str) -> None:
             "length": (OK + b"Content-Length: %d\r\n\r\n" % len(MESSAGE), body),
             "close": (CLOSE_HEAD, body),
         }[framing]
-        async with FaultServer([on(request(), send(head, tail), fin())]) as server, client_for(server) as client:
+        async with WireServer([on(request(), send(head, tail), fin())]) as server, client_for(server) as client:
             with pytest.raises(ts.IncompleteStreamError) as raised:
                 await rows.read_to_end(client)
             whole = body[: body.rfind(b"\n\n") + 2]
-            text = "".join(piece for piece, delta in zip(PIECES, DELTAS, strict=True) if delta in whole)
+            text = "".join(piece for piece, delta in zip(PIECES, DELTAS, strict=True) if sse(delta) in whole)
             partial = raised.value.partial
             assert ("" if partial is None else partial.text) == text
             assert (partial is None) == (b"message_start" not in whole)
@@ -179,13 +165,13 @@ async def test_cut_at_many_places(framing: str) -> None:
 
 async def test_rst_right_after_message_stop() -> None:
     """The message is whole: how the connection ends is nobody's concern."""
-    async with FaultServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), delay(0.05), rst())]) as server:
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), delay(0.05), rst())]) as server:
         await expect_complete(server)
 
 
 async def test_rst_after_an_unread_answer_in_one_go() -> None:
     """A RST may overtake what was sent before it: then the stream is cut, but never wrong."""
-    async with FaultServer([on(request(), CUT, rst())]) as server, client_for(server) as client:
+    async with WireServer([on(request(), CUT, rst())]) as server, client_for(server) as client:
         with pytest.raises((ts.APIConnectionError, ts.IncompleteStreamError)) as raised:
             await rows.read_to_end(client)
         partial = raised.value.partial
@@ -195,19 +181,19 @@ async def test_rst_after_an_unread_answer_in_one_go() -> None:
 
 async def test_closed_before_the_request_was_read() -> None:
     """Accepted and closed at once: with the request unread, this is a RST or a FIN."""
-    async with FaultServer([on(close(), reads=False)]) as server:
+    async with WireServer([on(close(), reads=False)]) as server:
         await expect_error(server, ts.APIConnectionError, f"127.0.0.1:{server.port}", closed_by_client=False)
 
 
 async def test_fin_in_the_middle_of_the_headers() -> None:
-    async with FaultServer([on(request(), send(OK), fin())]) as server:
+    async with WireServer([on(request(), send(OK), fin())]) as server:
         error = await expect_error(server, ts.APIConnectionError, "in the middle of the headers")
         assert error.may_have_been_accepted
         assert error.__cause__ is not None
 
 
 async def test_rst_in_the_middle_of_the_headers() -> None:
-    async with FaultServer([on(request(), send(OK), delay(0.05), rst())]) as server:
+    async with WireServer([on(request(), send(OK), delay(0.05), rst())]) as server:
         error = await expect_error(server, ts.APIConnectionError, "reset", "may have accepted", closed_by_client=False)
         assert error.may_have_been_accepted
 
@@ -215,7 +201,7 @@ async def test_rst_in_the_middle_of_the_headers() -> None:
 async def test_silence_before_the_first_event_but_for_pings_is_retried() -> None:
     """While nothing has been handed out, a cut at the start of the stream is retried."""
     scripts = [once(CHUNKED_HEAD, chunked(PING, last=True)), on(request(), send(CHUNKED_HEAD), fin())]
-    async with FaultServer(scripts) as server, client_for(server, max_retries=2) as client:
+    async with WireServer(scripts) as server, client_for(server, max_retries=2) as client:
         stream = await rows.read_to_end(client)
         assert stream.text == TEXT
         assert stream.stats.attempts == 3
@@ -226,13 +212,13 @@ async def test_pings_are_bytes_to_the_silence_clock() -> None:
     """Long thinking is silent but for pings: with ``stall`` off they keep the stream alive."""
     quiet = repeat(chunk(PING), times=8, seconds=CLOCK / 4)
     rest = send(chunked(*message_events()[5:]), LAST_CHUNK)
-    async with FaultServer([on(request(), CUT, quiet, rest)]) as server:
+    async with WireServer([on(request(), CUT, quiet, rest)]) as server:
         await expect_complete(server, timeout=ts.Timeouts(silence=CLOCK))
 
 
 async def test_a_slow_consumer_is_no_silence() -> None:
     """The clocks measure waiting for the network, never the consumer."""
-    async with FaultServer() as server, client_for(server, timeout=ENDLESS) as client:
+    async with WireServer() as server, client_for(server, timeout=ENDLESS) as client:
         async with client.messages.stream(**PARAMS) as stream:
             async for event in stream:
                 if event.type == "message_start":
@@ -244,7 +230,7 @@ async def test_the_total_clock_ends_a_stream_of_events() -> None:
     deltas = repeat(chunk(DELTAS[0]), seconds=0.02)
     script = on(request(), send(CHUNKED_HEAD, chunked(*BEGIN)), deltas)
     timeouts = ts.Timeouts(total=CLOCK)
-    async with FaultServer([script]) as server, client_for(server, timeout=timeouts) as client:
+    async with WireServer([script]) as server, client_for(server, timeout=timeouts) as client:
         began = trio.current_time()
         with pytest.raises(ts.TotalTimeoutError) as raised:
             await rows.read_to_end(client)
@@ -264,7 +250,7 @@ async def test_the_answer_before_the_request_is_whole(seconds: float) -> None:
         on(request_bytes(1000), delay(seconds), send(GOOD_ANSWER), delay(0.3), reads=True),
         on(delay(0.05), send(GOOD_ANSWER), silence(), reads=False),
     ):
-        async with FaultServer([script]) as server, client_for(server) as client:
+        async with WireServer([script]) as server, client_for(server) as client:
             large = {**PARAMS, "messages": [{"role": "user", "content": content}]}
             with trio.fail_after(5):
                 async with client.messages.stream(**large) as stream:
@@ -293,7 +279,7 @@ async def test_over_tls(
     fault: Step, kind: type[ts.APIError] | tuple[type[ts.APIError], ...], says: str, authority: trustme.CA
 ) -> None:
     script = on(request(), CUT, delay(0.03), fault)
-    async with FaultServer([script], tls=good_certificate(authority)) as server:
+    async with WireServer([script], tls=good_certificate(authority)) as server:
         error = await expect_error(
             server,
             ts.APIError,
@@ -309,7 +295,7 @@ async def test_over_tls(
 async def test_over_tls_message_stop_is_enough(authority: trustme.CA) -> None:
     for ending in (fin(), rst(), silence(), send_beneath_tls(b"plain")):
         script = on(request(), send(CHUNKED_HEAD, chunk(MESSAGE)), delay(0.02), ending)
-        async with FaultServer([script], tls=good_certificate(authority)) as server:
+        async with WireServer([script], tls=good_certificate(authority)) as server:
             await expect_complete(server, ssl_context=trusting(authority))
 
 
@@ -321,7 +307,7 @@ async def test_dripped_framing_is_silence(begin: bytes) -> None:
     drops = repeat(b"0", seconds=CLOCK / 10)
     for events in (CUT_EVENTS, ()):
         script = on(request(), send(CHUNKED_HEAD, chunked(*events), begin), drops)
-        async with FaultServer([script]) as server:
+        async with WireServer([script]) as server:
             await expect_error(
                 server,
                 ts.SilenceTimeoutError,
@@ -336,7 +322,7 @@ async def test_dripped_framing_is_silence(begin: bytes) -> None:
 @pytest.mark.parametrize("ending", [send(LAST_CHUNK), fin(), rst()], ids=["last chunk", "FIN", "RST"])
 async def test_a_cut_is_a_cut_on_any_transport(ending: Step) -> None:
     """One of httpx's, with its own words."""
-    async with FaultServer([on(request(), CUT, delay(0.02), ending)]) as server, AsyncHTTPTransport() as transport:
+    async with WireServer([on(request(), CUT, delay(0.02), ending)]) as server, AsyncHTTPTransport() as transport:
         async with client_for(server, transport=transport) as client:
             with pytest.raises((ts.IncompleteStreamError, ts.APIConnectionError)) as raised:
                 await rows.read_to_end(client)
@@ -348,7 +334,7 @@ async def test_two_streams_at_once_one_is_cut() -> None:
     """A fault on one connection is nobody else's."""
     slow = on(request(), send(CHUNKED_HEAD), drip(chunk(MESSAGE) + LAST_CHUNK, size=20, seconds=0.005))
     cut = on(request(), CUT, delay(0.02), rst())
-    async with FaultServer([slow, cut]) as server, client_for(server, max_connections=2) as client:
+    async with WireServer([slow, cut]) as server, client_for(server, max_connections=2) as client:
         texts: list[str] = []
 
         async def whole() -> None:

@@ -10,40 +10,31 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.faults.wire import (
-    CHUNKED_HEAD,
-    CLOSE_HEAD,
-    GOOD_ANSWER,
-    LAST_CHUNK,
-    MESSAGE,
+from tests.wire.answers import CHUNKED_HEAD, CLOSE_HEAD, GOOD_ANSWER, LAST_CHUNK, MESSAGE, api_error, chunk, sized, sse
+from tests.wire.events import (
     PING,
-    api_error,
     block_start,
     block_stop,
-    chunk,
     error_event,
     json_delta,
     message_delta,
     message_start,
     message_stop,
-    sized,
 )
 
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
 
-TOOL_MESSAGE = b"".join(
-    [
-        message_start(),
-        block_start(0, {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}),
-        *map(json_delta, ('{"city": "Par', 'is", "days": [1, 2.5e3, nu', "ll, true]}")),
-        block_stop(),
-        PING,
-        message_delta("tool_use"),
-        message_stop(),
-    ]
+TOOL_MESSAGE = sse(
+    message_start(),
+    block_start(0, {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}),
+    *map(json_delta, ('{"city": "Par', 'is", "days": [1, 2.5e3, nu', "ll, true]}")),
+    block_stop(),
+    PING,
+    message_delta("tool_use"),
+    message_stop(),
 )
 
-STREAMS = (MESSAGE, TOOL_MESSAGE, MESSAGE.replace(b"\n", b"\r\n"), MESSAGE + error_event("overloaded_error"))
+STREAMS = (MESSAGE, TOOL_MESSAGE, MESSAGE.replace(b"\n", b"\r\n"), MESSAGE + sse(error_event("overloaded_error")))
 
 ANSWERS = (
     GOOD_ANSWER,

@@ -9,30 +9,32 @@ import jiter
 from hypothesis import given, strategies as st
 
 import trio_stream as ts
-from tests.faults.wire import (
+from tests.fuzz.pairs import stream_over
+from tests.fuzz.seeds import TOOL_MESSAGE, recorded
+from tests.fuzz.strategies import BOUNDED, mutated, pieces
+from tests.wire.answers import (
     CHUNKED_HEAD,
     CLOSE_HEAD,
     GOOD_ANSWER,
     LAST_CHUNK,
     MESSAGE,
-    TEXT,
     api_error,
-    block_start,
-    block_stop,
     chunk,
     chunked,
-    error_event,
     event,
+    sized,
+)
+from tests.wire.events import (
+    TEXT,
+    block_start,
+    block_stop,
+    error_event,
     json_delta,
     message_delta,
     message_events,
     message_start,
     message_stop,
-    sized,
 )
-from tests.fuzz.pairs import stream_over
-from tests.fuzz.seeds import TOOL_MESSAGE, recorded
-from tests.fuzz.strategies import BOUNDED, mutated, pieces
 
 FRAMED = (
     GOOD_ANSWER,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.wire import MESSAGE
 from tests.fuzz.seeds import seeds_of
 from tests.fuzz.targets import TARGETS
+from tests.wire.answers import MESSAGE
 
 FINDINGS: dict[str, tuple[str, bytes]] = {
     "a terminal's control characters in the name of an invalid event": ("decode", b'\x1b[2J\n"'),

@@ -8,11 +8,11 @@ import httpx
 import trio
 from hypothesis import example, given, strategies as st
 
-from tests.faults.wire import sized
 from tests.fuzz.pairs import answered_with
 from tests.fuzz.seeds import ANSWERS
 from tests.fuzz.strategies import BOUNDED, MANY, mutated, pieces
 from tests.fuzz.targets import http, parse_answer
+from tests.wire.answers import sized
 from trio_stream import IncompleteStreamError
 from trio_stream._http import BODY_EXTENSION, Transport
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.http.wire_server import WireServer
+from tests.wire.server import WireServer
 from trio_stream._http import Response, ResponseBody, Sender, Transport, open_sender
 from trio_stream._http._socket import begin_tcp, finish_tcp
 from trio_stream._timeouts import Timeouts

@@ -16,7 +16,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import AT_ONCE, post, read_all, sender_of
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, WireServer, answering, chunk, never_answering, serve
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk
+from tests.wire.server import NEVER_ANSWERING, Peer, WireServer, answering, serve
 from trio_stream._http import ConnectionStatistics, _socket, open_sender
 
 
@@ -86,7 +87,7 @@ async def test_at_every_step(tls, kind, when, server_tls, client_tls, nothing_le
 
     async def script(peer: Peer) -> None:
         while True:
-            await peer.answer(CHUNKED, chunk(b"hel"))
+            await peer.answer(CHUNKED_HEAD, chunk(b"hel"))
             await peer.send(chunk(b"lo"))
             if kind == "ending":
                 await trio.sleep(0.001)
@@ -124,7 +125,7 @@ async def test_at_every_step(tls, kind, when, server_tls, client_tls, nothing_le
 async def test_at_every_step_with_others_waiting(when, nothing_left):
     """The cancelled request has a waiter behind it and one in front of it."""
     async with (
-        serve(answering(CHUNKED, chunk(b"hello"), LAST_CHUNK)) as server,
+        serve(answering(CHUNKED_HEAD, chunk(b"hello"), LAST_CHUNK)) as server,
         sender_of(server, max_connections=1) as sender,
     ):
 
@@ -155,7 +156,7 @@ async def test_a_cancelled_read_loses_nothing_at_any_step(when, nothing_left):
 
     async def script(peer: Peer) -> None:
         while True:
-            await peer.answer(CHUNKED)
+            await peer.answer(CHUNKED_HEAD)
             for number in range(10):
                 await peer.drip(chunk(b"<%d>" % number), size=3, seconds=0.0005)
             await peer.send(LAST_CHUNK)
@@ -200,10 +201,10 @@ async def test_an_unanswered_syn_is_left_at_once(nothing_left):
 @pytest.mark.parametrize("phase", ["handshake", "headers", "sending", "reading", "error body"])
 async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, nothing_left):
     scripts = {
-        "handshake": never_answering,
-        "headers": never_answering,
-        "reading": answering(CHUNKED, chunk(b"x")),
-        "error body": answering(CHUNKED, chunk(b"x")),
+        "handshake": NEVER_ANSWERING,
+        "headers": NEVER_ANSWERING,
+        "reading": answering(CHUNKED_HEAD, chunk(b"x")),
+        "error body": answering(CHUNKED_HEAD, chunk(b"x")),
     }
 
     async def never_reading(peer: Peer) -> None:
@@ -233,7 +234,7 @@ async def test_churn(tls, server_tls, client_tls, nothing_left):
 
     async def script(peer: Peer) -> None:
         while True:
-            await peer.answer(CHUNKED)
+            await peer.answer(CHUNKED_HEAD)
             for _ in range(3):
                 await trio.sleep(rng.random() * 0.002)
                 await peer.send(chunk(b"hello"))
@@ -272,16 +273,17 @@ import gc, sys, warnings
 warnings.simplefilter("error")
 import trio
 from tests.http.posting import AT_ONCE, post, read_all
-from tests.http.wire_server import CHUNKED, chunk, answering, never_answering, serve
+from tests.wire.answers import CHUNKED_HEAD, chunk
+from tests.wire.server import NEVER_ANSWERING, answering, serve
 from trio_stream._http import open_sender
 
 async def busy(peer):
-    await peer.answer(CHUNKED)
+    await peer.answer(CHUNKED_HEAD)
     while True:
         await peer.send(chunk(b"x" * 1000))
 
 async def main():
-    script = {"idle": answering(CHUNKED, chunk(b"x")), "busy": busy, "headers": never_answering}[sys.argv[1]]
+    script = {"idle": answering(CHUNKED_HEAD, chunk(b"x")), "busy": busy, "headers": NEVER_ANSWERING}[sys.argv[1]]
     async with serve(script) as server:
         sender = open_sender(base_url=server.base_url)
         try:
@@ -351,7 +353,9 @@ def test_keyboard_interrupt_at_every_step(tls, connects_slowly, server_tls, clie
                     signal.raise_signal(signal.SIGINT)
 
     async def main(step: int) -> None:
-        async with serve(answering(CHUNKED, chunk(b"hel"), chunk(b"lo")), tls=server_tls if tls else None) as server:
+        async with serve(
+            answering(CHUNKED_HEAD, chunk(b"hel"), chunk(b"lo")), tls=server_tls if tls else None
+        ) as server:
             sender = open_sender(base_url=server.base_url, ssl_context=client_tls)
             trio.lowlevel.add_instrument(InterruptAtStep(step))
             try:
@@ -378,7 +382,7 @@ def test_keyboard_interrupt_at_every_step(tls, connects_slowly, server_tls, clie
 
 async def test_a_foreign_transport_gives_its_slot_back_at_every_step(nothing_left):
     """httpx's transport behind the adapter: what httpcore keeps is its own, but no slot of ours is lost."""
-    async with serve(answering(CHUNKED, chunk(b"hello"), LAST_CHUNK)) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"), LAST_CHUNK)) as server:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"hello"))
         async with sender_of(server, transport=transport, max_connections=1) as sender:
 

@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.http.wire_server import Peer, answering, never_answering, serve, sized
+from tests.wire.answers import sized
+from tests.wire.server import NEVER_ANSWERING, Peer, answering, serve
 from trio_stream._http import Transport, _connection
 from trio_stream._http._connection import Connection, Origin
 from trio_stream._http._httpx import httpx
@@ -188,7 +189,7 @@ async def test_closed_while_connecting(monkeypatch):
         return stream
 
     monkeypatch.setattr(trio, "open_tcp_stream", connect_and_close)
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         with pytest.raises(trio.ClosedResourceError):
             await transport.handle_async_request(httpx.Request("GET", f"http://localhost:{server.port}/"))
         assert transport.statistics().active == 0

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from tests.http.posting import AT_ONCE, post, sender_of
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
+from tests.wire.server import Peer, answering, once, serve
 from trio_stream._http import read_error_body
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -17,7 +18,7 @@ async def read(sender, *, limit_bytes: int = 1 << 20, seconds: float = 2.0) -> b
     return await read_error_body(body, limit_bytes=limit_bytes, seconds=seconds)
 
 
-@pytest.mark.parametrize("wire", [sized(b"hello"), CHUNKED + chunk(b"hello") + LAST_CHUNK])
+@pytest.mark.parametrize("wire", [sized(b"hello"), CHUNKED_HEAD + chunk(b"hello") + LAST_CHUNK])
 async def test_a_whole_body_keeps_the_connection(wire):
     async with serve(answering(wire)) as server, sender_of(server) as sender:
         for _ in range(3):
@@ -27,7 +28,7 @@ async def test_a_whole_body_keeps_the_connection(wire):
 
 async def test_a_large_body_is_cut():
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
+        await peer.answer(CHUNKED_HEAD)
         while True:
             await peer.send(chunk(b"x" * 50_000))
 
@@ -38,7 +39,7 @@ async def test_a_large_body_is_cut():
 
 
 async def test_a_stalling_body_gives_what_came():
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server, sender_of(server) as sender:
         assert await read(sender, seconds=0.05) == b"hello"
         await server.closed()
 
@@ -52,12 +53,12 @@ async def test_no_time_at_all():
 @pytest.mark.parametrize("end", ["fin", "rst"])
 async def test_a_broken_body_gives_what_came(end):
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED, chunk(b"hello"))
+        await peer.answer(CHUNKED_HEAD, chunk(b"hello"))
         await trio.sleep(0.02)
         if end == "fin":
             await peer.fin()
         else:
-            peer.reset()
+            peer.close(rst=True)
 
     async with serve(script) as server, sender_of(server) as sender:
         assert await read(sender) == b"hello"
@@ -66,12 +67,12 @@ async def test_a_broken_body_gives_what_came(end):
 
 async def test_short_of_its_content_length():
     wire = b"HTTP/1.1 500 Oops\r\nContent-Length: 500\r\n\r\nhello"
-    async with serve(answering_once(wire, end="fin")) as server, sender_of(server) as sender:
+    async with serve(once(wire, end="fin")) as server, sender_of(server) as sender:
         assert await read(sender) == b"hello"
 
 
 async def test_cancelled():
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server, sender_of(server) as sender:
         with trio.move_on_after(0.05) as scope:
             await read(sender)
         left_at = trio.current_time()

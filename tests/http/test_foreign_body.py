@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import post, read_all, sender_of
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
+from tests.wire.server import Peer, answering, once, serve
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream._http import BODY_EXTENSION, ConnectionStatistics, ResponseBody, Transport, open_sender
 from trio_stream._http._foreign_body import ForeignBody, HeldBody
@@ -45,7 +46,7 @@ async def let_go(body: ResponseBody) -> None:
 
 
 async def test_httpx_transport():
-    async with serve(answering(CHUNKED, chunk(b"hel"), chunk(b"lo"), LAST_CHUNK)) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hel"), chunk(b"lo"), LAST_CHUNK)) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             for _ in range(3):
                 response = await post(sender)
@@ -62,7 +63,7 @@ async def test_httpx_transport():
 @pytest.mark.parametrize("read", ["nothing", "some"])
 async def test_leaving_early(read):
     """In mid-air, where closing httpx's stream leaves its generators to the garbage collector."""
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             body = (await post(sender)).body
             if read == "some":
@@ -77,7 +78,7 @@ async def test_leaving_early(read):
 
 async def test_finish_lets_the_transport_keep_its_connection():
     """What is left has arrived already, so it can be read without waiting."""
-    whole = CHUNKED + chunk(b"whole") + LAST_CHUNK
+    whole = CHUNKED_HEAD + chunk(b"whole") + LAST_CHUNK
     async with serve(answering(whole)) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             for _ in range(3):
@@ -89,7 +90,7 @@ async def test_finish_lets_the_transport_keep_its_connection():
 
 
 async def test_leaving_in_a_cancelled_scope():
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             body = (await post(sender)).body
             with trio.CancelScope() as scope:
@@ -101,7 +102,7 @@ async def test_leaving_in_a_cancelled_scope():
 
 
 async def test_a_cancelled_read_breaks_it_loudly():
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             body = (await post(sender)).body
             assert await body.receive_some() == b"hello"
@@ -117,7 +118,7 @@ async def test_a_cancelled_read_breaks_it_loudly():
 
 async def test_close_from_another_task():
     """The reader gets ClosedResourceError, and does what is left on its way out."""
-    async with serve(answering(CHUNKED)) as server:
+    async with serve(answering(CHUNKED_HEAD)) as server:
         async with sender_of(server, transport=httpx_transport()) as sender:
             body = (await post(sender)).body
             async with trio.open_nursery() as nursery:
@@ -140,9 +141,9 @@ async def test_close_from_another_task():
 @pytest.mark.parametrize(
     "wire, end, error",
     [
-        (CHUNKED + chunk(b"hello"), "fin", IncompleteStreamError),
-        (CHUNKED + chunk(b"hello") + b"zz\r\n", "wait", IncompleteStreamError),
-        (CHUNKED + chunk(b"hello"), "rst", APIConnectionError),
+        (CHUNKED_HEAD + chunk(b"hello"), "fin", IncompleteStreamError),
+        (CHUNKED_HEAD + chunk(b"hello") + b"zz\r\n", "wait", IncompleteStreamError),
+        (CHUNKED_HEAD + chunk(b"hello"), "rst", APIConnectionError),
     ],
 )
 async def test_faults(wire, end, error):
@@ -150,7 +151,7 @@ async def test_faults(wire, end, error):
         await peer.answer(wire)
         await trio.sleep(0.02)
         if end == "rst":
-            peer.reset()
+            peer.close(rst=True)
         elif end == "fin":
             await peer.fin()
 
@@ -299,7 +300,7 @@ async def test_asgi_transport():
 
 
 async def test_our_own_transport_in_a_callers_client():
-    async with serve(answering(CHUNKED, chunk(b"hello"), LAST_CHUNK)) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"), LAST_CHUNK)) as server:
         async with httpx.AsyncClient(transport=Transport()) as client:
             async with sender_of(server, http_client=client, max_connections=1) as sender:
                 for _ in range(2):
@@ -348,7 +349,7 @@ async def test_the_body_of_an_extension():
 
 
 async def test_cancelled_while_waiting_for_the_headers():
-    async with serve(answering_once(b"")) as server:
+    async with serve(once(b"")) as server:
         async with sender_of(server, transport=httpx_transport(), max_connections=1) as sender:
             with trio.move_on_after(0.03):
                 await post(sender)
@@ -362,7 +363,7 @@ async def test_cancelled_while_waiting_for_the_headers():
 )
 async def test_requests_wait_in_front_of_the_transport(options, expected):
     """Not inside of httpcore, whose queue does not survive cancellation."""
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"x"))) as server:
         async with sender_of(server, transport=httpx_transport(**options), max_connections=2) as sender:
             bodies = [(await post(sender)).body for _ in range(expected)]
             with trio.move_on_after(0.02):

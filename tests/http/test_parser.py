@@ -7,7 +7,7 @@ import gc
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, OK, chunk, sized
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, OK, chunk, sized
 from trio_stream._http._parser import ResponseParser
 
 
@@ -32,9 +32,9 @@ WHOLE = {
     "content-length": (sized(b"hello"), b"hello", True),
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
     "empty": (sized(b""), b"", True),
-    "chunked": (CHUNKED + chunk(b"hel") + chunk(b"lo") + LAST_CHUNK, b"hello", True),
-    "trailers": (CHUNKED + chunk(b"hello") + b"0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n", b"hello", True),
-    "chunk extension": (CHUNKED + b"5;name=value\r\nhello\r\n" + LAST_CHUNK, b"hello", True),
+    "chunked": (CHUNKED_HEAD + chunk(b"hel") + chunk(b"lo") + LAST_CHUNK, b"hello", True),
+    "trailers": (CHUNKED_HEAD + chunk(b"hello") + b"0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n", b"hello", True),
+    "chunk extension": (CHUNKED_HEAD + b"5;name=value\r\nhello\r\n" + LAST_CHUNK, b"hello", True),
     "gzip, chunked": (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + chunk(b"hello") + LAST_CHUNK, b"hello", True),
     "connection close": (sized(b"hello", b"Connection: close"), b"hello", False),
     "100 and 103 first": (
@@ -48,7 +48,7 @@ WHOLE = {
         True,
     ),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", False),
-    "HTTP/1.0 chunked": (CHUNKED.replace(b"1.1", b"1.0") + chunk(b"hello") + LAST_CHUNK, b"hello", False),
+    "HTTP/1.0 chunked": (CHUNKED_HEAD.replace(b"1.1", b"1.0") + chunk(b"hello") + LAST_CHUNK, b"hello", False),
     "leading line ends": (b"\r\n\r\n" + sized(b"hello"), b"hello", True),
 }
 UNTIL_EOF = {
@@ -167,7 +167,7 @@ def test_refused_heads(wire, says):
 
 @pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\n", b"fffffffffffffffffff\r\n", b"5\nhello\r\n"])
 def test_a_bad_chunk_does_not_swallow_the_body_before_it(bad):
-    wire = CHUNKED + chunk(b"first") + bad
+    wire = CHUNKED_HEAD + chunk(b"first") + bad
     for pieces in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
         parsing, body = feed_all(pieces)
         assert body == b"first"
@@ -178,7 +178,7 @@ def test_a_bad_chunk_does_not_swallow_the_body_before_it(bad):
 
 @pytest.mark.parametrize(
     "stray",
-    [sized(b"evil"), b"HTTP/1.1 200 OK\r\n\r\nevil", b"x", b"\x00\xff", CHUNKED + chunk(b"evil")],
+    [sized(b"evil"), b"HTTP/1.1 200 OK\r\n\r\nevil", b"x", b"\x00\xff", CHUNKED_HEAD + chunk(b"evil")],
 )
 @pytest.mark.parametrize("answer", [sized(b"hello"), sized(b"hello", b"Connection: close")])
 def test_bytes_after_the_end_are_never_part_of_the_body(answer, stray):
@@ -227,14 +227,14 @@ def test_a_head_that_fits_is_taken_with_body_in_the_same_read():
 
 @pytest.mark.parametrize("filler", [b"X-T: 1\r\n" * 20_000, b"X: " + b"a" * 100_000], ids=["many", "long"])
 def test_endless_trailers_are_refused(filler):
-    wire = CHUNKED + chunk(b"hello") + b"0\r\n" + filler
+    wire = CHUNKED_HEAD + chunk(b"hello") + b"0\r\n" + filler
     parsing, body = feed_all([wire[i : i + 1000] for i in range(0, len(wire), 1000)])
     assert body == b"hello"
     assert parsing.failure == "a stretch without a byte of the body of more than 65536 bytes"
 
 
 def test_an_endless_chunk_extension_is_refused():
-    wire = CHUNKED + chunk(b"hello") + b"5;" + b"x" * 100_000
+    wire = CHUNKED_HEAD + chunk(b"hello") + b"5;" + b"x" * 100_000
     parsing, body = feed_all([wire[i : i + 1000] for i in range(0, len(wire), 1000)])
     assert body == b"hello"
     assert parsing.failure == "a stretch without a byte of the body of more than 65536 bytes"
@@ -250,7 +250,7 @@ def test_interim_answers_are_counted(count, taken):
 
 def test_long_body_is_not_bounded():
     parsing = parser()
-    parsing.feed(CHUNKED)
+    parsing.feed(CHUNKED_HEAD)
     for _ in range(100):
         assert parsing.feed(chunk(b"x" * 1000)) == b"x" * 1000
     assert not parsing.ended
@@ -259,7 +259,7 @@ def test_long_body_is_not_bounded():
 def test_one_piece_is_not_copied():
     """What the parser cut out is handed on as it is; several pieces are joined."""
     parsing = parser()
-    parsing.feed(CHUNKED)
+    parsing.feed(CHUNKED_HEAD)
     assert parsing.feed(chunk(b"abc")) == b"abc"
     assert parsing.feed(chunk(b"abc") + chunk(b"def")) == b"abcdef"
 
@@ -283,7 +283,7 @@ def test_discard_leaves_no_cycle():
 
 
 def test_nothing_is_parsed_after_discard():
-    parsing, _ = feed_all([CHUNKED + chunk(b"hello")])
+    parsing, _ = feed_all([CHUNKED_HEAD + chunk(b"hello")])
     parsing.discard()
     assert parsing.feed(chunk(b"more")) == b""
     assert parsing.ended

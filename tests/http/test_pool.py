@@ -8,17 +8,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import client_of
-from tests.http.wire_server import (
-    CHUNKED,
-    LAST_CHUNK,
-    Peer,
-    answering,
-    answering_once,
-    chunk,
-    never_answering,
-    serve,
-    sized,
-)
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
+from tests.wire.server import NEVER_ANSWERING, Peer, answering, once, serve
 from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -30,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_connection_is_reused(tls, server_tls, client_tls):
     async with (
-        serve(answering(CHUNKED, chunk(b"hello"), LAST_CHUNK), tls=server_tls if tls else None) as server,
+        serve(answering(CHUNKED_HEAD, chunk(b"hello"), LAST_CHUNK), tls=server_tls if tls else None) as server,
         client_of(ssl_context=client_tls) as client,
     ):
         for _ in range(5):
@@ -57,7 +48,7 @@ async def test_what_must_not_be_reused_is_not(answer):
 
 
 async def test_a_body_that_ends_with_the_connection():
-    script = answering_once(b"HTTP/1.0 200 OK\r\n\r\n", b"hel", b"lo", end="fin")
+    script = once(b"HTTP/1.0 200 OK\r\n\r\n", b"hel", b"lo", end="fin")
     async with serve(script) as server, client_of() as client:
         for _ in range(2):
             assert (await client.get(server.base_url)).content == b"hello"
@@ -86,7 +77,7 @@ async def test_an_unasked_answer_is_never_the_next_one():
 async def test_the_server_closed_the_idle_connection(end, tls, server_tls, client_tls):
     async with (
         serve(
-            answering_once(sized(b"one"), end=end),
+            once(sized(b"one"), end=end),
             answering(sized(b"two")),
             tls=server_tls if tls else None,
         ) as server,
@@ -104,7 +95,7 @@ async def test_a_request_lost_on_a_reused_connection_is_repeated_once(end):
         await peer.answer(sized(b"one"))
         await peer.request()
         if end == "rst":
-            peer.reset()
+            peer.close(rst=True)
         else:
             await peer.fin()
 
@@ -121,7 +112,7 @@ async def test_a_request_lost_on_a_reused_connection_is_repeated_once(end):
 async def test_what_fails_on_a_new_connection_is_not_repeated():
     async def script(peer: Peer) -> None:
         await peer.request()
-        peer.reset()
+        peer.close(rst=True)
 
     async with serve(script) as server, client_of() as client:
         with pytest.raises(httpx.ReadError, match="reset"):
@@ -147,11 +138,11 @@ async def test_the_repeated_request_fails_for_good():
         await peer.answer(sized(b"one"))
         await peer.request()
 
-        peer.reset()
+        peer.close(rst=True)
 
     async def gone(peer: Peer) -> None:
         await peer.request()
-        peer.reset()
+        peer.close(rst=True)
 
     async with serve(script, gone) as server, client_of() as client:
         await client.post(server.base_url, content=b"1")
@@ -161,7 +152,7 @@ async def test_the_repeated_request_fails_for_good():
 
 
 async def test_two_at_once_take_two_connections():
-    async with serve(answering(CHUNKED, chunk(b"hello"), LAST_CHUNK)) as server, client_of() as client:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"), LAST_CHUNK)) as server, client_of() as client:
         async with client.stream("GET", server.base_url) as one, client.stream("GET", server.base_url) as two:
             assert await one.aread() == b"hello"
             assert await two.aread() == b"hello"
@@ -192,7 +183,10 @@ async def test_max_connections_is_first_come_first_served():
 
 
 async def test_cancelled_waiters_lose_no_slot():
-    async with serve(answering(CHUNKED, chunk(b"x"), LAST_CHUNK)) as server, client_of(max_connections=1) as client:
+    async with (
+        serve(answering(CHUNKED_HEAD, chunk(b"x"), LAST_CHUNK)) as server,
+        client_of(max_connections=1) as client,
+    ):
         transport = client._transport
         for _ in range(20):
             async with client.stream("GET", server.base_url) as response:
@@ -289,8 +283,8 @@ async def test_keep_connections_off_closes_what_is_idle():
 @pytest.mark.parametrize("phase", ["headers", "body", "slot", "connect"])
 async def test_close_wakes_whoever_waits(phase):
     transport = Transport(max_connections=1)
-    scripts = {"headers": never_answering, "connect": never_answering}
-    async with serve(scripts.get(phase, answering(CHUNKED, chunk(b"x")))) as server:
+    scripts = {"headers": NEVER_ANSWERING, "connect": NEVER_ANSWERING}
+    async with serve(scripts.get(phase, answering(CHUNKED_HEAD, chunk(b"x")))) as server:
         url = server.base_url
 
         async def ask(raises=True) -> None:

@@ -13,15 +13,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import QUICK, all_texts, post, read_all, sender_of
-from tests.http.wire_server import (
-    CHUNKED,
-    Peer,
-    answering,
-    answering_once,
-    chunk,
-    serve,
-    sized,
-)
+from tests.wire.answers import CHUNKED_HEAD, chunk, sized
+from tests.wire.server import Peer, answering, once, serve
 from trio_stream._errors import (
     APIConnectionError,
     InvalidResponseError,
@@ -51,7 +44,7 @@ async def test_a_request_and_its_answer():
         assert SECRET not in repr(response)
     request = server.requests[0]
     assert (request.method, request.target, request.content) == ("POST", "/v1/messages", b'{"a":1}')
-    assert sorted(name.lower() for name, _ in request.headers) == [
+    assert sorted(name.lower() for name, _ in request.header_lines) == [
         "content-length",
         "content-type",
         "host",
@@ -87,8 +80,8 @@ async def test_credentials_in_the_url_are_in_no_text(transport, caplog):
         response.body.close()
         assert "password" not in response.info.url
         await sender.aclose()
-    assert server.requests[0].header("authorization") == httpx.BasicAuth("us@er", "password")._auth_header
-    async with serve(answering_once(b"", end="rst")) as server:
+    assert server.requests[0].headers.get("authorization") == httpx.BasicAuth("us@er", "password")._auth_header
+    async with serve(once(b"", end="rst")) as server:
         sender = open_sender(base_url=server.base_url.replace("http://", "http://user:password@"))
         with pytest.raises(APIConnectionError) as caught:
             await post(sender)
@@ -101,7 +94,7 @@ async def test_a_token_of_ours_wins_over_credentials_in_the_url():
     async with serve(answering(sized(b""))) as server:
         sender = open_sender(base_url=server.base_url.replace("http://", "http://user:password@"))
         (await post(sender, headers={"Authorization": "Bearer t"})).body.close()
-    assert server.requests[0].header("authorization") == "Bearer t"
+    assert server.requests[0].headers.get("authorization") == "Bearer t"
 
 
 async def test_redirects_are_not_followed():
@@ -140,7 +133,7 @@ async def test_no_cookies_of_our_own_accord():
     async with serve(answering(sized(b"", b"Set-Cookie: a=1"))) as server, sender_of(server) as sender:
         for _ in range(2):
             (await post(sender)).body.close()
-    assert [request.header("cookie") for request in server.requests] == [None, None]
+    assert [request.headers.get("cookie") for request in server.requests] == [None, None]
 
 
 async def test_cookies_and_default_headers_of_a_callers_client():
@@ -153,10 +146,10 @@ async def test_cookies_and_default_headers_of_a_callers_client():
                     await body.aclose()
             assert not client.is_closed
     first, second = server.requests
-    assert first.header("x-mine") == "1"
-    assert first.header("x-api-key") == SECRET
-    assert first.header("user-agent") == "ours"
-    assert second.header("cookie") == "a=1"
+    assert first.headers.get("x-mine") == "1"
+    assert first.headers.get("x-api-key") == SECRET
+    assert first.headers.get("user-agent") == "ours"
+    assert second.headers.get("cookie") == "a=1"
 
 
 async def test_hooks_of_a_callers_client():
@@ -200,7 +193,7 @@ async def test_a_hook_that_fails():
     async def fail(_response: httpx.Response) -> None:
         raise ZeroDivisionError
 
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"x"))) as server:
         for transport in (Transport(), httpx.AsyncHTTPTransport()):
             async with httpx.AsyncClient(transport=transport, event_hooks={"response": [fail]}) as client:
                 async with sender_of(server, http_client=client) as sender:
@@ -211,7 +204,10 @@ async def test_a_hook_that_fails():
 
 async def test_what_fails_between_the_transport_and_us_leaves_no_socket(monkeypatch):
     """httpx does not close the response then."""
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server, transport=Transport()) as sender:
+    async with (
+        serve(answering(CHUNKED_HEAD, chunk(b"x"))) as server,
+        sender_of(server, transport=Transport()) as sender,
+    ):
         for error in (ZeroDivisionError, httpx.DecodingError("by httpx")):
 
             def fail(_self, _response, error=error) -> None:
@@ -245,7 +241,7 @@ async def test_auth_of_a_callers_client():
             response = await post(sender, content=b"12345", on_sent=lambda: sent.append(1))
             assert (response.info.status_code, await read_all(response.body)) == (200, b"hello")
             response.body.finish()
-    assert [request.header("x-signature") for request in server.requests] == ["5", "5"]
+    assert [request.headers.get("x-signature") for request in server.requests] == ["5", "5"]
     assert sent == [1]
 
 
@@ -381,7 +377,7 @@ async def test_timeouts_are_those_of_the_call_not_of_the_client():
 async def test_a_host_header_of_the_callers_is_the_only_one():
     async with serve(answering(sized(b""))) as server, sender_of(server) as sender:
         await post(sender, headers={"host": "gateway.example"})
-    assert [value for name, value in server.requests[0].headers if name.lower() == "host"] == ["gateway.example"]
+    assert [value for name, value in server.requests[0].header_lines if name.lower() == "host"] == ["gateway.example"]
 
 
 async def test_a_checkpoint_even_by_a_transport_that_does_not_wait():
@@ -426,9 +422,9 @@ async def test_a_head_serves_any_content_and_no_other_headers():
         with pytest.raises(APIConnectionError, match="content-length"):
             await post(sender, b"333", headers={"x": "1", "content-length": "2"})
     for request, (content, headers) in zip(server.requests, calls, strict=True):
-        sent = {name.lower(): value for name, value in request.headers}
+        sent = {name.lower(): value for name, value in request.header_lines}
         assert (request.content, sent["x"], sent["content-length"]) == (content, headers["x"], str(len(content)))
-        assert len(request.headers) == 3
+        assert len(request.header_lines) == 3
 
 
 async def test_no_more_heads_are_kept_than_so_many():
@@ -439,4 +435,4 @@ async def test_no_more_heads_are_kept_than_so_many():
             assert 0 < len(sender._heads) <= MOST_KEPT
         assert SECRET not in repr(sender) + repr(list(sender._heads.values()))
     assert not sender._heads
-    assert [dict(request.headers)["x-number"] for request in server.requests] == [str(n) for n in range(MOST_KEPT + 1)]
+    assert [request.headers["x-number"] for request in server.requests] == [str(n) for n in range(MOST_KEPT + 1)]

@@ -14,14 +14,8 @@ import trio.testing
 import trustme
 
 from tests.http.posting import all_texts, post, sender_of
-from tests.http.wire_server import (
-    Peer,
-    answering,
-    answering_once,
-    never_answering,
-    serve,
-    sized,
-)
+from tests.wire.answers import sized
+from tests.wire.server import NEVER_ANSWERING, Peer, answering, on, once, serve
 from trio_stream._errors import (
     APIConnectionError,
     ConnectTimeoutError,
@@ -61,7 +55,7 @@ FAULTS = {
 async def test_no_answer(wire, end, error, says, foreign):
     """The request was sent, so it may have been accepted; key and prompt are in no text or cause."""
     transport = httpx.AsyncHTTPTransport() if foreign else None
-    async with serve(answering_once(wire, end=end)) as server:
+    async with serve(once(wire, end=end)) as server:
         async with sender_of(server, transport=transport) as sender:
             with pytest.raises(error, match=None if foreign else says) as caught:
                 await post(sender, content=b"a private prompt", headers=HEADERS)
@@ -96,7 +90,7 @@ async def test_connection_refused(foreign):
 
 @pytest.mark.parametrize("foreign", [False, True], ids=["ours", "httpx"])
 async def test_connect_timeout(foreign, client_tls):
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         transport = httpx.AsyncHTTPTransport(verify=client_tls) if foreign else None
         sender = open_sender(base_url=f"https://127.0.0.1:{server.port}", ssl_context=client_tls, transport=transport)
         with pytest.raises(ConnectTimeoutError, match=f"connect: .*127.0.0.1:{server.port}") as caught:
@@ -112,7 +106,7 @@ async def test_send_timeout(foreign):
     async def script(peer: Peer) -> None:
         await trio.sleep_forever()
 
-    async with serve(script) as server:
+    async with serve(on(script, reads=False)) as server:
         transport = httpx.AsyncHTTPTransport() if foreign else None
         async with sender_of(server, transport=transport) as sender:
             with pytest.raises(SendTimeoutError, match=f"send: .*127.0.0.1:{server.port}") as caught:
@@ -149,7 +143,7 @@ async def test_tls_certificates_that_are_not_trusted(kind, says, foreign):
 @pytest.mark.parametrize("foreign", [False, True], ids=["ours", "httpx"])
 async def test_tls_to_a_server_that_does_not_speak_it(foreign, client_tls):
     async def script(peer: Peer) -> None:
-        await peer.stream.receive_some()
+        await peer.until_bytes()
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with serve(script) as server:
@@ -163,7 +157,7 @@ async def test_tls_to_a_server_that_does_not_speak_it(foreign, client_tls):
 
 async def test_tls_handshake_cut_can_be_retried(client_tls):
     async def script(peer: Peer) -> None:
-        await peer.stream.receive_some()
+        await peer.until_bytes()
         await peer.fin()
 
     async with serve(script) as server:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.http.posting import open_tcp
-from tests.http.wire_server import Peer, never_answering, serve
+from tests.wire.server import NEVER_ANSWERING, Peer, serve
 from trio_stream._http import _socket
 from trio_stream._http._socket import (
     begin_tcp,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_open_tcp(host):
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         sock = await open_tcp(host, server.port)
         assert not sock.getblocking()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -59,7 +59,7 @@ async def test_open_tcp_at_an_address(family, host):
 async def test_a_connection_that_is_not_there_at_once(monkeypatch):
     """As everywhere but on this machine."""
     monkeypatch.setattr(_socket, "_is_connected", lambda _: False)
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         sock, connected = begin_tcp("127.0.0.1", server.port)
         assert not connected
         with trio.testing.assert_checkpoints():
@@ -84,7 +84,7 @@ def test_an_address_that_cannot_be_reached():
 
 
 async def test_close_wakes_the_reader():
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         sock = await open_tcp("127.0.0.1", server.port)
         async with trio.open_nursery() as nursery:
 
@@ -101,7 +101,7 @@ async def test_tls_takes_the_socket_over(client_tls):
     """Whatever goes wrong, it is closed."""
 
     async def resets(peer: Peer) -> None:
-        peer.reset()
+        peer.close(rst=True)
 
     async with serve(resets) as server:
         sock = await open_tcp("127.0.0.1", server.port)
@@ -110,7 +110,7 @@ async def test_tls_takes_the_socket_over(client_tls):
             await start_tls(sock, client_tls, server_hostname="127.0.0.1")
         assert sock.fileno() == -1
 
-    async with serve(never_answering) as server:
+    async with serve(NEVER_ANSWERING) as server:
         for name in (".example", "a" * 64):
             sock = await open_tcp("127.0.0.1", server.port)
             with pytest.raises(UnicodeError):

@@ -8,17 +8,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import post, read_all, sender_of
-from tests.http.wire_server import (
-    CHUNKED,
-    LAST_CHUNK,
-    Peer,
-    answering,
-    answering_once,
-    chunk,
-    never_answering,
-    serve,
-    sized,
-)
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
+from tests.wire.server import NEVER_ANSWERING, Peer, answering, once, serve
 from trio_stream._errors import APIConnectionError, IncompleteStreamError
 from trio_stream._http import ConnectionStatistics, Transport
 
@@ -28,7 +19,7 @@ IDLE = ConnectionStatistics(active=0, idle=0, waiting=0)
 
 
 async def test_what_has_arrived_is_taken_without_a_checkpoint():
-    async with serve(answering(CHUNKED + chunk(b"one") + chunk(b"two"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD + chunk(b"one") + chunk(b"two"))) as server, sender_of(server) as sender:
         body = (await post(sender)).body
         with trio.testing.assert_no_checkpoints():
             assert await body.receive_some() == b"onetwo"
@@ -37,7 +28,7 @@ async def test_what_has_arrived_is_taken_without_a_checkpoint():
 
 async def test_a_wait_is_a_schedule_point():
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
+        await peer.answer(CHUNKED_HEAD)
         await trio.sleep(0.02)
         await peer.send(chunk(b"late"))
 
@@ -60,7 +51,7 @@ async def test_the_end_stays_the_end():
 
 
 async def test_two_readers():
-    async with serve(answering(CHUNKED)) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD)) as server, sender_of(server) as sender:
         body = (await post(sender)).body
         async with trio.open_nursery() as nursery:
 
@@ -78,7 +69,7 @@ async def test_two_readers():
 
 
 async def test_two_readers_through_httpx():
-    async with serve(answering(CHUNKED)) as server:
+    async with serve(answering(CHUNKED_HEAD)) as server:
         answer = await Transport().handle_async_request(httpx.Request("GET", server.base_url))
         pieces = aiter(answer.stream)
         async with trio.open_nursery() as nursery:
@@ -100,8 +91,8 @@ async def test_close_between_the_wait_and_the_turn():
     for _ in range(20):
 
         async def script(peer: Peer) -> None:
-            await peer.answer(CHUNKED)
-            await peer.stream.receive_some()
+            await peer.answer(CHUNKED_HEAD)
+            await peer.until_closed()
 
         async with serve(script) as server, sender_of(server) as sender:
             body = (await post(sender)).body
@@ -143,7 +134,7 @@ async def test_the_first_call_wins(how):
 
 
 async def test_finish_in_mid_read_closes():
-    async with serve(answering(CHUNKED)) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD)) as server, sender_of(server) as sender:
         body = (await post(sender)).body
         async with trio.open_nursery() as nursery:
 
@@ -162,7 +153,7 @@ async def test_an_ending_connection_is_read_to_its_end_by_its_next_user():
 
     async def script(peer: Peer) -> None:
         while True:
-            await peer.answer(CHUNKED, chunk(b"whole"))
+            await peer.answer(CHUNKED_HEAD, chunk(b"whole"))
             await trio.sleep(0.02)
             await peer.send(chunk(b": a comment after the end"), LAST_CHUNK)
 
@@ -180,12 +171,12 @@ async def test_a_connection_that_does_not_end_is_dropped(after):
     """Within 50 ms of its next user's time."""
 
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED, chunk(b"whole"))
+        await peer.answer(CHUNKED_HEAD, chunk(b"whole"))
         if after == "fin":
             await peer.fin()
         elif after == "rst":
             await trio.sleep(0.01)
-            peer.reset()
+            peer.close(rst=True)
         elif after == "garbage":
             await peer.send(b"zz\r\n")
         elif after == "a flood":
@@ -198,7 +189,7 @@ async def test_a_connection_that_does_not_end_is_dropped(after):
                 await peer.send(chunk(b":\n"))
                 await trio.sleep(0.01)
 
-    async with serve(script, answering(CHUNKED, chunk(b"good"))) as server, sender_of(server) as sender:
+    async with serve(script, answering(CHUNKED_HEAD, chunk(b"good"))) as server, sender_of(server) as sender:
         body = (await post(sender)).body
         assert (await body.receive_some()).startswith(b"whole")
         body.finish()
@@ -212,7 +203,7 @@ async def test_a_connection_that_does_not_end_is_dropped(after):
 
 
 async def test_several_ending_connections_cost_50_ms_together():
-    async with serve(answering(CHUNKED, chunk(b"whole"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"whole"))) as server, sender_of(server) as sender:
         bodies = [(await post(sender)).body for _ in range(5)]
         for body in bodies:
             await body.receive_some()
@@ -226,7 +217,7 @@ async def test_several_ending_connections_cost_50_ms_together():
 
 
 async def test_finish_after_a_fault_closes():
-    async with serve(answering_once(CHUNKED + chunk(b"x") + b"zz\r\n")) as server, sender_of(server) as sender:
+    async with serve(once(CHUNKED_HEAD + chunk(b"x") + b"zz\r\n")) as server, sender_of(server) as sender:
         body = (await post(sender)).body
         assert await body.receive_some() == b"x"
         body.finish()
@@ -234,10 +225,10 @@ async def test_finish_after_a_fault_closes():
 
 
 FAULTS = {
-    "fin in a chunk": (CHUNKED + b"a\r\nhello", "fin", IncompleteStreamError, "closed before the end"),
+    "fin in a chunk": (CHUNKED_HEAD + b"a\r\nhello", "fin", IncompleteStreamError, "closed before the end"),
     "short body": (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "fin", IncompleteStreamError, "closed"),
-    "bad chunk": (CHUNKED + chunk(b"hello") + b"zz\r\n", "wait", IncompleteStreamError, "chunk size"),
-    "rst": (CHUNKED + chunk(b"hello"), "rst", APIConnectionError, "connection reset by the server"),
+    "bad chunk": (CHUNKED_HEAD + chunk(b"hello") + b"zz\r\n", "wait", IncompleteStreamError, "chunk size"),
+    "rst": (CHUNKED_HEAD + chunk(b"hello"), "rst", APIConnectionError, "connection reset by the server"),
 }
 
 
@@ -250,7 +241,7 @@ async def test_faults(wire, end, error, says, tls, server_tls, client_tls):
         await peer.answer(wire)
         await trio.sleep(0.02)
         if end == "rst":
-            peer.reset()
+            peer.close(rst=True)
         elif end == "fin":
             await peer.fin()
 
@@ -275,7 +266,7 @@ async def test_a_body_that_is_only_framing_still_notices_the_limit():
     """Chunk extensions without end: bounded, and not one byte of body."""
 
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
+        await peer.answer(CHUNKED_HEAD)
         await peer.send(b"5;")
         while True:
             await peer.send(b"x" * 10_000)
@@ -289,7 +280,7 @@ async def test_a_body_that_is_only_framing_still_notices_the_limit():
 
 async def test_a_cancelled_wait_loses_nothing():
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
+        await peer.answer(CHUNKED_HEAD)
         await peer.drip(chunk(b"hello"), seconds=0.005)
 
     async with serve(script) as server, sender_of(server) as sender:
@@ -304,7 +295,7 @@ async def test_a_cancelled_wait_loses_nothing():
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_aclose_of_the_sender_with_a_live_body(tls, server_tls, client_tls):
     async with (
-        serve(answering(CHUNKED), tls=server_tls if tls else None) as server,
+        serve(answering(CHUNKED_HEAD), tls=server_tls if tls else None) as server,
         sender_of(server, ssl_context=client_tls) as sender,
     ):
         body = (await post(sender)).body
@@ -327,7 +318,7 @@ async def test_aclose_of_the_sender_with_a_live_body(tls, server_tls, client_tls
 
 async def test_aclose_of_the_sender_between_two_reads(nothing_left):
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
+        await peer.answer(CHUNKED_HEAD)
         await peer.drip(chunk(b"xy"), size=1, seconds=0.001)
         await peer.until_closed()
 
@@ -342,7 +333,7 @@ async def test_aclose_of_the_sender_between_two_reads(nothing_left):
 
 
 async def test_a_hundred_siblings_close_at_once():
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server, sender_of(server) as sender:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"x"))) as server, sender_of(server) as sender:
         reading = 0
 
         async def read_on() -> None:
@@ -368,7 +359,7 @@ async def test_a_hundred_siblings_close_at_once():
 
 
 async def test_never_answering_server_and_a_bounded_wait():
-    async with serve(never_answering) as server, sender_of(server) as sender:
+    async with serve(NEVER_ANSWERING) as server, sender_of(server) as sender:
         with trio.move_on_after(0.02) as scope:
             await post(sender)
         assert scope.cancelled_caught

@@ -14,16 +14,8 @@ import trio
 import trio.testing
 
 from tests.http.posting import AT_ONCE, client_of
-from tests.http.wire_server import (
-    CHUNKED,
-    Peer,
-    answering,
-    answering_once,
-    chunk,
-    never_answering,
-    serve,
-    sized,
-)
+from tests.wire.answers import CHUNKED_HEAD, chunk, sized
+from tests.wire.server import NEVER_ANSWERING, Peer, answering, on, once, serve
 from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport, _transport
 from trio_stream._limits import Limits
 
@@ -40,9 +32,9 @@ async def test_it_is_an_httpx_transport():
         assert response.text == "hello"
     request = server.requests[0]
     assert (request.method, request.target, request.content) == ("POST", "/path?query=1", b"body")
-    assert request.header("x-two") == "2"
-    assert request.header("content-length") == "4"
-    assert request.header("host") == f"127.0.0.1:{server.port}"
+    assert request.headers.get("x-two") == "2"
+    assert request.headers.get("content-length") == "4"
+    assert request.headers.get("host") == f"127.0.0.1:{server.port}"
 
 
 async def test_content_of_any_kind():
@@ -56,8 +48,8 @@ async def test_content_of_any_kind():
         await client.put(server.base_url, content=b"x" * 100_000)
         await client.get(server.base_url)
     assert [len(request.content) for request in server.requests] == [7, 0, 100_000, 0]
-    assert [request.header("content-length") for request in server.requests] == ["7", "0", "100000", None]
-    assert server.requests[0].header("transfer-encoding") is None
+    assert [request.headers.get("content-length") for request in server.requests] == ["7", "0", "100000", None]
+    assert server.requests[0].headers.get("transfer-encoding") is None
 
 
 async def test_head():
@@ -73,7 +65,7 @@ async def test_head():
     [("before reading", "exit"), ("in the middle", "exit"), ("in the middle", "exception")],
 )
 async def test_leaving_early_closes_the_connection(begin, leave):
-    async with serve(answering(CHUNKED, chunk(b"hello"))) as server, client_of() as client:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"hello"))) as server, client_of() as client:
         with contextlib.suppress(ZeroDivisionError):
             async with client.stream("GET", server.base_url) as response:
                 if begin == "in the middle":
@@ -108,11 +100,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("wire, end, error, says", FAULTS.values(), ids=FAULTS)
 async def test_faults_before_the_body(wire, end, error, says):
-    async with serve(answering_once(wire, end=end)) as server, client_of() as client:
+    async with serve(once(wire, end=end)) as server, client_of() as client:
         with pytest.raises(error, match=says) as caught:
             await client.post(server.base_url, content=b"x")
         assert f"127.0.0.1:{server.port}" in str(caught.value)
-        await server.closed()
+        if end != "rst":
+            await server.closed()
         assert client._transport.statistics() == ConnectionStatistics(active=0, idle=0, waiting=0)
 
 
@@ -134,21 +127,21 @@ async def test_limits_are_the_callers():
 
 
 BODY_FAULTS = {
-    "fin in a chunk": (CHUNKED + b"a\r\nhello", "fin", httpx.RemoteProtocolError, "before the end of the body"),
-    "fin between chunks": (CHUNKED + chunk(b"hello"), "fin", httpx.RemoteProtocolError, "before the end"),
+    "fin in a chunk": (CHUNKED_HEAD + b"a\r\nhello", "fin", httpx.RemoteProtocolError, "before the end of the body"),
+    "fin between chunks": (CHUNKED_HEAD + chunk(b"hello"), "fin", httpx.RemoteProtocolError, "before the end"),
     "short content-length": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
         "fin",
         httpx.RemoteProtocolError,
         "before the end",
     ),
-    "bad chunk size": (CHUNKED + chunk(b"hello") + b"zz\r\n", "wait", httpx.RemoteProtocolError, "chunk size"),
+    "bad chunk size": (CHUNKED_HEAD + chunk(b"hello") + b"zz\r\n", "wait", httpx.RemoteProtocolError, "chunk size"),
 }
 
 
 @pytest.mark.parametrize("wire, end, error, says", BODY_FAULTS.values(), ids=BODY_FAULTS)
 async def test_faults_in_the_body(wire, end, error, says):
-    async with serve(answering_once(wire, end=end)) as server, client_of() as client:
+    async with serve(once(wire, end=end)) as server, client_of() as client:
         got = b""
         async with client.stream("GET", server.base_url) as response:
             with pytest.raises(error, match=says):
@@ -161,9 +154,9 @@ async def test_a_reset_in_the_body():
     proceed = trio.Event()
 
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED, chunk(b"hello"))
+        await peer.answer(CHUNKED_HEAD, chunk(b"hello"))
         await proceed.wait()
-        peer.reset()
+        peer.close(rst=True)
 
     async with serve(script) as server, client_of() as client:
         async with client.stream("GET", server.base_url) as response:
@@ -182,10 +175,10 @@ async def test_early_answer_to_a_large_request():
         await peer.send(sized(b"too large", status=b"413 Content Too Large"))
         await peer.fin()
         await trio.sleep(0.05)
-        peer.reset()
+        peer.close(rst=True)
 
     sent = []
-    async with serve(script) as server, client_of() as client:
+    async with serve(on(script, reads=False)) as server, client_of() as client:
         request = client.build_request("POST", server.base_url, content=b"x" * 30_000_000)
         request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
         response = await client.send(request)
@@ -203,7 +196,7 @@ async def test_early_answer_of_a_server_that_reads_no_further():
         await peer.send(sized(b"too large", status=b"413 Content Too Large"))
         await trio.sleep_forever()
 
-    async with serve(script) as server, client_of() as client:
+    async with serve(on(script, reads=False)) as server, client_of() as client:
         with trio.fail_after(2):
             response = await client.post(server.base_url, content=b"x" * 30_000_000)
         assert (response.status_code, response.content) == (413, b"too large")
@@ -218,10 +211,10 @@ async def test_a_server_that_hangs_up_on_a_large_request(end):
         if end == "fin":
             await peer.fin()
             await trio.sleep_forever()
-        peer.reset()
+        peer.close(rst=True)
 
     sent = []
-    async with serve(script) as server, client_of() as client:
+    async with serve(on(script, reads=False)) as server, client_of() as client:
         request = client.build_request("POST", server.base_url, content=b"x" * 30_000_000)
         request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
         with trio.fail_after(2), pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)) as caught:
@@ -271,7 +264,7 @@ async def test_connect_timeout_names_the_phase_tcp():
 
 
 async def test_connect_timeout_names_the_phase_tls(client_tls):
-    async with serve(never_answering) as server, client_of(ssl_context=client_tls) as client:
+    async with serve(NEVER_ANSWERING) as server, client_of(ssl_context=client_tls) as client:
         with pytest.raises(httpx.ConnectTimeout, match=r"no TLS handshake within 0\.1 s"):
             await client.get(f"https://127.0.0.1:{server.port}", timeout=0.1)
         await server.closed()
@@ -285,7 +278,7 @@ async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, clien
             await trio.sleep(0.01)
 
     async with (
-        serve(script, tls=server_tls if tls else None) as server,
+        serve(on(script, reads=False), tls=server_tls if tls else None) as server,
         client_of(ssl_context=client_tls) as client,
     ):
         with pytest.raises(httpx.WriteTimeout, match=r"within 0\.3 s"):
@@ -293,7 +286,7 @@ async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, clien
 
 
 async def test_read_timeout_before_and_in_the_body():
-    async with serve(never_answering, answering(CHUNKED, chunk(b"x"))) as server, client_of() as client:
+    async with serve(NEVER_ANSWERING, answering(CHUNKED_HEAD, chunk(b"x"))) as server, client_of() as client:
         with pytest.raises(httpx.ReadTimeout, match="answer"):
             await client.get(server.base_url, timeout=httpx.Timeout(5, read=0.05))
         with pytest.raises(httpx.ReadTimeout, match="body"):
@@ -302,7 +295,7 @@ async def test_read_timeout_before_and_in_the_body():
 
 
 async def test_pool_timeout():
-    async with serve(answering(CHUNKED, chunk(b"x"))) as server, client_of(max_connections=1) as client:
+    async with serve(answering(CHUNKED_HEAD, chunk(b"x"))) as server, client_of(max_connections=1) as client:
         async with client.stream("GET", server.base_url):
             with pytest.raises(httpx.PoolTimeout):
                 await client.get(server.base_url, timeout=httpx.Timeout(5, pool=0.05))
@@ -422,7 +415,7 @@ async def test_tls_moves_large_bodies_both_ways(server_tls, client_tls):
 
 
 async def test_a_host_name_that_tls_refuses(client_tls):
-    async with serve(never_answering) as server, client_of(ssl_context=client_tls) as client:
+    async with serve(NEVER_ANSWERING) as server, client_of(ssl_context=client_tls) as client:
         with pytest.raises(httpx.ConnectError, match="not a host name"):
             request = httpx.Request("GET", f"https://127.0.0.1:{server.port}/")
             original = trio.open_tcp_stream

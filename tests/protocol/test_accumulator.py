@@ -8,19 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.protocol.streams import (
+from tests.protocol.feeding import accumulate, final, raw
+from tests.wire.events import (
     PING,
     STOP,
-    accumulate,
-    block,
-    change,
-    delta,
-    end,
-    final,
-    raw,
-    start,
-    text,
-    tool_json,
+    block_delta,
+    block_start,
+    block_stop,
+    json_delta,
+    message_delta,
+    message_start,
+    text_delta,
 )
 from trio_stream import InvalidResponseError, InvalidToolInputError
 from trio_stream._protocol import ErrorEvent, Message, MessageAccumulator, TextBlock, Usage, decode_event
@@ -61,7 +59,17 @@ def snapshot(accumulator: MessageAccumulator) -> Message:
 def test_text() -> None:
     """Each delta, then its helper; the block at its end, the message at its end."""
     accumulator, events = accumulate(
-        [start(), PING, block(0), text(0, "Hel"), text(0, ""), text(0, "lo"), end(0), change(), STOP]
+        [
+            message_start(),
+            PING,
+            block_start(0),
+            text_delta("Hel"),
+            text_delta(""),
+            text_delta("lo"),
+            block_stop(0),
+            message_delta(),
+            STOP,
+        ]
     )
     assert types(events) == [
         "message_start",
@@ -102,7 +110,7 @@ def test_before_anything() -> None:
     assert accumulator.stop_reason is None
     accumulate([PING, {"type": "new_event"}], accumulator)
     assert not accumulator.started
-    accumulate([start()], accumulator)
+    accumulate([message_start()], accumulator)
     assert accumulator.started
     assert accumulator.usage.input_tokens == 7
 
@@ -111,16 +119,16 @@ def test_thinking() -> None:
     """Pieces are joined; the signature is assigned, not appended; estimates are summed."""
     accumulator, events = accumulate(
         [
-            start(),
-            block(0, "thinking"),
-            delta(0, "thinking_delta", thinking=""),
-            delta(0, "thinking_delta", thinking="Hm", estimated_tokens=50),
-            delta(0, "thinking_delta", thinking="m.", estimated_tokens=None),
-            delta(0, "signature_delta", signature="wrong"),
-            delta(0, "signature_delta", signature="sig"),
-            end(0),
-            block(1, "thinking", thinking="x"),
-            delta(1, "thinking_delta", thinking="y", estimated_tokens=50),
+            message_start(),
+            block_start(0, "thinking"),
+            block_delta("thinking_delta", thinking=""),
+            block_delta("thinking_delta", thinking="Hm", estimated_tokens=50),
+            block_delta("thinking_delta", thinking="m.", estimated_tokens=None),
+            block_delta("signature_delta", signature="wrong"),
+            block_delta("signature_delta", signature="sig"),
+            block_stop(0),
+            block_start(1, "thinking", thinking="x"),
+            block_delta("thinking_delta", 1, thinking="y", estimated_tokens=50),
         ]
     )
     helpers = [event for event in events if isinstance(event, ThinkingEvent)]
@@ -148,7 +156,14 @@ def test_tool_input(kind: str, cls: type[ToolUseBlock]) -> None:
     """It comes in pieces; what it says so far is parsed when looked at."""
     pieces = ["", '{"city": "Par', 'is", "days"', ": 12", "3}"]
     accumulator, events = accumulate(
-        [start(), block(0, kind), *[tool_json(0, piece) for piece in pieces], end(0), change("tool_use"), STOP]
+        [
+            message_start(),
+            block_start(0, kind),
+            *[json_delta(piece) for piece in pieces],
+            block_stop(0),
+            message_delta("tool_use"),
+            STOP,
+        ]
     )
     helpers = [event for event in events if isinstance(event, InputJsonEvent)]
     assert [event.snapshot for event in helpers] == [
@@ -172,17 +187,17 @@ def test_tool_input(kind: str, cls: type[ToolUseBlock]) -> None:
 
 def test_tool_input_that_came_at_once() -> None:
     """Some servers send it in ``content_block_start``; deltas would replace it."""
-    at_once = final(block(0, "tool_use", input={"a": 1}), tool_json(0, ""), end(0)).content[0]
+    at_once = final(block_start(0, "tool_use", input={"a": 1}), json_delta(""), block_stop(0)).content[0]
     assert isinstance(at_once, ToolUseBlock)
     assert at_once.input == {"a": 1}
-    replaced = final(block(0, "tool_use", input={"a": 1}), tool_json(0, '{"a": 2}'), end(0)).content[0]
+    replaced = final(block_start(0, "tool_use", input={"a": 1}), json_delta('{"a": 2}'), block_stop(0)).content[0]
     assert isinstance(replaced, ToolUseBlock)
     assert replaced.input == {"a": 2}
 
 
 def test_tool_input_that_does_not_parse() -> None:
     """The message completes; looking at the input raises, and the text is there."""
-    message = final(block(0, "tool_use"), tool_json(0, '{"a": x}'), end(0))
+    message = final(block_start(0, "tool_use"), json_delta('{"a": x}'), block_stop(0))
     (tool,) = message.content
     assert isinstance(tool, ToolUseBlock)
     assert not tool.incomplete
@@ -218,10 +233,10 @@ CUT = "max_tokens"
 )
 def test_tool_input_that_was_cut(stop_reason: str, pieces: list[str], *, ended: bool, incomplete: bool) -> None:
     """No input is invented: ``content_block_stop`` proves nothing when the reply was cut."""
-    events = [block(0), end(0), block(1, "tool_use"), *[tool_json(1, piece) for piece in pieces]]
+    events = [block_start(0), block_stop(0), block_start(1, "tool_use"), *[json_delta(piece, 1) for piece in pieces]]
     if ended:
-        events.append(end(1))
-    accumulator, delivered = accumulate([start(), *events, change(stop_reason), STOP])
+        events.append(block_stop(1))
+    accumulator, delivered = accumulate([message_start(), *events, message_delta(stop_reason), STOP])
     tool = snapshot(accumulator).content[1]
     assert isinstance(tool, ToolUseBlock)
     assert tool.incomplete is incomplete
@@ -238,15 +253,15 @@ def test_only_the_last_tool_block_can_be_cut() -> None:
     """One before it was finished, whatever it says; and a tool without arguments that was answered was called."""
     accumulator, _ = accumulate(
         [
-            start(),
-            block(0, "tool_use"),
-            tool_json(0, "{"),
-            end(0),
-            block(1, "server_tool_use"),
-            end(1),
-            block(2, "new_tool_result"),
-            end(2),
-            change(CUT),
+            message_start(),
+            block_start(0, "tool_use"),
+            json_delta("{"),
+            block_stop(0),
+            block_start(1, "server_tool_use"),
+            block_stop(1),
+            block_start(2, "new_tool_result"),
+            block_stop(2),
+            message_delta(CUT),
             STOP,
         ]
     )
@@ -259,9 +274,12 @@ def test_only_the_last_tool_block_can_be_cut() -> None:
 
 def test_partial_message() -> None:
     """What is open is incomplete, and so is a closed tool block that may have been cut."""
-    accumulator, _ = accumulate([start(), block(0, "tool_use"), tool_json(0, '{"a'), end(0)])
+    accumulator, _ = accumulate([message_start(), block_start(0, "tool_use"), json_delta('{"a'), block_stop(0)])
     assert snapshot(accumulator).content[0].incomplete
-    accumulate([block(1, "tool_use"), tool_json(1, "{}"), end(1), block(2), text(2, "x")], accumulator)
+    accumulate(
+        [block_start(1, "tool_use"), json_delta("{}", 1), block_stop(1), block_start(2), text_delta("x", 2)],
+        accumulator,
+    )
     assert [item.incomplete for item in snapshot(accumulator).content] == [False, False, True]
     assert snapshot(accumulator).stop_reason is None
 
@@ -271,11 +289,11 @@ def test_citations() -> None:
     first, second = ({"type": "char_location", "cited_text": name, "document_title": None} for name in "ab")
     accumulator, events = accumulate(
         [
-            start(),
-            block(0, citations=[]),
-            delta(0, "citations_delta", citation=first),
-            delta(0, "citations_delta", citation={**second, "new": 1}),
-            end(0),
+            message_start(),
+            block_start(0, citations=[]),
+            block_delta("citations_delta", citation=first),
+            block_delta("citations_delta", citation={**second, "new": 1}),
+            block_stop(0),
         ]
     )
     helpers = [event for event in events if isinstance(event, CitationEvent)]
@@ -292,7 +310,9 @@ def test_citations() -> None:
 def test_citations_that_came_at_once() -> None:
     """Those of ``content_block_start`` come first."""
     first, second = ({"type": "char_location", "cited_text": name} for name in "ab")
-    (cited,) = final(block(0, citations=[first]), delta(0, "citations_delta", citation=second), end(0)).content
+    (cited,) = final(
+        block_start(0, citations=[first]), block_delta("citations_delta", citation=second), block_stop(0)
+    ).content
     assert isinstance(cited, TextBlock)
     assert [item["cited_text"] for item in cited.to_param()["citations"]] == ["a", "b"]
 
@@ -301,12 +321,12 @@ def test_compaction() -> None:
     """The summary is assigned; what a delta does not say stays."""
     accumulator, events = accumulate(
         [
-            start(),
-            block(0, "compaction", new=1),
-            delta(0, "compaction_delta", content="summary"),
-            delta(0, "compaction_delta", encrypted_content="e"),
-            delta(0, "signature_delta", signature="s"),
-            end(0),
+            message_start(),
+            block_start(0, "compaction", new=1),
+            block_delta("compaction_delta", content="summary"),
+            block_delta("compaction_delta", encrypted_content="e"),
+            block_delta("signature_delta", signature="s"),
+            block_stop(0),
         ]
     )
     helpers = [event for event in events if isinstance(event, CompactionEvent)]
@@ -321,10 +341,10 @@ def test_compaction() -> None:
 def test_fallback() -> None:
     """The model that took over is the message's model, at once."""
     to = {"from": {"model": "a"}, "to": {"model": "b"}, "trigger": {"type": "refusal"}}
-    accumulator, _ = accumulate([start(), block(0, "fallback", **to)])
+    accumulator, _ = accumulate([message_start(), block_start(0, "fallback", **to)])
     assert snapshot(accumulator).model == "b"
     assert isinstance(snapshot(accumulator).content[0], FallbackBlock)
-    accumulate([end(0), block(1, "fallback")], accumulator)
+    accumulate([block_stop(0), block_start(1, "fallback")], accumulator)
     assert snapshot(accumulator).model == "b"
 
 
@@ -333,17 +353,17 @@ def test_unknown_things() -> None:
     accumulator, events = accumulate(
         [
             {"type": "new_event", "x": 1},
-            start(),
+            message_start(),
             {"type": "new_event", "x": 2},
-            block(0),
-            delta(0, "new_delta", y=1),
-            text(0, "a"),
-            end(0),
-            block(1, "new_block", z=1),
-            delta(1, "new_delta", y=2),
-            text(1, "not text"),
-            end(1),
-            change("new_reason"),
+            block_start(0),
+            block_delta("new_delta", y=1),
+            text_delta("a"),
+            block_stop(0),
+            block_start(1, "new_block", z=1),
+            block_delta("new_delta", 1, y=2),
+            text_delta("not text", 1),
+            block_stop(1),
+            message_delta("new_reason"),
             STOP,
         ]
     )
@@ -364,10 +384,10 @@ def test_message_deltas() -> None:
     """What they say overwrites, what they do not say stays; without usage, the usage stays."""
     accumulator, _ = accumulate(
         [
-            start(container={"id": "old"}, input_transformations=[]),
-            change(None, delta={"container": {"id": "new"}, "stop_sequence": "s"}),
-            change("stop_sequence", usage={"output_tokens": 20, "iterations": [{"type": "message"}]}),
-            change(None, usage=None, context_management={"applied_edits": []}),
+            message_start(container={"id": "old"}, input_transformations=[]),
+            message_delta(None, delta={"container": {"id": "new"}, "stop_sequence": "s"}),
+            message_delta("stop_sequence", usage={"output_tokens": 20, "iterations": [{"type": "message"}]}),
+            message_delta(None, usage=None, context_management={"applied_edits": []}),
             {"type": "message_delta", "delta": {}, "input_transformations": [{"type": "t"}]},
             STOP,
         ]
@@ -389,17 +409,17 @@ def test_message_deltas() -> None:
 def test_interleaved_blocks() -> None:
     """Blocks may overlap; each gets its own."""
     message = final(
-        block(0),
-        block(1, "tool_use"),
-        text(0, "a"),
-        tool_json(1, '{"x"'),
-        block(2),
-        text(2, "c"),
-        text(0, "b"),
-        end(2),
-        tool_json(1, ": 1}"),
-        end(0),
-        end(1),
+        block_start(0),
+        block_start(1, "tool_use"),
+        text_delta("a"),
+        json_delta('{"x"', 1),
+        block_start(2),
+        text_delta("c", 2),
+        text_delta("b"),
+        block_stop(2),
+        json_delta(": 1}", 1),
+        block_stop(0),
+        block_stop(1),
     )
     first, second, third = message.content
     assert first == TextBlock(text="ab")
@@ -411,66 +431,80 @@ def test_interleaved_blocks() -> None:
 
 def test_block_open_at_the_end() -> None:
     """The message is complete, the block is not."""
-    message = final(block(0), text(0, "a"))
+    message = final(block_start(0), text_delta("a"))
     assert message.content == (TextBlock(text="a", incomplete=True),)
 
 
 def test_content_in_message_start() -> None:
     """Blocks that are there from the beginning are complete."""
     accumulator, _ = accumulate(
-        [start(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "t"}]), block(2), text(2, "b")]
+        [
+            message_start(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "t"}]),
+            block_start(2),
+            text_delta("b", 2),
+        ]
     )
     assert [item.incomplete for item in snapshot(accumulator).content] == [False, False, True]
     assert accumulator.text == "ab"
     assert accumulator.thinking_parts == ["t"]
 
 
-BEGUN = [start(), block(0), block(1, "tool_use"), block(2, "thinking"), block(3, "redacted_thinking", data="d")]
+BEGUN = [
+    message_start(),
+    block_start(0),
+    block_start(1, "tool_use"),
+    block_start(2, "thinking"),
+    block_start(3, "redacted_thinking", data="d"),
+]
 
 
 @pytest.mark.parametrize(
     ("before", "event", "reason"),
     [
-        ([], text(0, "a"), "content_block_delta event: there was no message_start"),
-        ([], block(0), "content_block_start event: there was no message_start"),
-        ([], end(0), "content_block_stop event: there was no message_start"),
-        ([], change(), "message_delta event: there was no message_start"),
+        ([], text_delta("a"), "content_block_delta event: there was no message_start"),
+        ([], block_start(0), "content_block_start event: there was no message_start"),
+        ([], block_stop(0), "content_block_stop event: there was no message_start"),
+        ([], message_delta(), "message_delta event: there was no message_start"),
         ([], STOP, "message_stop event: there was no message_start"),
-        ([start()], start(), "message_start event: the message has started"),
-        ([start()], text(0, "a"), "content_block_delta event: block 0 has not started"),
-        ([start()], delta(0, "new_delta"), "content_block_delta event: block 0 has not started"),
-        ([start()], end(0), "content_block_stop event: block 0 has not started"),
-        ([start()], block(1), "content_block_start event: it starts block 1; the next is 0"),
-        (BEGUN, block(0), "content_block_start event: it starts block 0; the next is 4"),
-        (BEGUN, block(5), "content_block_start event: it starts block 5; the next is 4"),
-        (BEGUN, text(10**30, "a"), f"content_block_delta event: block {10**30} has not started"),
-        ([*BEGUN, end(0)], text(0, "a"), "content_block_delta event: block 0 is complete"),
-        ([*BEGUN, end(0)], end(0), "content_block_stop event: block 0 is complete"),
-        (BEGUN, tool_json(0, "{"), "content_block_delta event: a text block takes no input_json_delta"),
-        (BEGUN, text(1, "a"), "content_block_delta event: a tool_use block takes no text_delta"),
-        (BEGUN, text(2, "a"), "content_block_delta event: a thinking block takes no text_delta"),
-        (BEGUN, text(3, "a"), "content_block_delta event: a redacted_thinking block takes no text_delta"),
+        ([message_start()], message_start(), "message_start event: the message has started"),
+        ([message_start()], text_delta("a"), "content_block_delta event: block 0 has not started"),
+        ([message_start()], block_delta("new_delta"), "content_block_delta event: block 0 has not started"),
+        ([message_start()], block_stop(0), "content_block_stop event: block 0 has not started"),
+        ([message_start()], block_start(1), "content_block_start event: it starts block 1; the next is 0"),
+        (BEGUN, block_start(0), "content_block_start event: it starts block 0; the next is 4"),
+        (BEGUN, block_start(5), "content_block_start event: it starts block 5; the next is 4"),
+        (BEGUN, text_delta("a", 10**30), f"content_block_delta event: block {10**30} has not started"),
+        ([*BEGUN, block_stop(0)], text_delta("a"), "content_block_delta event: block 0 is complete"),
+        ([*BEGUN, block_stop(0)], block_stop(0), "content_block_stop event: block 0 is complete"),
+        (BEGUN, json_delta("{"), "content_block_delta event: a text block takes no input_json_delta"),
+        (BEGUN, text_delta("a", 1), "content_block_delta event: a tool_use block takes no text_delta"),
+        (BEGUN, text_delta("a", 2), "content_block_delta event: a thinking block takes no text_delta"),
+        (BEGUN, text_delta("a", 3), "content_block_delta event: a redacted_thinking block takes no text_delta"),
         (
             BEGUN,
-            delta(0, "thinking_delta", thinking=""),
+            block_delta("thinking_delta", thinking=""),
             "content_block_delta event: a text block takes no thinking_delta",
         ),
         (
             BEGUN,
-            delta(0, "signature_delta", signature=""),
+            block_delta("signature_delta", signature=""),
             "content_block_delta event: a text block takes no signature_delta",
         ),
-        (BEGUN, delta(0, "compaction_delta"), "content_block_delta event: a text block takes no compaction_delta"),
+        (BEGUN, block_delta("compaction_delta"), "content_block_delta event: a text block takes no compaction_delta"),
         (
             BEGUN,
-            delta(2, "citations_delta", citation={"type": "new"}),
+            block_delta("citations_delta", 2, citation={"type": "new"}),
             "content_block_delta event: a thinking block takes no citations_delta",
         ),
         (BEGUN, STOP, "message_stop event: there was no stop_reason"),
-        ([start(), change(), STOP], STOP, "message_stop event: the message is complete"),
-        ([start(), change(), STOP], start(), "message_start event: the message is complete"),
-        ([start(), change(), STOP], {"type": "new" * 100}, "event: the message is complete"),
-        ([start(), block(0), change(), STOP], text(0, "a"), "content_block_delta event: the message is complete"),
+        ([message_start(), message_delta(), STOP], STOP, "message_stop event: the message is complete"),
+        ([message_start(), message_delta(), STOP], message_start(), "message_start event: the message is complete"),
+        ([message_start(), message_delta(), STOP], {"type": "new" * 100}, "event: the message is complete"),
+        (
+            [message_start(), block_start(0), message_delta(), STOP],
+            text_delta("a"),
+            "content_block_delta event: the message is complete",
+        ),
     ],
 )
 def test_order(before: list[dict[str, Any]], event: dict[str, Any], reason: str) -> None:
@@ -492,7 +526,7 @@ def test_negative_index() -> None:
         accumulator.add(ContentBlockDeltaEvent(-1, TextDelta("a")))
 
 
-@pytest.mark.parametrize("before", [[], [start()]])
+@pytest.mark.parametrize("before", [[], [message_start()]])
 def test_error_event(before: list[dict[str, Any]]) -> None:
     """It is for the caller to raise; it is no part of a message."""
     accumulator, _ = accumulate(before)
@@ -503,23 +537,23 @@ def test_error_event(before: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     "events",
     [
-        [block(0), *[text(0, "x" * 100)] * 10],
-        [block(0), *[text(0, "\u20ac" * 34)] * 10],
-        [block(0, "thinking"), *[delta(0, "thinking_delta", thinking="x" * 100)] * 10],
-        [block(0, "thinking"), *[delta(0, "signature_delta", signature="x" * 100)] * 10],
-        [block(0, "tool_use"), *[tool_json(0, "\u20ac" * 34)] * 10],
-        [block(0), *[delta(0, "citations_delta", citation={"type": "new", "x": "x" * 100})] * 10],
-        [block(0), *[delta(0, "new_delta", x="x" * 100)] * 10],
-        [block(0, "compaction"), *[delta(0, "compaction_delta", content="x" * 100)] * 10],
-        [block(index, "new_block", x="x" * 100) for index in range(10)],
-        [block(0, "web_search_tool_result", content=[{"type": "web_search_result", "title": "x" * 1000}])],
+        [block_start(0), *[text_delta("x" * 100)] * 10],
+        [block_start(0), *[text_delta("\u20ac" * 34)] * 10],
+        [block_start(0, "thinking"), *[block_delta("thinking_delta", thinking="x" * 100)] * 10],
+        [block_start(0, "thinking"), *[block_delta("signature_delta", signature="x" * 100)] * 10],
+        [block_start(0, "tool_use"), *[json_delta("\u20ac" * 34)] * 10],
+        [block_start(0), *[block_delta("citations_delta", citation={"type": "new", "x": "x" * 100})] * 10],
+        [block_start(0), *[block_delta("new_delta", x="x" * 100)] * 10],
+        [block_start(0, "compaction"), *[block_delta("compaction_delta", content="x" * 100)] * 10],
+        [block_start(index, "new_block", x="x" * 100) for index in range(10)],
+        [block_start(0, "web_search_tool_result", content=[{"type": "web_search_result", "title": "x" * 1000}])],
     ],
 )
 def test_message_size_limit(events: list[dict[str, Any]]) -> None:
     """What is held is counted in bytes; beyond the limit it is refused, and what came before stays."""
     accumulator = MessageAccumulator(max_message_bytes=1000)
     with pytest.raises(InvalidResponseError, match=r"1000 bytes \(max_message_bytes\)"):
-        accumulate([start(usage={}), *events], accumulator)
+        accumulate([message_start(usage={}), *events], accumulator)
     assert len(snapshot(accumulator).text) < 1000
 
 
@@ -527,7 +561,7 @@ def test_message_start_counts() -> None:
     """The limit holds for what arrives with it, too."""
     accumulator = MessageAccumulator(max_message_bytes=1000)
     with pytest.raises(InvalidResponseError, match="max_message_bytes"):
-        accumulate([start(content=[{"type": "text", "text": "x" * 1000}])], accumulator)
+        accumulate([message_start(content=[{"type": "text", "text": "x" * 1000}])], accumulator)
     assert accumulator.snapshot() is None
 
 
@@ -535,10 +569,10 @@ def test_number_of_blocks() -> None:
     """It is limited, in ``message_start`` as well."""
     accumulator = MessageAccumulator(max_blocks=3)
     with pytest.raises(InvalidResponseError, match=r"3 blocks \(max_blocks\)"):
-        accumulate([start(), *[block(index) for index in range(10)]], accumulator)
+        accumulate([message_start(), *[block_start(index) for index in range(10)]], accumulator)
     assert len(snapshot(accumulator).content) == 3
     with pytest.raises(InvalidResponseError, match="max_blocks"):
-        accumulate([start(content=[{"type": "text", "text": ""}] * 4)], MessageAccumulator(max_blocks=3))
+        accumulate([message_start(content=[{"type": "text", "text": ""}] * 4)], MessageAccumulator(max_blocks=3))
 
 
 def test_nested_too_deeply_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,16 +584,16 @@ def test_nested_too_deeply_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("msgspec.json.encode", encode)
     accumulator = MessageAccumulator()
     with pytest.raises(InvalidResponseError, match="nested too deeply"):
-        accumulator.add(decode_event(raw(start())))
+        accumulator.add(decode_event(raw(message_start())))
 
 
 def test_snapshots_are_right_whenever_they_are_looked_at() -> None:
     """Events kept from the beginning tell at the end what was so at their time."""
     pieces = [f'"{number}",' for number in range(50)]
-    events: list[dict[str, Any]] = [start(), block(0), block(1, "tool_use"), tool_json(1, "[")]
+    events: list[dict[str, Any]] = [message_start(), block_start(0), block_start(1, "tool_use"), json_delta("[", 1)]
     for piece in pieces:
-        events += [text(0, piece), tool_json(1, piece)]
-    _, delivered = accumulate([*events, end(0), end(1), change(), STOP])
+        events += [text_delta(piece), json_delta(piece, 1)]
+    _, delivered = accumulate([*events, block_stop(0), block_stop(1), message_delta(), STOP])
     texts = [event for event in delivered if isinstance(event, TextEvent)]
     inputs = [event for event in delivered if isinstance(event, InputJsonEvent)][1:]
     order = list(range(len(pieces)))
@@ -571,7 +605,7 @@ def test_snapshots_are_right_whenever_they_are_looked_at() -> None:
 
 def test_snapshot_of_invalid_input_so_far() -> None:
     """It raises when looked at, and only then."""
-    _, delivered = accumulate([start(), block(0, "tool_use"), tool_json(0, '{"a": x}')])
+    _, delivered = accumulate([message_start(), block_start(0, "tool_use"), json_delta('{"a": x}')])
     event = delivered[-1]
     assert isinstance(event, InputJsonEvent)
     with pytest.raises(InvalidToolInputError):
@@ -580,12 +614,14 @@ def test_snapshot_of_invalid_input_so_far() -> None:
 
 def test_message_so_far_is_made_when_looked_at() -> None:
     """And again only after the next event; finished blocks are made once."""
-    accumulator, _ = accumulate([start(), block(0), text(0, "a"), end(0), block(1), text(1, "b")])
+    accumulator, _ = accumulate(
+        [message_start(), block_start(0), text_delta("a"), block_stop(0), block_start(1), text_delta("b", 1)]
+    )
     one = snapshot(accumulator)
     assert snapshot(accumulator) is one
     accumulate([PING, {"type": "new_event"}], accumulator)
     assert snapshot(accumulator) is one
-    accumulate([text(1, "c")], accumulator)
+    accumulate([text_delta("c", 1)], accumulator)
     two = snapshot(accumulator)
     assert two.content[0] is one.content[0]
     assert [one.text, two.text] == ["ab", "abc"]
@@ -604,7 +640,7 @@ def test_work_per_event_does_not_grow() -> None:
             Joined.joins += 1
             return str(self) + other
 
-    accumulator, _ = accumulate([start(), block(0)])
+    accumulator, _ = accumulate([message_start(), block_start(0)])
     piece = Joined("piece")
     helpers = [accumulator.add(ContentBlockDeltaEvent(0, TextDelta(piece)))[1] for _ in range(1000)]
     assert Joined.joins == 0
@@ -625,7 +661,14 @@ def test_tool_input_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_stream._protocol._blocks.decode_json", decode)
     pieces = ['"piece",'] * 1000
     accumulator, events = accumulate(
-        [start(), block(0, "tool_use"), *[tool_json(0, piece) for piece in pieces], end(0), change(CUT), STOP]
+        [
+            message_start(),
+            block_start(0, "tool_use"),
+            *[json_delta(piece) for piece in pieces],
+            block_stop(0),
+            message_delta(CUT),
+            STOP,
+        ]
     )
     for _ in range(3):
         tool = snapshot(accumulator).content[0]
@@ -638,21 +681,21 @@ def test_tool_input_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 EVENTS: list[dict[str, Any]] = [
     PING,
     STOP,
-    start(),
-    change(),
-    change(None),
+    message_start(),
+    message_delta(),
+    message_delta(None),
     {"type": "new_event"},
     *[
         event
         for index in range(3)
         for event in (
-            block(index),
-            block(index, "tool_use"),
-            block(index, "new_block"),
-            text(index, "a"),
-            tool_json(index, "{"),
-            delta(index, "new_delta"),
-            end(index),
+            block_start(index),
+            block_start(index, "tool_use"),
+            block_start(index, "new_block"),
+            text_delta("a", index),
+            json_delta("{", index),
+            block_delta("new_delta", index),
+            block_stop(index),
         )
     ],
 ]
@@ -662,7 +705,7 @@ EVENTS: list[dict[str, Any]] = [
 def test_any_order(events: list[dict[str, Any]]) -> None:
     """Any events in any order: a consistent message, or `InvalidResponseError`."""
     accumulator = MessageAccumulator()
-    accumulate([start()], accumulator)
+    accumulate([message_start()], accumulator)
     for event in events:
         before = snapshot(accumulator)
         try:
@@ -681,6 +724,6 @@ def test_any_order(events: list[dict[str, Any]]) -> None:
 @given(st.lists(st.text(max_size=10), max_size=20))
 def test_any_text(pieces: list[str]) -> None:
     """Any text in any pieces is that text."""
-    message = final(block(0), *[text(0, piece) for piece in pieces], end(0))
+    message = final(block_start(0), *[text_delta(piece) for piece in pieces], block_stop(0))
     assert message.text == "".join(pieces)
     assert message.to_param() == {"role": "assistant", "content": [{"type": "text", "text": "".join(pieces)}]}

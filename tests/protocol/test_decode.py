@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.protocol.streams import PING, STOP, block, change, delta, end, raw, start, text
+from tests.protocol.feeding import raw
+from tests.wire.events import PING, STOP, block_delta, block_start, block_stop, message_delta, message_start, text_delta
 from trio_stream import InvalidResponseError
 from trio_stream._protocol import ErrorEvent, PingEvent, TextBlock, Usage, decode_event
 from trio_stream._protocol._values import UnknownObject
@@ -40,51 +41,51 @@ CITATION = {"type": "char_location", "cited_text": "c", "document_index": 2, "do
 @pytest.mark.parametrize(
     ("event", "value"),
     [
-        (text(3, "hi"), ContentBlockDeltaEvent(3, TextDelta("hi"))),
-        (text(0, "\0\u2028\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")), None),
-        (delta(0, "thinking_delta", thinking=""), ContentBlockDeltaEvent(0, ThinkingDelta(""))),
+        (text_delta("hi", 3), ContentBlockDeltaEvent(3, TextDelta("hi"))),
+        (text_delta("\0\u2028\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")), None),
+        (block_delta("thinking_delta", thinking=""), ContentBlockDeltaEvent(0, ThinkingDelta(""))),
         (
-            delta(0, "thinking_delta", thinking="a", estimated_tokens=5),
+            block_delta("thinking_delta", thinking="a", estimated_tokens=5),
             ContentBlockDeltaEvent(0, ThinkingDelta("a", 5)),
         ),
-        (delta(0, "signature_delta", signature="s"), ContentBlockDeltaEvent(0, SignatureDelta("s"))),
-        (delta(0, "input_json_delta", partial_json="{"), ContentBlockDeltaEvent(0, InputJSONDelta("{"))),
+        (block_delta("signature_delta", signature="s"), ContentBlockDeltaEvent(0, SignatureDelta("s"))),
+        (block_delta("input_json_delta", partial_json="{"), ContentBlockDeltaEvent(0, InputJSONDelta("{"))),
         (
-            delta(0, "compaction_delta", content="c", encrypted_content=None),
+            block_delta("compaction_delta", content="c", encrypted_content=None),
             ContentBlockDeltaEvent(0, CompactionDelta("c")),
         ),
         (
-            delta(0, "citations_delta", citation=CITATION),
+            block_delta("citations_delta", citation=CITATION),
             ContentBlockDeltaEvent(0, CitationsDelta(CitationCharLocation(cited_text="c", document_index=2))),
         ),
         (
-            delta(0, "citations_delta", citation={**CITATION, "new": 1}),
+            block_delta("citations_delta", citation={**CITATION, "new": 1}),
             ContentBlockDeltaEvent(
                 0, CitationsDelta(CitationCharLocation(cited_text="c", document_index=2, extra={"new": 1}))
             ),
         ),
         (
-            delta(0, "citations_delta", citation={"type": "new", "x": None}),
+            block_delta("citations_delta", citation={"type": "new", "x": None}),
             ContentBlockDeltaEvent(0, CitationsDelta(UnknownObject(raw={"type": "new", "x": None}))),
         ),
         (
-            delta(0, "new_delta", text=5),
+            block_delta("new_delta", text=5),
             ContentBlockDeltaEvent(0, UnknownDelta(raw={"type": "new_delta", "text": 5})),
         ),
         (
-            delta(0, "(unknown)", raw={}),
+            block_delta("(unknown)", raw={}),
             ContentBlockDeltaEvent(0, UnknownDelta(raw={"type": "(unknown)", "raw": {}})),
         ),
-        (end(2), RawContentBlockStopEvent(2)),
-        ({**end(2), "new": [1]}, RawContentBlockStopEvent(2)),
+        (block_stop(2), RawContentBlockStopEvent(2)),
+        ({**block_stop(2), "new": [1]}, RawContentBlockStopEvent(2)),
         (STOP, RawMessageStopEvent()),
         ({**STOP, "new": {"index": None}}, RawMessageStopEvent()),
         (PING, PingEvent()),
         ({**PING, "new": [1]}, PingEvent()),
         ({"type": "new_event", "x": None}, UnknownEvent(raw={"type": "new_event", "x": None})),
-        (block(0, text="a", new=1), ContentBlockStartEvent(0, TextBlock(text="a", extra={"new": 1}))),
+        (block_start(0, text="a", new=1), ContentBlockStartEvent(0, TextBlock(text="a", extra={"new": 1}))),
         (
-            block(1, "new_block", y=None),
+            block_start(1, "new_block", y=None),
             ContentBlockStartEvent(1, UnknownBlock(raw={"type": "new_block", "y": None})),
         ),
     ],
@@ -110,7 +111,7 @@ def test_unknown_things_are_kept() -> None:
 
 def test_message_start() -> None:
     """A message as the API begins it; unknown fields are kept."""
-    event = decode_event(raw(start(new=1, container=None)))
+    event = decode_event(raw(message_start(new=1, container=None)))
     assert isinstance(event, MessageStartEvent)
     assert event.message.id == "msg_1"
     assert event.message.content == ()
@@ -131,7 +132,7 @@ def test_message_delta() -> None:
     """All that it may say, and what it says about things that this version does not know."""
     event = decode_event(
         raw(
-            change(
+            message_delta(
                 "new_reason",
                 usage={
                     "output_tokens": 3,
@@ -292,7 +293,7 @@ def test_type_in_the_json_counts() -> None:
     """The ``event:`` line may say something else."""
     for name in ("ping", D, "new", "", "error"):
         assert decode_event((name, b'{"type": "message_stop"}')) == RawMessageStopEvent()
-        assert decode_event((name, raw(text(0, "a"))[1])) == ContentBlockDeltaEvent(0, TextDelta("a"))
+        assert decode_event((name, raw(text_delta("a"))[1])) == ContentBlockDeltaEvent(0, TextDelta("a"))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,12 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-TYPES = st.sampled_from([event["type"] for event in (start(), block(0), text(0, ""), end(0), change(), STOP, PING)])
+TYPES = st.sampled_from(
+    [
+        event["type"]
+        for event in (message_start(), block_start(0), text_delta(""), block_stop(0), message_delta(), STOP, PING)
+    ]
+)
 
 
 @given(NAMES, st.binary(max_size=60))

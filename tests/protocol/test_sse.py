@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from tests.corpora import Recorded, event_stream_vectors, needs_corpora, parametrized
-from tests.protocol.streams import one_by_one, parse, parse_pieces, sse, text
+from tests.protocol.feeding import one_by_one, parse, parse_pieces
+from tests.wire.answers import sse
+from tests.wire.events import text_delta
 from trio_stream import InvalidResponseError
 from trio_stream._protocol import EventStreamParser
 
@@ -313,7 +315,7 @@ def test_work_is_linear() -> None:
 
 def test_large_input_is_parsed_in_windows() -> None:
     """One call with a great many events returns them all."""
-    events = [text(0, f"piece {number}") for number in range(5000)]
+    events = [text_delta(f"piece {number}") for number in range(5000)]
     data = sse(*events)
     assert len(data) > 512 * 1024
     assert len(parse(data)) == 5000

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.corpora import CUT_TOOL_INPUT, DUPLICATE_START, Recorded, needs_corpora, parametrized, recorded
-from tests.protocol.streams import accumulate, one_by_one, parse, parse_pieces
+from tests.protocol.feeding import accumulate, one_by_one, parse, parse_pieces
 from trio_stream import InvalidResponseError, InvalidToolInputError
 from trio_stream._protocol import EventStreamParser, Message
 from trio_stream._protocol._values import without_nulls

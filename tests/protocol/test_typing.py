@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from tests.protocol.streams import STOP, accumulate, block, change, delta, end, final, start, text, tool_json
+from tests.protocol.feeding import accumulate, final
+from tests.wire.events import (
+    STOP,
+    block_delta,
+    block_start,
+    block_stop,
+    json_delta,
+    message_delta,
+    message_start,
+    text_delta,
+)
 from trio_stream._protocol import ErrorEvent, Message, MessageStreamEvent, RawMessageStreamEvent, TextBlock
 from trio_stream.types import (
     Citation,
@@ -94,26 +104,28 @@ def raw_seen(event: RawMessageStreamEvent) -> str:
 
 def test_it_is_true() -> None:
     """The code above does what it says."""
-    cited = delta(0, "citations_delta", citation={"type": "char_location", "cited_text": "c"})
+    cited = block_delta("citations_delta", citation={"type": "char_location", "cited_text": "c"})
     _, events = accumulate(
         [
             {"type": "new"},
-            start(),
-            block(0),
-            text(0, "a"),
+            message_start(),
+            block_start(0),
+            text_delta("a"),
             cited,
-            end(0),
-            block(1, "tool_use"),
-            tool_json(1, "{}"),
-            end(1),
-            block(2, "thinking", thinking="t"),
-            end(2),
-            change(),
+            block_stop(0),
+            block_start(1, "tool_use"),
+            json_delta("{}", 1),
+            block_stop(1),
+            block_start(2, "thinking", thinking="t"),
+            block_stop(2),
+            message_delta(),
             STOP,
         ]
     )
     assert "|".join(filter(None, map(seen, events))) == "new|a|aa|ac|{}|{}|t|a"
-    blocks = final(block(0, "new_block"), end(0), block(1, "redacted_thinking"), end(1)).content
+    blocks = final(
+        block_start(0, "new_block"), block_stop(0), block_start(1, "redacted_thinking"), block_stop(1)
+    ).content
     assert [block_text(item) for item in blocks] == ["{'type': 'new_block'}", ""]
     assert citation_text(CitationCharLocation(cited_text="c")) == "c"
     assert raw_seen(ErrorEvent.from_wire({"error": {"message": "m"}})) == "m"

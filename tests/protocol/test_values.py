@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.protocol.streams import STOP, accumulate, block, change, delta, end, start, text
+from tests.protocol.feeding import accumulate
 from tests.protocol.test_blocks import IDS, WHOLE
+from tests.wire.events import STOP, block_delta, block_start, block_stop, message_delta, message_start, text_delta
 from trio_stream import IncompleteStreamError
 from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._protocol._blocks import read_block
@@ -35,14 +36,14 @@ def test_pickled_error_with_a_partial_message() -> None:
     """So may what was received before an error, and everything that was delivered."""
     accumulator, events = accumulate(
         [
-            start(),
-            block(0),
-            text(0, "a"),
-            delta(0, "citations_delta", citation={"type": "new"}),
-            end(0),
-            block(1, "tool_use"),
-            delta(1, "input_json_delta", partial_json="{"),
-            change(),
+            message_start(),
+            block_start(0),
+            text_delta("a"),
+            block_delta("citations_delta", citation={"type": "new"}),
+            block_stop(0),
+            block_start(1, "tool_use"),
+            block_delta("input_json_delta", 1, partial_json="{"),
+            message_delta(),
             STOP,
         ]
     )

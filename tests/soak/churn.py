@@ -11,9 +11,10 @@ import ssl
 import trio
 
 import trio_stream as ts
-from tests.faults.server import TEXT, FaultServer
-from tests.faults.sockets import sockets_to
 from tests.soak.form import PARAMS, client_at, in_packets
+from tests.wire.events import TEXT
+from tests.wire.server import WireServer
+from tests.wire.sockets import sockets_to
 
 LATEST_CANCEL = 0.012
 """Seconds. Each phase is hit: waiting for a connection, opening one, and every part of the answer."""
@@ -33,8 +34,8 @@ async def churn(
     """Let workers stream and be cancelled for some time, then look at what is left."""
     seed = random.randrange(1 << 32)
     cancelled = complete = 0
-    async with FaultServer(then=in_packets(), tls=server_context) as server:
-        async with client_at(server.url, ssl_context=client_context, max_connections=pool) as client:
+    async with WireServer(then=in_packets(), tls=server_context) as server:
+        async with client_at(server.base_url, ssl_context=client_context, max_connections=pool) as client:
             ends_at = trio.current_time() + seconds
 
             async def work(number: int) -> None:

@@ -12,7 +12,7 @@ from tests.faults.conftest import (
     no_proxies as no_proxies,
     nothing_left as nothing_left,
 )
-from tests.faults.server import good_certificate, trusting
+from tests.wire.tls import good_certificate, trusting
 
 
 @pytest.fixture(scope="session")

@@ -14,20 +14,11 @@ import pytest
 import trio
 
 import trio_stream as ts
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    TEXT,
-    FaultServer,
-    Peer,
-    Script,
-    api_error,
-    chunked,
-    error_event,
-    on,
-)
-from tests.faults.sockets import sockets_to
 from tests.soak.form import PARAMS, client_at, in_packets
+from tests.wire.answers import CHUNKED_HEAD, api_error, chunked
+from tests.wire.events import CUT_EVENTS, TEXT, error_event
+from tests.wire.server import Peer, Script, WireServer, on
+from tests.wire.sockets import sockets_to
 from trio_stream.testing import cancel_everywhere
 
 
@@ -146,8 +137,8 @@ async def every_step(
     use, script = SCENARIOS[scenario]
     keeps = "keep-alive" in connection
     context = server_context if connection.startswith("tls") else None
-    async with FaultServer(then=script, tls=context) as server:
-        client = client_at(server.url, ssl_context=client_context, max_connections=1)
+    async with WireServer(then=script, tls=context) as server:
+        client = client_at(server.base_url, ssl_context=client_context, max_connections=1)
 
         async def check() -> None:
             now = client.statistics()

@@ -11,20 +11,9 @@ from typing import Any
 import trio
 
 import trio_stream as ts
-from tests.faults.server import (
-    BEGIN,
-    CHUNKED_HEAD,
-    DELTAS,
-    END,
-    LAST_CHUNK,
-    Peer,
-    Script,
-    Step,
-    chunk,
-    chunked,
-    message_events,
-    on,
-)
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, chunked
+from tests.wire.events import BEGIN, DELTAS, END, message_events
+from tests.wire.server import Peer, Script, Step, on
 
 LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
 

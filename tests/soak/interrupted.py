@@ -32,8 +32,8 @@ import httpx
 import trio
 
 import trio_stream as ts
-from tests.faults.sockets import sockets_to
 from tests.soak.form import PARAMS, client_at
+from tests.wire.sockets import sockets_to
 
 LATEST_SECONDS = 0.03
 

@@ -18,19 +18,10 @@ from typing import Any
 
 import trio
 
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    FaultServer,
-    chunked,
-    on,
-    repeat,
-    request,
-    send,
-    silence,
-    text_delta,
-)
 from tests.soak.form import in_packets
+from tests.wire.answers import CHUNKED_HEAD, chunked
+from tests.wire.events import CUT_EVENTS, text_delta
+from tests.wire.server import WireServer, on, repeat, request, send, silence
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.soak.interrupted"]
@@ -55,9 +46,9 @@ async def interrupt(how: str, *, times: int) -> None:
     """
     seconds: list[float] = []
     while len(seconds) < times or (min(seconds) > ENDS_WITHIN and len(seconds) < times + 4):
-        async with FaultServer([SCRIPTS[how]]) as server:
+        async with WireServer([SCRIPTS[how]]) as server:
             process = await trio.lowlevel.open_process(
-                [*COMMAND, server.url, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+                [*COMMAND, server.base_url, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
             )
             try:
                 assert process.stdout is not None
@@ -86,7 +77,7 @@ async def interrupt_anywhere(
 ) -> None:
     """Interrupt at random moments of connecting, sending, reading, leaving: each leaves as itself, and no socket."""
     seed = random.randrange(1 << 32)
-    async with FaultServer(then=in_packets(), tls=server_context) as server:
+    async with WireServer(then=in_packets(), tls=server_context) as server:
         said = await report(server, "anywhere", runs, seed, seconds=20 + runs * 0.4, trusted=trusted)
         for number in range(len(server.peers)):
             await server.closed(number)
@@ -104,19 +95,19 @@ async def interrupt_everywhere(use: str, *, every: int) -> int:
     Returns:
       How many such places there are.
     """
-    async with FaultServer(then=in_packets(0)) as server:
+    async with WireServer(then=in_packets(0)) as server:
         said = await report(server, "everywhere", use, random.randrange(every), every, seconds=20 + 400 / every)
     assert said["wrong"] == []
     places: int = said["places"]
     return places
 
 
-async def report(server: FaultServer, *arguments: object, seconds: float, trusted: Path | None = None) -> Any:
+async def report(server: WireServer, *arguments: object, seconds: float, trusted: Path | None = None) -> Any:
     """Run the program until it ends by itself; what it says, which is no error."""
     environment = os.environ | ({} if trusted is None else {"SSL_CERT_FILE": str(trusted)})
     with trio.fail_after(seconds):
         done = await trio.run_process(
-            [*COMMAND, server.url, *map(str, arguments)],
+            [*COMMAND, server.base_url, *map(str, arguments)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,

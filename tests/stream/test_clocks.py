@@ -9,7 +9,8 @@ import pytest
 import trio
 
 import trio_stream as ts
-from tests.http.wire_server import CHUNKED, Peer, chunk, serve
+from tests.wire.answers import CHUNKED_HEAD, chunk
+from tests.wire.server import Peer, serve
 from trio_stream.testing import http_error, pause, ping, raw, say, stall, stop
 
 from .api import PARAMS, client_of
@@ -153,7 +154,7 @@ async def test_the_clock_that_ran_out_keeps_its_name_after_a_stall_of_the_progra
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        await peer.send(CHUNKED)
+        await peer.send(CHUNKED_HEAD)
         await trio.sleep(0.1)
         os.write(peer.tcp.socket.fileno(), chunk(b'event: ping\ndata: {"type": "ping"}\n\n'))
         time.sleep(0.15)  # noqa: ASYNC251 - this is the stall

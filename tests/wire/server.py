@@ -1,16 +1,23 @@
-"""The fault server: exact bytes on a real loopback port, connection by connection, and what it saw of its client.
+"""The wire server: exact bytes on a real loopback port, connection by connection, and what it saw of its client.
 
 What belongs here: accepting, reading requests, the steps of which a connection's script is made (bytes, pauses, FIN,
-RST, silence). What does not: the bytes of answers (`wire`) and certificates (`tls`), both exported here too, and what
-must follow from a fault (`rows`).
+RST, silence). What does not: the bytes of answers (`answers`), certificates (`tls`), and what must follow.
 
-::
+A script is made of steps, and a step is any function of the server's end of the connection::
 
-    async with FaultServer([on(request(), send(HEAD, chunked(*DELTAS[:3])), rst())]) as server:
-        ...                     # server.url; server.peers[0].requests; await server.closed(0)
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunked(*DELTAS)), rst())]) as server:
+        ...                     # server.base_url; server.peers[0].requests; await server.closed(0)
 
-Each connection is served by the next script. A script that has ended, and every connection after the last script,
-answers each further request with the standard message, so that the same client can be asked once more.
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED_HEAD, chunk(b"x"))
+        await peer.fin()
+
+    async with serve(script, answering(GOOD_ANSWER)) as server:
+        ...
+
+With `WireServer` a script that has ended, and every connection after the last script, answers each further request
+with the standard message, so that the same client can be asked once more. With `serve` nothing more is sent on a
+connection whose script has ended, and the last script serves all further connections too.
 """
 
 from __future__ import annotations
@@ -26,54 +33,23 @@ from typing import Self, final
 
 import trio
 
-from tests.faults.tls import (
-    expired_certificate as expired_certificate,
-    good_certificate as good_certificate,
-    self_signed_certificate as self_signed_certificate,
-    server_tls as server_tls,
-    trusting as trusting,
-)
-from tests.faults.wire import (
-    BEGIN as BEGIN,
-    CHUNKED_HEAD as CHUNKED_HEAD,
-    CLOSE_HEAD as CLOSE_HEAD,
-    CUT_EVENTS as CUT_EVENTS,
-    DELTAS as DELTAS,
-    END as END,
-    GOOD_ANSWER as GOOD_ANSWER,
-    LAST_CHUNK as LAST_CHUNK,
-    MESSAGE as MESSAGE,
-    OK as OK,
-    PIECES as PIECES,
-    PING as PING,
-    TEXT as TEXT,
-    api_error as api_error,
-    block_delta as block_delta,
-    block_start as block_start,
-    block_stop as block_stop,
-    chunk as chunk,
-    chunked as chunked,
-    error_event as error_event,
-    event as event,
-    json_delta as json_delta,
-    message_delta as message_delta,
-    message_events as message_events,
-    message_start as message_start,
-    message_stop as message_stop,
-    sized as sized,
-    text_delta as text_delta,
-    typed as typed,
-)
+from tests.wire.answers import GOOD_ANSWER
 
 # The server's side of a connection.
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came over the wire. Header names are in lower case."""
+    """One request as it came over the wire.
+
+    Attributes:
+      header_lines: Every header as it was written, in order.
+      headers: The same by name, in lower case; of several with one name, the last.
+    """
 
     method: str
     target: str
+    header_lines: list[tuple[str, str]]
     headers: dict[str, str]
     content: bytes
 
@@ -83,17 +59,19 @@ class Peer:
     """The server's end of one connection, and what it saw.
 
     Attributes:
+      stream: What scripts read from that do not read from the start; over TLS, what is inside of it.
+      tcp: The connection beneath TLS.
       requests: The whole requests received so far.
       bytes_received: How much was read, parts of requests included.
       accepted_at: Trio's time.
       closed_at: When the server saw the client's close (FIN or RST); None so far.
-      reset: Whether that was a RST.
+      saw_rst: Whether that was a RST.
       handshake_error: Why TLS failed, as the server sees it.
     """
 
     def __init__(self, tcp: trio.SocketStream, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        self._tcp = tcp
-        self._stream = stream
+        self.tcp = tcp
+        self.stream = stream
         self._buffer = bytearray()
         self._news = trio.Condition()
         self._may_read = trio.Event()
@@ -103,16 +81,30 @@ class Peer:
         self.bytes_received = 0
         self.accepted_at = trio.current_time()
         self.closed_at: float | None = None
-        self.reset = False
+        self.saw_rst = False
         self.handshake_error: BaseException | None = None
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it."""
-        await self._stream.send_all(data)
+    async def send(self, *parts: bytes) -> None:
+        """Send all of it, each part for itself."""
+        for part in parts:
+            await self.stream.send_all(part)
+
+    async def answer(self, *parts: bytes) -> Received:
+        """Wait for one whole request, and send these parts, each for itself."""
+        received = await self.request()
+        await self.send(*parts)
+        return received
+
+    async def drip(self, data: bytes, *, size: int = 1, seconds: float = 0.0) -> None:
+        """Send bytes in small pieces, each a packet of its own."""
+        self.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(0, len(data), size):
+            await self.send(data[i : i + size])
+            await trio.sleep(seconds)
 
     async def send_beneath_tls(self, data: bytes) -> None:
         """Send bytes as they are to the socket, also where there is TLS."""
-        await self._tcp.send_all(data)
+        await self.tcp.send_all(data)
 
     async def request(self) -> Received:
         """Wait for one whole request; raises EOFError when the client closes instead."""
@@ -126,7 +118,7 @@ class Peer:
                     raise EOFError
                 await self._news.wait()
 
-    async def until_bytes(self, count: int) -> None:
+    async def until_bytes(self, count: int = 1) -> None:
         """Wait until so many bytes were received."""
         async with self._news:
             while self.bytes_received < count:
@@ -140,32 +132,33 @@ class Peer:
 
     async def fin(self) -> None:
         """Close our direction only; what the client sends is still read."""
-        await self._tcp.send_eof()
+        await self.tcp.send_eof()
 
     def close(self, *, rst: bool) -> None:
         """Close both directions: with a RST, or as `socket.close` does."""
         self._by_us = True
         if rst:
-            self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._tcp.socket.close()
+            self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.tcp.socket.close()
 
     def set_option(self, level: int, option: int, value: int) -> None:
         """Set a socket option."""
-        self._tcp.setsockopt(level, option, value)
+        self.tcp.setsockopt(level, option, value)
 
     def _take_request(self) -> Received | None:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return None
         first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        header_lines = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        headers = {name.lower(): value for name, value in header_lines}
         length = int(headers.get("content-length", 0))
         if len(self._buffer) < end + 4 + length:
             return None
         method, target, _ = first.split(" ")
         content = bytes(self._buffer[end + 4 : end + 4 + length])
         del self._buffer[: end + 4 + length]
-        return Received(method, target, headers, content)
+        return Received(method, target, header_lines, headers, content)
 
     def begin_to_read(self) -> None:
         """From now on what the client sends is read."""
@@ -175,13 +168,13 @@ class Peer:
         """Read for as long as the connection lives, whatever the script does meanwhile."""
         await self._may_read.wait()
         try:
-            while data := await self._stream.receive_some(1 << 20):
+            while data := await self.stream.receive_some(1 << 20):
                 self.bytes_received += len(data)
                 async with self._news:
                     self._buffer += data
                     self._news.notify_all()
         except trio.BrokenResourceError as exc:
-            self.reset = isinstance(exc.__cause__, ConnectionResetError)
+            self.saw_rst = isinstance(exc.__cause__, ConnectionResetError)
             if isinstance(exc.__cause__, ssl.SSLError):
                 self.handshake_error = exc.__cause__
         except trio.ClosedResourceError:
@@ -265,10 +258,7 @@ def drip(data: bytes, *, size: int = 1, seconds: float = 0.0) -> Step:
     """Send bytes in small pieces, each a packet of its own."""
 
     async def step(peer: Peer) -> None:
-        peer.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for i in range(0, len(data), size):
-            await peer.send(data[i : i + size])
-            await trio.sleep(seconds)
+        await peer.drip(data, size=size, seconds=seconds)
 
     return step
 
@@ -341,38 +331,43 @@ def close() -> Step:
 
 
 def answers(*parts: bytes) -> Step:
-    """Answer every request on this connection with these bytes."""
+    """Answer every request on this connection with these parts."""
 
     async def step(peer: Peer) -> None:
         while True:
-            await peer.request()
-            await peer.send(b"".join(parts))
+            await peer.answer(*parts)
 
     return step
 
 
 def answering(*parts: bytes) -> Script:
-    """Answer every request with these bytes."""
+    """Answer every request with these parts."""
     return on(answers(*parts))
 
 
-def once(*parts: bytes) -> Script:
-    """Answer the first request with these bytes; later ones on the same connection with the standard message."""
-    return on(request(), send(*parts))
+ENDS: dict[str, Step] = {"fin": fin(), "rst": rst(), "wait": silence()}
+"""The ways in which a connection ends."""
+
+
+def once(*parts: bytes, end: str | None = None) -> Script:
+    """Answer the first request with these bytes, and then end the connection in one of the `ENDS`, if given."""
+    return on(request(), send(*parts), *([] if end is None else [ENDS[end]]))
 
 
 GOOD = answering(GOOD_ANSWER)
+NEVER_ANSWERING = on(silence())
+"""Reads, and says nothing."""
 
 
 @final
-class FaultServer:
+class WireServer:
     """A server on 127.0.0.1 that does to each connection what its script says.
 
     Args:
       scripts: Of the first connection, the second, and so on.
       then: Of all further ones.
       tls: Serve TLS with this context.
-      scheme: Of `url`; https over a server without ``tls`` is how plain bytes or silence answer a handshake.
+      scheme: Of `base_url`; https over a server without ``tls`` is how plain bytes or silence answer a handshake.
     """
 
     def __init__(
@@ -394,7 +389,7 @@ class FaultServer:
         self.port = 0
 
     @property
-    def url(self) -> str:
+    def base_url(self) -> str:
         """For ``base_url``."""
         return f"{self._scheme}://127.0.0.1:{self.port}"
 
@@ -403,8 +398,12 @@ class FaultServer:
         """Every whole request so far, connection by connection."""
         return [received for peer in self.peers for received in peer.requests]
 
-    async def closed(self, number: int = 0, *, within: float = 1.0) -> float:
+    async def closed(self, number: int = 0, *, within: float = 5.0) -> float:
         """Wait until the server has seen the client close a connection.
+
+        Args:
+          number: Which of the connections.
+          within: Seconds after which it is given up: long enough for the busiest machine.
 
         Returns:
           When it saw it, in Trio's time.
@@ -465,3 +464,16 @@ class FaultServer:
                 except (EOFError, trio.BrokenResourceError, trio.ClosedResourceError):
                     # The client closed, or the script did: what is left to see is `read_on`'s.
                     peer.begin_to_read()
+
+
+def serve(*scripts: Script | Step, tls: ssl.SSLContext | None = None) -> WireServer:
+    """Serve each connection by the next script; the last one serves all further connections too.
+
+    Nothing more is sent on a connection whose script has ended: the server waits for the client to close it.
+    """
+    ended = (begin_to_read(), silence())
+    whole = [
+        Script((*script.steps, *ended), script.reads) if isinstance(script, Script) else on(script, *ended)
+        for script in scripts
+    ]
+    return WireServer(whole[:-1], then=whole[-1], tls=tls)

@@ -16,9 +16,7 @@ from typing import Self, final
 
 import trio
 
-import trio_stream as ts
-from tests.faults.rows import read_to_end
-from tests.faults.server import GOOD_ANSWER, TEXT
+from tests.wire.answers import GOOD_ANSWER
 
 
 def sockets_to(port: int) -> int:
@@ -72,7 +70,7 @@ class UnansweringPort:
                 self._fillers.append(filler)
 
     @property
-    def url(self) -> str:
+    def base_url(self) -> str:
         """For ``base_url``."""
         return f"http://127.0.0.1:{self.port}"
 
@@ -112,17 +110,6 @@ async def _answer(stream: trio.SocketStream) -> None:
                 await stream.send_all(GOOD_ANSWER)
     except trio.BrokenResourceError:
         pass
-
-
-async def check_serves(port: UnansweringPort, client: ts.Client) -> None:
-    """Once the port is served, the same client, with its one connection, works."""
-    async with trio.open_nursery() as nursery:
-        port.listen()
-        nursery.start_soon(port.serve)
-        assert client.statistics().active == client.statistics().waiting == 0
-        with trio.fail_after(3):
-            assert (await read_to_end(client)).message.text == TEXT
-        nursery.cancel_scope.cancel(reason="the test is over")
 
 
 @contextmanager
