@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
 from trio_stream.cli._batch_input import (
     Entry,
@@ -684,7 +685,8 @@ async def wait_for_lines(path: Path, count: int) -> None:
             await trio.sleep(0.02)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.skipif(not LONG, reason="takes half a minute: `make soak`")
+@pytest.mark.timeout(600)
 async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path: Path) -> None:
     """Two shards at once against one quota that they exceed, with faults; one is killed, and goes on."""
     count = 5000
@@ -700,7 +702,7 @@ async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path:
         def shard(number: int) -> Running:
             return Running(program("batch", str(source), *shared, "--shard", f"{number}/2"), **env)
 
-        with trio.fail_after(180):
+        with trio.fail_after(500):
             async with trio.open_nursery() as nursery, shard(0) as first:
                 nursery.start_soon(server.read_on)
                 async with shard(1) as second:

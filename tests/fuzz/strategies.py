@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import settings, strategies as st
 
-BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Without clocks, for a busy machine is no failure; the folder takes seconds. `make fuzz` has the time."""
+BOUNDED = settings(max_examples=60)
+"""The folder takes seconds. `make fuzz` has the time."""
 
 MANY = settings(BOUNDED, max_examples=200)
 """For what takes no time."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import trio_stream as ts
 from tests.stream.api import PARAMS
@@ -24,25 +22,6 @@ from trio_stream.testing import ScriptedAPI, call, cancel_everywhere, pause, pin
 CLOSE_SEEN_WITHIN = 0.02
 TRIES = 3  # at a figure in milliseconds: a busy machine may keep this process from running for longer than that
 TOOL = {"name": "get_weather", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def client_tls(authority) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 def client_at(base_url: str, **options: Any) -> ts.Client:

@@ -147,6 +147,7 @@ async def test_permits_are_leased_by_tens(named: list[FakeActor], autojump_clock
     assert 19 <= api.requests[-1].at - api.requests[0].at <= 22
 
 
+@pytest.mark.no_cover
 async def test_all_actors_together_stay_below_the_rate(named: list[FakeActor], autojump_clock: object) -> None:
     """Six of them, each with a copy; and what answers really use is what counts."""
     office = LeaseOffice((None, None, 60_000.0), trio.current_time)

@@ -143,7 +143,7 @@ async def every_step(
         async def check() -> None:
             now = client.statistics()
             assert (now.active, now.waiting) == (0, 0)
-            with trio.fail_after(2):
+            with trio.fail_after(60):
                 if use is refused:
                     await use(client)
                 else:

@@ -1,6 +1,7 @@
-"""Long or short: every test here does in a few seconds what ``TRIO_STREAM_SOAK=1`` makes it do for minutes.
+"""Long or short: what ``TRIO_STREAM_SOAK=1`` makes the tests do for minutes, every run does in a few seconds.
 
-What belongs here: how much of everything, and the server that all of them cancel against. What does not: the tests.
+What belongs here: how much of everything, and the server that the tests of this folder cancel against. What does not:
+the tests. A sweep of another folder that is too long for every run asks `LONG` too, and `make soak` runs it whole.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from tests.wire.server import Peer, Script, Step, on
 
 LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
 
-CHURN_SECONDS = 20.0 if LONG else 2.0
-INTERRUPTED_PROGRAMS = 10 if LONG else 2
-INTERRUPTED_RUNS = 500 if LONG else 30
-INTERRUPTED_EVERY = 1 if LONG else 150
+CHURN_SECONDS = 20.0 if LONG else 0.5
+INTERRUPTED_PROGRAMS = 10 if LONG else 1
+INTERRUPTED_RUNS = 500 if LONG else 15
+INTERRUPTED_EVERY = 1 if LONG else 300
 
 PARAMS: dict[str, Any] = {
     "model": "claude-sonnet-4-5",

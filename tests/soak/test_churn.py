@@ -1,4 +1,4 @@
-"""Churn: 2 s of random cancels; 20 s in the long form."""
+"""Churn: half a second of random cancels; 20 s in the long form."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 
 from tests.soak.churn import churn
 from tests.soak.form import CHURN_SECONDS
+
+pytestmark = pytest.mark.no_cover
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])

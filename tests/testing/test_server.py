@@ -11,7 +11,6 @@ import httpx
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from trio_stream.testing import (
     ScriptedAPI,
@@ -27,25 +26,6 @@ from trio_stream.testing import (
 )
 
 from .answers import BODY, KEY, events, kinds, until
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 def request_bytes(body: dict[str, Any] = BODY, *, extra: str = "", version: str = "1.1") -> bytes:
@@ -97,20 +77,20 @@ async def test_streams_over_one_kept_connection() -> None:
     api.assert_done()
 
 
-async def test_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+async def test_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     api = ScriptedAPI([say("a b c", tps=200)], [say("again")])
-    async with api.serve(ssl_context=server_context) as server:
+    async with api.serve(ssl_context=server_tls) as server:
         assert server.base_url.startswith("https://")
-        async with httpx.AsyncClient(base_url=server.base_url, headers=KEY, verify=client_context) as client:
+        async with httpx.AsyncClient(base_url=server.base_url, headers=KEY, verify=client_tls) as client:
             for _ in range(2):
                 answer = await client.post("/v1/messages", json=BODY)
                 assert kinds(events(answer.content))[-1] == "message_stop"
         assert server.accepted == 1
 
 
-async def test_tls_with_a_client_that_does_not_speak_it(server_context: ssl.SSLContext) -> None:
+async def test_tls_with_a_client_that_does_not_speak_it(server_tls: ssl.SSLContext) -> None:
     api = ScriptedAPI()
-    async with api.serve(ssl_context=server_context) as server:
+    async with api.serve(ssl_context=server_tls) as server:
         stream = await trio.open_tcp_stream("127.0.0.1", server.port)
         async with stream:
             await stream.send_all(request_bytes())
@@ -122,14 +102,14 @@ async def test_tls_with_a_client_that_does_not_speak_it(server_context: ssl.SSLC
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_client_that_leaves_is_noticed_at_once(
-    tls: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+    tls: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     api = ScriptedAPI([say("x"), stall()], [stall()], [say("a " * 1000, tps=1000)])
-    async with api.serve(ssl_context=server_context if tls else None) as server:
+    async with api.serve(ssl_context=server_tls if tls else None) as server:
         for number in range(3):
             stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", server.port)
             if tls:
-                stream = trio.SSLStream(stream, client_context, server_hostname="127.0.0.1")
+                stream = trio.SSLStream(stream, client_tls, server_hostname="127.0.0.1")
             await stream.send_all(request_bytes())
             if number != 1:
                 await stream.receive_some()
@@ -162,14 +142,14 @@ async def test_cut_answers(
     complete: bool,
     reset: bool,
     tls: bool,
-    server_context: ssl.SSLContext,
-    client_context: ssl.SSLContext,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
 ) -> None:
     api = ScriptedAPI(script)
-    async with api.serve(ssl_context=server_context if tls else None) as server:
+    async with api.serve(ssl_context=server_tls if tls else None) as server:
         stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", server.port)
         if tls:
-            stream = trio.SSLStream(stream, client_context, server_hostname="127.0.0.1", https_compatible=True)
+            stream = trio.SSLStream(stream, client_tls, server_hostname="127.0.0.1", https_compatible=True)
         await stream.send_all(request_bytes(extra="connection: close"))
         if reset:
             assert b"200 OK" in await stream.receive_some()

@@ -1,8 +1,0 @@
-"""How hypothesis runs here: without clocks, for a busy machine is no failure."""
-
-from __future__ import annotations
-
-from hypothesis import HealthCheck, settings
-
-settings.register_profile("protocol", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("protocol")
