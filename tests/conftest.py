@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import ssl
 import warnings
 from collections.abc import Iterator
@@ -18,30 +17,14 @@ import pytest
 import trustme
 from hypothesis import HealthCheck, settings
 
+from tests.processes import settle
 from tests.wire.tls import good_certificate, trusting
 
 pytest.register_assert_rewrite(
     "tests.faults.rows", "tests.soak.churn", "tests.soak.every_step", "tests.soak.interrupts"
 )
 
-# How the tests were started is no concern of theirs.
-#
-# A shell without job control starts what it puts into the background with SIGINT ignored, `nohup` does so with SIGHUP,
-# and both a signal that is ignored and one that is blocked stay so in every process from there on. A handler, in
-# contrast, is replaced by the default when another program is executed. So what is set here holds for this process
-# and for all that tests start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, signal.SIG_DFL)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM})
-
-_CHANGES_OUTCOMES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
-"""Variables that the library, httpx, click or rich look at, beside all of ``ANTHROPIC_*`` and the proxies'."""
-
-for _name in list(os.environ):
-    if _name.startswith("ANTHROPIC_") or _name.lower().endswith("_proxy") or _name in _CHANGES_OUTCOMES:
-        del os.environ[_name]
-os.environ["TERM"] = "xterm-256color"
+settle()
 
 # Every run tries the same examples, so that whether it passes, and what it covers, is no matter of luck, and none is
 # late on a busy machine. `make soak` tries others each time, and more of them.

@@ -10,36 +10,27 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import trio
 
-ROOT = Path(__file__).parent.parent.parent
+from tests import processes
+
 SECRET = "sk-ant-secret-key"
 SECONDS = 60
 """Nothing a test waits for takes so long, on the busiest machine."""
 
-# A shell that starts the tests in the background makes its children ignore Ctrl-C: undo that.
-_HEAR_INTERRUPTS = "signal.signal(signal.SIGINT, signal.SIG_DFL)"
-_TAKE_TERMINAL = "os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+# It sets itself up in the new process, because what would run between fork and exec is not safe with threads.
+_TAKE_TERMINAL = "import fcntl, os, sys, termios; os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
 _RUN = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-
-
-def launcher(*steps: str) -> list[str]:
-    """The beginning of a command line that prepares its process and then becomes another Python program."""
-    return [sys.executable, "-I", "-S", "-c", f"import fcntl, os, signal, sys, termios; {'; '.join((*steps, _RUN))}"]
+IN_TERMINAL = [sys.executable, "-I", "-S", "-c", f"{_TAKE_TERMINAL}; {_RUN}"]
+"""The beginning of a command line that takes its input for its terminal and then becomes another Python program."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment without what would change the outcome."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("ANTHROPIC_") and not name.lower().endswith("_proxy") and name != "NO_COLOR"
-    }
-    return kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"} | more
+    """The environment of a command, which counts for the coverage."""
+    return processes.environment(measured=True, **more)
 
 
 def program(*args: str) -> list[str]:
@@ -91,8 +82,12 @@ class Running:
 
     async def __aenter__(self) -> Self:
         if self._size is None:
-            command, streams = launcher(_HEAR_INTERRUPTS), subprocess.PIPE
-            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": streams, "stderr": streams}
+            command = [sys.executable]
+            options: dict[str, Any] = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+            }
         else:
             import fcntl
             import termios
@@ -100,7 +95,7 @@ class Running:
             ours, theirs = pty.openpty()
             columns, rows = self._size
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            command = launcher(_HEAR_INTERRUPTS, _TAKE_TERMINAL)
+            command = IN_TERMINAL
             options = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
         self.process = await trio.lowlevel.open_process([*command, *self._args], env=self._env, **options)
         if self._size is None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import trio
 
+from tests import processes
 from tests.soak.form import LONG
 from trio_stream.batch import read_journal
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, pause, say, stall
 
-from .running import SECONDS, SECRET, Running, environment, program, run_cli
+from .running import SECONDS, SECRET, Running, program, run_cli
 
 
 def write_prompts(path: Path, count: int) -> Path:
@@ -63,7 +64,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
     api = ScriptedAPI(default=asked, keep_requests=10)
     ended: list[set[str]] = []
     async with api.serve() as server:
-        env = environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
+        env = processes.environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
         for kill in range(kills):
             process = await trio.lowlevel.open_process([sys.executable, *command], env=env, stderr=subprocess.PIPE)
             assert process.stderr is not None
@@ -304,7 +305,7 @@ async def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None
     prompts, output = write_prompts(tmp_path / "p.jsonl", 200), tmp_path / "a.jsonl"
     api = ScriptedAPI(default=lambda request: [say(prompt_of(request) + " word" * 40)])
     async with api.serve() as server:
-        env = environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
+        env = processes.environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
         with trio.fail_after(SECONDS):
             done = await trio.run_process(
                 [

@@ -13,7 +13,8 @@ import httpx
 import pytest
 import trio
 
-from tests.cli.running import SECONDS, SECRET, Running, environment
+from tests.cli.running import SECONDS, SECRET, Running
+from tests.processes import environment
 from trio_stream.testing import (
     ScriptedAPI,
     Step,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import jiter
+import pytest
 from hypothesis import given, strategies as st
 
 import trio_stream as ts
@@ -51,6 +52,8 @@ ANSWERS = (
     api_error(b"529 Overloaded", "overloaded_error", b"retry-after: 3"),
     *(CHUNKED_HEAD + chunk(data) + LAST_CHUNK for data in recorded() if len(data) < 3000),
 )
+
+pytestmark = pytest.mark.no_cover  # nothing is covered here alone: it would only take longer
 
 
 @BOUNDED

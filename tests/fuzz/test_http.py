@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import httpx
+import pytest
 import trio
 from hypothesis import example, given, strategies as st
 
@@ -18,6 +19,8 @@ from trio_stream._http import BODY_EXTENSION, Transport
 
 HEADS = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HTTP/1.0 ", b"")
 WIRES = mutated(ANSWERS) | st.builds(lambda head, rest: head + rest, st.sampled_from(HEADS), st.binary(max_size=80))
+
+pytestmark = pytest.mark.no_cover  # nothing is covered here alone: it would only take longer
 
 
 @MANY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, strategies as st
 
 from tests.fuzz import targets
@@ -11,6 +12,8 @@ from tests.fuzz.strategies import MANY, mutated
 RECORDED = [*STREAMS, *(data for data in recorded() if len(data) < 6000)]
 EVENTS = [part for stream in RECORDED for part in stream.replace(b"\r\n", b"\n").split(b"\n\n") if b"\ndata: " in part]
 CUTS = st.binary(min_size=4, max_size=4)
+
+pytestmark = pytest.mark.no_cover  # nothing is covered here alone: it would only take longer
 
 
 @MANY

@@ -160,7 +160,7 @@ async def test_all_actors_together_stay_below_the_rate(named: list[FakeActor], a
         nonlocal tokens
         limiter = ActorRateLimiter("a", output_tokens_per_minute=60_000)
         async with ts.Client(api_key="test", transport=api) as client:
-            for outcome in await ts.gather_outcomes(client, ["q"] * 200, limiter=limiter, **PARAMS):
+            for outcome in await ts.gather_outcomes(client, ["q"] * 100, limiter=limiter, **PARAMS):
                 assert outcome.usage is not None
                 tokens += outcome.usage.output_tokens
 
@@ -168,7 +168,7 @@ async def test_all_actors_together_stay_below_the_rate(named: list[FakeActor], a
         for _ in range(6):
             nursery.start_soon(actor)
     seconds = api.requests[-1].at - api.requests[0].at
-    assert tokens > 100_000
+    assert tokens > 50_000
     # A thousand a second, the first ten seconds' worth at once.
     assert 0.95 * (tokens / 1000 - 10) <= seconds <= 1.05 * (tokens / 1000)
 
