@@ -1,15 +1,17 @@
 # Every target sets up what it needs in .venv, from nothing but a python3 (3.11 or newer).
 #
 #   make demo    streams over real sockets, against a scripted API on a loopback port
-#   make test    the tests, warnings as errors, with the coverage that is promised
+#   make test    the tests, warnings as errors, on all cores, with the coverage that is promised of every room
 #   make check   linters and type checkers
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
+#   make dist-test  the wheel and the sdist, built, and the wheel used in an empty environment
+#   make matrix  the tests on every supported Python that is here or that uv can fetch; ARGS="3.12 3.13" for some
 #   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
 #   make bench   this library beside the official SDK, httpx and bare socket loops: docs/performance.md
 #                ARGS="--against CHECKOUT" compares with another version of this library instead
 #   make bench-quick   the same in small, in less than a minute; writes nothing
-#   make soak    the long form of the cancellation tests
+#   make soak    the long form of the tests that are sampled in every run: cancellation, kills, quotas, random inputs
 #   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
@@ -19,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-ray check sdk faults bench bench-quick soak fuzz docs format clean
+.PHONY: demo test test-ray dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -48,7 +50,8 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
 
 soak: $(VENV)/.dev
-	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest tests/soak --timeout=600
+	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/batch/test_rate_control.py \
+		tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz
@@ -73,7 +76,16 @@ $(VENV)-bench/.bench: pyproject.toml
 	@touch $@
 
 test-ray: $(VENV)-ray/.ray
-	$(VENV)-ray/bin/python -m pytest tests/ray $(ARGS)
+	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/python -m pytest tests/ray --cov --cov-report= $(ARGS)
+	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/coverage report --include='trio_stream/ray/*' --fail-under=95 --skip-covered --show-missing
+
+dist-test: $(VENV)/.dev
+	$(PIP) install --group dist
+	$(BIN)/python -m tests.dist.wheel
+
+matrix: $(VENV)/.dev
+	$(PIP) install --group matrix
+	$(BIN)/python -m tests.dist.versions $(ARGS)
 
 $(VENV)-ray/.ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
@@ -100,5 +112,5 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-sdk $(VENV)-bench $(VENV)-ray docs/_build .coverage .hypothesis .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(VENV)-* docs/_build .coverage* .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache

@@ -13,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+PYTHON_VARIABLE = "TRIO_STREAM_PYTHON"
+PYTHON = os.environ.get(PYTHON_VARIABLE, sys.executable)
+"""What runs the programs that users run: this Python, or that of an environment in which a wheel is installed."""
+
 _CHANGES_OUTCOMES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
 """Variables that the library, httpx, click or rich look at, beside all of ``ANTHROPIC_*`` and the proxies'."""
 
@@ -45,16 +49,14 @@ def settle() -> None:
 
 
 def environment(*, measured: bool = False, **more: str) -> dict[str, str]:
-    """The environment of a program that has this library on its path.
+    """The environment of a program that has this library on its path, or its wheel installed.
 
     Args:
       measured: Whether the lines that it runs count for the coverage, if that is measured at all.
       **more: Its own variables.
     """
-    own = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    return {**os.environ, **own, **(_measures if measured else {}), **more}
-
-
-def python(*arguments: str) -> list[str]:
-    """The command line of a Python program whose warnings are errors."""
-    return [sys.executable, "-W", "error", *arguments]
+    own = {"PYTHONIOENCODING": "utf-8"}
+    if sys.executable == PYTHON:
+        own["PYTHONPATH"] = str(ROOT)
+        own |= _measures if measured else {}
+    return {**os.environ, **own, **more}

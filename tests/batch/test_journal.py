@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import math
 import os
@@ -568,3 +570,103 @@ def test_what_was_acknowledged_survives_sigkill(path: Path) -> None:
     assert ended == sorted(set(ended)), "none twice"
     assert set(told) <= set(ended), "none lost"
     assert len(set(ended) - set(told)) <= 4, "only what was written and not yet told"
+
+
+# What the disk and others do to it.
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*_: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "says"),
+    [
+        ("lseek", {}, "cannot be read: Input/output error"),
+        ("ftruncate", {"overwrite": True}, "cannot be read: Input/output error"),
+        ("write", {}, "cannot be written: Input/output error"),
+    ],
+)
+def test_a_disk_that_fails(
+    path: Path, monkeypatch: pytest.MonkeyPatch, function: str, options: dict[str, Any], says: str
+) -> None:
+    """One error, with the reason; and nobody keeps the lock."""
+    if function == "lseek":
+        with Journal(path) as journal:
+            note(journal, "q1", ok())
+    monkeypatch.setattr(os, function, failing(errno.EIO))
+    with pytest.raises(JournalError, match=says) as caught, Journal(path, fsync=True, **options) as journal:
+        journal.lookup("q1", HASH)
+        note(journal, "q1", ok())
+    assert caught.value.path == path
+    monkeypatch.undo()
+    with Journal(path) as journal:
+        note(journal, "q2", ok())
+
+
+def test_a_disk_that_does_not_keep_what_it_took(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path, fsync=True)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(JournalError, match="cannot be written: Input/output error"):
+        note(journal, "q1", ok())
+    monkeypatch.undo()
+    journal.close()
+
+
+def test_a_disk_without_room_for_the_first_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda _descriptor, data: len(data) - 1)
+    with pytest.raises(JournalError, match="cannot be written: the disk is full"):
+        Journal(path)
+
+
+def test_a_file_system_without_locks_is_warned_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    with Journal(path) as journal:
+        note(journal, "q1", ok())
+    assert "only one process" in caplog.text
+    assert [o.text for o in read_journal(path)] == ["Four."]
+
+
+def test_a_file_that_is_changed_while_it_is_in_use(path: Path) -> None:
+    with Journal(path) as journal:
+        note(journal, "q1", ok())
+        path.write_bytes(b"x" * path.stat().st_size)
+        with pytest.raises(JournalError, match="changed by someone else"):
+            journal.lookup("q1", HASH)
+
+
+def test_a_record_longer_than_any_read(path: Path) -> None:
+    text = "long " * 50_000
+    with Journal(path) as journal:
+        note(journal, "q1", ok(text=text))
+        known = journal.lookup("q1", HASH)
+    assert known is not None
+    assert known.text == text
+
+
+def test_a_message_keeps_a_usage_of_its_own(path: Path) -> None:
+    message = ts.Message(id="msg_1", model="m", content=(), usage=ts.Usage(input_tokens=1, output_tokens=2))
+    with Journal(path) as journal:
+        note(journal, "q1", ok(message=message, usage=ts.Usage(input_tokens=3, output_tokens=4)))
+    (outcome,) = read_journal(path)
+    assert outcome.message is not None
+    assert outcome.message.usage == message.usage
+    assert outcome.usage == ts.Usage(input_tokens=3, output_tokens=4)
+
+
+@pytest.mark.parametrize("field", ["usage", "message"])
+def test_a_field_that_is_not_what_it_should_be_is_left_out(path: Path, field: str) -> None:
+    """By another version, or by hand: the rest of the record is as good as before."""
+    with Journal(path) as journal:
+        note(journal, "q1", ok(usage=ts.Usage(input_tokens=3, output_tokens=4)))
+    *others, last = records(path)
+    last[field] = {"input_tokens": "three", "content": 5}
+    path.write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in (*others, last)))
+    (outcome,) = read_journal(path)
+    assert outcome.text == "Four."
+    assert getattr(outcome, field) is None

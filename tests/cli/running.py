@@ -8,7 +8,6 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +15,7 @@ from typing import Any, Self
 import trio
 
 from tests import processes
+from tests.processes import PYTHON
 
 SECRET = "sk-ant-secret-key"
 SECONDS = 60
@@ -24,7 +24,7 @@ SECONDS = 60
 # It sets itself up in the new process, because what would run between fork and exec is not safe with threads.
 _TAKE_TERMINAL = "import fcntl, os, sys, termios; os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
 _RUN = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-IN_TERMINAL = [sys.executable, "-I", "-S", "-c", f"{_TAKE_TERMINAL}; {_RUN}"]
+IN_TERMINAL = [PYTHON, "-I", "-S", "-c", f"{_TAKE_TERMINAL}; {_RUN}"]
 """The beginning of a command line that takes its input for its terminal and then becomes another Python program."""
 
 
@@ -53,7 +53,7 @@ async def run_cli(*args: str, stdin: bytes = b"", base_url: str | None = None, *
         env = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": SECRET} | env
     with trio.fail_after(SECONDS):
         done = await trio.run_process(
-            [sys.executable, *program(*args)],
+            [PYTHON, *program(*args)],
             stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,
@@ -82,7 +82,7 @@ class Running:
 
     async def __aenter__(self) -> Self:
         if self._size is None:
-            command = [sys.executable]
+            command = [PYTHON]
             options: dict[str, Any] = {
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,

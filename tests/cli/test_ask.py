@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from typing import Any
 
 import pytest
 import trio
 
+from tests.processes import PYTHON
 from trio_stream.testing import (
     ScriptedAPI,
     Step,
@@ -333,7 +333,7 @@ async def test_unusual_redirections(redirection: str, code: int, words: str) -> 
     api = ScriptedAPI(default=[say("Hello.")])
     async with api.serve() as server:
         done = await trio.run_process(
-            ["sh", "-c", f"exec {shlex.join([sys.executable, *program('ask', *prompt)])} {redirection}"],
+            ["sh", "-c", f"exec {shlex.join([PYTHON, *program('ask', *prompt)])} {redirection}"],
             capture_stdout=True,
             capture_stderr=True,
             check=False,

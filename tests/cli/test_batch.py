@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
 from trio_stream.cli._batch_input import (
@@ -211,7 +211,7 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
     api = ScriptedAPI(default=echo)
     async with api.serve() as server:
         process = await trio.lowlevel.open_process(
-            [sys.executable, *program("batch", "-", "-o", "-")],
+            [PYTHON, *program("batch", "-", "-o", "-")],
             stdin=-1,
             stdout=-1,
             stderr=-1,
@@ -506,7 +506,7 @@ async def test_the_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
     api = ScriptedAPI(default=lambda _request: [say("word " * 500)])
     async with api.serve() as server:
         shell = (
-            shlex.join([sys.executable, *program("batch", str(source), "-o", "-")])
+            shlex.join([PYTHON, *program("batch", str(source), "-o", "-")])
             + " | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}"
         )
         with trio.fail_after(SECONDS):

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import trio
 
 from tests import processes
+from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import read_journal
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, pause, say, stall
@@ -66,7 +66,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
     async with api.serve() as server:
         env = processes.environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
         for kill in range(kills):
-            process = await trio.lowlevel.open_process([sys.executable, *command], env=env, stderr=subprocess.PIPE)
+            process = await trio.lowlevel.open_process([PYTHON, *command], env=env, stderr=subprocess.PIPE)
             assert process.stderr is not None
             async with process.stderr:
                 target = asked.count + chance.randrange(1, count // kills)
@@ -83,7 +83,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
             ended.append({o.id or "" for o in read_journal(journal) if o.status == "ok"} if journal.exists() else set())
             asked.runs.append([])
         with trio.fail_after(10 * SECONDS):
-            done = await trio.run_process([sys.executable, *command], env=env, capture_stderr=True, check=False)
+            done = await trio.run_process([PYTHON, *command], env=env, capture_stderr=True, check=False)
     assert (done.returncode, done.stderr) == (0, b""), f"seed {seed}"
 
     rows = lines_of(output)
@@ -309,7 +309,7 @@ async def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None
         with trio.fail_after(SECONDS):
             done = await trio.run_process(
                 [
-                    sys.executable,
+                    PYTHON,
                     "-W",
                     "error",
                     "-c",

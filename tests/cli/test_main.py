@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import trio
 
 import trio_stream as ts
+from tests.processes import PYTHON
 
 from .running import environment, run_cli
 
@@ -48,7 +47,7 @@ async def test_without_the_extra(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from trio_stream.cli import main; main()"
     with trio.fail_after(10):
         done = await trio.run_process(
-            [sys.executable, "-W", "error", "-c", code, "demo"],
+            [PYTHON, "-W", "error", "-c", code, "demo"],
             capture_stdout=True,
             capture_stderr=True,
             check=False,

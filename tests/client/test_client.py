@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import ssl
 
@@ -388,3 +389,30 @@ async def test_statistics(autojump_clock):
     async with client.messages.stream(**PARAMS):
         pass
     assert client.statistics().active == 0
+
+
+async def test_count_tokens_without_a_clock_for_the_first_event(autojump_clock):
+    client, _ = client_of([])
+    timeouts = ts.Timeouts(first_event=None, total=None)
+    count = await client.messages.count_tokens(model="m", messages=PARAMS["messages"], timeout=timeouts)
+    assert count.input_tokens > 0
+
+
+async def test_nothing_that_a_client_holds_shows_the_key(autojump_clock):
+    """Looked at by a debugger that prints every attribute: whatever is found from the client or a stream."""
+    client = ts.Client(api_key=SECRET, transport=ScriptedAPI([say("x", stall())]))
+    manager = client.messages.stream(**PARAMS)
+    async with manager as stream:
+        todo: list[object] = [client, manager, stream]
+        seen: set[int] = set()
+        while todo:
+            found = todo.pop()
+            if id(found) in seen or not type(found).__module__.startswith("trio_stream."):
+                continue
+            seen.add(id(found))
+            assert SECRET not in repr(found), type(found)
+            names = {name for kind in type(found).__mro__ for name in getattr(kind, "__slots__", ())}
+            names |= set(getattr(found, "__struct_fields__", ())) | set(getattr(found, "__dict__", {}))
+            todo += [getattr(found, name, None) for name in names if not name.startswith("__")]
+    assert len(seen) > 10
+    assert "<the client's>" in str(inspect.signature(ts.Client))

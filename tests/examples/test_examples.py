@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import runpy
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import trio
 
 from tests.cli.running import SECONDS, SECRET, Running
-from tests.processes import environment
+from tests.processes import PYTHON, environment
 from trio_stream.testing import (
     ScriptedAPI,
     Step,
@@ -243,7 +242,7 @@ def test_none_is_missing() -> None:
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
     with trio.fail_after(SECONDS):
         done = await trio.run_process(
-            [sys.executable, "-W", "error", str(path)],
+            [PYTHON, "-W", "error", str(path)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,

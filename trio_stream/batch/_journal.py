@@ -211,9 +211,11 @@ class Journal:
         return read_outcome(record, status="skipped" if self._inflight == "skip" else "cancelled")
 
     def _record(self, offset: int) -> dict[str, Any]:
-        line = read_line(self._open_descriptor(), offset)
+        descriptor = self._open_descriptor()
         try:
-            return cast("dict[str, Any]", msgspec.json.decode(line))
+            return cast("dict[str, Any]", msgspec.json.decode(read_line(descriptor, offset)))
+        except OSError as error:
+            raise self._error("cannot be read", error) from error
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise JournalError(f"{self.path} was changed by someone else while it was in use", path=self.path) from None
 
