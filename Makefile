@@ -5,6 +5,7 @@
 #   make check   linters and type checkers
 #   make sdk     the official SDK in .venv-sdk, for the tests and benchmarks that compare with it
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
+#   make wheel   the wheel and the sdist, into dist
 #   make dist-test  the wheel and the sdist, built, and the wheel used in an empty environment
 #   make matrix  the tests on every supported Python that is here or that uv can fetch; ARGS="3.12 3.13" for some
 #   make faults  every fault of the matrix, done to this library and to the official SDK: docs/reliability.md
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-ray dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
+.PHONY: demo test test-ray wheel dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -79,6 +80,10 @@ test-ray: $(VENV)-ray/.ray
 	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/python -m pytest tests/ray --cov --cov-report= $(ARGS)
 	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/coverage report --include='trio_stream/ray/*' --fail-under=95 --skip-covered --show-missing
 
+wheel: $(VENV)/.dev
+	$(PIP) install --group dist
+	$(BIN)/python -m build --outdir dist .
+
 dist-test: $(VENV)/.dev
 	$(PIP) install --group dist
 	$(BIN)/python -m tests.dist.wheel
@@ -112,5 +117,5 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-* docs/_build .coverage* .hypothesis .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(VENV)-* dist docs/_build .coverage* .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache

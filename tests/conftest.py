@@ -11,13 +11,15 @@ import os
 import ssl
 import warnings
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
 import trustme
 from hypothesis import HealthCheck, settings
 
-from tests.processes import settle
+from tests.own_time import run
+from tests.processes import measure_only_what_asks_for_it, settle
 from tests.wire.tls import good_certificate, trusting
 
 pytest.register_assert_rewrite(
@@ -32,6 +34,23 @@ _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("every run", derandomize=True, database=None, **_UNTIMED)
 settings.register_profile("soak", max_examples=1000, **_UNTIMED)
 settings.load_profile("soak" if os.environ.get("TRIO_STREAM_SOAK") == "1" else "every run")
+
+
+_OF_ONE_PROCESS = ("client", "faults", "http", "integration", "soak", "stream", "testing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Asynchronous tests run by their own time, but for those of which another process is a part."""
+    for item in items:
+        of_one_process = item.path.parent.name in _OF_ONE_PROCESS
+        if of_one_process and isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.trio(run=run))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_are_measured_if_they_ask_for_it() -> None:
+    """Not before: pytest-cov begins when the session does."""
+    measure_only_what_asks_for_it()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,9 +32,6 @@ def settle() -> None:
     A shell without job control starts what it puts into the background with SIGINT ignored, ``nohup`` does so with
     SIGHUP, and a signal that is ignored or blocked stays so in every process from there on. A handler, in contrast, is
     replaced by the default when a process executes another program. So what is set here holds for all of them.
-
-    Programs are not measured unless they ask for it: those that count sockets, seconds and instructions would count
-    what measures them, too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -44,6 +41,13 @@ def settle() -> None:
         if name.startswith("ANTHROPIC_") or name.lower().endswith("_proxy") or name in _CHANGES_OUTCOMES:
             del os.environ[name]
     os.environ["TERM"] = "xterm-256color"
+
+
+def measure_only_what_asks_for_it() -> None:
+    """From now on `environment` alone says whether coverage measures a program.
+
+    Programs that count sockets, seconds and instructions would count what measures them, too.
+    """
     if _MEASURES in os.environ:
         _measures[_MEASURES] = os.environ.pop(_MEASURES)
 

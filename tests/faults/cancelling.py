@@ -2,18 +2,16 @@
 
 What belongs here: the ways to cancel, and the checks. What does not: where it strikes (the test modules).
 
-The figures are about the code. The machine may be doing other things: so time is measured by `own_time`, each figure
-is held by the best of a few tries, and everything else by every try.
+The figures are about the code. The machine may be doing other things: so the tests run by a clock of their own
+(`tests.own_time`), each figure is held by the best of some tries, and everything else by every try.
 """
 
 from __future__ import annotations
 
 import gc
-import time
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,9 +31,7 @@ from tests.wire.tls import good_certificate, trusting
 EXIT = 0.010
 UPLOAD_EXIT = 0.020
 SEEN = 0.020
-TRIES = 5
-
-SCHEDSTAT = Path("/proc/thread-self/schedstat")
+TRIES = 20
 
 Use = Callable[[ts.Client], Awaitable[Any]]
 
@@ -43,16 +39,6 @@ Use = Callable[[ts.Client], Awaitable[Any]]
 @cache
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-def own_time() -> float:
-    """Seconds, on a clock that stands still while this thread could run and the machine runs something else."""
-    try:
-        # Linux, Documentation/scheduler/sched-stats: time on the CPU, time spent waiting to run, and how often.
-        waited = int(SCHEDSTAT.read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        waited = 0.0
-    return time.perf_counter() - waited
 
 
 async def best_of_tries(seconds_of: Callable[[], Awaitable[float]], most: float) -> None:
@@ -87,14 +73,14 @@ async def cancel_once(ready: Callable[[], Awaitable[None]], use: Callable[[], Aw
         with scope:
             await use()
         # No checkpoint since: this is what there is when the block has been left.
-        left_at = own_time()
+        left_at = trio.current_time()
         sockets_left = sockets_to(port)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(use_it)
         with trio.fail_after(5):
             await ready()
-        cancelled_at = own_time()
+        cancelled_at = trio.current_time()
         scope.cancel(reason="the row")
     assert scope.cancelled_caught
     assert sockets_left == sockets_before
@@ -142,9 +128,9 @@ async def cancelled_in(
                     await trio.sleep(then)
 
                 took = await cancel_once(is_ready, partial(use, client), server.port)
-                ended_at = own_time()
+                ended_at = trio.current_time()
                 await server.closed(0)
-                seen = own_time() - ended_at
+                seen = trio.current_time() - ended_at
                 await check_after(client)
         # The worse of the two, each by its own measure.
         return max(took / most, seen / SEEN)
@@ -162,9 +148,9 @@ async def left_by(leave: Use, *, tls: bool = False, script: Script | None = None
             async with client_for(server, ssl_context=trusting(authority()), timeout=ts.Timeouts()) as client:
                 await leave(client)
                 assert sockets_to(server.port) == 0
-                left_at = own_time()
+                left_at = trio.current_time()
                 await server.closed(0)
-                seen = own_time() - left_at
+                seen = trio.current_time() - left_at
                 await check_after(client)
         return seen
 

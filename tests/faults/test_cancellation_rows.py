@@ -26,7 +26,6 @@ from tests.faults.cancelling import (
     cancel_once,
     cancelled_in,
     left_by,
-    own_time,
     stream_to_end,
     until,
 )
@@ -72,9 +71,9 @@ async def in_the_handshake() -> None:
                     await until(lambda: server.peers and server.peers[0].bytes_received)
 
                 took = await cancel_once(ready, partial(stream_to_end, client), server.port)
-                ended_at = own_time()
+                ended_at = trio.current_time()
                 await server.closed(0)
-                seen = own_time() - ended_at
+                seen = trio.current_time() - ended_at
                 assert client.statistics().active == client.statistics().waiting == 0
         return max(took / EXIT, seen / SEEN)
 
@@ -211,12 +210,12 @@ async def hundred_siblings() -> float:
                     await until(lambda: len(server.requests) == 100)
                     await trio.sleep(0.05)
                     scope.cancel(reason="the row")
-                    cancelled_at = own_time()
+                    cancelled_at = trio.current_time()
             assert scope.cancelled_caught
             assert sockets_to(server.port) == 0
             for number in range(100):
                 await server.closed(number)
-            took = own_time() - cancelled_at
+            took = trio.current_time() - cancelled_at
             assert client.statistics() == ts.ConnectionStatistics(active=0, idle=0, waiting=0)
     return took
 
@@ -325,8 +324,8 @@ async def in_the_retry_sleep() -> None:
                 nursery.start_soon(use)
                 await ready()
                 scope.cancel(reason="the row")
-                cancelled_at = own_time()
-            took = own_time() - cancelled_at
+                cancelled_at = trio.current_time()
+            took = trio.current_time() - cancelled_at
             assert scope.cancelled_caught
             assert len(server.requests) == 1
             # The sleep holds no slot, and the answer was read to its end: its connection is kept.
@@ -398,13 +397,13 @@ async def while_waiting_for_a_slot() -> None:
                 async def use_until_cancelled(scope: trio.CancelScope) -> None:
                     with scope:
                         await use()
-                    left.append(own_time())
+                    left.append(trio.current_time())
 
                 for scope in cancelled:
                     nursery.start_soon(use_until_cancelled, scope)
                     nursery.start_soon(use)
                 await until(lambda: client.statistics().waiting == 6)
-                cancelled_at = own_time()
+                cancelled_at = trio.current_time()
                 cancelled[0].cancel(reason="the row")
                 cancelled[1].cancel(reason="the row")
                 await until(lambda: len(left) == 2)

@@ -20,7 +20,7 @@ from tests.stream.api import PARAMS
 from trio_stream.testing import ScriptedAPI, call, cancel_everywhere, pause, ping, say, stall
 
 CLOSE_SEEN_WITHIN = 0.02
-TRIES = 3  # at a figure in milliseconds: a busy machine may keep this process from running for longer than that
+TRIES = 10  # at a figure in milliseconds: a busy machine may keep this process from running for longer than that
 TOOL = {"name": "get_weather", "input_schema": {"type": "object"}}
 
 
@@ -162,6 +162,8 @@ async def test_the_server_sees_the_close(leave, tls, server_tls, client_tls):
             assert client.statistics().active == 0
             with trio.fail_after(2):
                 assert (await client.messages.create(**PARAMS)).text == "next"
+            if seen_after[-1] < CLOSE_SEEN_WITHIN:
+                break
     assert min(seen_after) < CLOSE_SEEN_WITHIN
     gc.collect()
 
