@@ -325,14 +325,14 @@ async def told_not_to_retry() -> None:
 )
 async def test_what_no_waiting_helps(status: bytes, kind: str, more: bytes, expected: type[ts.APIStatusError]) -> None:
     answer = api_error(status, kind, b"retry-after-ms: 1", *filter(None, [more]))
-    async with FaultServer([once(answer)]) as server:
+    async with WireServer([once(answer)]) as server:
         await expect_error(server, expected, kind, within=0.5, closed_by_client=False, max_retries=2)
         assert len(server.requests) == 2, "one, and the one afterwards"
 
 
 @pytest.mark.parametrize("kind", ["authentication_error", "billing_error", "permission_error"])
 async def test_a_refusal_as_the_first_event(kind: str) -> None:
-    async with FaultServer([once(first(error_event(kind)))]) as server:
+    async with WireServer([once(first(error_event(kind)))]) as server:
         await expect_error(server, MORE_KINDS[kind], kind, within=0.5, max_retries=2)
         assert len(server.requests) == 2, "one, and the one afterwards"
 

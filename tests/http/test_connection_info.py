@@ -11,14 +11,15 @@ import trio
 import trio.testing
 
 from tests.http.posting import post, read_all, sender_of
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
+from tests.wire.server import Peer, answering, once, serve
 from trio_stream._http import ConnectionInfo, _transport, open_sender
 from trio_stream.testing import ScriptedAPI, say
 from trio_stream.transport import BODY_EXTENSION, ON_SENT_EXTENSION, ResponseBody, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-HELLO = CHUNKED + chunk(b"hello") + LAST_CHUNK
+HELLO = CHUNKED_HEAD + chunk(b"hello") + LAST_CHUNK
 
 
 async def test_new_and_reused():
@@ -118,7 +119,7 @@ async def test_a_failing_watcher_leaves_no_socket():
     def fail(_info: ConnectionInfo) -> None:
         raise ZeroDivisionError
 
-    async with serve(answering_once(b"")) as server, sender_of(server) as sender:
+    async with serve(once(b"")) as server, sender_of(server) as sender:
         with pytest.raises(ZeroDivisionError):
             await post(sender, on_connected=fail)
         assert sender.statistics().active == 0
