@@ -616,3 +616,8 @@ async def test_items_that_are_not_sent(tmp_path, autojump_clock):
                 pass
     assert moments.names == ["JobStart", "JobEnd"]
     assert moments[-1].stats.cached == 2
+
+
+def test_a_job_shows_its_number():
+    job = ts.JobInfo()
+    assert repr(job) == f"<JobInfo {job.id}>"

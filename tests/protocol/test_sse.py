@@ -319,3 +319,12 @@ def test_large_input_is_parsed_in_windows() -> None:
     data = sse(*events)
     assert len(data) > 512 * 1024
     assert len(parse(data)) == 5000
+
+
+def test_an_id_with_a_nul_is_ignored() -> None:
+    """WHATWG, 9.2.6: "If the field value does not contain U+0000 NULL, then set the last event ID buffer"."""
+    parser = EventStreamParser()
+    parser.feed(b"id: good\ndata: 1\n\n")
+    assert parser.last_event_id == "good"
+    parser.feed(b"id: b\0d\ndata: 2\n\n")
+    assert parser.last_event_id == "good"

@@ -260,3 +260,121 @@ async def test_with_options_replaces_what_it_names(old, options, expected, autoj
         await stream.until_done()
     sent = api.requests[0].headers
     assert {name: sent[name] for name in ("x-api-key", "authorization", "x-team") if name in sent} == expected
+
+
+async def test_cancelled_while_the_body_is_closed():
+    """By the block's own cancellation: it ends there, as it does anywhere else in the block."""
+
+    class SlowToClose(HookedBody):
+        async def aclose(self) -> None:
+            self.close()
+            await trio.lowlevel.checkpoint()
+
+    async with client_with(SlowToClose(MESSAGE_START)).messages.stream(**PARAMS) as stream:
+        stream.cancel("enough")
+    assert stream.cancel_reason == "enough"
+
+
+class BodyOfPieces(HookedBody):
+    """Gives one piece after another, calling the hook right before the second."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(b"")
+        self.pieces = list(pieces)
+
+    def receive_nowait(self) -> bytes | None:
+        if len(self.pieces) == 1:
+            self.hook()
+        if self.closed.is_set() and not self.pieces:
+            raise trio.ClosedResourceError
+        return self.pieces.pop(0) if self.pieces else None
+
+
+async def test_closed_in_the_moment_in_which_a_broken_event_comes():
+    """Who closed the stream is told that, and not what was wrong with the rest."""
+    body = BodyOfPieces(MESSAGE_START, b"event: message_delta\ndata: {\n\n")
+    async with client_with(body).messages.stream(**PARAMS) as stream:
+        await stream.receive()
+        body.hook = stream._stream.close_now
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive()
+
+
+async def test_a_body_that_was_closed_beneath_the_stream():
+    body = HookedBody(MESSAGE_START)
+    async with client_with(body).messages.stream(**PARAMS) as stream:
+        await stream.receive()
+        body.hook = body.close
+        body.close()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive()
+
+
+async def test_a_clock_that_ends_one_stream_while_it_ends_another(autojump_clock):
+    """Both clocks run out at once, and whoever is told of the one closes the other first."""
+    streams: list[ts.MessageStream] = []
+
+    class CloseTheOther(ts.Instrument):
+        def __call__(self, moment: ts.Moment) -> None:
+            if isinstance(moment, ts.CallEnd):
+                streams[1]._stream.close_now()
+
+    api = ScriptedAPI(default=[say("x"), stall()])
+    client = ts.Client(api_key="k", transport=api, max_retries=0, timeout=5)
+    errors: list[type[BaseException]] = []
+
+    async def read(opened: trio.Event, *, instruments: list[Any]) -> None:
+        try:
+            async with client.with_options(instruments=instruments).messages.stream(**PARAMS) as stream:
+                streams.append(stream)
+                opened.set()
+                await stream.until_done()
+        except (ts.APITimeoutError, trio.ClosedResourceError) as error:
+            errors.append(type(error))
+
+    async with trio.open_nursery() as nursery:
+        for instruments in ([CloseTheOther()], []):
+            opened = trio.Event()
+            nursery.start_soon(lambda i=instruments, o=opened: read(o, instruments=i))
+            await opened.wait()
+    assert sorted(error.__name__ for error in errors) == ["ClosedResourceError", "SilenceTimeoutError"]
+
+
+async def test_nothing_is_read_before_it_is_received():
+    """An event that is unknown to this version may come first."""
+    body = BodyOfPieces(b'event: prelude\ndata: {"type":"prelude"}\n\n', MESSAGE_START)
+    async with client_with(body).messages.stream(**PARAMS) as stream:
+        with pytest.raises(ts.IncompleteStreamError, match="has been read yet"):
+            _ = stream.current_message_snapshot
+        assert (await stream.receive()).type == "prelude"
+        assert (await stream.receive()).type == "message_start"
+        assert stream.current_message_snapshot.id == "m"
+
+
+async def test_a_body_that_fails_because_it_is_closed():
+    """As those of other transports may: who closed the stream is told just that."""
+
+    class FailsWhenClosed(HookedBody):
+        async def wait(self) -> None:
+            await self.closed.wait()
+            raise ts.APIConnectionError("cut")
+
+    async with client_with(FailsWhenClosed(MESSAGE_START)).messages.stream(**PARAMS) as stream:
+        await stream.receive()
+        stream.nursery.start_soon(stream.aclose)
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive()
+
+
+async def test_closed_by_whoever_is_told_of_the_first_event():
+    """That is the last thing that happens while it is opened: nothing waits any more that could be cancelled."""
+    body = HookedBody(MESSAGE_START)
+
+    def close(moment: ts.Moment) -> None:
+        if isinstance(moment, ts.FirstEvent):
+            stream._stream.close_now()
+
+    stream = await client_with(body).with_options(instruments=[close]).messages.create(**PARAMS, stream=True)
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.__aenter__()
+    assert body.closed.is_set()

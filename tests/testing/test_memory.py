@@ -193,3 +193,16 @@ async def test_a_mistake_in_a_script_is_not_an_end() -> None:
         with pytest.raises(ValueError, match="after the end"):
             await body.receive_some()
     body.close()
+
+
+async def test_two_tasks_cannot_wait_at_once() -> None:
+    _, body = await open_body(say("a"), stall())
+    while body.receive_nowait():
+        pass
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(body.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await body.wait()
+        nursery.cancel_scope.cancel(reason="seen")
+    body.close()

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import trio_stream as ts
-from trio_stream.testing import Quota, ScriptedAPI, pause, say
+from trio_stream.testing import Quota, ScriptedAPI, pause, raw, say
 
 PARAMS = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -94,3 +94,12 @@ async def test_concurrency_storms_and_money(autojump_clock):
 def test_quotas_that_cannot_be(options):
     with pytest.raises(ValueError, match="must be a positive"):
         Quota(**options)
+
+
+async def test_output_that_is_not_json_uses_nothing(autojump_clock):
+    """A script may send anything; the quota counts what it understands."""
+    quota = Quota(output_tokens_per_minute=600)
+    client = client_of(quota, [say("word"), raw(b"event: content_block_delta\ndata: {content_block_delta\n\n")])
+    with pytest.raises(ts.InvalidResponseError):
+        await ask(client)
+    assert quota.refused == 0

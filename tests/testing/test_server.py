@@ -392,3 +392,12 @@ async def test_many_at_once() -> None:
         assert server.accepted > 10
     assert all(kinds(events(answer.content))[-1] == "message_stop" for answer in answers)
     api.assert_done()
+
+
+async def test_a_port_of_ones_own() -> None:
+    async with ScriptedAPI([say("a")]).serve() as server:
+        port = server.port
+    async with ScriptedAPI([say("b")]).serve(port=port) as server:
+        assert server.port == port
+        async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
+            assert (await client.post("/v1/messages", json=BODY, headers=KEY)).status_code == 200

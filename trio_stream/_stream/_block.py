@@ -106,7 +106,7 @@ class StreamBlock:
             raise RuntimeError("this stream has been left already")
         block.check_may_leave()
         self._state = _BlockState.LEFT
-        if stream.opened is not None:
+        if stream.opened is not None:  # pragma: no branch - what was entered and not left yet is open
             try:
                 await stream.opened.reader.body.aclose()
             except BaseException as interrupt:  # noqa: ASYNC103

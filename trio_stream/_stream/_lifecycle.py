@@ -225,7 +225,9 @@ class StreamLifecycle:
         """
         reader = self._reader
         if reader is None:
-            return False
+            if self.state is StreamState.COMPLETE:
+                return False
+            self._raise_unusable()  # closed since the last look: an end that looks like the message's would be none
         try:
             await reader.wait()
         except APIError as error:

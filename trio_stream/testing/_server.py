@@ -212,7 +212,7 @@ class _Connection:
 
     async def _answer_all(self) -> None:
         try:
-            async for request in self._take:
+            async for request in self._take:  # pragma: no branch - the connection ends it by cancelling it
                 if not await self._answer(request):
                     return
         except (trio.BrokenResourceError, trio.ClosedResourceError):
