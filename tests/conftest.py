@@ -47,9 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.trio(run=run))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def programs_are_measured_if_they_ask_for_it() -> None:
-    """Not before: pytest-cov begins when the session does."""
+    """Before every test: coverage says so anew whenever it begins, which is after each test that is not covered."""
     measure_only_what_asks_for_it()
 
 
