@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import trio
 
 import trio_stream as ts
+from trio_stream._instruments import Instruments
 from trio_stream.batch import fan_out
 
 _FIRST = 2_000
@@ -48,6 +49,8 @@ class Stream:
 
 class FakeClient:
     """Gives such streams."""
+
+    instruments = Instruments()
 
     class messages:  # noqa: N801
         @staticmethod
