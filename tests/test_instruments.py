@@ -621,3 +621,30 @@ async def test_items_that_are_not_sent(tmp_path, autojump_clock):
 def test_a_job_shows_its_number():
     job = ts.JobInfo()
     assert repr(job) == f"<JobInfo {job.id}>"
+
+
+async def test_a_tapped_stream_that_is_left_early_is_closed(autojump_clock):
+    pieces: list[bytes] = []
+
+    def tap(moment: ts.Moment) -> None:
+        if isinstance(moment, ts.AttemptStart):
+            moment.tap_bytes(lambda data, at: pieces.append(data))
+
+    api = ScriptedAPI([say("one", stall())])
+    async with ts.Client(api_key="k", transport=api, instruments=[tap]) as client:
+        async with client.messages.stream(**PARAMS) as stream:
+            await stream.receive()
+        assert client.statistics().active == 0
+    assert pieces
+    assert api.open_streams == 0
+
+
+async def test_a_call_ends_once(autojump_clock):
+    moments = Moments()
+    client = client_of([say("x")], instruments=[moments])
+    async with client.messages.stream(**PARAMS) as stream:
+        await stream.until_done()
+    watch = stream._stream._watch
+    assert watch is not None
+    watch.end(moments.ends[0].outcome)
+    assert len(moments.ends) == 1

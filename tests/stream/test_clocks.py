@@ -9,7 +9,8 @@ import pytest
 import trio
 
 import trio_stream as ts
-from tests.wire.answers import CHUNKED_HEAD, chunk
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, MESSAGE, chunk, sse
+from tests.wire.events import PING, TEXT
 from tests.wire.server import Peer, serve
 from trio_stream.testing import http_error, pause, ping, raw, say, stall, stop
 
@@ -166,3 +167,29 @@ async def test_the_clock_that_ran_out_keeps_its_name_after_a_stall_of_the_progra
         with pytest.raises(ts.SilenceTimeoutError):
             async with client.messages.stream(**PARAMS):
                 pass
+
+
+async def test_pings_without_end_before_the_first_event_let_others_run():
+    """Decoding them takes longer than a task may run for, and the clock that runs then is not that of silence."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED_HEAD)
+        await trio.sleep(0.05)
+        await peer.send(chunk(sse(PING) * 40_000), chunk(MESSAGE), LAST_CHUNK)
+
+    timeouts = ts.Timeouts(first_event=100, silence=20)
+    async with serve(script) as server, trio.open_nursery() as nursery:
+        client = ts.Client(api_key="test-key", base_url=server.base_url, max_retries=0, timeout=timeouts)
+        nursery.start_soon(others)
+        async with client.messages.stream(**PARAMS) as stream:
+            assert await stream.get_final_text() == TEXT
+        assert turns > 10
+        nursery.cancel_scope.cancel(reason="seen")
