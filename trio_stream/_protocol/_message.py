@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast, final
 
 import msgspec
 
-from trio_stream._errors import InvalidResponseError
+from trio_stream._errors import InvalidResponseError, InvalidToolInputError
 from trio_stream._protocol._blocks import ContentBlock, TextBlock
+from trio_stream._protocol._history import ToolResults, as_history, refuse_input
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._params_turns import MessageParam
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
 
@@ -181,10 +183,49 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
     def to_param(self) -> dict[str, Any]:
         """This message as one of a request's ``messages``, with everything the API sent in its content.
 
+        For a complete message. Of one that was cut, or whose tool input is malformed, `as_history` makes what can be
+        sent.
+
         Raises:
-          InvalidToolInputError: a tool block's input was cut or is not valid JSON.
+          InvalidToolInputError: a tool block's input was cut or is not valid JSON. The text says which block it is.
         """
-        return {"role": "assistant", "content": [block.as_json(param=True) for block in self.content]}
+        content: list[dict[str, Any]] = []
+        for index, block in enumerate(self.content):
+            try:
+                content.append(block.as_json(param=True))
+            except InvalidToolInputError as error:
+                raise refuse_input(error, f"content[{index}]") from error
+        return {"role": "assistant", "content": content}
+
+    def as_history(self, results: ToolResults | None = None) -> list[MessageParam]:
+        """What may stand in ``messages`` of this message, whether it is whole, cut, malformed or empty.
+
+        ::
+
+            messages += message.as_history(results)
+
+        What the API would refuse is left out: unfinished blocks other than text, empty text, thinking that has no
+        signature or is the last of the message, and calls that were cut. Tool input that is not a JSON object goes back
+        as ``{"INVALID_JSON": text}``. Calls of the API's own tools that have no result are left out of a message that
+        was cut. Each call of your tools that stays gets its result, in the order of the calls; a call without one in
+        ``results`` gets one that says that it was not started.
+
+        A message that stopped with ``pause_turn`` comes back whole. Send it with nothing after it, to let the model go
+        on.
+
+        Args:
+          results: What your tools returned: ``tool_result`` blocks in any order, or a mapping from the ids of calls to
+            results, each a text or a list of blocks. Results of calls that were cut are left out with them.
+
+        Returns:
+          No message if nothing of it can stay; otherwise the turn of the assistant, followed by a turn of the user with
+          the results if it has calls of your tools.
+
+        Raises:
+          TypeError: `results` are neither blocks nor such a mapping.
+          ValueError: there are two results for one call, or a result for a call that this message does not have.
+        """
+        return as_history(self.content, self.stop_reason, results)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Message:

@@ -12,28 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Required, TypeAlias, TypedDict
 
-from trio_stream._protocol._blocks import ContentBlock
 from trio_stream._protocol._message import Message
-from trio_stream._protocol._params_content import (
-    ContentBlockParam,
-    RequestToolAdditionBlockParam,
-    RequestToolRemovalBlockParam,
-)
+from trio_stream._protocol._params_content import RequestToolAdditionBlockParam, RequestToolRemovalBlockParam
 from trio_stream._protocol._params_documents import TextBlockParam
 from trio_stream._protocol._params_shared import CacheControlEphemeralParam
 from trio_stream._protocol._params_tools import ToolUnionParam
+from trio_stream._protocol._params_turns import MessageParam as MessageParam
 
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
 """How much effort the model puts into an answer."""
 
 # ----- messages
-
-
-class MessageParam(TypedDict):
-    """One turn of the conversation. Its content is text, or a list of blocks: typed dicts, or blocks of an answer."""
-
-    role: Literal["user", "assistant", "system"]
-    content: str | Iterable[ContentBlockParam | ContentBlock]
 
 
 class SystemMessageOutputConfigParam(TypedDict, total=False):

@@ -13,7 +13,9 @@ from typing import Final, cast
 
 import msgspec
 
+from trio_stream._errors import InvalidToolInputError
 from trio_stream._protocol._headers import is_header_param
+from trio_stream._protocol._history import refuse_input
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._values import Value
 
@@ -61,7 +63,8 @@ def build_body(
       TypeError: A required parameter is missing, or something is not JSON. The text of the error says where, and has
         nothing of its value.
       ValueError: A number or a text cannot be written as JSON (NaN, a lone surrogate), or the nesting has no end.
-      InvalidToolInputError: A tool block of an answer was cut, so that it has no input.
+      InvalidToolInputError: A tool block of an answer was cut or is malformed, so that it has no input. The text says
+        where it is, and that `Message.as_history` takes any message.
     """
     body: dict[str, object] = {name: value for name, value in params.items() if not is_header_param(name)}
     if stream is not None:
@@ -122,9 +125,13 @@ def _plain_object(value: Mapping[object, object], path: _Path) -> dict[str, obje
 
 def _plain_value(value: Value, path: _Path) -> object:
     if not isinstance(value, Message):
-        return _plain(value.as_json(param=True), path)
+        try:
+            return _plain(value.as_json(param=True), path)
+        except InvalidToolInputError as error:
+            raise refuse_input(error, _name(path)) from error
     if len(path) == 2 and path[0] == "messages":
-        return _plain(value.to_param(), path)
+        # As `Message.to_param` has it, block by block, so that an error says which block of which message it is.
+        return _plain({"role": "assistant", "content": value.content}, path)
     raise TypeError(f"{_name(path)} is a Message, which is a turn of its own: put it into messages, or use its content")
 
 
