@@ -1,7 +1,7 @@
 """Let the model use a tool: a round of two turns.
 
 The first answer ends with `tool_use` blocks whose `input` is parsed and checked. It goes back into the conversation
-together with the tool's results, and the second answer makes use of them.
+together with the tool's results, and the second answer makes use of them. A message that was cut goes back too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ async def get_weather(city: str) -> str:
     return f"18 °C and a light breeze in {city}"
 
 
+async def run_tool(call: ts.ToolUseBlock) -> str:
+    try:
+        return await get_weather(**call.input)
+    except (ts.InvalidToolInputError, TypeError) as error:
+        return f"this input cannot be used: {error}"  # the model reads it, and tries again
+
+
 async def one_turn(client: ts.Client, messages: list[ts.MessageParam | ts.Message]) -> ts.Message:
     async with client.messages.stream(model=MODEL, max_tokens=1024, tools=TOOLS, messages=messages) as stream:
         async for event in stream:
@@ -45,16 +52,17 @@ async def one_turn(client: ts.Client, messages: list[ts.MessageParam | ts.Messag
 async def main() -> None:
     messages: list[ts.MessageParam | ts.Message] = [{"role": "user", "content": "What is the weather in Lisbon?"}]
     async with ts.Client() as client:
-        message = await one_turn(client, messages)
-        while message.stop_reason == "tool_use":
-            results: list[ts.ContentBlockParam] = []
-            for block in message.content:
-                if block.type == "tool_use":
-                    result = await get_weather(**block.input)
-                    results.append({"type": "tool_result", "tool_use_id": block.id, "content": result})
-            messages.append(message)
-            messages.append({"role": "user", "content": results})
+        while True:
             message = await one_turn(client, messages)
+            results: dict[str, str] = {}
+            if message.stop_reason == "tool_use":
+                for block in message.content:
+                    if block.type == "tool_use":
+                        results[block.id] = await run_tool(block)
+            # Also right if the message was cut: then the call that was cut is left out.
+            messages += message.as_history(results)
+            if message.stop_reason != "tool_use":
+                break
     print()
 
 
