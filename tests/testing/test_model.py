@@ -174,7 +174,14 @@ async def test_output_follows_a_json_schema() -> None:
             "items": {"type": "array", "items": {"$ref": "#/$defs/item"}, "minItems": 2},
             "free": {},
         },
-        "$defs": {"item": {"type": "object", "properties": {"self": {"$ref": "#/$defs/item"}, "path": {}}}},
+        "$defs": {
+            "item": {
+                "type": "object",
+                "properties": {"self": {"$ref": "#/$defs/item"}, "path": {}},
+                "additionalProperties": False,
+            }
+        },
+        "additionalProperties": False,
     }
     message = await ask(output_config={"format": {"type": "json_schema", "schema": schema}})
     output = json.loads(message["content"][0]["text"])

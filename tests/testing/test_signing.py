@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trio_stream.testing._signing import first_mismatch, sign
+from trio_stream.testing._signing import mismatches, sign
 
 JSON = dict[str, Any]
 
@@ -47,6 +47,12 @@ def changed(path: str, value: Any) -> JSON:
         place = place[int(name) if name.isdigit() else name]
     place[int(last) if last.isdigit() else last] = value
     return body
+
+
+def first_mismatch(body: JSON) -> str | None:
+    """The path of the first thinking block whose signature does not fit."""
+    found = mismatches(body)
+    return found[0].path if found else None
 
 
 def test_an_unchanged_conversation_fits() -> None:

@@ -1,6 +1,7 @@
 """A model for an endless scripted API: answers any request sensibly, always the same way.
 
-What belongs here: choosing the steps of an answer from its request. What does not: the prose (`_prose`).
+What belongs here: choosing the steps of an answer from its request. What does not: the prose (`_prose`), and values
+that fit a schema (`_examples`).
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from typing import Any
 import msgspec
 
 from trio_stream.testing import _steps as s
+from trio_stream.testing._examples import make_example
 from trio_stream.testing._json import as_list, as_object, at_path
 from trio_stream.testing._prose import OPENINGS, PARAGRAPHS, THOUGHTS
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._wire import text_pieces
 
-_DEEPEST = 6
+_MOST_CALLS = 8
+"""How many tools are called at once, at most."""
 
 
 def scripted_model(*, ttft: float = 0.3, tps: float | None = 40.0) -> Callable[[RecordedRequest], list[s.Step]]:
     """A model for ``ScriptedAPI(default=scripted_model())``.
 
     It answers in 30 to 80 words about Trio, structured concurrency and streams, chosen by the prompt. It thinks first
-    if thinking is on. It calls the first tool, or the one that it has to call, with plausible input, unless the
-    request brings results of tools. And it keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for its
-    output.
+    if thinking is on. It calls each of the tools that the request defines, all at once and with plausible input; with
+    ``disable_parallel_tool_use`` one after another, and with a ``tool_choice`` that forces it, one. When it has the
+    results, it answers. And it keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for its output.
 
     Args:
       ttft: Seconds to the first token.
@@ -42,11 +45,13 @@ def scripted_model(*, ttft: float = 0.3, tps: float | None = 40.0) -> Callable[[
 
 class _Answer:
     def __init__(self, request: RecordedRequest, ttft: float, tps: float | None) -> None:
-        self._body: Mapping[str, Any] = as_object(request.body)
+        self._body: Mapping[str, Any] = as_object(request.full_body)
         self._ttft = ttft
         self._tps = tps
-        self._prompt, self._results = _last_turn(request.messages)
-        seed = f"{self._prompt}\n{len(request.messages)}"
+        messages = as_list(self._body.get("messages"))
+        self._prompt, self._results = _last_turn(messages)
+        self._called = _called_since_prompt(messages)
+        seed = f"{self._prompt}\n{len(messages)}"
         self._number = int.from_bytes(hashlib.sha256(seed.encode(errors="replace")).digest()[:8], "big")
 
     def steps(self) -> list[s.Step]:
@@ -56,12 +61,11 @@ class _Answer:
             text = "" if config.get("display") == "omitted" else self._pick(THOUGHTS)
             steps.append(s.think(text, ttft=self._ttft, tps=self._tps))
         ttft = 0.0 if steps else self._ttft
-        tool = None if self._results else self._tool()
-        if tool is not None:
+        tools = self._tools()
+        if tools:
             if not steps:
                 steps.append(s.say("Let me look that up.", ttft=ttft, tps=self._tps))
-            steps.append(s.call(str(tool["name"]), self._input(tool), tps=self._tps))
-            return steps
+            return [*steps, *(s.call(str(tool["name"]), self._input(tool), tps=self._tps) for tool in tools)]
         text, stop = self._cut(self._text())
         if text:
             steps.append(s.say(text, ttft=ttft, tps=self._tps))
@@ -75,7 +79,7 @@ class _Answer:
     def _text(self) -> str:
         schema = at_path(self._body, "output_config", "format", "schema")
         if schema is not None:
-            return msgspec.json.encode(self._example(schema, schema, "", 0)).decode()
+            return msgspec.json.encode(self._example(as_object(schema))).decode()
         paragraph = self._paragraph()
         if self._results:
             return f"The tool says: {_shorten(self._results, 12)}\n\n{paragraph}"
@@ -103,92 +107,42 @@ class _Answer:
             return "".join(pieces[:most]), s.stop("max_tokens")
         return text, stop
 
-    def _tool(self) -> Mapping[str, Any] | None:
+    def _tools(self) -> list[Mapping[str, Any]]:
+        """The tools to call now."""
         wanted = as_object(self._body.get("tool_choice"))
         if wanted.get("type") == "none":
-            return None
-        for tool in map(as_object, as_list(self._body.get("tools"))):
-            if "input_schema" in tool and wanted.get("name") in (None, tool.get("name")):
-                return tool
-        return None
+            return []
+        tools = [tool for tool in map(as_object, as_list(self._body.get("tools"))) if _can_be_called(tool)]
+        if wanted.get("type") == "tool":
+            tools = [tool for tool in tools if tool.get("name") == wanted.get("name")]
+        if wanted.get("disable_parallel_tool_use"):
+            return [tool for tool in tools if tool.get("name") not in self._called][:1]
+        if self._results:
+            return []
+        return tools[:1] if wanted.get("type") == "any" else tools[:_MOST_CALLS]
 
     def _input(self, tool: Mapping[str, Any]) -> Mapping[str, Any]:
-        schema = as_object(tool["input_schema"])
-        return as_object(self._example(schema, schema, "", 0))
+        return as_object(self._example(as_object(tool["input_schema"])))
 
-    def _example(self, schema: Any, root: Mapping[str, Any], name: str, depth: int) -> Any:
-        """A plausible value for a JSON schema."""
-        fields = as_object(schema)
-        if not fields or depth > _DEEPEST:
-            return None
-        reference = fields.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#/"):
-            return self._example(at_path(root, *reference[2:].split("/")), root, name, depth + 1)
-        if "const" in fields:
-            return fields["const"]
-        for key in ("enum", "examples"):
-            if fields.get(key):
-                return fields[key][self._number % len(fields[key])]
-        if "default" in fields:
-            return fields["default"]
-        for key in ("anyOf", "oneOf", "allOf"):
-            options = [option for option in fields.get(key) or () if option.get("type") != "null"]
-            if options:
-                return self._example(options[0], root, name, depth + 1)
-        kind = fields.get("type", "object" if "properties" in fields else "string")
-        if isinstance(kind, list):
-            kind = next((item for item in as_list(kind) if item != "null"), "null")
-        return self._example_of(str(kind), fields, root, name, depth)
-
-    def _example_of(self, kind: str, fields: Mapping[str, Any], root: Mapping[str, Any], name: str, depth: int) -> Any:
-        if kind == "object":
-            properties: Mapping[str, Any] = fields.get("properties") or {}
-            required = fields.get("required") or list(properties)
-            return {key: self._example(properties.get(key, {}), root, key, depth + 1) for key in required}
-        if kind == "array":
-            count = max(1, int(fields.get("minItems", 1)))
-            return [self._example(fields.get("items", {}), root, name, depth + 1) for _ in range(count)]
-        if kind in ("integer", "number"):
-            low = fields.get("minimum", 1)
-            return min(max(3, low), fields.get("maximum", max(3, low)))
-        if kind == "boolean":
-            return True
-        if kind == "null":
-            return None
-        return self._string(name, fields)
-
-    def _string(self, name: str, fields: Mapping[str, Any]) -> str:
-        formats = {
-            "date": "2026-11-21",
-            "date-time": "2026-11-21T09:00:00Z",
-            "uri": "https://trio.readthedocs.io",
-        }
-        if fields.get("format") in formats:
-            return formats[fields["format"]]
-        lowered = name.lower()
-        for part, value in _STRINGS:
-            if part in lowered:
-                return value
-        return _shorten(self._prompt, 6) or "structured concurrency"
+    def _example(self, schema: Mapping[str, Any]) -> Any:
+        return make_example(schema, number=self._number, topic=_shorten(self._prompt, 6))
 
 
-_STRINGS = (
-    ("city", "Lisbon"),
-    ("location", "Lisbon, Portugal"),
-    ("country", "Portugal"),
-    ("place", "Lisbon"),
-    ("date", "2026-11-21"),
-    ("time", "09:00"),
-    ("url", "https://trio.readthedocs.io"),
-    ("path", "README.md"),
-    ("file", "README.md"),
-    ("unit", "celsius"),
-    ("lang", "en"),
-    ("email", "nursery@example.org"),
-    ("code", "print('hello')"),
-    ("command", "echo hello"),
-    ("expression", "6 * 7"),
-)
+def _can_be_called(tool: Mapping[str, Any]) -> bool:
+    """Whether the model itself can call a tool now: a tool of the caller's, neither deferred nor for programs alone."""
+    callers = tool.get("allowed_callers")
+    return "input_schema" in tool and not tool.get("defer_loading") and (callers is None or "direct" in callers)
+
+
+def _called_since_prompt(messages: list[Any]) -> set[str]:
+    """The names of the tools that were called since the user last said something."""
+    called: set[str] = set()
+    for message in map(as_object, reversed(messages)):
+        blocks = list(map(as_object, as_list(message.get("content"))))
+        if message.get("role") == "user" and any(block.get("type") != "tool_result" for block in blocks or [{}]):
+            break
+        called |= {str(block.get("name")) for block in blocks if block.get("type") == "tool_use"}
+    return called
 
 
 def _last_turn(messages: list[Any]) -> tuple[str, str]:
@@ -206,7 +160,8 @@ def _last_turn(messages: list[Any]) -> tuple[str, str]:
             if item.get("type") == "text":
                 texts.append(str(item.get("text", "")))
             elif item.get("type") == "tool_result" and position == 0:
-                results = _result_text(item.get("content")) or "nothing"
+                told = _result_text(item.get("content")) or "nothing"
+                results = f"{results}; {told}" if results else told
         if texts:
             return "\n".join(texts), results
     return "", results

@@ -68,6 +68,8 @@ class RecordedRequest:
       headers: The headers.
       content: The body as it came.
       body: The body as decoded JSON, or None if it is not JSON.
+      full_body: The body as the API understands it: `body`, or, if the request continues a message thread, that with
+        the ``system``, ``tools`` and earlier messages which the thread holds.
       request_id: The ``request-id`` of the answer.
       status: The status of the answer, or None until its head is due.
       complete: Whether the whole answer has been handed to the client.
@@ -83,6 +85,7 @@ class RecordedRequest:
         "closed_by",
         "complete",
         "content",
+        "full_body",
         "headers",
         "method",
         "number",
@@ -117,6 +120,7 @@ class RecordedRequest:
                 self.body = msgspec.json.decode(content)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.body = None
+        self.full_body: Any = self.body
         self.request_id: str = request_id
         self.status: int | None = None
         self.complete: bool = False
@@ -136,7 +140,7 @@ class RecordedRequest:
 
     @property
     def messages(self) -> list[Any]:
-        """The messages of the request, or an empty list if the body has none."""
+        """The messages of the request as it was sent, or an empty list if the body has none."""
         return as_list(self._field("messages"))
 
     @property

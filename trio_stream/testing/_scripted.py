@@ -9,18 +9,21 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import ClassVar, TypeAlias, final
+from functools import partial
+from typing import Any, ClassVar, TypeAlias, final
 
 import trio
 
 from trio_stream._http import BODY_EXTENSION, ON_SENT_EXTENSION, httpx
+from trio_stream.testing._faults import Betas
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
 from trio_stream.testing._quota import Quota
 from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._server import Server, Serving
 from trio_stream.testing._steps import HTTPError, Step, checked
-from trio_stream.testing._strict import find_fault
+from trio_stream.testing._strict import dropped_thinking, find_fault
+from trio_stream.testing._threads import Threads, Turn
 from trio_stream.testing._timeline import AnswerContext, AnswerHead, Moment, error_answer, json_answer, timeline
 from trio_stream.testing._wire import count_input_tokens, make_id
 
@@ -71,6 +74,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         self._default = None if default is None else _checked(default)
         self._strict = strict
         self._quota = quota
+        self._threads = Threads()
         self._under_way = 0
         self._number = 0
         self._scripted = 0
@@ -215,27 +219,48 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
           ConnectionCut: The script ends the connection before the head.
         """
         self._under_way += 1
-        moments = self._moments(request)
+        turn = self._turn(request)
+        moments = self._moments(request, turn)
         try:
             head, due = await wait_for_head(moments, request.at)
         except BaseException as error:
             self._under_way -= 1
+            _end(turn)
             request.closed_by = "close"
             request.closed_at = trio.current_time()
             request.complete = isinstance(error, ConnectionCut)
             raise
         request.status = head.status
         self.open_streams += 1
-        return head, ScriptedBody(moments, due=due, request=request, done=self._one_closed)
+        return head, ScriptedBody(moments, due=due, request=request, done=partial(self._one_closed, turn))
 
-    def _one_closed(self) -> None:
+    def _one_closed(self, turn: Turn | HTTPError | None) -> None:
         self._under_way -= 1
         self.open_streams -= 1
+        _end(turn)
 
-    def _moments(self, request: RecordedRequest) -> Iterator[Moment]:
-        body = as_object(request.body)
-        context = AnswerContext(number=request.number, request_id=request.request_id, body=body, stream=request.stream)
-        refusal = _refusal(request, strict=self._strict)
+    def _turn(self, request: RecordedRequest) -> Turn | HTTPError | None:
+        """The turn of a message thread that the request is, or why it cannot be; None for any other request."""
+        if request.path != _MESSAGES or not _betas(request).has("message-threads"):
+            return None
+        turn = self._threads.resolve(as_object(request.body), request.at)
+        if isinstance(turn, HTTPError):
+            return turn if self._strict else None
+        if turn is not None:
+            request.full_body = turn.body
+        return turn
+
+    def _moments(self, request: RecordedRequest, turn: Turn | HTTPError | None) -> Iterator[Moment]:
+        body = as_object(request.full_body)
+        context = AnswerContext(
+            number=request.number,
+            request_id=request.request_id,
+            body=body,
+            stream=request.stream,
+            transformations=_transformations(body) if self._strict else (),
+            on_complete=partial(_keep, turn) if isinstance(turn, Turn) else None,
+        )
+        refusal = _refusal(request, strict=self._strict) or (turn if isinstance(turn, HTTPError) else None)
         if refusal is not None:
             return error_answer(refusal, context)
         if request.path == _COUNT_TOKENS:
@@ -288,15 +313,36 @@ def _refusal(request: RecordedRequest, *, strict: bool) -> HTTPError | None:
     if not is_object(request.body):
         return _error(400, "The request body is not valid JSON: an object is expected")
     if strict:
+        asked = _betas(request)
         fault = find_fault(
-            as_object(request.body),
+            as_object(request.full_body),
             version=request.headers.get("anthropic-version"),
-            beta=bool(request.betas) or request.params.get("beta") == "true",
+            beta=asked.any,
+            betas=asked.names,
             counting=request.path == _COUNT_TOKENS,
         )
         if fault is not None:
             return _error(400, fault)
     return None
+
+
+def _betas(request: RecordedRequest) -> Betas:
+    return Betas(bool(request.betas) or request.params.get("beta") == "true", frozenset(request.betas))
+
+
+def _transformations(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What the API reports that it has changed about a request."""
+    dropped = {"type": "thinking_dropped", "reason": "prefix_binding_mismatch"}
+    return tuple({**dropped, "path": path} for path in dropped_thinking(body))
+
+
+def _keep(turn: Turn, message: Mapping[str, Any]) -> None:
+    turn.keep(message, trio.current_time())
+
+
+def _end(turn: Turn | HTTPError | None) -> None:
+    if isinstance(turn, Turn):
+        turn.end()
 
 
 def _error(status: int, message: str) -> HTTPError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,18 +43,32 @@ def sign(body: Mapping[str, Any], before: Sequence[Mapping[str, Any]], thinking:
     return _signature(prefix.digest(), thinking)
 
 
-def first_mismatch(body: Mapping[str, Any]) -> str | None:
-    """The path of the first thinking block whose own signature does not fit, or None."""
+class Mismatch(NamedTuple):
+    """A thinking block whose signature does not fit.
+
+    Attributes:
+      path: Where it is, as the API writes it.
+      genuine: Whether the block is as it was signed, so that it is the conversation before it that differs.
+    """
+
+    path: str
+    genuine: bool
+
+
+def mismatches(body: Mapping[str, Any]) -> list[Mismatch]:
+    """The thinking blocks whose own signatures do not fit."""
     prefix = _Prefix(body)
+    found: list[Mismatch] = []
     for number, message in enumerate(_messages(body)):
         for index, content in enumerate(_blocks(message)):
             signature = content.get("signature")
-            if content.get("type") == "thinking" and _ours(signature):
-                text = content.get("thinking")
-                if signature != _signature(prefix.digest(), text if isinstance(text, str) else ""):
-                    return f"messages.{number}.content.{index}"
+            if content.get("type") == "thinking" and isinstance(signature, str) and _ours(signature):
+                given = content.get("thinking")
+                text = given if isinstance(given, str) else ""
+                if signature != _signature(prefix.digest(), text):
+                    found.append(Mismatch(f"messages.{number}.content.{index}", _genuine(signature, text)))
             prefix.add(message.get("role"), content)
-    return None
+    return found
 
 
 class _Prefix:
@@ -78,8 +92,17 @@ def _signature(prefix: bytes, thinking: str) -> str:
     return base64.b64encode(_MARK + prefix + own + check).decode()
 
 
-def _ours(signature: Any) -> bool:
-    return isinstance(signature, str) and signature.startswith(base64.b64encode(_MARK[:12]).decode())
+def _ours(signature: str) -> bool:
+    return signature.startswith(base64.b64encode(_MARK[:12]).decode())
+
+
+def _genuine(signature: str, thinking: str) -> bool:
+    """Whether a block has the text that its signature was made for, and the signature is as it was made."""
+    try:
+        signed = base64.b64decode(signature, validate=True)
+    except ValueError:
+        return False
+    return signature == _signature(signed[len(_MARK) : len(_MARK) + _SIZE], thinking)
 
 
 def _essence(value: Any) -> Any:

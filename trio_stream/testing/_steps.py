@@ -71,6 +71,7 @@ class HTTPError(Step, frozen=True):
     retry_after: float | str | None
     headers: Mapping[str, str | None]
     body: bytes | None
+    details: Mapping[str, Any] | None = None
 
 
 class Stop(Step, frozen=True):
@@ -216,6 +217,7 @@ def http_error(
     retry_after: float | str | None = None,
     headers: Mapping[str, str | None] | None = None,
     body: bytes | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Step:
     """An HTTP error as the whole answer. Only `pause` may come before it.
 
@@ -226,8 +228,9 @@ def http_error(
       retry_after: The ``retry-after`` header: a number of seconds, or any text.
       headers: More headers. None as a value takes a header away.
       body: The body to send as it is, instead of the API's error JSON.
+      details: ``error.details``, for example ``{"error_code": "..."}``.
     """
-    return HTTPError(status, type, message, retry_after, headers or {}, body)
+    return HTTPError(status, type, message, retry_after, headers or {}, body, details)
 
 
 def stop(

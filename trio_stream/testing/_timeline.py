@@ -8,7 +8,7 @@ A timeline is read lazily, so a script may be endless.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, final
 
 import msgspec
@@ -63,12 +63,23 @@ Moment: TypeAlias = Wait | AnswerHead | Data | Cut
 
 
 class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer needs to know about its request."""
+    """What an answer needs to know about its request.
+
+    Attributes:
+      number: The number of the request.
+      request_id: The id of the request.
+      body: The request, with all of its conversation.
+      stream: Whether the answer is an event stream.
+      transformations: What the API changed about the request, for ``input_transformations``.
+      on_complete: Is called with the message when the answer is complete, before its last event is sent.
+    """
 
     number: int
     request_id: str
     body: Mapping[str, Any]
     stream: bool
+    transformations: tuple[Mapping[str, Any], ...] = ()
+    on_complete: Callable[[Mapping[str, Any]], None] | None = None
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -80,8 +91,10 @@ _Item: TypeAlias = Wait | Cut | _Event | s.Raw | s.Headers | s.HTTPError | s.Dis
 
 def timeline(steps: Iterable[s.Step], context: AnswerContext) -> Iterator[Moment]:
     """The answer of a script to a request: streamed if the request asks for that, otherwise whole."""
-    script = _Script(context)
-    return _streamed(script.items(steps), context) if context.stream else _whole(script.items(steps), context)
+    items = _Script(context).items(steps)
+    if context.on_complete is not None:
+        items = _watched(items, context.on_complete)
+    return _streamed(items, context) if context.stream else _whole(items, context)
 
 
 def error_answer(error: s.HTTPError, context: AnswerContext) -> Iterator[Moment]:
@@ -90,7 +103,8 @@ def error_answer(error: s.HTTPError, context: AnswerContext) -> Iterator[Moment]
     message = error.message or SENTENCES.get(error.status, f"HTTP status {error.status}")
     body = error.body
     if body is None:
-        body = msgspec.json.encode(error_fields(kind, message, request_id=context.request_id))
+        fields = error_fields(kind, message, details=error.details, request_id=context.request_id)
+        body = msgspec.json.encode(fields)
     more: dict[str, str | None] = {}
     if error.retry_after is not None:
         after = error.retry_after
@@ -181,6 +195,21 @@ def _whole(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
             message.add(item.fields)
     body = b"".join(as_is) if as_is else msgspec.json.encode(message.fields)
     yield from _json_answer(status, body, more, context)
+
+
+def _watched(items: Iterator[_Item], on_complete: Callable[[Mapping[str, Any]], None]) -> Iterator[_Item]:
+    """The items, with a look at the message that they add up to."""
+    message: _Whole | None = _Whole()
+    for item in items:
+        if isinstance(item, _Event) and message is not None:
+            try:
+                message.add(item.fields)
+            except (ValueError, LookupError):
+                message = None  # a mistake of the script's, meant or not: there is no message to tell of
+            else:
+                if item.fields["type"] == "message_stop":
+                    on_complete(message.fields)
+        yield item
 
 
 @final
@@ -443,7 +472,9 @@ class _Script:
 
     def _message(self) -> dict[str, Any]:
         model = self._context.body.get("model")
+        changed = self._context.transformations
         return {
+            **({"input_transformations": changed} if changed else {}),
             "model": model if isinstance(model, str) else MODEL,
             "id": make_id("msg", self._context.number, self._context.request_id),
             "type": "message",
