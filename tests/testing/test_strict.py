@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trio_stream.testing._signing import sign
-from trio_stream.testing._strict import find_fault, takes_prefill
+from trio_stream.testing._strict import dropped_thinking, find_fault, takes_prefill
 
 JSON = dict[str, Any]
 
@@ -283,13 +283,69 @@ def test_counting_takes_less() -> None:
     assert find_fault({**counted, "temperature": 1}, counting=True) == "temperature: Extra inputs are not permitted"
 
 
-def test_thinking_that_does_not_fit_what_came_before() -> None:
-    asked = body(user("a"))
-    signed = {"type": "thinking", "thinking": "hm", "signature": sign(asked, [], "hm")}
-    assert find_fault(body(user("a"), assistant(signed, text()), user("b"))) is None
-    fault = find_fault(body(user("another"), assistant(signed, text()), user("b")))
+def signed_after(*messages: JSON, text_of: str = "hm") -> JSON:
+    """Thinking as the API would have signed it after these messages."""
+    return {"type": "thinking", "thinking": text_of, "signature": sign(body(*messages), [], text_of)}
+
+
+PRESERVING = ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5-1", "claude-mythos-5-2"]
+OTHERS = [
+    "claude-opus-5",
+    "claude-sonnet-5",
+    "claude-fable-5",
+    "claude-haiku-4-5-20251001",
+    OLD,
+    "a-model-nobody-knows",
+]
+
+
+@pytest.mark.parametrize("model", PRESERVING)
+def test_thinking_that_does_not_fit_what_came_before(model: str) -> None:
+    signed = signed_after(user("a"))
+    assert find_fault(body(user("a"), assistant(signed, text()), user("b"), model=model)) is None
+    fault = find_fault(body(user("another"), assistant(signed, text()), user("b"), model=model))
     assert fault is not None
     assert fault.startswith("messages.1.content.0: Invalid `signature` in `thinking` block")
+    assert "bound to a different conversation" in fault
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_models_without_preserved_thinking_do_not_look_at_what_came_before(model: str) -> None:
+    changed = body(user("another"), assistant(signed_after(user("a")), text()), user("b"), model=model, system="new")
+    assert find_fault(changed) is None
+
+
+@pytest.mark.parametrize("model", [PRESERVING[0], OTHERS[0]])
+@pytest.mark.parametrize("change", [{"thinking": "hm!"}, {"signature": signed_after(user("a"))["signature"][:-8]}])
+def test_thinking_that_was_changed_itself_is_refused_by_every_model(model: str, change: JSON) -> None:
+    block = {**signed_after(user("a")), **change}
+    for binding in ({}, {"thinking": DROP}):
+        fault = find_fault(body(user("a"), assistant(block, text()), user("b"), model=model, **binding), beta=True)
+        assert fault == "messages.1.content.0: Invalid `signature` in `thinking` block"
+
+
+DROP: JSON = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+
+
+def test_drop_block_takes_thinking_of_another_conversation() -> None:
+    changed = body(
+        user("another"),
+        assistant(signed_after(user("a")), text()),
+        user("b"),
+        model="claude-opus-5-5",
+        thinking=DROP,
+        max_tokens=2048,
+    )
+    assert find_fault(changed, beta=True) is None
+    assert dropped_thinking(changed) == ["messages.1.content.0"]
+    for same in (None, {}, {"prefix_mismatch_behavior": None}, {"prefix_mismatch_behavior": "error"}):
+        config = {"type": "adaptive", "block_binding": same}
+        fault = find_fault({**changed, "thinking": config}, beta=True)
+        assert fault is not None, same
+        assert "bound to a different conversation" in fault
+        assert dropped_thinking({**changed, "thinking": config}) == []
+    assert find_fault(changed) == "thinking.adaptive.block_binding: Extra inputs are not permitted"  # it is a beta
+    assert dropped_thinking({**changed, "model": "claude-opus-5"}) == []
 
 
 @pytest.mark.parametrize(
