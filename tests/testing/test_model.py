@@ -128,6 +128,64 @@ async def test_a_conversation_with_thinking_and_tools_passes_strictness() -> Non
         messages = [*messages, {"role": "assistant", "content": second["content"]}, *prompt("and tomorrow?")]
 
 
+TOOLS: list[JSON] = [TOOL, *({"name": name, "input_schema": {"type": "object"}} for name in ("time", "tides"))]
+
+
+def calls_of(message: JSON) -> list[JSON]:
+    return [block for block in message["content"] if block["type"] == "tool_use"]
+
+
+def answered(message: JSON) -> list[JSON]:
+    """The turn of the assistant, and that of the user with results."""
+    results = [
+        {"type": "tool_result", "tool_use_id": call["id"], "content": f"result of {call['name']}"}
+        for call in calls_of(message)
+    ]
+    return [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": results}]
+
+
+async def test_several_tools_are_called_in_parallel_and_then_it_answers() -> None:
+    first = await ask(tools=TOOLS)
+    assert [call["name"] for call in calls_of(first)] == ["get_weather", "time", "tides"]
+    assert len({call["id"] for call in calls_of(first)}) == 3
+    second = await ask(tools=TOOLS, messages=[*BODY["messages"], *answered(first)])
+    assert calls_of(second) == []
+    assert "result of get_weather; result of time; result of tides" in second["content"][0]["text"]
+    third = await ask(tools=TOOLS, messages=[*BODY["messages"], *answered(first), *prompt("and tomorrow?")])
+    assert len(calls_of(third)) == 3
+
+
+async def test_without_parallel_tool_use_they_are_called_one_after_another() -> None:
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    messages = prompt("what of it?")
+    called = []
+    for _ in range(3):
+        message = await ask(tools=TOOLS, tool_choice=choice, messages=messages)
+        (call,) = calls_of(message)
+        called.append(call["name"])
+        messages = [*messages, *answered(message)]
+    assert called == ["get_weather", "time", "tides"]
+    assert calls_of(await ask(tools=TOOLS, tool_choice=choice, messages=messages)) == []
+
+
+async def test_tools_that_the_model_cannot_call_itself_are_not_called() -> None:
+    others = [{**TOOLS[1], "defer_loading": True}, {**TOOLS[2], "allowed_callers": ["code_execution_20260120"]}]
+    assert [call["name"] for call in calls_of(await ask(tools=[TOOL, *others]))] == ["get_weather"]
+    many = [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(20)]
+    assert len(calls_of(await ask(tools=many))) == 8
+    direct = {**TOOL, "allowed_callers": ["direct", "code_execution_20260120"]}
+    assert len(calls_of(await ask(tools=[direct]))) == 1
+
+
+async def test_tools_first_and_then_an_output_that_fits_its_schema() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    config = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
+    first = await ask(tools=TOOLS, output_config=config)
+    assert len(calls_of(first)) == 3
+    second = await ask(tools=TOOLS, output_config=config, messages=[*BODY["messages"], *answered(first)])
+    assert json.loads(second["content"][0]["text"]) == {"city": "Lisbon"}
+
+
 @pytest.mark.parametrize(
     ("choice", "name"),
     [

@@ -42,8 +42,8 @@ class _Examples:
         if not fields or depth > _DEEPEST:
             return None
         reference = fields.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#/"):
-            target = as_object(at_path(self._root, *reference[2:].split("/")))
+        if isinstance(reference, str) and reference.startswith("#"):
+            target = as_object(at_path(self._root, *reference.split("/")[1:]))
             beside = {key: value for key, value in fields.items() if key != "$ref"}
             return self.of({**target, **beside}, name, depth + 1)
         if "const" in fields:
