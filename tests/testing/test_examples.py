@@ -86,7 +86,7 @@ def test_schemas_that_hold_themselves_end() -> None:
         assert linked["value"] == 3
         linked = linked["next"]
     tree = example(TREE)
-    while tree["children"]:
+    while tree.get("children"):
         tree = tree["children"][0]
     endless: JSON = {
         "$ref": "#/$defs/a",
