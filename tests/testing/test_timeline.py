@@ -357,3 +357,26 @@ def test_events_can_be_told_apart_in_any_text() -> None:
     assert "".join(e["delta"]["text"] for e in found if e["type"] == "content_block_delta") == (
         "blank\n\nline and \u2028 separators 🙂"
     )
+
+
+def test_calls_of_programs_and_of_toolsets() -> None:
+    by_program = {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}
+    steps = [
+        server_tool("code_execution", id="srvtoolu_1"),
+        server_tool("web_search", caller=by_program),
+        call("f", caller=by_program),
+        call("click", toolset_name="browser"),
+    ]
+    blocks = [event["content_block"] for event in events_of(*steps) if event["type"] == "content_block_start"]
+    assert [block.get("caller") for block in blocks] == [None, by_program, by_program, {"type": "direct"}]
+    assert [block.get("toolset_name") for block in blocks] == [None, None, None, "browser"]
+
+
+def test_the_details_of_an_error() -> None:
+    """With its ``error_code``, by which clients tell errors of one status apart."""
+    error = json.loads(text_of([http_error(404, message="gone", details={"error_code": "thread_not_found"})]))
+    assert error["error"] == {
+        "details": {"error_code": "thread_not_found"},
+        "type": "not_found_error",
+        "message": "gone",
+    }

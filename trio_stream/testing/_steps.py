@@ -38,6 +38,8 @@ class Call(Step, frozen=True):
     id: str | None
     ttft: float
     tps: float | None
+    caller: Mapping[str, Any] | None
+    toolset_name: str | None = None
 
 
 class Block(Step, frozen=True):
@@ -139,6 +141,8 @@ def call(
     id: str | None = None,  # noqa: A002 - the API's name
     ttft: float = 0.0,
     tps: float | None = None,
+    caller: Mapping[str, Any] | None = None,
+    toolset_name: str | None = None,
 ) -> Step:
     """A ``tool_use`` block.
 
@@ -148,8 +152,12 @@ def call(
       id: The block's id. None makes one.
       ttft: Seconds before the block begins.
       tps: Pieces of the JSON a second. None sends all of them at once, still one event for each.
+      caller: Who calls the tool: ``{"type": "code_execution_20260120", "tool_id": "srvtoolu_..."}`` for the program of
+        a `server_tool`. None is the model itself.
+      toolset_name: The toolset that the tool belongs to.
     """
-    return Call("tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
+    who = {"type": "direct"} if caller is None else caller
+    return Call("tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps), who, toolset_name)
 
 
 def server_tool(
@@ -159,9 +167,10 @@ def server_tool(
     id: str | None = None,  # noqa: A002 - the API's name
     ttft: float = 0.0,
     tps: float | None = None,
+    caller: Mapping[str, Any] | None = None,
 ) -> Step:
     """A ``server_tool_use`` block. Its result is a `block` of its own. The arguments are those of `call`."""
-    return Call("server_tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps))
+    return Call("server_tool_use", name, _input_json(input), id, _seconds(ttft, "ttft"), _rate(tps), caller)
 
 
 def redacted_think(data: str | None = None, *, ttft: float = 0.0) -> Step:

@@ -95,7 +95,9 @@ def _check_names(body: Fields, version: str | None, betas: Betas, *, counting: b
     for name in ("model", "messages") if counting else ("model", "max_tokens", "messages"):
         if name not in body:
             raise Fault(name, "Field required")
-    known = (_COUNT_FIELDS if counting else _FIELDS) | (_BETA_FIELDS if betas.any else frozenset())
+    known = _COUNT_FIELDS if counting else _FIELDS
+    if betas.any:
+        known |= _BETA_FIELDS
     for name in body:
         if name in _SAMPLING and not counting:
             if version == NEWEST_VERSION:

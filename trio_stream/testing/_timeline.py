@@ -427,8 +427,10 @@ class _Script:
         fields["id"] = step.id or self._make_id("srvtoolu" if server else "toolu")
         fields["name"] = step.name
         fields["input"] = {}
-        if not server:
-            fields["caller"] = {"type": "direct"}
+        if step.caller is not None:
+            fields["caller"] = step.caller
+        if step.toolset_name is not None:
+            fields["toolset_name"] = step.toolset_name
         yield from self._begin_block(fields, step.ttft)
         for number, piece in enumerate(json_pieces(step.input_json)):
             if step.tps is not None and number:
