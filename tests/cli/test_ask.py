@@ -76,7 +76,8 @@ async def test_where_the_prompt_comes_from(args: list[str], stdin: bytes, prompt
         ),
         (["hi", "--thinking"], {"thinking": {"type": "adaptive", "display": "summarized"}}),
         (
-            ["--thinking", "2000", "hi"],
+            # The default model takes no budget.
+            ["--model", "claude-sonnet-4-5", "--thinking", "2000", "hi"],
             {
                 "thinking": {"type": "enabled", "budget_tokens": 2000, "display": "summarized"},
                 "max_tokens": 6096,

@@ -36,9 +36,9 @@ def preserves_thinking(model: str) -> bool:
 
 
 def cannot_stop_thinking(model: str) -> bool:
-    """Whether a model takes no ``thinking: {"type": "disabled"}``. Of those that preserve thinking, Haiku does."""
+    """Whether thinking is always on: Opus 5.5, and Fable and Mythos from 5.1 on, do not take ``disabled``."""
     known = _known(model)
-    return known is not None and known.family != "haiku" and preserves_thinking(model)
+    return known is not None and known.family in ("opus", "fable", "mythos") and preserves_thinking(model)
 
 
 def _known(model: str) -> _Model | None:

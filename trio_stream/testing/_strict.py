@@ -15,7 +15,7 @@ from typing import Any
 from trio_stream.testing._faults import EXTRA, Betas, Fault, Fields, check_str, fields_of, list_of
 from trio_stream.testing._json import as_list, as_object, at_path
 from trio_stream.testing._models import preserves_thinking, takes_prefill as takes_prefill
-from trio_stream.testing._signing import mismatches
+from trio_stream.testing._signing import Mismatch, mismatches
 from trio_stream.testing._strict_params import NEWEST_VERSION as NEWEST_VERSION, VERSIONS as VERSIONS, check_params
 from trio_stream.testing._strict_sources import check_source, check_transformations
 
@@ -101,7 +101,7 @@ def dropped_thinking(body: Fields) -> list[str]:
     Args:
       body: A decoded body in which `find_fault` found nothing.
     """
-    return _bound_elsewhere(body) if _drops(body) else []
+    return _bound_elsewhere(body, mismatches(body)) if _drops(body) else []
 
 
 def _drops(body: Fields) -> bool:
@@ -109,11 +109,11 @@ def _drops(body: Fields) -> bool:
     return wanted == "drop_block"
 
 
-def _bound_elsewhere(body: Fields) -> list[str]:
+def _bound_elsewhere(body: Fields, found: Iterable[Mismatch]) -> list[str]:
     """The paths of the thinking blocks that were signed after another conversation, where the model looks at that."""
     if not preserves_thinking(str(body.get("model"))):
         return []
-    return [mismatch.path for mismatch in mismatches(body) if mismatch.genuine]
+    return [mismatch.path for mismatch in found if mismatch.genuine]
 
 
 class _Turn:
@@ -146,10 +146,11 @@ def _check_conversation(body: Fields, *, beta: bool) -> None:
 
 
 def _check_signatures(body: Fields) -> None:
-    damaged = [mismatch.path for mismatch in mismatches(body) if not mismatch.genuine]
+    found = mismatches(body)
+    damaged = [mismatch.path for mismatch in found if not mismatch.genuine]
     if damaged:
         raise Fault(damaged[0], "Invalid `signature` in `thinking` block")
-    elsewhere = [] if _drops(body) else _bound_elsewhere(body)
+    elsewhere = [] if _drops(body) else _bound_elsewhere(body, found)
     if elsewhere:
         raise Fault(
             elsewhere[0],
