@@ -24,6 +24,7 @@ from trio_stream.testing import (
     say,
     scripted_model,
     stall,
+    stop,
     think,
 )
 
@@ -270,6 +271,27 @@ async def test_example(path: Path, tmp_path: Path) -> None:
     if expected.check is not None:
         expected.check(out, api)
     assert SECRET not in out
+
+
+async def test_the_tool_loop_survives_a_call_that_was_cut(tmp_path: Path) -> None:
+    """`max_tokens` cuts the second call: it is not run, the first is, and the program ends well."""
+    cut = [call("get_weather", {"city": "Lisbon"}), call("get_weather", '{"city": "Por'), stop("max_tokens")]
+    api = ScriptedAPI(cut)
+    async with api.serve() as server:
+        await run_example(FOLDER / "tool_use.py", server.base_url, tmp_path)
+    api.assert_done()
+
+
+async def test_the_tool_loop_tells_the_model_of_malformed_input(tmp_path: Path) -> None:
+    """The API takes the call back, and the model has another try."""
+    api = ScriptedAPI([call("get_weather", '{"city": Lisbon}')], [say("Sorry.")])
+    async with api.serve() as server:
+        out = await run_example(FOLDER / "tool_use.py", server.base_url, tmp_path)
+    api.assert_done()
+    _, turn, results = api.requests[1].messages
+    assert turn["content"][0]["input"] == {"INVALID_JSON": '{"city": Lisbon}'}
+    assert "not valid JSON" in results["content"][0]["content"]
+    assert "Sorry." in out
 
 
 async def test_interrupt_with_ctrl_c() -> None:

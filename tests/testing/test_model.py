@@ -168,6 +168,17 @@ async def test_without_parallel_tool_use_they_are_called_one_after_another() -> 
     assert calls_of(await ask(tools=TOOLS, tool_choice=choice, messages=messages)) == []
 
 
+async def test_a_conversation_that_begins_in_the_middle() -> None:
+    """Only where strictness is off: results of calls, and nothing that anybody has asked."""
+    first = await ask(tools=TOOLS)
+    api = ScriptedAPI(default=scripted_model(ttft=0, tps=None), strict=False)
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    body = {**BODY, "stream": False, "tools": TOOLS, "tool_choice": choice, "messages": answered(first)}
+    async with httpx.AsyncClient(transport=api, base_url="http://api", headers=KEY) as client:
+        answer = await client.post("/v1/messages", json=body)
+    assert calls_of(answer.json()) == []
+
+
 async def test_tools_that_the_model_cannot_call_itself_are_not_called() -> None:
     others = [{**TOOLS[1], "defer_loading": True}, {**TOOLS[2], "allowed_callers": ["code_execution_20260120"]}]
     assert [call["name"] for call in calls_of(await ask(tools=[TOOL, *others]))] == ["get_weather"]

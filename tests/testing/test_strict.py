@@ -316,7 +316,14 @@ def test_models_without_preserved_thinking_do_not_look_at_what_came_before(model
 
 
 @pytest.mark.parametrize("model", [PRESERVING[0], OTHERS[0]])
-@pytest.mark.parametrize("change", [{"thinking": "hm!"}, {"signature": signed_after(user("a"))["signature"][:-8]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"thinking": "hm!"},
+        {"signature": signed_after(user("a"))["signature"][:-8]},
+        {"signature": signed_after(user("a"))["signature"][:-8] + "?" * 8},
+    ],
+)
 def test_thinking_that_was_changed_itself_is_refused_by_every_model(model: str, change: JSON) -> None:
     block = {**signed_after(user("a")), **change}
     for binding in ({}, {"thinking": DROP}):
