@@ -64,7 +64,7 @@ def as_history(
       The turn of the assistant, if anything of it stays, and the turn of the user with the results, if any call stays.
 
     Raises:
-      TypeError: `results` are not results.
+      TypeError: ``results`` are not results.
       ValueError: there are two results for one call, or a result for a call that the reply does not have.
     """
     cut = stop_reason in _CUT or any(block.incomplete for block in content)

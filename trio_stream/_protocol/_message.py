@@ -222,7 +222,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
           the results if it has calls of your tools.
 
         Raises:
-          TypeError: `results` are neither blocks nor such a mapping.
+          TypeError: ``results`` are neither blocks nor such a mapping.
           ValueError: there are two results for one call, or a result for a call that this message does not have.
         """
         return as_history(self.content, self.stop_reason, results)

@@ -68,7 +68,7 @@ class RecordedRequest:
       headers: The headers.
       content: The body as it came.
       body: The body as decoded JSON, or None if it is not JSON.
-      full_body: The body as the API understands it: `body`, or, if the request continues a message thread, that with
+      full_body: The body as the API understands it: ``body``, or, if the request continues a message thread, that with
         the ``system``, ``tools`` and earlier messages which the thread holds.
       request_id: The ``request-id`` of the answer.
       status: The status of the answer, or None until its head is due.
