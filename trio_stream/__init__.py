@@ -13,7 +13,7 @@ The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http
 only rooms below it.
 """
 
-from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount
+from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount, Token as Token
 from trio_stream._errors import (
     APIConnectionError as APIConnectionError,
     APIError as APIError,

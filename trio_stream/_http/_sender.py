@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from trio_stream._hidden import HeaderItems
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
 
@@ -30,7 +31,7 @@ class Sender(Protocol):
         *,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: HeaderItems,
         params: Mapping[str, Any] | None,
         content: bytes,
         timeouts: Timeouts,
@@ -45,7 +46,7 @@ class Sender(Protocol):
         Args:
           method: The HTTP method.
           url: The path below the base URL.
-          headers: Sent as they are; they win over the headers of a caller's client.
+          headers: Sent as they are, hidden or not; they win over the headers of a caller's client.
           params: The query.
           content: The body of the request.
           timeouts: Of these, ``connect`` and ``send`` are used.
@@ -66,6 +67,10 @@ class Sender(Protocol):
 
     def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
         """The whole address of a request, without credentials; None where the base URL is not valid."""
+        ...
+
+    def forget_heads(self) -> None:
+        """Let go of what is kept of the headers of earlier requests: they hold a key that is not used any more."""
         ...
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call

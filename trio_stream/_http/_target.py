@@ -12,6 +12,7 @@ from typing import Any, final
 import msgspec
 
 from trio_stream._errors import APIConnectionError
+from trio_stream._hidden import HeaderItems, Hidden
 
 from ._connection import Origin
 from ._httpx import httpx
@@ -21,7 +22,7 @@ MOST_KEPT = 64
 
 
 @final
-class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Target(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The address of one kind of request, taken apart.
 
     Args:
@@ -96,7 +97,7 @@ def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) ->
     )
 
 
-def request_fields(target: Target, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def request_fields(target: Target, headers: HeaderItems) -> list[tuple[bytes, bytes]]:
     """The headers of a request as bytes, with what the target adds to them.
 
     Raises:
@@ -109,7 +110,7 @@ def request_fields(target: Target, headers: Mapping[str, str]) -> list[tuple[byt
         except UnicodeError:
             break  # raised below, not here: this exception holds the value, and would be the context of ours
     else:
-        if target.authorization is not None and all(name.lower() != "authorization" for name in headers):
+        if target.authorization is not None and all(name.lower() != "authorization" for name, _ in headers.items()):
             fields.append((b"Authorization", target.authorization))
         return fields
     raise APIConnectionError("a header holds characters that cannot be sent", retryable=False)
