@@ -18,6 +18,8 @@ from trio_stream._http import (
     AsyncClient,
     ConnectionStatistics,
     Timeout,
+    check_http_client,
+    check_transport,
     client_authenticates,
     open_sender,
 )
@@ -80,7 +82,8 @@ class Client:
 
     Raises:
       CredentialsError: No usable key or token. Its text holds nothing of it.
-      ValueError: An option is invalid, or conflicts with another.
+      ValueError: An option is invalid, or conflicts with another; or the base URL is not valid.
+      TypeError: ``transport``, ``http_client`` or ``timeout`` is none of httpx's. It says what to give.
     """
 
     messages: Messages
@@ -107,9 +110,14 @@ class Client:
     ) -> None:
         authentication = Authentication(api_key, auth_token, credentials, auth)
         # From here on no frame has them: tools that print the local variables of a traceback show what is a str.
-        del api_key, auth_token, credentials
+        del api_key, auth_token, credentials, auth
+        authentication.check()
         if transport is not None and http_client is not None:
             raise ValueError("give transport or http_client, not both")
+        if http_client is not None:
+            check_http_client(http_client)
+        if transport is not None:
+            check_transport(transport)
         if ssl_context is not None and (transport is not None or http_client is not None):
             raise ValueError("ssl_context is for our own transport: give it to yours")
         settings = read_settings(
@@ -140,7 +148,10 @@ class Client:
         self.beta = Beta(settings, connections)
 
     def __repr__(self) -> str:
-        return f"<trio_stream.Client base_url={self._settings.shown_base_url!r}>"
+        settings: Settings | None = getattr(self, "_settings", None)
+        if settings is None:  # it is shown in the traceback of its own `__init__`
+            return "<trio_stream.Client>"
+        return f"<trio_stream.Client base_url={settings.shown_base_url!r}>"
 
     def with_options(
         self,
@@ -170,7 +181,8 @@ class Client:
         """
         old = self._settings
         authentication = Authentication(api_key, auth_token, credentials, auth)
-        del api_key, auth_token, credentials  # as in `__init__`
+        del api_key, auth_token, credentials, auth  # as in `__init__`
+        authentication.check()
         found = old.credentials
         if authentication.given:
             found = authentication.find({}, base_url=old.base_url, elsewhere=False)

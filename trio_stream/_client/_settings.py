@@ -73,7 +73,7 @@ class Authentication(Hidden):
       auth: None: requests carry nothing of this client's. `UNSET`: they do.
     """
 
-    __slots__ = ("_given", "_none")
+    __slots__ = ("_auth", "_given")
 
     def __init__(self, api_key: object, auth_token: object, credentials: object, auth: object) -> None:
         sources: tuple[tuple[Kind, object], ...] = (
@@ -82,22 +82,31 @@ class Authentication(Hidden):
             ("credentials", credentials),
         )
         self._given: list[tuple[Kind, object]] = [(kind, source) for kind, source in sources if source is not None]
-        self._none = auth is None
-        if len(self._given) > 1:
+        self._auth = auth
+
+    def check(self) -> None:
+        """Refuse what cannot be together. Apart from `__init__`, whose frame has the secrets in it.
+
+        Raises:
+          CredentialsError: Two ways to authenticate were given.
+          TypeError: ``auth`` is something other than None.
+        """
+        kinds = [kind for kind, _ in self._given]
+        if len(kinds) > 1:
             raise CredentialsError(
-                f"give {self._given[0][0]} or {self._given[1][0]}, not both: the API refuses a request with two"
+                f"give {kinds[0]} or {kinds[1]}, not both: the API refuses a request with two kinds of authentication"
             )
-        if auth is not None and auth is not UNSET:
+        if self._auth is not None and self._auth is not UNSET:
             raise TypeError(
                 "auth can only be None, for requests that something else authenticates: give api_key or auth_token"
             )
-        if self._none and self._given:
-            raise CredentialsError(f"give {self._given[0][0]} or auth=None, not both")
+        if self._auth is None and kinds:
+            raise CredentialsError(f"give {kinds[0]} or auth=None, not both")
 
     @property
     def given(self) -> bool:
         """Whether there is anything in it."""
-        return self._none or bool(self._given)
+        return self._auth is None or bool(self._given)
 
     @property
     def brings_secret(self) -> bool:
@@ -115,20 +124,31 @@ class Authentication(Hidden):
         Raises:
           CredentialsError: There is none, or it cannot be sent. Its text holds nothing of it.
         """
+        try:
+            found = self._find(environ, base_url)
+        except CredentialsError as error:
+            failure = error.message
+        else:
+            if found is not None:
+                return found
+            if elsewhere or self._auth is None:
+                return FixedCredentials(None)
+            failure = (
+                "no authentication: set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or pass api_key= to Client; "
+                "auth=None is for a gateway that adds it"
+            )
+        # Not the error that was caught: the frames of its traceback have the secret in them.
+        raise CredentialsError(failure)
+
+    def _find(self, environ: Mapping[str, str], base_url: str) -> Credentials | None:
         for kind, source in self._given:
             return read_source(kind, source, base_url=base_url)
-        if self._none:
-            return FixedCredentials(None)
-        for kind, variable in _VARIABLES:
-            value = environ.get(variable, "")
-            if value.strip(" \t"):
-                return read_source(kind, value, base_url=base_url)
-        if elsewhere:
-            return FixedCredentials(None)
-        raise CredentialsError(
-            "no authentication: set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or pass api_key= to Client; "
-            "auth=None is for a gateway that adds it"
-        )
+        if self._auth is not None:
+            for kind, variable in _VARIABLES:
+                value = environ.get(variable, "")
+                if value.strip(" \t"):
+                    return read_source(kind, value, base_url=base_url)
+        return None
 
 
 class Settings(Hidden, msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from ._own_sender import OwnSender
 from ._pool import ConnectionStatistics
 from ._proxies import proxy_for
 from ._response import Response
+from ._target import check_base_url
 
 
 class Sender(Protocol):
@@ -109,7 +110,11 @@ def open_sender(
       ssl_context: The TLS settings. Default: what httpx trusts.
       max_connections: How many requests may be under way at once. None sets no limit here.
       limits: How large the head of an answer may be.
+
+    Raises:
+      ValueError: The base URL is not valid.
     """
+    check_base_url(base_url, any_scheme=http_client is not None or transport is not None)
     if http_client is not None:
         return ForeignSender.over_client(http_client, base_url=base_url, max_connections=max_connections)
     if transport is not None:
@@ -123,7 +128,4 @@ def open_sender(
 
 
 def _environment_proxy(base_url: str) -> str | None:
-    try:
-        return proxy_for(httpx.URL(base_url))
-    except httpx.InvalidURL:
-        return None  # `Sender.send` says so
+    return proxy_for(httpx.URL(base_url))

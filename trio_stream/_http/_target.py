@@ -6,6 +6,7 @@ What belongs here: URLs, and what of them goes into a request and its headers. W
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -17,8 +18,36 @@ from trio_stream._hidden import HeaderItems, Hidden
 from ._connection import Origin
 from ._httpx import httpx
 
+_SHOWN_CHARACTERS = 100
+
+_HOST = re.compile(r"(?!https?/)[\w.-]+(:[0-9]{1,5})?(/.*)?")
+
 MOST_KEPT = 64
 """Targets. A program has two or three; but what is in a query is the caller's."""
+
+
+def check_base_url(base_url: str, *, any_scheme: bool) -> None:
+    """Refuse a base URL that no request can go to.
+
+    Args:
+      base_url: The base URL.
+      any_scheme: Whether a transport of the caller's takes others than ``http`` and ``https``.
+
+    Raises:
+      ValueError: It is not valid. The text has nothing of what may be credentials in it.
+    """
+    try:
+        url = httpx.URL(base_url)
+        host = url.host
+    except (httpx.InvalidURL, UnicodeError):
+        scheme = host = ""  # raised below: this text repeats the URL
+    else:
+        scheme = url.scheme
+    if host and (scheme in ("http", "https") or (scheme and any_scheme)):
+        return
+    shown = base_url.partition("?")[0].rpartition("@")[2][:_SHOWN_CHARACTERS]
+    advice = f": did you mean 'http://{shown}'?" if _HOST.fullmatch(shown) else ""
+    raise ValueError(f"base_url must begin with https:// or http:// and a host, not {shown!r}{advice}")
 
 
 @final
