@@ -13,3 +13,12 @@ from ._credentials import (
     TokenProvider as TokenProvider,
 )
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages
+from ._options import (
+    BetaCountCall as BetaCountCall,
+    BetaMessageCall as BetaMessageCall,
+    CallOptions as CallOptions,
+    CountCall as CountCall,
+    MessageCall as MessageCall,
+    RaceCall as RaceCall,
+    SharedCall as SharedCall,
+)

@@ -10,6 +10,8 @@ import msgspec
 from trio_stream._errors import InvalidResponseError
 from trio_stream._protocol._blocks import ContentBlock, TextBlock
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._params_turns import MessageParam
+from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
 
@@ -164,7 +166,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
     role: str = "assistant"
     model: str = ""
     content: tuple[ContentBlock, ...] = ()
-    stop_reason: str | None = None
+    stop_reason: MessageStopReason | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
     container: Container | None = None
@@ -178,13 +180,13 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
         """The text of all text blocks, joined."""
         return "".join([block.text for block in self.content if isinstance(block, TextBlock)])
 
-    def to_param(self) -> dict[str, Any]:
+    def to_param(self) -> MessageParam:
         """This message as one of a request's ``messages``, with everything the API sent in its content.
 
         Raises:
           InvalidToolInputError: a tool block's input was cut or is not valid JSON.
         """
-        return {"role": "assistant", "content": [block.as_json(param=True) for block in self.content]}
+        return {"role": "assistant", "content": [block.to_param() for block in self.content]}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Message:
