@@ -18,21 +18,10 @@ import trio
 
 import trio_stream as ts
 from tests.faults.rows import CLOCK, KEY, PARAMS, PROMPT, Section, check_secrets, client_for, read_to_end
-from tests.faults.server import (
-    CHUNKED_HEAD,
-    CUT_EVENTS,
-    FaultServer,
-    api_error,
-    chunked,
-    delay,
-    fin,
-    on,
-    request,
-    rst,
-    send,
-    silence,
-)
-from tests.faults.sockets import UnansweringPort
+from tests.wire.answers import CHUNKED_HEAD, api_error, chunked
+from tests.wire.events import CUT_EVENTS
+from tests.wire.server import WireServer, delay, fin, on, request, rst, send, silence
+from tests.wire.sockets import UnansweringPort
 
 PEOPLE = Section("People")
 
@@ -54,7 +43,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 async def sent_by(**options: Any) -> dict[str, str]:
     """The authentication in a request of a client with these options, and the environment as it is."""
-    async with FaultServer() as server, client_for(server, **{"api_key": None, **options}) as client:
+    async with WireServer() as server, client_for(server, **{"api_key": None, **options}) as client:
         await read_to_end(client)
     headers = server.requests[0].headers
     return {name: headers[name] for name in ("x-api-key", "authorization") if name in headers}
@@ -102,8 +91,8 @@ async def authentication_elsewhere() -> None:
 async def test_authentication_in_other_places() -> None:
     """A user in the base URL, a client of httpx with headers or authentication of its own, a header of one call."""
     with environment():
-        async with FaultServer() as server:
-            user = server.url.replace("://", f"://user:{KEY}@")
+        async with WireServer() as server:
+            user = server.base_url.replace("://", f"://user:{KEY}@")
             async with client_for(None, api_key=None, base_url=user) as client:
                 await read_to_end(client)
             basic = base64.b64encode(f"user:{KEY}".encode()).decode()
@@ -114,7 +103,7 @@ async def test_authentication_in_other_places() -> None:
         async with httpx.AsyncClient() as http_client:
             with pytest.raises(ts.CredentialsError):
                 ts.Client(http_client=http_client)
-        async with FaultServer() as server, client_for(server, api_key=None, auth=None) as client:
+        async with WireServer() as server, client_for(server, api_key=None, auth=None) as client:
             await read_to_end(client, extra_headers={"authorization": "Bearer of-one-call"})
             await read_to_end(client.with_options(api_key="k"))
             await read_to_end(client.with_options(api_key="k").with_options(auth=None))
@@ -135,14 +124,14 @@ def test_auth_is_none_or_nothing() -> None:
 async def base_url_with_v1() -> None:
     """The 404 shows where the request went."""
     answer = send(api_error(b"404 Not Found", "not_found_error"))
-    async with FaultServer([on(request(), answer, request(), answer)]) as server:
-        async with client_for(None, base_url=f"{server.url}/v1/?key=in-the-query") as client:
+    async with WireServer([on(request(), answer, request(), answer)]) as server:
+        async with client_for(None, base_url=f"{server.base_url}/v1/?key=in-the-query") as client:
             with pytest.raises(ts.NotFoundError) as raised:
                 await read_to_end(client)
             with pytest.raises(ts.NotFoundError) as counted:
                 await client.messages.count_tokens(model="m", messages=[])
     for error, path in ((raised.value, "/v1/v1/messages"), (counted.value, "/v1/v1/messages/count_tokens")):
-        assert f"(POST {server.url}{path})" in str(error)
+        assert f"(POST {server.base_url}{path})" in str(error)
         assert "in-the-query" not in str(error)
         assert error.method == "POST"
         assert error.url is not None
@@ -152,19 +141,19 @@ async def base_url_with_v1() -> None:
 @pytest.mark.parametrize("status", [301, 308, 404, 405, 410, 421])
 async def test_answers_to_which_the_address_belongs(status: int) -> None:
     head = f"HTTP/1.1 {status} No\r\nrequest-id: r-1\r\nContent-Length: 0\r\n\r\n".encode()
-    async with FaultServer([on(request(), send(head))]) as server, client_for(server) as client:
+    async with WireServer([on(request(), send(head))]) as server, client_for(server) as client:
         with pytest.raises(ts.APIStatusError) as raised:
             await read_to_end(client)
-    assert f"(POST {server.url}/v1/messages) (request-id r-1)" in str(raised.value)
+    assert f"(POST {server.base_url}/v1/messages) (request-id r-1)" in str(raised.value)
     assert "POST" not in raised.value.message
 
 
 async def test_other_answers_do_not_repeat_the_address() -> None:
-    async with FaultServer([on(request(), send(api_error(b"400 Bad Request", "invalid_request_error")))]) as server:
+    async with WireServer([on(request(), send(api_error(b"400 Bad Request", "invalid_request_error")))]) as server:
         async with client_for(server) as client:
             with pytest.raises(ts.BadRequestError) as raised:
                 await read_to_end(client)
-    assert server.url not in str(raised.value)
+    assert server.base_url not in str(raised.value)
 
 
 @PEOPLE.row("base_url without a scheme")
@@ -307,7 +296,7 @@ async def mistyped_parameter() -> None:
 
 async def test_a_name_that_only_the_api_knows_is_sent() -> None:
     """Beside nothing missing it may be a parameter that is newer than this library."""
-    async with FaultServer() as server, client_for(server) as client:
+    async with WireServer() as server, client_for(server) as client:
         await read_to_end(client, newer_than_this=1)
     assert b'"newer_than_this":1' in server.requests[0].content
 
@@ -396,23 +385,23 @@ async def frames_hold_no_key() -> None:
     for script, way in itertools.product(scripts, ways):
         for transport in (None, httpx.AsyncHTTPTransport):
             theirs = {} if transport is None else {"transport": transport()}
-            async with FaultServer(script) as server:
+            async with WireServer(script) as server:
                 async with client_for(server, **way, **options, **theirs) as client:
                     check_frames(await failure_of(client))
     with UnansweringPort(ignores=False) as port:
         for transport in (None, httpx.AsyncHTTPTransport):
             theirs = {} if transport is None else {"transport": transport()}
-            async with client_for(None, base_url=port.url, **theirs) as client:
+            async with client_for(None, base_url=port.base_url, **theirs) as client:
                 check_frames(await failure_of(client))
 
 
 async def test_frames_of_other_failures() -> None:
     """A password in the base URL; a request that is not taken; a client that is closed; many at once; a cancellation."""
     with UnansweringPort(ignores=False) as port:
-        url = port.url.replace("://", f"://user:{KEY}@")
+        url = port.base_url.replace("://", f"://user:{KEY}@")
         async with client_for(None, api_key=None, base_url=url) as client:
             check_frames(await failure_of(client))
-    async with FaultServer([on(delay(3), reads=False)]) as server:
+    async with WireServer([on(delay(3), reads=False)]) as server:
         async with client_for(server, timeout=ts.Timeouts(send=CLOCK)) as client:
             with pytest.raises(ts.SendTimeoutError) as slow:
                 await read_to_end(client, **BIG)
@@ -422,7 +411,7 @@ async def test_frames_of_other_failures() -> None:
     with pytest.raises(trio.ClosedResourceError) as closed:
         await read_to_end(client)
     check_frames(closed.value)
-    async with FaultServer([on(request(), rst())] * 3) as server, client_for(server, max_connections=3) as client:
+    async with WireServer([on(request(), rst())] * 3) as server, client_for(server, max_connections=3) as client:
         with pytest.raises(ExceptionGroup) as many:
             await ts.race(client, [PROMPT] * 3, model="m", max_tokens=5)
         check_frames(many.value)

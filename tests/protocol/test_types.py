@@ -38,7 +38,7 @@ def defined(module: str) -> set[str]:
     """The public classes and type aliases of a module, by its source."""
     tree = ast.parse((ROOT / "trio_stream" / "_protocol" / f"{module}.py").read_text())
     names: set[str] = set()
-    for node in [*tree.body, *(inner for node in tree.body if isinstance(node, ast.If) for inner in node.body)]:
+    for node in [*tree.body, *(inner for outer in tree.body if isinstance(outer, ast.If) for inner in outer.body)]:
         if isinstance(node, ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":

@@ -42,11 +42,15 @@ USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
 class _Unset:
     """Stands for an argument that was not given, where None says something."""
 
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
     def __repr__(self) -> str:
-        return "<not given>"
+        return self._shown
 
 
-UNSET: Any = _Unset()
+UNSET: Any = _Unset("<the client's>")
+UNSET_AUTH: Any = _Unset("<not given>")
 
 
 @final
@@ -70,7 +74,7 @@ class Authentication(Hidden):
       api_key: A key, or a function that gives one.
       auth_token: A token, or a function that gives one.
       credentials: A provider of the official SDK.
-      auth: None: requests carry nothing of this client's. `UNSET`: they do.
+      auth: None: requests carry nothing of this client's. `UNSET_AUTH`: they do.
     """
 
     __slots__ = ("_auth", "_given")
@@ -96,7 +100,7 @@ class Authentication(Hidden):
             raise CredentialsError(
                 f"give {kinds[0]} or {kinds[1]}, not both: the API refuses a request with two kinds of authentication"
             )
-        if self._auth is not None and self._auth is not UNSET:
+        if self._auth is not None and self._auth is not UNSET_AUTH:
             raise TypeError(
                 "auth can only be None, for requests that something else authenticates: give api_key or auth_token"
             )
