@@ -13,7 +13,21 @@ The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http
 only rooms below it.
 """
 
-from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount
+from trio_stream._client import (
+    BetaCountCall as BetaCountCall,
+    BetaMessageCall as BetaMessageCall,
+    CallOptions as CallOptions,
+    Client as Client,
+    CountCall as CountCall,
+    MessageCall as MessageCall,
+    MessageTokensCount as MessageTokensCount,
+    RaceCall as RaceCall,
+    SecretSource as SecretSource,
+    SharedCall as SharedCall,
+    Token as Token,
+    TokenFunction as TokenFunction,
+    TokenProvider as TokenProvider,
+)
 from trio_stream._errors import (
     APIConnectionError as APIConnectionError,
     APIError as APIError,
@@ -85,6 +99,7 @@ from trio_stream.batch import (
     FanOut as FanOut,
     FanOutStats as FanOutStats,
     FanOutStoppedError as FanOutStoppedError,
+    GatherCall as GatherCall,
     HeaderRateLimiter as HeaderRateLimiter,
     Item as Item,
     ItemEnd as ItemEnd,
@@ -138,6 +153,7 @@ from trio_stream.types import (
     FallbackBlock as FallbackBlock,
     InputJSONDelta as InputJSONDelta,
     InputJsonEvent as InputJsonEvent,
+    InputMessage as InputMessage,
     MCPToolListingBlock as MCPToolListingBlock,
     MCPToolResultBlock as MCPToolResultBlock,
     MCPToolUseBlock as MCPToolUseBlock,

@@ -96,6 +96,10 @@ def _rebuild(kind: type[APIError], state: dict[str, object]) -> APIError:
     return error
 
 
+_ABOUT_THE_ADDRESS = (404, 405, 410, 421)
+"""Answers to which the address of the request belongs, as redirects do: often the base URL is wrong."""
+
+
 class APIStatusError(APIError):
     """The API answered with an error.
 
@@ -143,6 +147,13 @@ class APIStatusError(APIError):
         self.body = body
         self.should_retry = should_retry
         self.rate_limits = rate_limits
+
+    def __str__(self) -> str:
+        if self.url is None or not (300 <= self.status_code < 400 or self.status_code in _ABOUT_THE_ADDRESS):
+            return super().__str__()
+        # Without the query, in which there may be a key.
+        place = f" ({self.method} {self.url.partition('?')[0]})"
+        return f"{self.message}{place}" + super().__str__().removeprefix(self.message)
 
 
 class BadRequestError(APIStatusError):

@@ -109,14 +109,15 @@ from trio_stream._protocol._params import (
     Effort as Effort,
     FallbackCreditTokenParam as FallbackCreditTokenParam,
     FallbackParam as FallbackParam,
+    InputMessage as InputMessage,
     InputTokensParam as InputTokensParam,
     JSONOutputFormatParam as JSONOutputFormatParam,
     MCPServerToolConfigurationParam as MCPServerToolConfigurationParam,
     MCPServerURLDefinitionParam as MCPServerURLDefinitionParam,
     MessageCreateParams as MessageCreateParams,
-    MessageParam as MessageParam,
     MetadataParam as MetadataParam,
     OutputConfigParam as OutputConfigParam,
+    SharedParams as SharedParams,
     SkillParam as SkillParam,
     SystemMessageOutputConfigParam as SystemMessageOutputConfigParam,
     SystemMessageParam as SystemMessageParam,
@@ -262,9 +263,14 @@ from trio_stream._protocol._params_tools import (
     WebSearchTool20260209Param as WebSearchTool20260209Param,
     WebSearchTool20260318Param as WebSearchTool20260318Param,
 )
+from trio_stream._protocol._params_turns import MessageParam as MessageParam
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
     RateLimits as RateLimits,
+)
+from trio_stream._protocol._stop_reason import (
+    KnownStopReason as KnownStopReason,
+    MessageStopReason as MessageStopReason,
 )
 from trio_stream._protocol._tool_results import (
     AdvisorRedactedResultBlock as AdvisorRedactedResultBlock,

@@ -167,10 +167,11 @@ async def test_an_error_is_one_line(script: list[Step], out: str, words: str) ->
     assert "\x1b" not in done.err
 
 
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9", "ftp://nowhere"])
-async def test_a_server_that_cannot_be_reached_is_one_line(base_url: str) -> None:
+@pytest.mark.parametrize(("base_url", "code"), [("http://127.0.0.1:9", 1), ("ftp://nowhere", 2), ("127.0.0.1:9", 2)])
+async def test_a_server_that_cannot_be_reached_is_one_line(base_url: str, code: int) -> None:
+    """An address that is none is a mistake of the command line."""
     done = await run_cli("ask", "hi", "--base-url", base_url, base_url="http://127.0.0.1:1")
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (code, "")
     assert done.err.count("\n") == 1
 
 

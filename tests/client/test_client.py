@@ -350,15 +350,9 @@ async def test_a_hook_that_raises_for_the_status(autojump_clock):
 
 
 def test_an_invalid_base_url_is_not_repeated():
-    client = ts.Client(api_key="k", base_url="https://user:sec/ret@host", max_retries=0)
-
-    async def main() -> None:
-        with pytest.raises(ts.APIConnectionError) as caught:
-            async with client.messages.stream(**PARAMS):
-                pass
-        assert "sec" not in str(caught.value)
-
-    trio.run(main)
+    with pytest.raises(ValueError, match="base_url") as caught:
+        ts.Client(api_key="k", base_url="https://user:sec/ret@host", max_retries=0)
+    assert "sec" not in str(caught.value)
 
 
 async def test_count_tokens_cut_in_the_answer(autojump_clock):

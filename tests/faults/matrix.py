@@ -48,6 +48,7 @@ TESTS = {
     "API errors and retries": "test_api_errors.py::test_api_errors",
     "Limits": "test_limits.py::test_limits",
     "Secrets and TLS": "test_secrets_and_tls.py::test_secrets_and_tls",
+    "People": "test_people.py::test_people",
     "Cancellation": "test_cancellation_rows.py::test_cancellation",
 }
 ROWS: dict[str, dict[str, Any]] = {

@@ -170,17 +170,42 @@ async def test_tls_handshake_cut_can_be_retried(client_tls):
 
 @pytest.mark.parametrize("client_kind", ["ours", "theirs"])
 @pytest.mark.parametrize(
-    "base_url", ["ftp://host.example", "host.example", "http://", "http://host:port", "http://xn--/"]
+    "base_url",
+    [
+        "ftp://host.example",
+        "host.example",
+        "127.0.0.1:8787",
+        "localhost:8787",
+        "//host",
+        "http:/host",
+        "http://",
+        "https:///v1",
+        "http://host:port",
+        "http://xn--/",
+        "http://[::1",
+        "http//host",
+        "user:pass@host",
+    ],
 )
 async def test_urls_that_cannot_be(base_url, client_kind):
+    """Told at once. A transport of the caller's may know other schemes, but a host there must be."""
     client = httpx.AsyncClient() if client_kind == "theirs" else None
-    sender = open_sender(base_url=base_url, http_client=client)
-    with pytest.raises(APIConnectionError) as caught:
-        await post(sender)
-    assert not caught.value.retryable
-    await sender.aclose()
+    if client is not None and base_url.startswith("ftp:"):
+        open_sender(base_url=base_url, http_client=client)
+    else:
+        with pytest.raises(ValueError, match="must begin with https:// or http:// and a host") as caught:
+            open_sender(base_url=base_url, http_client=client)
+        assert "pass" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
     if client is not None:
         await client.aclose()
+
+
+async def test_an_advice_for_a_url_without_a_scheme():
+    for base_url in ("127.0.0.1:8787", "localhost:8787/below", "user:pass@localhost:8787?key=pass"):
+        with pytest.raises(ValueError, match=r"did you mean 'http://(localhost|127\.0\.0\.1):8787"):
+            open_sender(base_url=base_url)
 
 
 @pytest.mark.parametrize("value", [f"{SECRET}\r\nx-evil: 1", f"{SECRET}\N{SNOWMAN}", f"{SECRET}\x00"])

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = [
     *(f"_{name}" for name in ("blocks", "citations", "deltas", "events", "message", "rate_limits", "tool_results")),
     *(f"_{name}" for name in ("usage", "params", "params_content", "params_documents", "params_results")),
-    *("_params_shared", "_params_tools", "_params_turns"),
+    *("_params_shared", "_params_tools", "_params_turns", "_stop_reason"),
 ]
 """Those that define values."""
 
@@ -38,7 +38,7 @@ def defined(module: str) -> set[str]:
     """The public classes and type aliases of a module, by its source."""
     tree = ast.parse((ROOT / "trio_stream" / "_protocol" / f"{module}.py").read_text())
     names: set[str] = set()
-    for node in tree.body:
+    for node in [*tree.body, *(inner for outer in tree.body if isinstance(outer, ast.If) for inner in outer.body)]:
         if isinstance(node, ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":

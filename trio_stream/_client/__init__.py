@@ -6,4 +6,19 @@ answer look like on the wire (`_protocol`), sockets (`_http`), and the life of a
 
 from ._client import Client as Client
 from ._count_tokens import MessageTokensCount as MessageTokensCount
+from ._credentials import (
+    SecretSource as SecretSource,
+    Token as Token,
+    TokenFunction as TokenFunction,
+    TokenProvider as TokenProvider,
+)
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages
+from ._options import (
+    BetaCountCall as BetaCountCall,
+    BetaMessageCall as BetaMessageCall,
+    CallOptions as CallOptions,
+    CountCall as CountCall,
+    MessageCall as MessageCall,
+    RaceCall as RaceCall,
+    SharedCall as SharedCall,
+)

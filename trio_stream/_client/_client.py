@@ -13,17 +13,28 @@ from typing import final
 
 import trio
 
-from trio_stream._http import AsyncBaseTransport, AsyncClient, ConnectionStatistics, Timeout, open_sender
+from trio_stream._http import (
+    AsyncBaseTransport,
+    AsyncClient,
+    ConnectionStatistics,
+    Timeout,
+    check_http_client,
+    check_transport,
+    client_authenticates,
+    open_sender,
+)
 from trio_stream._instruments import Instrument, Instruments
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
 
+from ._credentials import SecretSource, TokenProvider
 from ._messages import Beta, Messages
 from ._settings import (
     DEFAULT_VERSION,
     UNSET,
+    UNSET_AUTH,
+    Authentication,
     Connections,
-    Credentials,
     Settings,
     check_max_retries,
     merge_headers,
@@ -46,8 +57,15 @@ class Client:
     is still open. Without ``async with`` it works too, and keeps no idle connections.
 
     Args:
-      api_key: Sent as ``x-api-key``. Default: ``ANTHROPIC_API_KEY``.
-      auth_token: Sent as ``Authorization: Bearer``, in place of a key. Default: ``ANTHROPIC_AUTH_TOKEN``.
+      api_key: Sent as ``x-api-key``: a str, or a function, async or not, that gives a str or a `Token`. It is asked
+        before the first request, before its token ends, and after a 401. Default: ``ANTHROPIC_API_KEY``.
+      auth_token: Sent as ``Authorization: Bearer``, in place of a key; as for ``api_key``. Default:
+        ``ANTHROPIC_AUTH_TOKEN``.
+      credentials: A provider of the official SDK, for ported code: as ``auth_token``, with the ``anthropic-beta``
+        that the SDK sends with it.
+      auth: None: this client adds no key and no token and reads none from the environment, because something else
+        does, such as a gateway. It is not needed where ``default_headers``, ``ANTHROPIC_CUSTOM_HEADERS``, a user in
+        ``base_url`` or an ``http_client`` authenticate requests.
       base_url: Default: ``ANTHROPIC_BASE_URL``, else ``https://api.anthropic.com``.
       anthropic_version: The ``anthropic-version`` header. ``2023-06-01`` alone takes ``temperature``, ``top_p``
         and ``top_k``.
@@ -65,7 +83,8 @@ class Client:
 
     Raises:
       CredentialsError: No usable key or token. Its text holds nothing of it.
-      ValueError: An option is invalid, or conflicts with another.
+      ValueError: An option is invalid, or conflicts with another; or the base URL is not valid.
+      TypeError: ``transport``, ``http_client`` or ``timeout`` is none of httpx's. It says what to give.
     """
 
     messages: Messages
@@ -74,8 +93,10 @@ class Client:
     def __init__(
         self,
         *,
-        api_key: str | None = None,
-        auth_token: str | None = None,
+        api_key: SecretSource | None = None,
+        auth_token: SecretSource | None = None,
+        credentials: TokenProvider | None = None,
+        auth: None = UNSET_AUTH,
         base_url: str | None = None,
         anthropic_version: str = DEFAULT_VERSION,
         default_headers: Mapping[str, str] | None = None,
@@ -88,13 +109,21 @@ class Client:
         http_client: AsyncClient | None = None,
         instruments: Iterable[Instrument] = (),
     ) -> None:
+        authentication = Authentication(api_key, auth_token, credentials, auth)
+        # From here on no frame has them: tools that print the local variables of a traceback show what is a str.
+        del api_key, auth_token, credentials, auth
+        authentication.check()
         if transport is not None and http_client is not None:
             raise ValueError("give transport or http_client, not both")
+        if http_client is not None:
+            check_http_client(http_client)
+        if transport is not None:
+            check_transport(transport)
         if ssl_context is not None and (transport is not None or http_client is not None):
             raise ValueError("ssl_context is for our own transport: give it to yours")
         settings = read_settings(
-            api_key=api_key,
-            auth_token=auth_token,
+            authentication,
+            elsewhere=http_client is not None and client_authenticates(http_client),
             base_url=base_url,
             anthropic_version=anthropic_version,
             default_headers=default_headers,
@@ -120,13 +149,18 @@ class Client:
         self.beta = Beta(settings, connections)
 
     def __repr__(self) -> str:
-        return f"<trio_stream.Client base_url={self._settings.shown_base_url!r}>"
+        settings: Settings | None = getattr(self, "_settings", None)
+        if settings is None:  # it is shown in the traceback of its own `__init__`
+            return "<trio_stream.Client>"
+        return f"<trio_stream.Client base_url={settings.shown_base_url!r}>"
 
     def with_options(
         self,
         *,
-        api_key: str | None = None,
-        auth_token: str | None = None,
+        api_key: SecretSource | None = None,
+        auth_token: SecretSource | None = None,
+        credentials: TokenProvider | None = None,
+        auth: None = UNSET_AUTH,
         anthropic_version: str | None = None,
         default_headers: Mapping[str, str] | None = None,
         max_retries: int | None = None,
@@ -138,6 +172,8 @@ class Client:
         Args:
           api_key: In place of the present key or token.
           auth_token: In place of the present key or token.
+          credentials: In place of the present key or token.
+          auth: None: no key or token, neither of this client's nor of the environment.
           anthropic_version: In place of the present one.
           default_headers: Added to the present ones.
           max_retries: In place of the present number.
@@ -145,16 +181,20 @@ class Client:
           instruments: Added to the present ones.
         """
         old = self._settings
-        new_credentials = api_key is not None or auth_token is not None
-        credentials = Credentials.find(api_key, auth_token, {}) if new_credentials else old.credentials
+        authentication = Authentication(api_key, auth_token, credentials, auth)
+        del api_key, auth_token, credentials, auth  # as in `__init__`
+        authentication.check()
+        found = old.credentials
+        if authentication.given:
+            found = authentication.find({}, base_url=old.base_url, elsewhere=False)
         copy: Client = object.__new__(Client)
         copy._set_up(
             Settings(
-                credentials=credentials,
+                credentials=found,
                 base_url=old.base_url,
                 anthropic_version=old.anthropic_version if anthropic_version is None else anthropic_version,
                 default_headers=merge_headers(
-                    old.default_headers, default_headers or {}, new_credentials=new_credentials
+                    old.default_headers, default_headers or {}, new_credentials=authentication.brings_secret
                 ),
                 max_retries=old.max_retries if max_retries is None else check_max_retries(max_retries),
                 timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),

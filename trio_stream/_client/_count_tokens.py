@@ -59,6 +59,7 @@ async def _count(request: StreamRequest, watch: CallWatch | None) -> MessageToke
         return await with_retries(
             lambda retries: _attempt(request, watch, retries, scope),
             max_retries=request.max_retries,
+            renewable=request.outgoing.renewable,
             on_retry=None if watch is None else watch.retry,
         )
     error = TotalTimeoutError(f"total: tokens were not counted within {total or 0.0:g} s", seconds=total or 0.0)

@@ -13,18 +13,24 @@ from trio_stream._protocol import (
     CountTokensParams,
     MessageCreateParams,
     RequestOptions,
+    SharedParams,
 )
 from trio_stream._timeouts import Timeouts
 
 
-class CallOptions(RequestOptions, total=False):
+class ManyCallOptions(RequestOptions, total=False):
+    """The options of calls that make many requests. See `CallOptions`."""
+
+    timeout: Timeouts | Timeout | float | None
+
+
+class CallOptions(ManyCallOptions, total=False):
     """The options every call takes.
 
     ``timeout`` and ``max_retries`` replace the client's; ``extra_headers``, ``extra_query`` and ``extra_body`` are
     sent as they are, and win over what this library would send.
     """
 
-    timeout: Timeouts | Timeout | float | None
     max_retries: int
 
 
@@ -42,6 +48,14 @@ class CountCall(CountTokensParams, CallOptions):
 
 class BetaCountCall(BetaCountTokensParams, CallOptions):
     """Keyword arguments of ``client.beta.messages.count_tokens``."""
+
+
+class SharedCall(SharedParams, ManyCallOptions):
+    """The parameters and options that the requests of `fan_out`, `gather_texts` and `gather_outcomes` share."""
+
+
+class RaceCall(SharedParams, CallOptions):
+    """The parameters and options that the requests of `race` and `hedge` share."""
 
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__) | frozenset(RequestOptions.__annotations__)

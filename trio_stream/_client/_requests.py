@@ -15,18 +15,21 @@ from typing import Any, Final, final
 import msgspec
 import trio
 
+from trio_stream._hidden import Hidden, HiddenHeaders
 from trio_stream._http import ConnectionInfo, Response
 from trio_stream._protocol import Message, build_body, check_sampling_params, count_retries, param_headers
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
 from trio_stream._timeouts import Timeouts
 
 from ._options import OPTION_NAMES
-from ._settings import UNSET, Connections, Settings, check_max_retries
+from ._settings import UNSET, Connections, Settings, authenticates, check_max_retries
 
 _log = logging.getLogger("trio_stream")
 
 MESSAGES_PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
+
+_UNAUTHORIZED: Final = 401
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -39,7 +42,7 @@ class Requests:
         self._settings = settings
         self._connections = connections
         self._query: Mapping[str, object] = {"beta": "true"} if beta else {}
-        self._usual_headers: dict[bool, dict[str, str]] = {}
+        self._usual_headers: dict[bool, _Headers] = {}
 
     def message(self, call: Mapping[str, Any]) -> StreamRequest:
         """A request for a streamed message."""
@@ -94,28 +97,46 @@ class Requests:
 
     def _headers(
         self, params: Mapping[str, Any], extra_headers: Mapping[str, str] | None, *, streaming: bool
-    ) -> dict[str, str]:
+    ) -> _Headers:
         betas = params.get("betas")
         extra = param_headers(params)
         if extra_headers:
             extra.update(extra_headers)
         if extra or betas is not None:
-            return self._settings.headers(streaming=streaming, betas=betas, extra_headers=extra)
+            return _Headers.of(self._settings.headers(streaming=streaming, betas=betas, extra_headers=extra))
         # Those of nearly every call: built once, and changed by nobody.
         headers = self._usual_headers.get(streaming)
         if headers is None:
-            headers = self._usual_headers[streaming] = self._settings.headers(streaming=streaming)
+            headers = _Headers.of(self._settings.headers(streaming=streaming))
+            self._usual_headers[streaming] = headers
         return headers
 
 
 @final
-class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class _Headers(Hidden, msgspec.Struct, frozen=True, eq=False):
+    """The headers of a request, without what authenticates it at each attempt.
+
+    Args:
+      fields: The headers.
+      authenticated: Whether there is authentication among them. Then the client's own is not added.
+    """
+
+    fields: HiddenHeaders
+    authenticated: bool
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> _Headers:
+        return cls(HiddenHeaders(headers), authenticates(headers))
+
+
+@final
+class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One request, ready to be sent any number of times."""
 
     settings: Settings
     connections: Connections
     path: str
-    headers: dict[str, str]
+    headers: _Headers
     query: Mapping[str, object] | None
     content: bytes
     timeouts: Timeouts
@@ -133,6 +154,11 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """As `OutgoingRequest.url`."""
         return self.connections.sender.show_url(self.path, self.query)
 
+    @property
+    def renewable(self) -> bool:
+        """As `OutgoingRequest.renewable`."""
+        return self.settings.credentials.renewable and not self.headers.authenticated
+
     @trio.lowlevel.enable_ki_protection
     async def send(
         self,
@@ -146,17 +172,25 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.connections.closed:
             raise trio.ClosedResourceError("this client is closed")
         _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
-        headers = self.headers if not added_headers else {**self.headers, **added_headers}
-        response = await self.connections.sender.send(
+        credentials, sender = self.settings.credentials, self.connections.sender
+        secret = None
+        if not self.headers.authenticated:
+            secret = credentials.at_hand() or await credentials.ask(sender.forget_heads)
+        headers = self.headers.fields
+        if secret is not None or added_headers or retries_taken:
+            headers = HiddenHeaders(count_retries({}, retries_taken), headers, secret or {}, added_headers or {})
+        response = await sender.send(
             method="POST",
             url=self.path,
-            headers=count_retries(headers, retries_taken),
+            headers=headers,
             params=self.query,
             content=self.content,
             timeouts=self.timeouts,
             on_sent=on_sent,
             on_connected=on_connected,
         )
+        if response.info.status_code == _UNAUTHORIZED and secret is not None:
+            credentials.refuse(secret)
         if _log.isEnabledFor(logging.DEBUG):
             request_id = response.info.headers.find(b"request-id") or None
             _log.debug("%d for %s, request-id %s", response.info.status_code, self.path, request_id)

@@ -15,26 +15,42 @@ from typing import Any, final
 import msgspec
 
 from trio_stream._errors import CredentialsError
+from trio_stream._hidden import Hidden
 from trio_stream._http import Sender
 from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._protocol import (
     build_headers,
-    check_api_key,
-    check_auth_token,
     parse_custom_headers,
 )
 from trio_stream._stream import Closable, Watchdog
 from trio_stream._timeouts import Timeouts
 from trio_stream._version import __version__
 
+from ._credentials import Credentials, FixedCredentials, Kind, read_source
+
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 # RFC 3986, 3.2.1: what stands before an @ in the authority may be a password.
 _USERINFO = re.compile(r"//[^/?#]*@")
 
 _AUTHENTICATION = frozenset({"x-api-key", "authorization"})
+_VARIABLES: tuple[tuple[Kind, str], ...] = (("api_key", "ANTHROPIC_API_KEY"), ("auth_token", "ANTHROPIC_AUTH_TOKEN"))
 DEFAULT_VERSION = "2026-10-21"
 USER_AGENT = f"trio-stream/{__version__} Python/{platform.python_version()}"
+
+
+class _Unset:
+    """Stands for an argument that was not given, where None says something."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
+    def __repr__(self) -> str:
+        return self._shown
+
+
+UNSET: Any = _Unset("<the client's>")
+UNSET_AUTH: Any = _Unset("<not given>")
 
 
 @final
@@ -50,37 +66,96 @@ class Connections:
         self.closed: bool = False
 
 
-class Credentials(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """One key or one token, checked; never both, and never shown."""
+@final
+class Authentication(Hidden):
+    """The arguments of a client that say how its requests authenticate; at most one of the first three.
 
-    api_key: str | None = None
-    auth_token: str | None = None
+    Args:
+      api_key: A key, or a function that gives one.
+      auth_token: A token, or a function that gives one.
+      credentials: A provider of the official SDK.
+      auth: None: requests carry nothing of this client's. `UNSET_AUTH`: they do.
+    """
 
-    def __repr__(self) -> str:
-        return "Credentials(<hidden>)"
+    __slots__ = ("_auth", "_given")
 
-    @classmethod
-    def find(cls, api_key: str | None, auth_token: str | None, environ: Mapping[str, str]) -> Credentials:
-        """Take what was given, else ``ANTHROPIC_API_KEY``, else ``ANTHROPIC_AUTH_TOKEN``.
+    def __init__(self, api_key: object, auth_token: object, credentials: object, auth: object) -> None:
+        sources: tuple[tuple[Kind, object], ...] = (
+            ("api_key", api_key),
+            ("auth_token", auth_token),
+            ("credentials", credentials),
+        )
+        self._given: list[tuple[Kind, object]] = [(kind, source) for kind, source in sources if source is not None]
+        self._auth = auth
+
+    def check(self) -> None:
+        """Refuse what cannot be together. Apart from `__init__`, whose frame has the secrets in it.
 
         Raises:
-          CredentialsError: There is none, there are two, or it cannot be sent. Its text holds nothing of it.
+          CredentialsError: Two ways to authenticate were given.
+          TypeError: ``auth`` is something other than None.
         """
-        if api_key is not None and auth_token is not None:
-            raise CredentialsError("give api_key or auth_token, not both: the API refuses a request with two")
-        if api_key is None and auth_token is None:
-            api_key = environ.get("ANTHROPIC_API_KEY")
-            auth_token = environ.get("ANTHROPIC_AUTH_TOKEN") if api_key is None else None
-        if api_key is not None:
-            return cls(api_key=check_api_key(api_key))
-        if auth_token is not None:
-            return cls(auth_token=check_auth_token(auth_token))
-        raise CredentialsError(
-            "no authentication: set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or pass api_key= to Client"
-        )
+        kinds = [kind for kind, _ in self._given]
+        if len(kinds) > 1:
+            raise CredentialsError(
+                f"give {kinds[0]} or {kinds[1]}, not both: the API refuses a request with two kinds of authentication"
+            )
+        if self._auth is not None and self._auth is not UNSET_AUTH:
+            raise TypeError(
+                "auth can only be None, for requests that something else authenticates: give api_key or auth_token"
+            )
+        if self._auth is None and kinds:
+            raise CredentialsError(f"give {kinds[0]} or auth=None, not both")
+
+    @property
+    def given(self) -> bool:
+        """Whether there is anything in it."""
+        return self._auth is None or bool(self._given)
+
+    @property
+    def brings_secret(self) -> bool:
+        """Whether a key, a token or a function was given."""
+        return bool(self._given)
+
+    def find(self, environ: Mapping[str, str], *, base_url: str, elsewhere: bool) -> Credentials:
+        """What was given, else ``ANTHROPIC_API_KEY``, else ``ANTHROPIC_AUTH_TOKEN``. Blank ones count as not set.
+
+        Args:
+          environ: The environment.
+          base_url: Where requests go.
+          elsewhere: Whether something else authenticates the requests, so that there need not be any.
+
+        Raises:
+          CredentialsError: There is none, or it cannot be sent. Its text holds nothing of it.
+        """
+        try:
+            found = self._find(environ, base_url)
+        except CredentialsError as error:
+            failure = error.message
+        else:
+            if found is not None:
+                return found
+            if elsewhere or self._auth is None:
+                return FixedCredentials(None)
+            failure = (
+                "no authentication: set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or pass api_key= to Client; "
+                "auth=None is for a gateway that adds it"
+            )
+        # Not the error that was caught: the frames of its traceback have the secret in them.
+        raise CredentialsError(failure)
+
+    def _find(self, environ: Mapping[str, str], base_url: str) -> Credentials | None:
+        for kind, source in self._given:
+            return read_source(kind, source, base_url=base_url)
+        if self._auth is not None:
+            for kind, variable in _VARIABLES:
+                value = environ.get(variable, "")
+                if value.strip(" \t"):
+                    return read_source(kind, value, base_url=base_url)
+        return None
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     """The options of one client. `Client.with_options` makes a copy with some of them replaced."""
 
     credentials: Credentials
@@ -103,15 +178,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def headers(
         self, *, streaming: bool, betas: Iterable[str] | None = None, extra_headers: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """The headers of a request.
+        """The headers of a request, without what `credentials` adds to each attempt.
 
         Raises:
           CredentialsError: A layer brings both kinds of authentication.
           ValueError: A header cannot be sent.
         """
+        if self.credentials.betas and not isinstance(betas, str):
+            betas = (*self.credentials.betas, *(betas or ()))
         return build_headers(
-            api_key=self.credentials.api_key,
-            auth_token=self.credentials.auth_token,
+            api_key=None,
+            auth_token=None,
             anthropic_version=self.anthropic_version,
             betas=betas,
             default_headers=self.default_headers,
@@ -119,16 +196,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             user_agent=USER_AGENT,
             stream=streaming,
         )
-
-
-class _Unset:
-    """Stands for a ``timeout`` that was not given: None means no limit."""
-
-    def __repr__(self) -> str:
-        return "<the client's>"
-
-
-UNSET: Any = _Unset()
 
 
 def merge_headers(old: Mapping[str, str], new: Mapping[str, str], *, new_credentials: bool) -> dict[str, str]:
@@ -150,10 +217,15 @@ def check_max_retries(value: int) -> int:
     return value
 
 
+def authenticates(headers: Iterable[str]) -> bool:
+    """Whether headers of these names authenticate a request."""
+    return any(name.lower() in _AUTHENTICATION for name in headers)
+
+
 def read_settings(
+    authentication: Authentication,
     *,
-    api_key: str | None,
-    auth_token: str | None,
+    elsewhere: bool,
     base_url: str | None,
     anthropic_version: str,
     default_headers: Mapping[str, str] | None,
@@ -163,13 +235,28 @@ def read_settings(
     instruments: Instruments,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Read arguments and environment, and check what can be checked."""
+    """Read arguments and environment, and check what can be checked.
+
+    Args:
+      authentication: How requests authenticate.
+      elsewhere: Whether the transport authenticates requests.
+      base_url: As for `Client`, and so are the others.
+      anthropic_version: See `Client`.
+      default_headers: See `Client`.
+      max_retries: See `Client`.
+      timeout: See `Client`.
+      limits: See `Client`.
+      instruments: See `Client`.
+      environ: The environment, if not that of the process.
+    """
     environ = os.environ if environ is None else environ
     headers = parse_custom_headers(environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
-    headers.update(default_headers or {})
+    headers = merge_headers(headers, default_headers or {}, new_credentials=False)
+    base_url = (base_url or environ.get("ANTHROPIC_BASE_URL", "")).strip() or DEFAULT_BASE_URL
+    elsewhere = elsewhere or authenticates(headers) or _USERINFO.search(base_url) is not None
     return Settings(
-        credentials=Credentials.find(api_key, auth_token, environ),
-        base_url=base_url or environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL,
+        credentials=authentication.find(environ, base_url=base_url, elsewhere=elsewhere),
+        base_url=base_url,
         anthropic_version=anthropic_version,
         default_headers=headers,
         max_retries=check_max_retries(max_retries),

@@ -165,8 +165,8 @@ class Connection:
         in_a_row = 0
         # No CancelScope for all of it, and no clock before the first wait: nearly always nothing here waits.
         deadline: float | None = None
-        for buffer in request.buffers:
-            unsent: bytes | memoryview = buffer
+        # As views, which no text shows: the head has a key in it, the content a prompt.
+        for unsent in [memoryview(buffer) for buffer in request.buffers]:
             while unsent:
                 try:
                     sent = sock.send(unsent)
@@ -184,7 +184,7 @@ class Connection:
                 except OSError as exc:
                     return exc
                 else:
-                    unsent = memoryview(unsent)[sent:] if sent < len(unsent) else b""
+                    unsent = unsent[sent:]
                     in_a_row += sent
                     if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
                         in_a_row = 0

@@ -15,6 +15,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from trio_stream._errors import APIConnectionError
+from trio_stream._hidden import HeaderItems
 from trio_stream._response import ResponseInfo
 from trio_stream._timeouts import Timeouts
 
@@ -91,7 +92,7 @@ class ForeignSender:
         *,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: HeaderItems,
         params: Mapping[str, Any] | None,
         content: bytes,
         timeouts: Timeouts,
@@ -156,6 +157,9 @@ class ForeignSender:
         """As `Sender.show_url`."""
         return self._targets.show(url, params)
 
+    def forget_heads(self) -> None:
+        """As `Sender.forget_heads`: nothing of them is kept here."""
+
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """As `Sender.keep_connections`: httpx's transport for a proxy is told when it is made."""
         if isinstance(self._client, _ProxyClient):
@@ -201,10 +205,10 @@ class _ProxyClient:
 
 
 def _build(
-    client: httpx.AsyncClient, method: str, target: Target, headers: Mapping[str, str], content: bytes
+    client: httpx.AsyncClient, method: str, target: Target, headers: HeaderItems, content: bytes
 ) -> httpx.Request:
     fields = request_fields(target, headers)
-    given = {name.lower() for name in headers}
+    given = {name.lower() for name, _ in headers.items()}
     request = client.build_request(
         method, target.plain_url, headers=fields, params=target.query or None, content=content
     )
@@ -226,6 +230,11 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> httpx.
     if location is not None:
         answer.headers["location"] = location
     return answer
+
+
+def client_authenticates(client: httpx.AsyncClient) -> bool:
+    """Whether a caller's client brings authentication of its own."""
+    return client.auth is not None or "authorization" in client.headers or "x-api-key" in client.headers
 
 
 def _close_all(bodies: list[ResponseBody]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, final
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from trio_stream._hidden import HeaderItems
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
 from trio_stream._timeouts import Timeouts
@@ -60,7 +61,7 @@ class OwnSender:
         *,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: HeaderItems,
         params: Mapping[str, Any] | None,
         content: bytes,
         timeouts: Timeouts,
@@ -94,7 +95,7 @@ class OwnSender:
         )
         return Response(info=info, body=body)
 
-    def _head(self, method: str, target: Target, headers: Mapping[str, str]) -> RequestHead:
+    def _head(self, method: str, target: Target, headers: HeaderItems) -> RequestHead:
         """What comes before the content. It is built once: nearly always it is that of the request before."""
         key = (method, target, *headers.items())
         head = self._heads.get(key)
@@ -112,6 +113,10 @@ class OwnSender:
         """As `Sender.show_url`."""
         return self._targets.show(url, params)
 
+    def forget_heads(self) -> None:
+        """As `Sender.forget_heads`."""
+        self._heads.clear()
+
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """As `Sender.keep_connections`."""
         self._transport.keep_connections(keep)
@@ -124,7 +129,7 @@ class OwnSender:
     def close(self) -> None:
         """As `Sender.close`."""
         self._closed = True
-        self._heads.clear()  # they hold the key
+        self.forget_heads()
         self._transport.close()
 
     @enable_ki_protection

@@ -12,6 +12,8 @@ from typing import final
 
 import msgspec
 
+from trio_stream._hidden import Hidden
+
 from ._httpx import httpx
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
@@ -26,7 +28,7 @@ _JOINED_BYTES = 65536
 
 
 @final
-class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
+class WireRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of a request, which can be sent any number of times."""
 
     method: str
@@ -37,7 +39,7 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @final
-class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
+class RequestHead(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     """What comes before the content of a request, checked and serialised, except for the length of the content.
 
     Args:

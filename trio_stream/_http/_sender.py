@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from trio_stream._hidden import HeaderItems
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
 
@@ -20,6 +21,7 @@ from ._own_sender import OwnSender
 from ._pool import ConnectionStatistics
 from ._proxies import proxy_for
 from ._response import Response
+from ._target import check_base_url
 
 
 class Sender(Protocol):
@@ -30,7 +32,7 @@ class Sender(Protocol):
         *,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: HeaderItems,
         params: Mapping[str, Any] | None,
         content: bytes,
         timeouts: Timeouts,
@@ -45,7 +47,7 @@ class Sender(Protocol):
         Args:
           method: The HTTP method.
           url: The path below the base URL.
-          headers: Sent as they are; they win over the headers of a caller's client.
+          headers: Sent as they are, hidden or not; they win over the headers of a caller's client.
           params: The query.
           content: The body of the request.
           timeouts: Of these, ``connect`` and ``send`` are used.
@@ -66,6 +68,10 @@ class Sender(Protocol):
 
     def show_url(self, url: str, params: Mapping[str, Any] | None) -> str | None:
         """The whole address of a request, without credentials; None where the base URL is not valid."""
+        ...
+
+    def forget_heads(self) -> None:
+        """Let go of what is kept of the headers of earlier requests: they hold a key that is not used any more."""
         ...
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
@@ -104,7 +110,11 @@ def open_sender(
       ssl_context: The TLS settings. Default: what httpx trusts.
       max_connections: How many requests may be under way at once. None sets no limit here.
       limits: How large the head of an answer may be.
+
+    Raises:
+      ValueError: The base URL is not valid.
     """
+    check_base_url(base_url, any_scheme=http_client is not None or transport is not None)
     if http_client is not None:
         return ForeignSender.over_client(http_client, base_url=base_url, max_connections=max_connections)
     if transport is not None:
@@ -118,7 +128,4 @@ def open_sender(
 
 
 def _environment_proxy(base_url: str) -> str | None:
-    try:
-        return proxy_for(httpx.URL(base_url))
-    except httpx.InvalidURL:
-        return None  # `Sender.send` says so
+    return proxy_for(httpx.URL(base_url))

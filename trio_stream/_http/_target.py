@@ -6,22 +6,52 @@ What belongs here: URLs, and what of them goes into a request and its headers. W
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, final
 
 import msgspec
 
 from trio_stream._errors import APIConnectionError
+from trio_stream._hidden import HeaderItems, Hidden
 
 from ._connection import Origin
 from ._httpx import httpx
+
+_SHOWN_CHARACTERS = 100
+
+_HOST = re.compile(r"(?!https?/)[\w.-]+(:[0-9]{1,5})?(/.*)?")
 
 MOST_KEPT = 64
 """Targets. A program has two or three; but what is in a query is the caller's."""
 
 
+def check_base_url(base_url: str, *, any_scheme: bool) -> None:
+    """Refuse a base URL that no request can go to.
+
+    Args:
+      base_url: The base URL.
+      any_scheme: Whether a transport of the caller's takes others than ``http`` and ``https``.
+
+    Raises:
+      ValueError: It is not valid. The text has nothing of what may be credentials in it.
+    """
+    try:
+        url = httpx.URL(base_url)
+        host = url.host
+    except (httpx.InvalidURL, UnicodeError):
+        scheme = host = ""  # raised below: this text repeats the URL
+    else:
+        scheme = url.scheme
+    if host and (scheme in ("http", "https") or (scheme and any_scheme)):
+        return
+    shown = base_url.partition("?")[0].rpartition("@")[2][:_SHOWN_CHARACTERS]
+    advice = f": did you mean 'http://{shown}'?" if _HOST.fullmatch(shown) else ""
+    raise ValueError(f"base_url must begin with https:// or http:// and a host, not {shown!r}{advice}")
+
+
 @final
-class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Target(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The address of one kind of request, taken apart.
 
     Args:
@@ -96,7 +126,7 @@ def _put_together(base_url: str, path: str, params: Mapping[str, Any] | None) ->
     )
 
 
-def request_fields(target: Target, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def request_fields(target: Target, headers: HeaderItems) -> list[tuple[bytes, bytes]]:
     """The headers of a request as bytes, with what the target adds to them.
 
     Raises:
@@ -109,7 +139,7 @@ def request_fields(target: Target, headers: Mapping[str, str]) -> list[tuple[byt
         except UnicodeError:
             break  # raised below, not here: this exception holds the value, and would be the context of ours
     else:
-        if target.authorization is not None and all(name.lower() != "authorization" for name in headers):
+        if target.authorization is not None and all(name.lower() != "authorization" for name, _ in headers.items()):
             fields.append((b"Authorization", target.authorization))
         return fields
     raise APIConnectionError("a header holds characters that cannot be sent", retryable=False)

@@ -44,6 +44,7 @@ from trio_stream._protocol._params import (
     CountTokensParams as CountTokensParams,
     MessageCreateParams as MessageCreateParams,
     RequestOptions as RequestOptions,
+    SharedParams as SharedParams,
 )
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
@@ -60,6 +61,9 @@ from trio_stream._protocol._retry import (
 from trio_stream._protocol._sse import (
     EventStreamParser as EventStreamParser,
     RawEvent as RawEvent,
+)
+from trio_stream._protocol._stop_reason import (
+    MessageStopReason as MessageStopReason,
 )
 from trio_stream._protocol._usage import (
     Usage as Usage,

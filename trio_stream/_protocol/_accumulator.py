@@ -45,6 +45,7 @@ from trio_stream._protocol._events import (
 )
 from trio_stream._protocol._growth import Append, Collect, Replace
 from trio_stream._protocol._message import Message
+from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import Tagged, set_fields
 
@@ -166,7 +167,7 @@ class MessageAccumulator:
         return Usage() if self._message is None else self._message.usage
 
     @property
-    def stop_reason(self) -> str | None:
+    def stop_reason(self) -> MessageStopReason | None:
         """Why the model stopped, or None while that is not known."""
         return None if self._message is None else self._message.stop_reason
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast, final
 
 import msgspec
 
@@ -28,6 +28,8 @@ from trio_stream._protocol._deltas import (
 )
 from trio_stream._protocol._growth import Append, Collect, GrowsBy, Replace
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._params_content import ContentBlockParam, ToolUseBlockParam
+from trio_stream._protocol._params_documents import TextBlockParam
 from trio_stream._protocol._tool_results import (
     AdvisorToolResultContent,
     BashCodeExecutionToolResultContent,
@@ -69,13 +71,13 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
     # The deltas that this block takes, and what each does to it.
     grows_by: ClassVar[GrowsBy] = {}
 
-    def to_param(self) -> dict[str, Any]:
+    def to_param(self) -> ContentBlockParam:
         """This block in the form that a request takes, with everything the API sent.
 
         Raises:
           InvalidToolInputError: a tool block whose input was cut or is not valid JSON.
         """
-        return self.as_json(param=True)
+        return cast("ContentBlockParam", self.as_json(param=True))
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
         """This block as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
@@ -133,6 +135,10 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
 @final
 class TextBlock(Block, frozen=True, kw_only=True, tag="text"):
     """A piece of the text of the answer, with its citations."""
+
+    if TYPE_CHECKING:  # programs add ``cache_control`` to it
+
+        def to_param(self) -> TextBlockParam: ...
 
     type: ClassVar[Literal["text"]] = "text"
     grows_by: ClassVar[GrowsBy] = {
@@ -268,6 +274,10 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
 @final
 class ToolUseBlock(InputBlock, frozen=True, kw_only=True, tag="tool_use", dict=True):
     """The model calls a tool that the caller runs."""
+
+    if TYPE_CHECKING:
+
+        def to_param(self) -> ToolUseBlockParam: ...
 
     type: ClassVar[Literal["tool_use"]] = "tool_use"
     caller: Caller | None = None
@@ -436,9 +446,9 @@ class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
     incomplete: bool = False
     deltas: tuple[dict[str, Any], ...] = ()
 
-    def to_param(self) -> dict[str, Any]:
+    def to_param(self) -> ContentBlockParam:
         """The JSON object of ``content_block_start``, unchanged."""
-        return self.as_json(param=True)
+        return cast("ContentBlockParam", self.as_json(param=True))
 
 
 ContentBlock: TypeAlias = (

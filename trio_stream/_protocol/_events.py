@@ -34,6 +34,7 @@ from trio_stream._protocol._message import (
     StopDetails,
 )
 from trio_stream._protocol._partial_json import parse_partial_json
+from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import MessageDeltaUsage
 from trio_stream._protocol._values import Tagged, Unknown, Value
 
@@ -104,7 +105,7 @@ class MessageDelta(Value, frozen=True, kw_only=True):
 
     container: Container | None = None
     stop_details: StopDetails | None = None
-    stop_reason: str | None = None
+    stop_reason: MessageStopReason | None = None
     stop_sequence: str | None = None
 
 

@@ -140,8 +140,8 @@ def _param(block: ContentBlock) -> tuple[dict[str, Any], bool]:
     if isinstance(block, InputBlock) and _is_malformed(block):
         # The API's own advice for input that is not JSON, which it takes in no other form.
         repaired = msgspec.structs.replace(block, input_json="")
-        return {**repaired.to_param(), "input": {"INVALID_JSON": block.input_json}}, True
-    return block.to_param(), False
+        return {**repaired.as_json(param=True), "input": {"INVALID_JSON": block.input_json}}, True
+    return block.as_json(param=True), False
 
 
 def _is_malformed(block: InputBlock) -> bool:

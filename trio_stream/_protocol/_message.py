@@ -11,7 +11,9 @@ from trio_stream._errors import InvalidResponseError, InvalidToolInputError
 from trio_stream._protocol._blocks import ContentBlock, TextBlock
 from trio_stream._protocol._history import ToolResults, as_history, refuse_input
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
+from trio_stream._protocol._params_content import ContentBlockParam
 from trio_stream._protocol._params_turns import MessageParam
+from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
 
@@ -166,7 +168,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
     role: str = "assistant"
     model: str = ""
     content: tuple[ContentBlock, ...] = ()
-    stop_reason: str | None = None
+    stop_reason: MessageStopReason | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
     container: Container | None = None
@@ -180,7 +182,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
         """The text of all text blocks, joined."""
         return "".join([block.text for block in self.content if isinstance(block, TextBlock)])
 
-    def to_param(self) -> dict[str, Any]:
+    def to_param(self) -> MessageParam:
         """This message as one of a request's ``messages``, with everything the API sent in its content.
 
         For a complete message. Of one that was cut, or whose tool input is malformed, `as_history` makes what can be
@@ -189,10 +191,10 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
         Raises:
           InvalidToolInputError: a tool block's input was cut or is not valid JSON. The text says which block it is.
         """
-        content: list[dict[str, Any]] = []
+        content: list[ContentBlockParam] = []
         for index, block in enumerate(self.content):
             try:
-                content.append(block.as_json(param=True))
+                content.append(block.to_param())
             except InvalidToolInputError as error:
                 raise refuse_input(error, f"content[{index}]") from error
         return {"role": "assistant", "content": content}

@@ -40,6 +40,9 @@ class SystemMessageParam(TypedDict, total=False):
     output_config: SystemMessageOutputConfigParam | None
 
 
+InputMessage: TypeAlias = MessageParam | SystemMessageParam | Message
+"""What may stand in ``messages``: a turn as a typed dict, or a `Message` as the API gave it."""
+
 # ----- thinking, output, tools
 
 
@@ -295,11 +298,10 @@ class ThreadContinueParam(TypedDict):
 # ----- calls
 
 
-class CountTokensParams(TypedDict, total=False):
-    """The parameters of `Messages.count_tokens`. ``user_profile_id`` and ``workspace_id`` travel as headers."""
+# Whatever is not required is in a class of its own, so that `SharedParams` can have it without what is.
 
-    model: Required[str]
-    messages: Required[Iterable[MessageParam | SystemMessageParam | Message]]
+
+class _CountFields(TypedDict, total=False):
     cache_control: CacheControlEphemeralParam | None
     output_config: OutputConfigParam
     speed: Literal["standard", "fast"] | None
@@ -311,13 +313,7 @@ class CountTokensParams(TypedDict, total=False):
     workspace_id: str
 
 
-class MessageCreateParams(CountTokensParams, total=False):
-    """The parameters of `Messages.create` and `Messages.stream`.
-
-    ``temperature``, ``top_k`` and ``top_p`` exist under ``anthropic-version`` 2023-06-01 only.
-    """
-
-    max_tokens: Required[int]
+class _CreateFields(_CountFields, total=False):
     container: ContainerParam | str | None
     diagnostics: DiagnosticsParam | None
     inference_geo: str | None
@@ -327,6 +323,22 @@ class MessageCreateParams(CountTokensParams, total=False):
     temperature: float
     top_k: int
     top_p: float
+
+
+class CountTokensParams(_CountFields, total=False):
+    """The parameters of `Messages.count_tokens`. ``user_profile_id`` and ``workspace_id`` travel as headers."""
+
+    model: Required[str]
+    messages: Required[Iterable[InputMessage]]
+
+
+class MessageCreateParams(CountTokensParams, _CreateFields, total=False):
+    """The parameters of `Messages.create` and `Messages.stream`.
+
+    ``temperature``, ``top_k`` and ``top_p`` exist under ``anthropic-version`` 2023-06-01 only.
+    """
+
+    max_tokens: Required[int]
 
 
 class BetaParams(TypedDict, total=False):
@@ -339,16 +351,26 @@ class BetaParams(TypedDict, total=False):
     mcp_servers: Iterable[MCPServerURLDefinitionParam]
 
 
+class _BetaCreateFields(BetaParams, total=False):
+    fallback_credit_token: str | FallbackCreditTokenParam | None
+    fallbacks: Iterable[FallbackParam] | Literal["default"] | None
+    thread: ThreadCreateParam | ThreadContinueParam | None
+
+
 class BetaCountTokensParams(CountTokensParams, BetaParams, total=False):
     """The parameters of `BetaMessages.count_tokens`."""
 
 
-class BetaMessageCreateParams(MessageCreateParams, BetaParams, total=False):
+class BetaMessageCreateParams(MessageCreateParams, _BetaCreateFields, total=False):
     """The parameters of `BetaMessages.create` and `BetaMessages.stream`."""
 
-    fallback_credit_token: str | FallbackCreditTokenParam | None
-    fallbacks: Iterable[FallbackParam] | Literal["default"] | None
-    thread: ThreadCreateParam | ThreadContinueParam | None
+
+class SharedParams(_CreateFields, _BetaCreateFields, total=False):
+    """The parameters that many requests share, as `fan_out` takes them. Each request may bring what is missing."""
+
+    model: str
+    messages: Iterable[InputMessage]
+    max_tokens: int
 
 
 class RequestOptions(TypedDict, total=False):

@@ -6,6 +6,7 @@ parameters are (`_params`), and the headers (`_headers`).
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Set as AbstractSet
@@ -17,12 +18,15 @@ from trio_stream._errors import InvalidToolInputError
 from trio_stream._protocol._headers import is_header_param
 from trio_stream._protocol._history import refuse_input
 from trio_stream._protocol._message import Message
+from trio_stream._protocol._params import BetaMessageCreateParams, RequestOptions
 from trio_stream._protocol._values import Value
 
 SAMPLING_VERSION: Final = "2023-06-01"
 """The only ``anthropic-version`` that takes ``temperature``, ``top_p`` and ``top_k``."""
 
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
+
+_KNOWN: Final = sorted({*BetaMessageCreateParams.__annotations__, *RequestOptions.__annotations__, "stream"})
 
 _SHOWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
@@ -73,13 +77,27 @@ def build_body(
     required = ("model", "messages") if stream is None else ("model", "max_tokens", "messages")
     missing = [name for name in required if body.get(name) is None]
     if missing:
-        raise TypeError(f"required {'parameter' if len(missing) == 1 else 'parameters'} missing: {', '.join(missing)}")
+        raise TypeError(_say_missing(missing, params))
     if isinstance(body["messages"], (str, Mapping, Value)):
         raise TypeError("messages must be a list of messages, not one of them")
     try:
         return _encode(_plain(body, ()))
     except RecursionError:
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
+
+
+def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
+    """Say what is missing. A name that nobody knows comes first: often it is the missing one, mistyped.
+
+    Beside nothing missing such a name is sent, because the API may know it.
+    """
+    sentence = f"required {'parameter' if len(missing) == 1 else 'parameters'} missing: {', '.join(missing)}"
+    for name in params:
+        if name not in _KNOWN:
+            close = difflib.get_close_matches(name, _KNOWN, n=1)
+            guess = f" (did you mean {close[0]}?)" if close else ""
+            sentence = f"unknown parameter {_name((name,))}{guess}; {sentence}"
+    return sentence
 
 
 def _encode(plain: object) -> bytes:

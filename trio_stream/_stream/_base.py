@@ -12,7 +12,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_stream._errors import IncompleteStreamError
-from trio_stream._protocol import Message, RateLimits, Usage
+from trio_stream._protocol import Message, MessageStopReason, RateLimits, Usage
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
@@ -170,7 +170,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         return self._stream.usage
 
     @property
-    def stop_reason(self) -> str | None:
+    def stop_reason(self) -> MessageStopReason | None:
         """Why the model stopped; None until it did."""
         opened = self._stream.opened
         return None if opened is None else opened.reader.accumulator.stop_reason

@@ -7,7 +7,7 @@ stream (`_lifecycle`).
 from __future__ import annotations
 
 from types import TracebackType
-from typing import final
+from typing import TYPE_CHECKING, NoReturn, final
 
 import trio
 
@@ -19,6 +19,8 @@ from ._block import StreamBlock
 from ._lifecycle import StreamLifecycle, StreamState
 from ._request import StreamRequest
 from ._views import PieceView, TextChunks
+
+_HOW_TO = "use `async with client.messages.stream(...) as stream:` and then `stream`"
 
 
 @final
@@ -134,6 +136,30 @@ class MessageStreamManager:
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
         self._entered: list[StreamBlock] = []
+
+    if not TYPE_CHECKING:  # to type checkers a manager has what it has
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say how a stream is used, where somebody looks for its attributes on this."""
+            advice = f": {_HOW_TO}" if hasattr(MessageStream, name) else ""
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{advice}", name=name, obj=self
+            )
+
+        def __aiter__(self) -> NoReturn:
+            """Say how a stream is iterated over."""
+            raise TypeError(f"this is not the stream yet: {_HOW_TO}")
+
+        def __await__(self) -> NoReturn:
+            """Say that there is nothing to await."""
+            raise TypeError(f"this is not the stream yet: {_HOW_TO}")
+
+        def __enter__(self) -> NoReturn:
+            """Say that it is ``async with``."""
+            raise TypeError(f"with needs an async before it: {_HOW_TO}")
+
+        def __exit__(self, *_exc: object) -> None:
+            """Without it Python says itself what is missing, and nothing of ``async``."""
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MessageStream:

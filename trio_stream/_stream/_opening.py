@@ -99,6 +99,7 @@ class Opening:
         self._total_at = math.inf if total is None else entered_at + total
         self._runs_out_first: _OpeningClock = "total"
         self._sent = False
+        self._attempts = 0
         self._last_error: APIError | None = None
         self._request_id: str | None = None
 
@@ -111,6 +112,7 @@ class Opening:
         return await with_retries(
             self._attempt,
             max_retries=self._request.max_retries,
+            renewable=self._request.outgoing.renewable,
             sleep=self._sleep,
             on_retry=None if self._watch is None else self._watch.retry,
         )
@@ -127,6 +129,7 @@ class Opening:
         limit = request.timeouts.first_event
         began_at = trio.current_time()
         response: Response | None = None
+        self._attempts += 1
         self._sent = False
         self._request_id = None
         self._runs_out_first = "total"
@@ -186,7 +189,7 @@ class Opening:
                 response=response.info,
                 request_id=self._request_id,
                 began_at=began_at,
-                attempts=retries_taken + 1,
+                attempts=self._attempts,
             )
         if self._runs_out_first == "total":
             raise self._locate(self._total_ran_out(), response) from self._last_error

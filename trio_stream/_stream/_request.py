@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from trio_stream._errors import APIError
+from trio_stream._hidden import Hidden
 from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
@@ -50,6 +51,11 @@ class OutgoingRequest(Protocol):
         """The JSON body."""
         ...
 
+    @property
+    def renewable(self) -> bool:
+        """Whether the next `send` may authenticate in another way, where the API has refused the last one (401)."""
+        ...
+
     async def send(
         self,
         *,
@@ -69,7 +75,7 @@ class OutgoingRequest(Protocol):
         ...
 
 
-class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     """One request as the client prepared it.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from trio_stream._errors import APIError
+from trio_stream._errors import APIError, APIStatusError, CredentialsError
 from trio_stream._protocol import decide_retry
 
 _log = logging.getLogger("trio_stream")
@@ -25,6 +25,7 @@ async def with_retries(
     attempt: Callable[[int], Awaitable[T]],
     *,
     max_retries: int,
+    renewable: bool = False,
     sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     on_retry: Callable[[APIError, float], None] | None = None,
 ) -> T:
@@ -33,6 +34,8 @@ async def with_retries(
     Args:
       attempt: Makes one attempt. It is told how many there were before.
       max_retries: How often it may be tried again.
+      renewable: Whether it is worth another attempt at once if the API refuses a key or token (401): it is renewed.
+        That happens once, and is no retry.
       sleep: Waits for a number of seconds.
       on_retry: Called with the error and the seconds before each sleep.
 
@@ -42,10 +45,19 @@ async def with_retries(
       APIError: The last attempt's.
     """
     retries_taken = 0
+    refusal: APIError | None = None
     while True:
         try:
             return await attempt(retries_taken)
         except APIError as error:
+            if isinstance(error, CredentialsError) and refusal is not None:
+                raise refusal from error  # nothing came in place of what was refused: what the API says stands
+            if renewable and refusal is None and isinstance(error, APIStatusError) and error.status_code == 401:
+                refusal = error
+                _log.info("once more with another key or token, after %s", type(error).__name__)
+                if on_retry is not None:
+                    on_retry(error, 0.0)
+                continue
             delay = decide_retry(
                 error,
                 retries_taken=retries_taken,

@@ -43,7 +43,7 @@ from trio_stream.batch._moments import (
     JobStart as JobStart,
     Paused as Paused,
 )
-from trio_stream.batch._options import FanOutOptions as FanOutOptions, OnEvent as OnEvent
+from trio_stream.batch._options import FanOutOptions as FanOutOptions, GatherCall as GatherCall, OnEvent as OnEvent
 from trio_stream.batch._race import hedge as hedge, race as race
 from trio_stream.batch._records import (
     Item as Item,

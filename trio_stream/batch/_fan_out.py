@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Generic, Literal, Unpack, final
 
 import trio
 
-from trio_stream._client import Client
+from trio_stream._client import Client, SharedCall
 from trio_stream._money import Budget, Ledger
 
 from ._attempts import Attempts
@@ -35,7 +35,7 @@ from ._limiter import HeaderRateLimiter, RateLimiter
 from ._moments import JobWatch
 from ._options import DEFAULTS, FanOutOptions, OnEvent
 from ._outbox import Outbox
-from ._records import JournalLike, Outcome
+from ._records import JournalLike, Outcome, TagT
 from ._settling import Settler
 from ._stats import FanOutStats
 from ._stopping import FanOutStoppedError
@@ -44,7 +44,7 @@ from ._workers import Workers
 
 
 @final
-class FanOut:
+class FanOut(Generic[TagT]):
     """Many requests at once; made by `fan_out`, used once.
 
     ``async with`` it, and iterate over it for the outcomes in the order in which they come.
@@ -57,7 +57,9 @@ class FanOut:
         ``skipped`` outcome. With None it does if ``items`` has a length.
     """
 
-    def __init__(self, client: Client, items: Items, options: FanOutOptions, *, skip_rest: bool | None = None) -> None:
+    def __init__(
+        self, client: Client, items: Items[TagT], options: FanOutOptions, *, skip_rest: bool | None = None
+    ) -> None:
         self._client = client
         source = Source(items)
         budget = Budget() if options.budget is None else options.budget
@@ -91,7 +93,7 @@ class FanOut:
         self._block = Block(self._job, keeper)
 
     @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> FanOut:
+    async def __aenter__(self) -> FanOut[TagT]:
         """Open the journal and start. Not a checkpoint.
 
         Raises:
@@ -131,10 +133,10 @@ class FanOut:
             if self._job.watch is not None:
                 self._job.watch.end(self.stats)
 
-    def __aiter__(self) -> FanOut:
+    def __aiter__(self) -> FanOut[TagT]:
         return self
 
-    async def __anext__(self) -> Outcome:
+    async def __anext__(self) -> Outcome[TagT]:
         """Return the next outcome: that of whichever item ends next.
 
         A checkpoint. If it is cancelled nothing is lost.
@@ -162,7 +164,7 @@ class FanOut:
         self._job.abort()
 
     @property
-    def unread(self) -> tuple[Outcome, ...]:
+    def unread(self) -> tuple[Outcome[TagT], ...]:
         """The outcomes that nobody has taken. After the block this includes the items that leaving it cancelled."""
         return self._outbox.unread
 
@@ -201,7 +203,7 @@ class FanOut:
 
 def fan_out(
     client: Client,
-    items: Items,
+    items: Items[TagT],
     *,
     limit: int | Adaptive = DEFAULTS.limit,
     limiter: RateLimiter | None = DEFAULTS.limiter,
@@ -213,8 +215,8 @@ def fan_out(
     warmup: bool = DEFAULTS.warmup,
     budget: Budget | None = DEFAULTS.budget,
     on_event: OnEvent | None = DEFAULTS.on_event,
-    **params: Any,
-) -> FanOut:
+    **params: Unpack[SharedCall],
+) -> FanOut[TagT]:
     """Make many requests at once, and get their outcomes in the order in which they come.
 
     ::
@@ -272,6 +274,6 @@ def fan_out(
         warmup=warmup,
         budget=budget,
         on_event=on_event,
-        params=params,
+        params=dict(params),
     )
     return FanOut(client, items, options)

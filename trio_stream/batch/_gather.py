@@ -5,17 +5,18 @@ What belongs here: collecting the outcomes of a fan-out. What does not: the fan-
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack, cast
 
 from trio_stream._client import Client
 
 from ._fan_out import FanOut
 from ._items import Items
-from ._options import FanOutOptions
-from ._records import Outcome
+from ._options import FanOutOptions, GatherCall
+from ._records import Outcome, TagT
 
 
-async def gather_texts(client: Client, items: Items, **options: Any) -> list[str]:
+async def gather_texts(client: Client, items: Items[TagT], **options: Unpack[GatherCall]) -> list[str]:
     """Send all items, and return the texts of their answers in the order of the items.
 
     ::
@@ -45,7 +46,7 @@ async def gather_texts(client: Client, items: Items, **options: Any) -> list[str
     return [outcome.unwrap() for outcome in outcomes]
 
 
-async def gather_outcomes(client: Client, items: Items, **options: Any) -> list[Outcome]:
+async def gather_outcomes(client: Client, items: Items[TagT], **options: Unpack[GatherCall]) -> list[Outcome[TagT]]:
     """Send all items, and return their outcomes in the order of the items.
 
     An item that fails does not make this raise: its ``outcome.status`` tells.
@@ -67,13 +68,13 @@ async def gather_outcomes(client: Client, items: Items, **options: Any) -> list[
 
 
 async def _gather(
-    client: Client, items: Items, on_error: Literal["capture", "raise"], options: dict[str, Any]
-) -> list[Outcome]:
+    client: Client, items: Items[TagT], on_error: Literal["capture", "raise"], options: Mapping[str, Any]
+) -> list[Outcome[TagT]]:
     if "on_error" in options:
         raise TypeError("on_error is not an option here: gather_texts raises, gather_outcomes captures")
     # Every item gets an outcome, also where a limit stops the job: otherwise the list would have holes.
     results = FanOut(client, items, FanOutOptions.of({**options, "on_error": on_error}), skip_rest=True)
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[TagT]] = []
     try:
         async with results:
             async for outcome in results:

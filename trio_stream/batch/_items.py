@@ -11,9 +11,9 @@ from typing import TypeAlias, cast, final
 
 import trio
 
-from ._records import Item, Request
+from ._records import Item, Request, TagT
 
-Items: TypeAlias = Iterable[Request | Item] | AsyncIterable[Request | Item]
+Items: TypeAlias = Iterable[Request | Item[TagT]] | AsyncIterable[Request | Item[TagT]]
 """Any iterable or async iterable of prompts, parameters and `Item`."""
 
 

@@ -6,11 +6,12 @@ What belongs here: reading and checking the options. What does not: what they do
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
 import msgspec
 
+from trio_stream._client import SharedCall
 from trio_stream._money import Budget
 from trio_stream._protocol import MessageStreamEvent
 
@@ -62,7 +63,7 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise TypeError("stream is not a parameter of a fan-out: it always streams")
 
     @classmethod
-    def of(cls, keywords: dict[str, Any]) -> FanOutOptions:
+    def of(cls, keywords: Mapping[str, Any]) -> FanOutOptions:
         """Make options of the keyword arguments of a function: those that are no options are parameters.
 
         Raises:
@@ -76,6 +77,20 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
     def bounds(self) -> Adaptive:
         """The bounds of the window: ``limit``, where a plain number is a window of constant size."""
         return Adaptive.of(self.limit)
+
+
+class GatherCall(SharedCall, total=False):
+    """Keyword arguments of `gather_texts` and `gather_outcomes`: the options of `fan_out`, and what requests share."""
+
+    limit: int | Adaptive
+    limiter: RateLimiter | None
+    journal: str | os.PathLike[str] | JournalLike | None
+    max_errors: int | float | None
+    max_attempts: int
+    item_timeout: float | None
+    warmup: bool
+    budget: Budget | None
+    on_event: OnEvent | None
 
 
 OPTIONS: Final = frozenset(FanOutOptions.__struct_fields__) - {"params"}

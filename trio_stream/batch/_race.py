@@ -7,26 +7,26 @@ What belongs here: starting requests, choosing the winner, cancelling the others
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Unpack, final
 
 import trio
 
-from trio_stream._client import Client
+from trio_stream._client import Client, RaceCall
 from trio_stream._errors import OutputParseError
 from trio_stream._stream import MessageStream
 
-from ._records import Item, Outcome, Request, as_item, merge_params
+from ._records import Item, Outcome, Request, TagT, as_item, merge_params
 
 
 async def race(
     client: Client,
-    requests: Sequence[Request | Item],
+    requests: Sequence[Request | Item[TagT]],
     *,
     stagger: float = 0.0,
     win_on: Literal["first_text", "done"] = "first_text",
-    **params: Any,
-) -> Outcome:
+    **params: Unpack[RaceCall],
+) -> Outcome[TagT]:
     """Make several requests, and return the answer of the one that wins; the others are cancelled.
 
     A request that fails, or whose answer has no text, never wins; where one fails, the next starts at once. A winner
@@ -59,7 +59,9 @@ async def race(
     return await _Race(client, items, params, stagger=stagger, on_text=win_on == "first_text").run()
 
 
-async def hedge(client: Client, request: Request | Item, *, after: float, **params: Any) -> Outcome:
+async def hedge(
+    client: Client, request: Request | Item[TagT], *, after: float, **params: Unpack[RaceCall]
+) -> Outcome[TagT]:
     """Make a request, and a copy of it if its text does not begin in time; return whichever answer begins first.
 
     The copy is sent only when it is needed: after ``after`` seconds without any text, or after an error. Where it is
@@ -94,7 +96,7 @@ class _Race:
     """
 
     def __init__(
-        self, client: Client, items: list[Item], params: dict[str, Any], *, stagger: float, on_text: bool
+        self, client: Client, items: list[Item], params: Mapping[str, Any], *, stagger: float, on_text: bool
     ) -> None:
         self._client = client
         self._items = items

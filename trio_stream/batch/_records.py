@@ -9,11 +9,20 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, cast, final
 
 import msgspec
 
-from trio_stream._protocol import Message, Usage, build_body
+from trio_stream._protocol import Message, MessageStopReason, Usage, build_body
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    TagT = TypeVar("TagT", default=Any)
+else:
+    from typing import TypeVar
+
+    TagT = TypeVar("TagT")
 
 Request: TypeAlias = str | Mapping[str, Any]
 """A prompt, or the parameters of ``client.messages.stream``."""
@@ -71,22 +80,22 @@ class JournalConflictError(ValueError):
 
 
 @final
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, Generic[TagT], frozen=True):
     """One request, with an id and a tag.
 
     Args:
       request: A prompt, or parameters of the API. They take precedence over those given to the fan-out.
       id: The key of the item in the journal, unique among the items; None if the request itself is to be its key.
-      tag: Any value. It comes back on the outcome.
+      tag: Any value. It comes back on the outcome. To type checkers `Item` and `Outcome` are generic in its type.
     """
 
     request: Request
     id: str | None = None
-    tag: Any = None
+    tag: TagT = cast("Any", None)
 
 
 @final
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omit_defaults=True):
     """How one item ended.
 
     Args:
@@ -107,7 +116,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     id: str | None = None
     index: int = 0
-    tag: Any = None
+    tag: TagT = cast("Any", None)
     status: Status
     text: str = ""
     message: Message | None = None
@@ -117,7 +126,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     ttft: float | None = None
     seconds: float = 0.0
     request_id: str | None = None
-    stop_reason: str | None = None
+    stop_reason: MessageStopReason | None = None
 
     @property
     def finished(self) -> bool:
@@ -211,7 +220,8 @@ def as_item(value: object) -> Item:
       TypeError: ``value`` is not a str, a mapping or an `Item`.
     """
     if isinstance(value, Item):
-        return value
+        item: Item = cast("Any", value)
+        return item
     if isinstance(value, (str, Mapping)):
         return Item(cast("Request", value))
     raise TypeError(f"an item must be a prompt (str), parameters (a mapping) or an Item, not {type(value).__name__}")

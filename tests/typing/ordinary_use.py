@@ -1,0 +1,100 @@
+"""Ordinary use of this library, as a user's program has it: type checkers in strict mode find nothing to say of it.
+
+It is checked, and not run (`make check`, `test_typing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_type
+
+import trio_stream as ts
+
+WEATHER: ts.ToolParam = {
+    "name": "weather",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+async def converse(client: ts.Client, question: str) -> str:
+    messages: list[ts.InputMessage] = [{"role": "user", "content": question}]
+    while True:
+        async with client.messages.stream(
+            model="claude-sonnet-4-5", max_tokens=1024, messages=messages, tools=[WEATHER]
+        ) as stream:
+            async for text in stream.text_stream:
+                print(text, end="")
+        message = stream.message
+        messages.append(message)
+        if message.stop_reason != "tool_use":
+            return message.text
+        results: list[ts.ContentBlockParam] = []
+        for block in message.content:
+            if block.type == "tool_use":
+                results.append({"type": "tool_result", "tool_use_id": block.id, "content": look_up(block)})
+        messages.append({"role": "user", "content": results})
+
+
+def look_up(block: ts.ToolUseBlock) -> str:
+    match block.input.get("city"):
+        case str(city):
+            return f"sunny in {city}"
+        case _:
+            return "which city?"
+
+
+def as_params(message: ts.Message) -> list[ts.MessageParam]:
+    """The same conversation without a `Message` in it."""
+    turn = message.to_param()
+    blocks: list[ts.ContentBlockParam] = [block.to_param() for block in message.content]
+    also: ts.MessageParam = {"role": "assistant", "content": message.content}
+    cached = ts.TextBlock(text="Hi").to_param()
+    cached["cache_control"] = {"type": "ephemeral"}
+    call = ts.ToolUseBlock(id="t", name="weather").to_param()
+    call["cache_control"] = {"type": "ephemeral"}
+    return [turn, also, {"role": "assistant", "content": [*blocks, cached, call]}]
+
+
+async def count(client: ts.Client, history: list[ts.MessageParam]) -> int:
+    call: ts.MessageCall = {"model": "claude-sonnet-4-5", "max_tokens": 5, "messages": history, "timeout": 30}
+    message = await client.messages.create(**call)
+    counted = await client.messages.count_tokens(model=call["model"], messages=[*history, message])
+    return counted.input_tokens + (message.usage.output_tokens or 0)
+
+
+@dataclass
+class Row:
+    number: int
+
+
+async def many(client: ts.Client, rows: list[Row]) -> dict[int, str]:
+    items = [ts.Item(f"Translate row {row.number}", tag=row) for row in rows]
+    texts: dict[int, str] = {}
+    shared: ts.SharedCall = {"model": "claude-haiku-4-5", "max_tokens": 100, "system": "Translate."}
+    async with ts.fan_out(
+        client, items, limit=ts.Adaptive(1, 8, 64), budget=ts.Budget(requests=9), **shared
+    ) as results:
+        async for outcome in results:
+            texts[outcome.tag.number] = outcome.text
+            assert_type(outcome.tag, Row)
+    for outcome in await ts.gather_outcomes(client, items, max_attempts=2, **shared):
+        texts[outcome.tag.number] = outcome.unwrap()
+    plain: list[str] = await ts.gather_texts(client, ["a", "b"], limit=2, model="claude-haiku-4-5", max_tokens=5)
+    first = await ts.race(client, [items[0], {"messages": [{"role": "user", "content": "a"}]}], stagger=1, **shared)
+    second: ts.Outcome[Row] = await ts.hedge(client, items[0], after=2.0, max_retries=1, **shared)
+    untyped: list[ts.Outcome] = await ts.gather_outcomes(client, plain, **shared)
+    return texts | {first.tag.number: first.text, second.tag.number: second.text, -1: untyped[0].text}
+
+
+def why(message: ts.Message, outcome: ts.Outcome) -> str:
+    reason: str | None = message.stop_reason
+    return "cut" if message.stop_reason == "max_tokens" or outcome.stop_reason == "a_new_reason" else str(reason)
+
+
+async def ask_for_token() -> ts.Token:
+    return ts.Token("secret", expires_at=1e9)
+
+
+def clients() -> list[ts.Client]:
+    first = ts.Client(api_key=lambda: "key")
+    return [first, ts.Client(auth_token=ask_for_token), ts.Client(auth=None), first.with_options(api_key=ask_for_token)]
