@@ -74,6 +74,9 @@ from trio_stream._protocol._events import (
     ThinkingEvent as ThinkingEvent,
     UnknownEvent as UnknownEvent,
 )
+from trio_stream._protocol._history import (
+    ToolResults as ToolResults,
+)
 from trio_stream._protocol._message import (
     CacheMissMessagesChanged as CacheMissMessagesChanged,
     CacheMissModelChanged as CacheMissModelChanged,

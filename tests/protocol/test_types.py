@@ -21,7 +21,7 @@ from trio_stream._protocol import _blocks, _decode, _events, _sse
 ROOT = Path(__file__).parents[2]
 MODULES = [
     *(f"_{name}" for name in ("blocks", "citations", "deltas", "events", "message", "rate_limits", "tool_results")),
-    *(f"_{name}" for name in ("usage", "params", "params_content", "params_documents", "params_results")),
+    *(f"_{name}" for name in ("history", "usage", "params", "params_content", "params_documents", "params_results")),
     *("_params_shared", "_params_tools", "_params_turns", "_stop_reason"),
 ]
 """Those that define values."""
