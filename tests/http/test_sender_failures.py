@@ -202,6 +202,15 @@ async def test_urls_that_cannot_be(base_url, client_kind):
         await client.aclose()
 
 
+async def test_a_query_that_makes_the_url_too_long():
+    """The base URL is checked early, but a query comes with each request; httpx takes 65,536 characters."""
+    sender = open_sender(base_url="http://127.0.0.1:1")
+    with pytest.raises(APIConnectionError, match="its URL, with the query, is not valid") as caught:
+        await post(sender, url="/v1/messages?" + "x" * 70_000)
+    assert not caught.value.retryable
+    assert sender.show_url("/v1/messages?" + "x" * 70_000, None) is None
+
+
 async def test_an_advice_for_a_url_without_a_scheme():
     for base_url in ("127.0.0.1:8787", "localhost:8787/below", "user:pass@localhost:8787?key=pass"):
         with pytest.raises(ValueError, match=r"did you mean 'http://(localhost|127\.0\.0\.1):8787"):

@@ -21,6 +21,7 @@ from trio_stream._protocol import Message, build_body, check_sampling_params, co
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
 from trio_stream._timeouts import Timeouts
 
+from ._credentials import Secret
 from ._options import OPTION_NAMES
 from ._settings import UNSET, Connections, Settings, authenticates, check_max_retries
 
@@ -103,30 +104,38 @@ class Requests:
         if extra_headers:
             extra.update(extra_headers)
         if extra or betas is not None:
-            return _Headers.of(self._settings.headers(streaming=streaming, betas=betas, extra_headers=extra))
+            return _Headers(self._settings.headers(streaming=streaming, betas=betas, extra_headers=extra))
         # Those of nearly every call: built once, and changed by nobody.
         headers = self._usual_headers.get(streaming)
         if headers is None:
-            headers = _Headers.of(self._settings.headers(streaming=streaming))
+            headers = _Headers(self._settings.headers(streaming=streaming))
             self._usual_headers[streaming] = headers
         return headers
 
 
 @final
-class _Headers(Hidden, msgspec.Struct, frozen=True, eq=False):
+class _Headers(Hidden):
     """The headers of a request, without what authenticates it at each attempt.
 
     Args:
-      fields: The headers.
+      headers: The headers.
+
+    Attributes:
       authenticated: Whether there is authentication among them. Then the client's own is not added.
     """
 
-    fields: HiddenHeaders
-    authenticated: bool
+    __slots__ = ("_fields", "_joined", "_secret", "authenticated")
 
-    @classmethod
-    def of(cls, headers: Mapping[str, str]) -> _Headers:
-        return cls(HiddenHeaders(headers), authenticates(headers))
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._fields = self._joined = HiddenHeaders(headers)
+        self._secret: Secret | None = None
+        self.authenticated: bool = authenticates(headers)
+
+    def join(self, secret: Secret | None) -> HiddenHeaders:
+        """The headers with a secret; nearly always it is that of the request before, and nothing is put together."""
+        if secret is not self._secret:
+            self._secret, self._joined = secret, HiddenHeaders(self._fields, secret or {})
+        return self._joined
 
 
 @final
@@ -176,9 +185,9 @@ class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
         secret = None
         if not self.headers.authenticated:
             secret = credentials.at_hand() or await credentials.ask(sender.forget_heads)
-        headers = self.headers.fields
-        if secret is not None or added_headers or retries_taken:
-            headers = HiddenHeaders(count_retries({}, retries_taken), headers, secret or {}, added_headers or {})
+        headers = self.headers.join(secret)
+        if added_headers or retries_taken:
+            headers = HiddenHeaders(count_retries({}, retries_taken), headers, added_headers or {})
         response = await sender.send(
             method="POST",
             url=self.path,

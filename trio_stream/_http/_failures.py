@@ -61,7 +61,7 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
         return error_from_response(exc.response.status_code, exc.response.headers, b"", now=time.time())
     if isinstance(exc, httpx.InvalidURL):
         # Its text repeats parts of the URL, which may be parts of a password.
-        return APIConnectionError("the request cannot be sent: the base URL is not valid", retryable=False)
+        return APIConnectionError("the request cannot be sent: its URL, with the query, is not valid", retryable=False)
     detail = _detail(exc)
     if isinstance(exc, httpx.ConnectTimeout):
         return ConnectTimeoutError(f"connect: {_located(detail, origin)}", seconds=timeouts.connect or 0.0)
