@@ -13,7 +13,7 @@ The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http
 only rooms below it.
 """
 
-from trio_stream._client import Client as Client, MessageTokensCount as MessageTokensCount
+from trio_stream._client import Client as Client
 from trio_stream._errors import (
     APIConnectionError as APIConnectionError,
     APIError as APIError,
@@ -148,6 +148,7 @@ from trio_stream.types import (
     MessageStartEvent as MessageStartEvent,
     MessageStopEvent as MessageStopEvent,
     MessageStreamEvent as MessageStreamEvent,
+    MessageTokensCount as MessageTokensCount,
     PingEvent as PingEvent,
     RateLimit as RateLimit,
     RateLimits as RateLimits,

@@ -5,5 +5,4 @@ answer look like on the wire (`_protocol`), sockets (`_http`), and the life of a
 """
 
 from ._client import Client as Client
-from ._count_tokens import MessageTokensCount as MessageTokensCount
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages

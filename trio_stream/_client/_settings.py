@@ -90,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int
     timeouts: Timeouts
     limits: Limits
+    accept_missing_stop: bool
     instruments: Instruments
 
     def __repr__(self) -> str:
@@ -160,6 +161,7 @@ def read_settings(
     max_retries: int,
     timeout: Any,
     limits: Limits | None,
+    accept_missing_stop: bool,
     instruments: Instruments,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -175,5 +177,6 @@ def read_settings(
         max_retries=check_max_retries(max_retries),
         timeouts=Timeouts() if timeout is UNSET else Timeouts.of(timeout),
         limits=Limits() if limits is None else limits,
+        accept_missing_stop=accept_missing_stop,
         instruments=instruments,
     )
