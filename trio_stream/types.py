@@ -92,6 +92,7 @@ from trio_stream._protocol._message import (
     Diagnostics as Diagnostics,
     InputTransformation as InputTransformation,
     Message as Message,
+    MessageTokensCount as MessageTokensCount,
     RefusalStopDetails as RefusalStopDetails,
     Skill as Skill,
     StopDetails as StopDetails,
@@ -270,6 +271,28 @@ from trio_stream._protocol._params_turns import MessageParam as MessageParam
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
     RateLimits as RateLimits,
+)
+from trio_stream._protocol._sdk_names import (
+    APIErrorObject as APIErrorObject,
+    AuthenticationErrorObject as AuthenticationErrorObject,
+    BashCodeExecutionToolResultErrorObject as BashCodeExecutionToolResultErrorObject,
+    BillingErrorObject as BillingErrorObject,
+    CodeExecutionToolResultErrorObject as CodeExecutionToolResultErrorObject,
+    ContainerSkill as ContainerSkill,
+    ErrorResponse as ErrorResponse,
+    GatewayTimeoutErrorObject as GatewayTimeoutErrorObject,
+    InvalidRequestErrorObject as InvalidRequestErrorObject,
+    NotFoundErrorObject as NotFoundErrorObject,
+    OverloadedErrorObject as OverloadedErrorObject,
+    PermissionErrorObject as PermissionErrorObject,
+    RateLimitErrorObject as RateLimitErrorObject,
+    RawContentBlockDeltaEvent as RawContentBlockDeltaEvent,
+    RawContentBlockStartEvent as RawContentBlockStartEvent,
+    RawMessageDeltaEvent as RawMessageDeltaEvent,
+    RawMessageStartEvent as RawMessageStartEvent,
+    TextEditorCodeExecutionToolResultErrorObject as TextEditorCodeExecutionToolResultErrorObject,
+    ToolSearchToolResultErrorObject as ToolSearchToolResultErrorObject,
+    WebSearchToolResultErrorObject as WebSearchToolResultErrorObject,
 )
 from trio_stream._protocol._stop_reason import (
     KnownStopReason as KnownStopReason,

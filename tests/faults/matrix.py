@@ -26,7 +26,7 @@ from typing import Any
 import trio
 import trustme
 
-from tests.faults import scripts, scripts_limits, scripts_messages
+from tests.faults import scripts, scripts_events, scripts_limits, scripts_messages
 from tests.faults.reliability import Outcome, read_matrix, write_page
 from tests.faults.scripts import Row
 from tests.faults.scripts_limits import CHURN_SECONDS
@@ -45,6 +45,7 @@ TESTS = {
     "HTTP": "test_http.py::test_http",
     "Event-stream framing": "test_framing.py::test_framing",
     "JSON and protocol": "test_protocol.py::test_protocol",
+    "The event stream": "test_event_stream.py::test_event_stream",
     "API errors and retries": "test_api_errors.py::test_api_errors",
     "Limits": "test_limits.py::test_limits",
     "Secrets and TLS": "test_secrets_and_tls.py::test_secrets_and_tls",
@@ -56,6 +57,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "HTTP": scripts.HTTP,
     "Event-stream framing": scripts.FRAMING,
     "JSON and protocol": scripts_messages.PROTOCOL,
+    "The event stream": scripts_events.EVENTS,
     "API errors and retries": scripts_messages.ERRORS,
     "Limits": scripts_limits.LIMITS,
     "Secrets and TLS": scripts_limits.SECRETS,

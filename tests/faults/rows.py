@@ -286,7 +286,7 @@ class Section:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._checks: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._checks: dict[str, Check] = {}
 
     def row(self, fault: str, *args: object) -> Callable[[Check], Check]:
         """Note that the decorated function, called with ``args``, is the test of a row."""
@@ -294,8 +294,8 @@ class Section:
         def note(check: Check) -> Check:
             assert fault not in self._checks, f"two tests for {fault!r}"
 
-            async def call() -> None:
-                await check(*args)
+            async def call(*given: object) -> None:
+                await check(*args, *given)
 
             self._checks[fault] = call
             return check

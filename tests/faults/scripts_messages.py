@@ -29,7 +29,7 @@ from tests.faults.sdk_seen import (
     tidy,
     within,
 )
-from tests.faults.test_protocol import BROKEN, SECOND
+from tests.faults.test_protocol import BROKEN, GAP, NO_STOP_REASON, SECOND, WRONG_DELTA
 from tests.wire.answers import CHUNKED_HEAD, api_error, chunk, chunked, event
 from tests.wire.events import (
     BEGIN,
@@ -128,15 +128,10 @@ def no_invented_input(seen: Seen) -> str:
     return f"input {json.dumps(content[0].get('input'))}, as if it were whole"
 
 
-def reason_seen(seen: Seen) -> str:
-    """There is no final message without a stop_reason."""
-    return "" if seen.error is not None else "a final message with stop_reason None"
-
-
 PROTOCOL: dict[str, Row] = {fault: broken(fault) for fault in BROKEN} | {
-    "message_stop but no stop_reason": stream_of(
-        all_of(reason_seen, error()), *BROKEN["message_stop but no stop_reason"].events
-    ),
+    "block gap": stream_of(complete(f"{TEXT}!", block(0, text=TEXT), block(1, text="!")), *GAP),
+    "wrong delta": stream_of(complete(TEXT), *WRONG_DELTA),
+    "message_stop but no stop_reason": stream_of(ended, *NO_STOP_REASON),
     "5000-digit integer in an unknown field": stream_of(
         either(complete(), error(kept("Hello"))), *BEGIN, DELTAS[0], event("content_block_delta", HUGE), DELTAS[2], *END
     ),

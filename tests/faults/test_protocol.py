@@ -104,15 +104,10 @@ BROKEN: dict[str, Broken] = {
     "object without type": bad_delta(b'{"index":0,"delta":{"type":"text_delta","text":"x"}}', "type"),
     "idx out of range": bad(text_delta("x", 7), "content_block_delta", "7"),
     "idx negative": bad_delta(delta_json(index="-1"), "index"),
-    "block gap": bad(block_start(3), "content_block_start", "3", "next is 1"),
     "dup message start": bad(message_start(), "message_start", "has started"),
-    "dup block start": bad(block_start(0), "content_block_start", "next is 1"),
-    "wrong delta": bad(json_delta("{}"), "content_block_delta", "text block", "input_json_delta"),
+    "dup block start": bad(block_start(0), "content_block_start", "block 0 is open"),
     "delta before message_start": bad_start(*DELTAS, *BEGIN, says=("content_block_delta", "no message_start")),
     "no message_start at all": bad_start(block_start(), *DELTAS, says=("content_block_start", "no message_start")),
-    "message_stop but no stop_reason": Broken(
-        (*BEGIN, *DELTAS, block_stop(), message_stop()), ("message_stop", "stop_reason"), TEXT
-    ),
 }
 
 
@@ -129,6 +124,44 @@ for _fault, _broken in BROKEN.items():
 
 
 # Rows that complete.
+
+GAP = (*BEGIN, *DELTAS, block_stop(), block_start(3), text_delta("!", 3), block_stop(3), *END[1:])
+WRONG_DELTA = (*BEGIN, DELTAS[0], json_delta("{}"), *DELTAS[1:], *END)
+NO_STOP_REASON = (*BEGIN, *DELTAS, block_stop(), message_stop())
+
+
+@PROTOCOL.row("block gap")
+async def block_gap() -> None:
+    """Blocks are told by being open, in the order in which they start."""
+    async with WireServer([whole_stream_of(*GAP)]) as server:
+        _, stream = await received(server)
+    assert [block.to_param() for block in stream.message.content] == [
+        {"type": "text", "text": TEXT},
+        {"type": "text", "text": "!"},
+    ]
+
+
+@PROTOCOL.row("wrong delta")
+async def wrong_delta() -> None:
+    """Kept beside the block, joined with nothing."""
+    async with WireServer([whole_stream_of(*WRONG_DELTA)]) as server:
+        events, stream = await received(server)
+    block = stream.message.content[0]
+    assert isinstance(block, types.TextBlock)
+    assert block.text == TEXT
+    assert [delta.raw for delta in block.unknown_deltas] == [{"type": "input_json_delta", "partial_json": "{}"}]
+    assert any(item.type == "content_block_delta" and item.delta.type == "input_json_delta" for item in events)
+
+
+@PROTOCOL.row("message_stop but no stop_reason")
+async def no_stop_reason() -> None:
+    """``message_stop`` proves that the message is whole."""
+    for more in ((), (message_delta(None),)):
+        events = (*NO_STOP_REASON[:-1], *more, NO_STOP_REASON[-1])
+        async with WireServer([whole_stream_of(*events)]) as server:
+            _, stream = await received(server)
+        assert stream.message.stop_reason is None
+        assert stream.message.text == TEXT
 
 
 @PROTOCOL.row("5000-digit integer in an unknown field")

@@ -77,12 +77,18 @@ async def eof_before_the_message(body: bytes) -> None:
 
 @row("message_stop without its blank line, EOF")
 async def eof_before_the_blank_line() -> None:
-    # WHATWG, 9.2.6: "Once the end of the file is reached, any pending data must be discarded."
-    for cut in (MESSAGE[:-1], MESSAGE[:-2]):
+    # WHATWG, 9.2.6: "Once the end of the file is reached, any pending data must be discarded." But a whole message_stop
+    # at the end of a whole body has no doubt about it.
+    for whole in (MESSAGE[:-1], MESSAGE[:-2]):
+        async with WireServer([once(CHUNKED_HEAD, chunked(whole, last=True))]) as server:
+            await expect_complete(server)
+    for cut in (MESSAGE[:-3], MESSAGE[:-20]):
         async with WireServer([once(CHUNKED_HEAD, chunked(cut, last=True))]) as server:
             error = await expect_incomplete(server, "ended before message_stop")
             assert error.partial is not None
             assert error.partial.stop_reason == "end_turn"
+    async with WireServer([on(request(), send(CHUNKED_HEAD, chunk(MESSAGE[:-1])), fin())]) as server:
+        await expect_incomplete(server)  # the body was cut
 
 
 @row("no length, no chunking, FIN after 3 deltas")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import cast
 
 from tests.wire.events import STOP, Event, message_delta, message_start
 from trio_stream._protocol import (
@@ -23,6 +24,16 @@ from trio_stream._protocol import (
 def raw(event: Event) -> RawEvent:
     """An event as the parser returns it."""
     return event["type"], json.dumps(event).encode()
+
+
+def without_nulls(value: object) -> object:
+    """JSON without its null members, which mean the same to the API as missing ones."""
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return {name: without_nulls(item) for name, item in members.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in cast("list[object]", value)]
+    return value
 
 
 def parse(data: bytes) -> list[RawEvent]:

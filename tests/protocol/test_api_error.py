@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import trio_stream as ts
-from trio_stream._protocol import ErrorEvent, error_from_event, error_from_response
+from trio_stream._protocol import ErrorEvent, error_from_event, error_from_response, find_sentence
 from trio_stream.types import ErrorObject
 
 
@@ -325,3 +325,27 @@ def test_headers_of_httpx_will_do() -> None:
     headers = httpx.Headers({"Request-Id": "req_1", "Retry-After": "2"})
     error = error_from_response(529, headers, b"", now=0)
     assert (error.request_id, error.retry_after) == ("req_1", 2.0)
+
+
+def test_an_error_without_its_usual_surroundings() -> None:
+    """Its type counts, and its sentence."""
+    error = make(401, '{"type": "authentication_error", "message": "no such key"}')
+    assert (error.type, error.api_message) == ("authentication_error", "no such key")
+    assert "no such key" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"error": {"error": {"message": "m"}}}, "m"),
+        ({"errors": [{"message": " "}, {"message": "m"}]}, "m"),
+        ({"errorMessage": "m"}, "m"),
+        ({"a": {"b": "c"}}, None),
+        ([], None),
+        (5, None),
+        ({"error": [[[[[[["too deep"]]]]]]]}, None),
+    ],
+)
+def test_sentences(body: object, sentence: str | None) -> None:
+    """In whichever dialect; none is made up."""
+    assert find_sentence(body) == sentence

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from tests.protocol.feeding import without_nulls
 from trio_stream import InvalidToolInputError
 from trio_stream._protocol import TextBlock
-from trio_stream._protocol._blocks import BLOCKS, Block, read_block
+from trio_stream._protocol._block_bases import Block
+from trio_stream._protocol._blocks import BLOCKS, read_block
 from trio_stream._protocol._values import UnknownObject, Value
 from trio_stream.types import (
     CitationCharLocation,
@@ -22,6 +24,7 @@ from trio_stream.types import (
     CitationsSearchResultLocation,
     CitationsWebSearchResultLocation,
     CodeExecutionResultBlock,
+    CodeExecutionToolResultBlock,
     CompactionBlock,
     DirectCaller,
     DocumentBlock,
@@ -351,21 +354,74 @@ def test_parts() -> None:
         {},
         {"type": 5},
         {"type": "text", "text": 5},
-        {"type": "text", "citations": [5]},
-        {"type": "text", "citations": [{}]},
-        {"type": "tool_use", "input": "x"},
-        {"type": "web_search_tool_result", "content": "x"},
-        {"type": "web_search_tool_result", "content": [{"type": "web_search_result", "url": 5}]},
-        {"type": "code_execution_tool_result", "content": {"type": "code_execution_result", "return_code": "0"}},
-        {"type": "mcp_tool_result", "is_error": 1},
-        {"type": "text", "text": "t", "unknown_deltas": [5]},
-        {"type": "text", "text": "t", "unknown_deltas": [{"x": 1}]},
+        {"type": "thinking", "thinking": {}},
     ],
 )
 def test_wrong_types(raw: dict[str, Any]) -> None:
-    """A field of the wrong type is refused."""
+    """A field without which the block would mean something else is refused if its type is wrong."""
     with pytest.raises(msgspec.ValidationError):
         read_block(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"type": "text", "text": "t", "citations": [5]},
+        {"type": "text", "text": "t", "citations": [{}]},
+        {"type": "web_search_tool_result", "tool_use_id": "s", "content": "x"},
+        {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"type": "web_search_result", "url": [5]}]},
+        {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": ["x"]},
+        {"type": "mcp_tool_result", "tool_use_id": "s", "is_error": "perhaps", "content": "c"},
+        {"type": "text", "text": "t", "unknown_deltas": [5]},
+        {"type": "tool_use", "id": "i", "name": "n", "input": {}, "caller": 5},
+        {"type": "compaction", "content": {"not": "text"}},
+        {"type": "container_upload", "file_id": [1]},
+    ],
+)
+def test_what_cannot_be_read_is_kept(raw: dict[str, Any]) -> None:
+    """Any other field of the wrong type goes back as it came."""
+    block = read_block(raw)
+    assert block.to_param() == raw
+    assert read_block(block.to_dict()) == block
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "value"),
+    [
+        (
+            {"type": "code_execution_tool_result", "content": {"type": "code_execution_result", "return_code": "0"}},
+            "",
+            0,
+        ),
+        ({"type": "mcp_tool_result", "is_error": 1}, "is_error", True),
+        ({"type": "mcp_tool_result", "is_error": "true"}, "is_error", True),
+        ({"type": "mcp_tool_result", "is_error": "false"}, "is_error", False),
+        ({"type": "tool_use", "id": 17, "input": {}}, "id", "17"),
+        ({"type": "thinking", "thinking": "t", "signature": None}, "signature", ""),
+        ({"type": "tool_use", "id": "i", "input": ""}, "input", {}),
+        ({"type": "tool_use", "id": "i", "input": " "}, "input", {}),
+        ({"type": "tool_use", "id": "i", "input": '{"a": 1}'}, "input", {"a": 1}),
+    ],
+)
+def test_plain_meanings(raw: dict[str, Any], field: str, value: object) -> None:
+    """A field of the wrong type is read if it can only mean one thing."""
+    block = read_block(raw)
+    if field:
+        assert getattr(block, field) == value
+    else:
+        assert isinstance(block, CodeExecutionToolResultBlock)
+        assert isinstance(block.content, CodeExecutionResultBlock)
+        assert block.content.return_code == value
+
+
+@pytest.mark.parametrize("value", [[], [1], 5, True, "x", '["x"]'])
+def test_input_that_is_no_object(value: object) -> None:
+    """The block is good all the same: its `input` says what is wrong."""
+    block = read_block({"type": "tool_use", "id": "i", "name": "n", "input": value})
+    assert isinstance(block, ToolUseBlock)
+    with pytest.raises(InvalidToolInputError):
+        _ = block.input
+    assert read_block(block.to_dict()) == block
 
 
 def test_made_by_hand() -> None:
@@ -460,7 +516,7 @@ def test_fields_of_the_api_with_our_names() -> None:
         ({"type": "tool_use", "id": "i", "name": "n", "input": {}, "toolset_name": None, "new": True}, {"new": True}),
         ({"type": "tool_use", "input": {"a": 1}, "input_json": "x"}, {"input_json": "x"}),
         ({"type": "tool_use", "caller": {"type": "direct", "x": None}}, {}),
-        ({"type": "tool_use", "caller": {"type": "direct", "x": 1}}, {"caller": {"type": "direct", "x": 1}}),
+        ({"type": "tool_use", "caller": {"type": "direct", "x": 1}}, {}),
         (
             {"type": "tool_use", "caller": {"type": "code_execution_20260120"}},
             {"caller": {"type": "code_execution_20260120"}},
@@ -470,13 +526,19 @@ def test_fields_of_the_api_with_our_names() -> None:
             {"type": "mcp_tool_result", "is_error": None, "content": [{"type": "text", "text": "t", "x": 1}]},
             {},
         ),
-        ({"type": "fallback", "to": {"model": "b", "x": 1}}, {"to": {"model": "b", "x": 1}}),
+        ({"type": "fallback", "to": {"model": "b", "x": 1}}, {}),
         ({"type": "compaction", "content": None, "tool_changes": [{"x": None}]}, {}),
     ],
 )
 def test_extra(raw: dict[str, Any], extra: dict[str, Any]) -> None:
-    """What the fields of a block cannot give back, and nothing else."""
-    assert read_block(raw).extra == extra  # type: ignore[union-attr]
+    """What the fields of a block cannot give back, and nothing else: values within keep their own."""
+    block = read_block(raw)
+    assert block.extra == extra  # type: ignore[union-attr]
+    param = without_nulls(block.to_param())
+    assert isinstance(param, dict)
+    expected = without_nulls(raw)
+    assert isinstance(expected, dict)
+    assert {name: param[name] for name in expected} == expected
 
 
 def leaves(annotation: Any) -> set[Any]:

@@ -7,10 +7,9 @@ from collections import Counter
 import pytest
 
 from tests.corpora import CUT_TOOL_INPUT, DUPLICATE_START, Recorded, needs_corpora, parametrized, recorded
-from tests.protocol.feeding import accumulate, one_by_one, parse, parse_pieces
+from tests.protocol.feeding import accumulate, one_by_one, parse, parse_pieces, without_nulls
 from trio_stream import InvalidResponseError, InvalidToolInputError
 from trio_stream._protocol import EventStreamParser, Message
-from trio_stream._protocol._values import without_nulls
 from trio_stream.types import ToolUseBlock
 
 
@@ -66,21 +65,28 @@ def test_cut_at_every_byte(stream: Recorded) -> None:
 
 @needs_corpora
 def test_streams_without_their_last_blank_line() -> None:
-    """They are incomplete: the event that ends the message was never dispatched."""
+    """The event that ends the message is dispatched only by the end of the body."""
     unterminated = [stream for stream in recorded() if not stream.terminated]
     assert len(unterminated) == 7
     for stream in unterminated:
-        accumulator, _ = accumulate(parse(stream.data))
+        parser = EventStreamParser()
+        accumulator, _ = accumulate(parser.feed(stream.data))
         assert not accumulator.complete
         assert accumulator.stop_reason is not None
+        accumulate(parser.end(), accumulator)
+        assert accumulator.complete
+        assert parser.end() == []
 
 
 @needs_corpora
 def test_duplicate_message_start() -> None:
-    """Two messages are never merged."""
+    """The start of one message, sent twice, is taken once; two messages are never merged."""
     (stream,) = [stream for stream in recorded() if stream.name == DUPLICATE_START]
+    assert message_of(stream.whole).text
+    first, *others = parse(stream.whole)
+    other = first[0], first[1].replace(message_of(stream.whole).id.encode(), b"msg_other")
     with pytest.raises(InvalidResponseError, match="the message has started"):
-        accumulate(parse(stream.whole))
+        accumulate([other, first, *others])
 
 
 @needs_corpora

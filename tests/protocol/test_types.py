@@ -16,13 +16,16 @@ import pytest
 
 import trio_stream as ts
 import trio_stream.types
-from trio_stream._protocol import _blocks, _decode, _events, _sse
+from trio_stream._protocol import _blocks, _decode, _events, _growth, _sse
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
-    *(f"_{name}" for name in ("blocks", "citations", "deltas", "events", "message", "rate_limits", "tool_results")),
+    *(
+        f"_{name}"
+        for name in ("block_bases", "blocks", "citations", "deltas", "events", "message", "rate_limits", "tool_results")
+    ),
     *(f"_{name}" for name in ("history", "usage", "params", "params_content", "params_documents", "params_results")),
-    *("_params_shared", "_params_tools", "_params_turns", "_stop_reason"),
+    *("_params_shared", "_params_tools", "_params_turns", "_sdk_names", "_stop_reason"),
 ]
 """Those that define values."""
 
@@ -90,15 +93,15 @@ def test_what_a_block_grows_by_fits_both(block: Any) -> None:
     ways = block.grows_by.items()
     for delta, growth in ways:
         match growth:
-            case _blocks.Append():
+            case _growth.Append():
                 assert growth.piece in delta.__struct_fields__
                 assert getattr(block(), growth.field) == ""
-            case _blocks.Collect():
+            case _growth.Collect():
                 assert growth.item in delta.__struct_fields__
                 assert growth.field in block.__struct_fields__
             case _:
                 assert set(delta.__struct_fields__) <= set(block.__struct_fields__)
-    kinds = [type(growth) for _, growth in ways if not isinstance(growth, _blocks.Replace)]
+    kinds = [type(growth) for _, growth in ways if not isinstance(growth, _growth.Replace)]
     assert len(kinds) == len(set(kinds))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -10,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.protocol.feeding import accumulate
+from tests.protocol.feeding import accumulate, without_nulls
 from tests.protocol.test_blocks import IDS, WHOLE
 from tests.wire.events import STOP, block_delta, block_start, block_stop, message_delta, message_start, text_delta
 from trio_stream import IncompleteStreamError
-from trio_stream._protocol import Message, MessageStreamEvent
+from trio_stream._protocol import Message, MessageStreamEvent, TextBlock
 from trio_stream._protocol._blocks import read_block
-from trio_stream._protocol._values import UnknownObject, Value, by_tag, without_nulls
+from trio_stream._protocol._values import Extended, UnknownObject, by_tag
 
 # `coverage --source=a.package` imports the package to find it, and forgets it again: then there are two msgspecs.
 two_msgspecs = Message().__reduce__()[0] is not getattr(sys.modules["msgspec._utils"], "rebuild", None)
@@ -62,19 +63,19 @@ def test_unknown_values() -> None:
     assert str(UnknownObject(raw={}).type) == ""
 
 
-def subclasses(cls: type[Value]) -> list[type[Value]]:
+def subclasses(cls: type[Extended]) -> list[type[Extended]]:
     return [item for child in cls.__subclasses__() for item in (child, *subclasses(child))]
 
 
 BARE = [
     cls
-    for cls in subclasses(Value)
+    for cls in subclasses(Extended)
     if cls.__struct_config__.tag != "(abstract)" and not any(field.required for field in msgspec.structs.fields(cls))
 ]
 
 
 @pytest.mark.parametrize("cls", BARE)
-def test_nothing_but_the_type(cls: type[Value]) -> None:
+def test_nothing_but_the_type(cls: type[Extended]) -> None:
     """What does not need a field can be read without any, and writes itself so that it is read again."""
     tag = cls.__struct_config__.tag
     assert cls.from_wire({"type": tag}) == cls()
@@ -114,3 +115,18 @@ def test_the_first_values_may_be_read_by_several_threads_at_once() -> None:
     """A program may have a loop in each of its threads. msgspec 0.22 alone is killed by a signal here."""
     done = subprocess.run([sys.executable, "-W", "error", "-c", THREADS], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_extra_cannot_be_changed() -> None:
+    """All values without unknown fields share one mapping."""
+    extra: Any = TextBlock(text="a").extra
+    with pytest.raises(TypeError):
+        extra["x"] = 1
+    assert TextBlock().extra == {}
+    assert copy.deepcopy(TextBlock()).extra is extra
+
+
+def test_a_part_that_must_be_right() -> None:
+    """A message whose blocks cannot be read is none."""
+    with pytest.raises(msgspec.ValidationError):
+        Message.from_wire({"content": [{"type": "text", "text": 5}]})

@@ -5,7 +5,6 @@ answer look like on the wire (`_protocol`), sockets (`_http`), and the life of a
 """
 
 from ._client import Client as Client
-from ._count_tokens import MessageTokensCount as MessageTokensCount
 from ._credentials import (
     SecretSource as SecretSource,
     Token as Token,

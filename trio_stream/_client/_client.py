@@ -75,6 +75,9 @@ class Client:
         None: no limit.
       max_connections: How many requests may be under way at once; further ones wait. None: no limit.
       limits: How large an answer may be.
+      accept_missing_stop: Take a message for complete when its stream ends in order, with its ``stop_reason`` but
+        without ``message_stop``, or with ``[DONE]`` in its place: for gateways that leave it out. A connection that
+        was cut is never taken for the end.
       ssl_context: Trust this instead of what httpx trusts (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, certifi). Not
         together with ``transport`` or ``http_client``.
       transport: An `httpx.AsyncBaseTransport` to use instead of ours (a proxy, HTTP/2, a test).
@@ -104,6 +107,7 @@ class Client:
         timeout: Timeouts | Timeout | float | None = UNSET,
         max_connections: int | None = None,
         limits: Limits | None = None,
+        accept_missing_stop: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         transport: AsyncBaseTransport | None = None,
         http_client: AsyncClient | None = None,
@@ -130,6 +134,7 @@ class Client:
             max_retries=max_retries,
             timeout=timeout,
             limits=limits,
+            accept_missing_stop=accept_missing_stop,
             instruments=Instruments().with_more(instruments),
         )
         sender = open_sender(
@@ -199,6 +204,7 @@ class Client:
                 max_retries=old.max_retries if max_retries is None else check_max_retries(max_retries),
                 timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),
                 limits=old.limits,
+                accept_missing_stop=old.accept_missing_stop,
                 instruments=old.instruments.with_more(instruments),
             ),
             self._connections,

@@ -6,13 +6,20 @@ What belongs here: reading an answer that is not a stream. What does not: anythi
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
-import msgspec
 import trio
 
 from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
 from trio_stream._http import Response, ResponseBody
 from trio_stream._instruments import CallOutcome
+from trio_stream._protocol import (
+    JSON_ERRORS,
+    MessageTokensCount,
+    decode_json,
+    error_from_response,
+    find_sentence,
+)
 from trio_stream._response import ResponseInfo
 from trio_stream._stream import (
     CallWatch,
@@ -24,16 +31,6 @@ from trio_stream._stream import (
     watch_call,
     with_retries,
 )
-
-
-class MessageTokensCount(msgspec.Struct, frozen=True):
-    """How many input tokens a request has.
-
-    Args:
-      input_tokens: System prompt, tools, and messages together, in tokens.
-    """
-
-    input_tokens: int
 
 
 @trio.lowlevel.enable_ki_protection
@@ -135,8 +132,13 @@ async def _read_body(body: ResponseBody, *, limit_bytes: int) -> bytes:
 
 def _decode(info: ResponseInfo, body: bytes) -> MessageTokensCount:
     try:
-        return msgspec.json.decode(body, type=MessageTokensCount)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        value: object = decode_json(body)
+        return MessageTokensCount.from_wire(cast("dict[str, Any]", value) if isinstance(value, dict) else {})
+    except JSON_ERRORS as exc:
+        # Some gateways answer 200 and an error.
+        error = error_from_response(info.status_code, info.headers, body, now=0.0)
+        if find_sentence(error.body) is not None:
+            raise error from exc
         raise InvalidResponseError(
             f"the answer to count_tokens cannot be read: {len(body)} bytes of "
             f"{info.headers.find(b'content-type', 'no content-type')[:100]!r}"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, Unpack, final, overload
 
-from trio_stream._protocol import Message
+from trio_stream._protocol import Message, MessageTokensCount
 from trio_stream._stream import EventStream, MessageStreamManager
 
-from ._count_tokens import MessageTokensCount, count_tokens
+from ._count_tokens import count_tokens
 from ._options import BetaCountCall, BetaMessageCall, CountCall, MessageCall
 from ._requests import Requests
 from ._settings import Connections, Settings

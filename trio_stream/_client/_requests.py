@@ -90,6 +90,7 @@ class Requests:
             timeouts=timeouts,
             max_retries=settings.max_retries if max_retries is None else check_max_retries(max_retries),
             limits=settings.limits,
+            accept_missing_stop=settings.accept_missing_stop,
             unix_time=time.time,
             live=connections.live,
             watchdog=connections.watchdog,

@@ -165,6 +165,7 @@ class Settings(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int
     timeouts: Timeouts
     limits: Limits
+    accept_missing_stop: bool
     instruments: Instruments
 
     def __repr__(self) -> str:
@@ -232,6 +233,7 @@ def read_settings(
     max_retries: int,
     timeout: Any,
     limits: Limits | None,
+    accept_missing_stop: bool,
     instruments: Instruments,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -246,6 +248,7 @@ def read_settings(
       max_retries: See `Client`.
       timeout: See `Client`.
       limits: See `Client`.
+      accept_missing_stop: See `Client`.
       instruments: See `Client`.
       environ: The environment, if not that of the process.
     """
@@ -262,5 +265,6 @@ def read_settings(
         max_retries=check_max_retries(max_retries),
         timeouts=Timeouts() if timeout is UNSET else Timeouts.of(timeout),
         limits=Limits() if limits is None else limits,
+        accept_missing_stop=accept_missing_stop,
         instruments=instruments,
     )

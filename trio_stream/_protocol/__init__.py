@@ -20,11 +20,18 @@ from trio_stream._protocol._blocks import (
 from trio_stream._protocol._decode import (
     decode_event as decode_event,
 )
+from trio_stream._protocol._error_words import (
+    find_sentence as find_sentence,
+)
 from trio_stream._protocol._events import (
+    ContentBlockDeltaEvent as ContentBlockDeltaEvent,
     ErrorEvent as ErrorEvent,
+    MessageStartEvent as MessageStartEvent,
     MessageStreamEvent as MessageStreamEvent,
     PingEvent as PingEvent,
+    RawMessageStopEvent as RawMessageStopEvent,
     RawMessageStreamEvent as RawMessageStreamEvent,
+    UnknownEvent as UnknownEvent,
 )
 from trio_stream._protocol._headers import (
     build_headers as build_headers,
@@ -35,8 +42,16 @@ from trio_stream._protocol._headers import (
     param_headers as param_headers,
     parse_custom_headers as parse_custom_headers,
 )
+from trio_stream._protocol._json import (
+    JSON_ERRORS as JSON_ERRORS,
+    decode_json as decode_json,
+)
 from trio_stream._protocol._message import (
     Message as Message,
+    MessageTokensCount as MessageTokensCount,
+)
+from trio_stream._protocol._oddities import (
+    Oddity as Oddity,
 )
 from trio_stream._protocol._params import (
     BetaCountTokensParams as BetaCountTokensParams,
@@ -73,4 +88,8 @@ from trio_stream._protocol._verdict import (
     Judgement as Judgement,
     Verdict as Verdict,
     judge as judge,
+)
+from trio_stream._protocol._whole_message import (
+    events_of_message as events_of_message,
+    is_message as is_message,
 )

@@ -9,28 +9,35 @@ read, or until their block is complete.
 The rules of order::
 
     ping, unknown events      any time
-    message_start             once, before anything else
-    content_block_start       with the next index; blocks may overlap
-    content_block_delta       of a kind that fits its block, which is open
-    content_block_stop        of an open block, which it closes
+    message_start             before anything else; again only for the same message, before its first block
+    content_block_start       with an index of which no block is open; blocks may overlap
+    content_block_delta       of an open block; what does not fit it is kept beside its content
+    content_block_stop        of an open block, which it closes; of any other it means nothing
     message_delta             any time
-    message_stop              once, after a stop_reason; nothing follows. A block still open is incomplete.
+    message_stop              once; nothing follows. A block still open is incomplete.
+
+Servers depart from the API in many ways. What cannot change the meaning of the message is taken as it is meant, and
+each kind of it is told once (`Oddity`); anything else is an error.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast, final
 
 import msgspec
 
 from trio_stream._errors import InvalidResponseError, InvalidToolInputError
-from trio_stream._protocol._blocks import ContentBlock, FallbackBlock, InputBlock, UnknownBlock
+from trio_stream._protocol._block_bases import Block, InputBlock
+from trio_stream._protocol._block_state import BlockState, is_half, join_halves, without_halves
+from trio_stream._protocol._blocks import ContentBlock, FallbackBlock, UnknownBlock
 from trio_stream._protocol._deltas import Delta, TextDelta, ThinkingDelta, UnknownDelta
 from trio_stream._protocol._events import (
     HELPER_EVENTS,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
+    MessageDelta,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
@@ -43,65 +50,19 @@ from trio_stream._protocol._events import (
     UnknownEvent,
     event_name,
 )
-from trio_stream._protocol._growth import Append, Collect, Replace
+from trio_stream._protocol._growth import Append, Collect
 from trio_stream._protocol._message import Message
+from trio_stream._protocol._oddities import Oddity
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
-from trio_stream._protocol._values import Tagged, set_fields
+from trio_stream._protocol._values import NO_FIELDS, Tagged, Value, set_fields
 
 # After one of these, a tool input that does not parse is a mistake of the model. After any other, ``max_tokens`` first
 # of all, the input was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
 _WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
 
 
-class _BlockState:
-    """A block that is being put together.
-
-    A message may have thousands of these, so the lists that few blocks need are made when they are needed.
-    """
-
-    __slots__ = ("built", "changes", "closed", "collected", "deltas", "pieces", "start", "takes")
-
-    def __init__(self, start: ContentBlock, *, closed: bool = False) -> None:
-        self.start = start
-        self.closed = closed
-        self.built: ContentBlock | None = start if closed else None
-        self.takes: type[Tagged] | None = None  # the kind of delta that appends to `pieces`
-        self.pieces: list[str] = []
-        self.collected: list[Any] | None = None
-        self.changes: dict[str, Any] | None = None  # fields that were sent whole
-        self.deltas: list[Delta] | None = None  # those that cannot be added, because this version does not know how
-        if type(start) is UnknownBlock:
-            return
-        for delta, growth in start.grows_by.items():
-            if type(growth) is Append:
-                self.takes = delta
-                if growth.continues and (text := getattr(start, growth.field)):
-                    self.pieces.append(text)
-            elif type(growth) is Collect and (items := getattr(start, growth.field)):
-                self.collected = list(items)
-
-    def build(self) -> ContentBlock:
-        """The block as it is now."""
-        if self.built is None:
-            self.built = self._build()
-        return self.built
-
-    def _build(self) -> ContentBlock:
-        start = self.start
-        changes: dict[str, Any] = {"incomplete": not self.closed}
-        if type(start) is UnknownBlock:
-            changes["deltas"] = tuple(delta.to_dict() for delta in self.deltas or ())
-            return msgspec.structs.replace(start, **changes)
-        changes["unknown_deltas"] = tuple(self.deltas or ())
-        if self.changes:
-            changes.update(self.changes)
-        for growth in start.grows_by.values():
-            if type(growth) is Append and self.pieces:
-                changes[growth.field] = "".join(self.pieces)
-            elif type(growth) is Collect and self.collected:
-                changes[growth.field] = tuple(self.collected)
-        return msgspec.structs.replace(start, **changes)
+DeltaT = TypeVar("DeltaT", bound=Tagged)
 
 
 @final
@@ -112,6 +73,7 @@ class MessageAccumulator:
       max_message_bytes: The largest message, in bytes of UTF-8: its text, thinking and tool input, and the JSON of
         everything that arrives whole.
       max_blocks: The largest number of content blocks.
+      on_oddity: Called once for each kind of departure from the protocol that is taken all the same.
 
     Attributes:
       complete: Whether ``message_stop`` has arrived.
@@ -120,12 +82,17 @@ class MessageAccumulator:
 
     __slots__ = (
         "_blocks",
+        "_by_index",
         "_bytes",
+        "_extra",
         "_max_blocks",
         "_max_message_bytes",
         "_message",
+        "_oddities",
+        "_on_oddity",
         "_snapshot",
         "_thinking_parts",
+        "_usage_extra",
         "complete",
         "text_parts",
     )
@@ -133,15 +100,27 @@ class MessageAccumulator:
     complete: bool
     text_parts: list[str]
 
-    def __init__(self, *, max_message_bytes: int = 256 * 1024 * 1024, max_blocks: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int = 256 * 1024 * 1024,
+        max_blocks: int = 10_000,
+        on_oddity: Callable[[Oddity], None] | None = None,
+    ) -> None:
         self.complete = False
         self.text_parts = []
         self._thinking_parts: list[str] | None = None  # few messages have any
         self._max_message_bytes = max_message_bytes
         self._max_blocks = max_blocks
         self._bytes = 0
-        self._message: Message | None = None  # all but the content
-        self._blocks: list[_BlockState] = []  # until the message is complete
+        self._message: Message | None = None  # all but the content, and what follows
+        # The unknown fields of all events of the message, and of its usage. There may be thousands of events with some.
+        self._extra: dict[str, Any] | None = None
+        self._usage_extra: dict[str, Any] | None = None
+        self._blocks: list[BlockState] = []  # until the message is complete
+        self._by_index: dict[int, BlockState] = {}  # the last one that was started with each index
+        self._on_oddity = on_oddity
+        self._oddities: set[Oddity] | None = None  # those that were told; most streams have none
         self._snapshot: Message | None = None  # valid until the next event
 
     @property
@@ -164,7 +143,12 @@ class MessageAccumulator:
     @property
     def usage(self) -> Usage:
         """The usage so far; all zero before ``message_start``."""
-        return Usage() if self._message is None else self._message.usage
+        if self._message is None:
+            return Usage()
+        usage = self._message.usage
+        if not self._usage_extra:
+            return usage
+        return msgspec.structs.replace(usage, extra={**usage.extra, **self._usage_extra})
 
     @property
     def stop_reason(self) -> MessageStopReason | None:
@@ -186,16 +170,19 @@ class MessageAccumulator:
             message so far stays as it was.
         """
         if type(event) is ContentBlockDeltaEvent:
-            index = event.index
-            if not 0 <= index < len(self._blocks) or (block := self._blocks[index]).closed:
-                raise _unexpected(event, self._why_not_open(index))
+            block = self._by_index.get(event.index)
+            if block is None or block.closed:
+                raise _unexpected(event, self._why_not_open(event.index))
             delta = event.delta
-            if type(delta) is TextDelta and block.takes is TextDelta:
+            if type(delta) is TextDelta and block.takes is TextDelta and not delta.extra:
                 text = delta.text
                 pieces = block.pieces
                 if text:
                     # The same as `_grow`, without a call for every event.
-                    size = self._bytes + (len(text) if text.isascii() else len(text.encode()))
+                    try:
+                        size = self._bytes + (len(text) if text.isascii() else len(text.encode()))
+                    except UnicodeEncodeError:  # it begins or ends with half of a surrogate pair
+                        return self._add_delta(event, delta, block)
                     if size > self._max_message_bytes:
                         raise self._too_large()
                     self._bytes = size
@@ -222,7 +209,11 @@ class MessageAccumulator:
         if type(event) is MessageDeltaEvent:
             return self._change_message(self._message, event)
         if type(event) is RawMessageStopEvent:
-            return self._stop_message(self._message)
+            if self._message.stop_reason is None:
+                self.tell(Oddity.NO_STOP_REASON)
+            self._keep_extra(event)
+            stop = self._stop_message()
+            return (msgspec.structs.replace(stop, extra=event.extra) if event.extra else stop,)
         raise _unexpected(event, "an error is no part of a message")
 
     def snapshot(self) -> Message | None:
@@ -232,36 +223,70 @@ class MessageAccumulator:
         until the next event.
         """
         if self._snapshot is None and self._message is not None:
+            message = self._message
             content = [block.build() for block in self._blocks]
-            if self._message.stop_reason not in _WHOLE_STOP_REASONS:
+            if message.stop_reason not in _WHOLE_STOP_REASONS:
                 _mark_cut(content)
-            self._snapshot = msgspec.structs.replace(self._message, content=tuple(content))
+            extra = {**message.extra, **self._extra} if self._extra else message.extra
+            self._snapshot = msgspec.structs.replace(message, content=tuple(content), usage=self.usage, extra=extra)
         return self._snapshot
+
+    def tell(self, oddity: Oddity) -> None:
+        """Tell of a departure from the protocol, unless that kind has been told."""
+        if self._on_oddity is None:
+            return
+        if self._oddities is None:
+            self._oddities = set()
+        if oddity not in self._oddities:
+            self._oddities.add(oddity)
+            self._on_oddity(oddity)
+
+    def complete_without_stop(self) -> MessageStopEvent | None:
+        """Take the message for complete although there was no ``message_stop``.
+
+        Returns:
+          The event that stands for it; None if the message cannot be complete, because it has no ``stop_reason``.
+        """
+        if self._message is None or self._message.stop_reason is None:
+            return None
+        self.tell(Oddity.NO_MESSAGE_STOP)
+        return self._stop_message()
 
     def _start_message(self, event: MessageStartEvent) -> tuple[MessageStreamEvent, ...]:
         if self._message is not None:
-            raise _unexpected(event, "the message has started")
+            if self._message.id != event.message.id or self._blocks or event.message.content:
+                raise _unexpected(event, "the message has started")
+            self.tell(Oddity.REPEATED_START)
+            return ()
         self._check_number(len(event.message.content))
         self._grow(_size(event.message))
         self._message = event.message
-        for block in event.message.content:
-            self._append(_BlockState(block, closed=True))
+        self._keep_extra(event)
+        for index, block in enumerate(event.message.content):
+            self._by_index[index] = state = BlockState(block, closed=True)
+            self._append(state)
         return (event,)
 
     def _start_block(self, event: ContentBlockStartEvent) -> tuple[MessageStreamEvent, ...]:
         index = event.index
-        if index != len(self._blocks):
-            raise _unexpected(event, f"it starts block {index}; the next is {len(self._blocks)}")
-        self._check_number(index + 1)
+        before = self._by_index.get(index)
+        if before is not None and not before.closed:
+            raise _unexpected(event, f"block {index} is open")
+        if before is not None:
+            self.tell(Oddity.REUSED_INDEX)
+        elif index != len(self._blocks):
+            self.tell(Oddity.INDEX_GAP)
+        self._check_number(len(self._blocks) + 1)
         self._grow(_size(event.content_block))
         start = event.content_block
-        self._append(_BlockState(start))
+        self._by_index[index] = block = BlockState(start)
+        self._append(block)
         if type(start) is FallbackBlock and start.to is not None and self._message is not None:
             # API docs, fallbacks: "The final hop's fallback block names the model that served the response."
             self._message = msgspec.structs.replace(self._message, model=start.to.model)
         return (event,)
 
-    def _append(self, block: _BlockState) -> None:
+    def _append(self, block: BlockState) -> None:
         self._snapshot = None
         self._blocks.append(block)
         if block.takes is TextDelta:
@@ -270,28 +295,29 @@ class MessageAccumulator:
             self.thinking_parts.extend(block.pieces)
 
     def _add_delta(
-        self, event: ContentBlockDeltaEvent, delta: Delta, block: _BlockState
+        self, event: ContentBlockDeltaEvent, delta: Delta, block: BlockState
     ) -> tuple[MessageStreamEvent, ...]:
         """Add any delta but text to a text block, which is by far the most frequent and is added by `add` itself."""
         start = block.start
         if isinstance(delta, UnknownDelta) or isinstance(start, UnknownBlock):
-            self._grow(_size(delta))
-            if block.deltas is None:
-                block.deltas = []
-            block.deltas.append(delta)
-            block.built = self._snapshot = None
-            return (event,)
+            return self._keep_delta(event, delta, block)
         growth = start.grows_by.get(type(delta))
+        if growth is None:
+            self.tell(Oddity.UNFITTING_DELTA)
+            return self._keep_delta(event, delta, block)
+        if type(growth) is Append:
+            event, delta = self._join_halves(event, delta, block, growth)
+        if delta.extra:
+            self._grow(_size(delta.extra))
+            block.extra = block.extra or {}
+            block.extra.update(delta.extra)
         says: tuple[object, ...]  # what the helper event says
         if type(growth) is Append:
             piece: str = getattr(delta, growth.piece)
-            pieces = block.pieces
             if piece:
                 self._grow(_utf8_length(piece))
-                pieces.append(piece)
-                if type(delta) is ThinkingDelta:
-                    self.thinking_parts.append(piece)
-            says = (piece, pieces, len(pieces))
+                self._append_piece(piece, block, type(delta))
+            says = (piece, block.pieces, len(block.pieces))
         elif type(growth) is Collect:
             self._grow(_size(delta))
             if block.collected is None:
@@ -299,25 +325,76 @@ class MessageAccumulator:
             item = getattr(delta, growth.item)
             block.collected.append(item)
             says = (item, block.collected, len(block.collected))
-        elif type(growth) is Replace:
+        else:
             self._grow(_size(delta))
             block.changes = {**(block.changes or {}), **set_fields(delta)}
-            says = msgspec.structs.astuple(delta)
-        else:
-            raise _unexpected(event, f"a {start.type} block takes no {delta.type}")
+            says = tuple(getattr(delta, name) for name in delta.__struct_fields__ if name != "extra")
         block.built = self._snapshot = None
         helper = HELPER_EVENTS.get(type(delta))
         return (event,) if helper is None else (event, helper(*says))
 
+    def _keep_delta(
+        self, event: ContentBlockDeltaEvent, delta: Delta, block: BlockState
+    ) -> tuple[MessageStreamEvent, ...]:
+        """Keep a delta beside its block, which it cannot be joined with."""
+        halves = without_halves(delta)
+        if halves is not delta:
+            delta = halves
+            event = msgspec.structs.replace(event, delta=delta)
+        self._grow(_size(delta))
+        if block.deltas is None:
+            block.deltas = []
+        block.deltas.append(delta)
+        block.built = self._snapshot = None
+        return (event,)
+
+    def _append_piece(self, piece: str, block: BlockState, kind: type[Value]) -> None:
+        block.pieces.append(piece)
+        if kind is TextDelta:
+            self.text_parts.append(piece)
+        elif kind is ThinkingDelta:
+            self.thinking_parts.append(piece)
+
+    def _join_halves(
+        self, event: ContentBlockDeltaEvent, delta: DeltaT, block: BlockState, growth: Append
+    ) -> tuple[ContentBlockDeltaEvent, DeltaT]:
+        """Join a surrogate pair that was cut in two with the end of one delta and the beginning of the next.
+
+        The first half is held back until the next delta of its block, or the end of that; without a second half it is
+        U+FFFD there.
+        """
+        text: str = getattr(delta, growth.piece)
+        if not text or not (block.half or is_half(text[0]) or is_half(text[-1])):
+            return event, delta
+        joined, block.half = join_halves(block.half + text)
+        block.takes = None if block.half else type(delta)
+        delta = msgspec.structs.replace(delta, **{growth.piece: joined})
+        return msgspec.structs.replace(event, delta=cast("Delta", delta)), delta
+
     def _stop_block(self, event: RawContentBlockStopEvent) -> tuple[MessageStreamEvent, ...]:
         index = event.index
-        if not 0 <= index < len(self._blocks) or (block := self._blocks[index]).closed:
-            raise _unexpected(event, self._why_not_open(index))
-        block.closed = True
-        block.built = self._snapshot = None
+        block = self._by_index.get(index)
+        if block is None or block.closed:
+            self.tell(Oddity.STRAY_BLOCK_STOP)
+            return ()
+        self._close(block)
         built = block.build()
         block.pieces = []  # the block has them joined now; events that were delivered still share the old list
-        return (ContentBlockStopEvent(index, built),)
+        return (ContentBlockStopEvent(index, built, extra=event.extra),)
+
+    def _close(self, block: BlockState) -> None:
+        self._end_half(block)
+        block.closed = True
+        block.built = self._snapshot = None
+
+    def _end_half(self, block: BlockState) -> None:
+        """There will be no second half."""
+        if block.half:
+            block.half = ""
+            grows_by = cast("Block", block.start).grows_by
+            kinds = [kind for kind, growth in grows_by.items() if type(growth) is Append]
+            self._append_piece("\ufffd", block, kinds[0])
+            block.built = None
 
     def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
         # What the event does not have stays as it was.
@@ -326,18 +403,36 @@ class MessageAccumulator:
             changes["context_management"] = event.context_management
         if event.input_transformations is not None:
             changes["input_transformations"] = event.input_transformations
-        self._message = msgspec.structs.replace(message, usage=message.usage.updated(event.usage), **changes)
+        self._keep_extra(event)
+        self._keep_extra(event.delta)
+        usage = event.usage
+        if usage.extra:
+            # Beside the usage until it is looked at: adding them to it each time would take quadratic time.
+            self._grow(_size(usage.extra))
+            self._usage_extra = self._usage_extra or {}
+            self._usage_extra.update(usage.extra)
+            usage = msgspec.structs.replace(usage, extra=NO_FIELDS)
+        self._message = msgspec.structs.replace(message, usage=message.usage.updated(usage), **changes)
         self._snapshot = None
         return (event,)
 
-    def _stop_message(self, message: Message) -> tuple[MessageStreamEvent, ...]:
-        if message.stop_reason is None:
-            raise InvalidResponseError("unexpected message_stop event: there was no stop_reason")
+    def _keep_extra(self, value: MessageStartEvent | MessageDeltaEvent | RawMessageStopEvent | MessageDelta) -> None:
+        """Keep the unknown fields of an event as fields of the message."""
+        if value.extra:
+            self._grow(_size(value.extra))
+            self._extra = self._extra or {}
+            self._extra.update(value.extra)
+            self._snapshot = None
+
+    def _stop_message(self) -> MessageStopEvent:
+        for block in self._blocks:
+            self._end_half(block)
         self.complete = True
         final = self.snapshot()
         assert final is not None
         self._blocks = []  # nothing changes any more, and the snapshot has all blocks
-        return (MessageStopEvent(final),)
+        self._by_index = {}
+        return MessageStopEvent(final)
 
     def _grow(self, size: int) -> None:
         size += self._bytes
@@ -357,7 +452,7 @@ class MessageAccumulator:
             return "the message is complete"
         if self._message is None:
             return "there was no message_start"
-        if index < len(self._blocks):
+        if index in self._by_index:
             return f"block {index} is complete"
         return f"block {index} has not started"
 

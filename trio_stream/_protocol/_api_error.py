@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from trio_stream._errors import ERROR_TYPE_ERRORS, STATUS_ERRORS, APIStatusError, InternalServerError
+from trio_stream._protocol._error_words import find_sentence
 from trio_stream._protocol._events import ErrorEvent
 from trio_stream._protocol._headers import find_header
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
@@ -61,6 +62,8 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
     """
     content = _read_json(body)
     details = _object(content.get("error"))
+    if not details and _str(content.get("type")) in ERROR_TYPE_ERRORS:
+        details = content  # the error without what is usually around it
     kind = _str(details.get("type"))
     api_message = _str(details.get("message"))
     retry_after = parse_retry_after(headers, now=now)
@@ -99,9 +102,9 @@ def error_from_event(event: ErrorEvent, request_id: str | None) -> APIStatusErro
         f"{_brief(error.type or 'error event', _NAME_BYTES)}: {_brief(error.message or 'no message', _SENTENCE_BYTES)}",
         status_code=200,
         type=error.type,
-        error_code=_str((error.details or {}).get("error_code")),
+        error_code=_str((error.details or {}).get("error_code")) or _str(error.extra.get("code")),
         api_message=error.message or None,
-        body=event.to_dict(),
+        body=event.to_dict() if event.body is None else event.body,
         request_id=_request_id(event.request_id or request_id),
     )
 
@@ -138,11 +141,9 @@ def _redirect(headers: Mapping[str, str]) -> str:
 
 
 def _what_body_says(content: Mapping[str, Any], headers: Mapping[str, str], body: bytes) -> str:
-    # Gateways have shapes of their own: {"error": "..."}, {"message": "..."}, {"detail": "..."}.
-    for name in ("error", "message", "detail"):
-        said = _str(content.get(name)) or _str(_object(content.get(name)).get("message"))
-        if said:
-            return _brief(said, _SENTENCE_BYTES)
+    said = find_sentence(content)
+    if said:
+        return _brief(said, _SENTENCE_BYTES)
     text = body[: 4 * _LOOKED_AT].decode("utf-8", "replace")[:_LOOKED_AT].lstrip("\ufeff")
     content_type = find_header(headers, "content-type") or ""
     if "html" in content_type.lower() or text.lstrip().startswith("<"):

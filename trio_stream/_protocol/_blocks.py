@@ -9,25 +9,19 @@ fields are in ``extra``, such blocks are `UnknownBlock`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast, final
 
-import msgspec
-
-from trio_stream._errors import InvalidToolInputError
+from trio_stream._protocol._block_bases import Block, InputBlock, take_deltas
 from trio_stream._protocol._citations import Citation
 from trio_stream._protocol._deltas import (
     CitationsDelta,
     CompactionDelta,
-    InputJSONDelta,
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
-    UnknownDelta,
 )
 from trio_stream._protocol._growth import Append, Collect, GrowsBy, Replace
-from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._params_content import ContentBlockParam, ToolUseBlockParam
 from trio_stream._protocol._params_documents import TextBlockParam
 from trio_stream._protocol._tool_results import (
@@ -41,95 +35,13 @@ from trio_stream._protocol._tool_results import (
     WebSearchToolResultContent,
 )
 from trio_stream._protocol._values import (
-    PLAIN,
+    Extended,
     Tagged,
     Unknown,
     UnknownObject,
-    Value,
     members_by_tag,
-    read_fields,
     read_tagged,
-    without_nulls,
 )
-
-
-class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
-    """The base of all content blocks.
-
-    Attributes:
-      incomplete: True if the stream ended, or the snapshot was taken, before the end of the block; and for a tool
-        block whose input was cut.
-      unknown_deltas: The deltas of this block whose ``type`` this version does not know.
-      extra: The fields that the API sent and this version does not know; `to_param` sends them back.
-    """
-
-    incomplete: bool = False
-    unknown_deltas: tuple[UnknownDelta, ...] = ()
-    extra: Mapping[str, Any] = {}
-
-    reserved_names: ClassVar[frozenset[str]] = frozenset({"incomplete", "unknown_deltas", "extra", "input_json"})
-    # The deltas that this block takes, and what each does to it.
-    grows_by: ClassVar[GrowsBy] = {}
-
-    def to_param(self) -> ContentBlockParam:
-        """This block in the form that a request takes, with everything the API sent.
-
-        Raises:
-          InvalidToolInputError: a tool block whose input was cut or is not valid JSON.
-        """
-        return cast("ContentBlockParam", self.as_json(param=True))
-
-    def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This block as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
-        out = super().as_json(param=param)
-        del out["extra"]
-        if param or not self.incomplete:
-            del out["incomplete"]
-        if param or not self.unknown_deltas:
-            del out["unknown_deltas"]
-        out.update((name, value) for name, value in self.extra.items() if param or value is not None)
-        return out
-
-    @classmethod
-    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this block from a JSON object of the API, or one that `to_dict` made.
-
-        Raises:
-          msgspec.ValidationError: a field has the wrong JSON type.
-        """
-        theirs = dict(raw)
-        ours = cls._take_ours(theirs)
-        fields, extra = read_fields(cls, theirs)
-        block = msgspec.convert(fields | ours, cls)
-        held: dict[str, Any] | None = None
-        for name in fields:
-            value = theirs[name]
-            # A plain value is kept as it is or refused. In any other there may be fields that its class does not know:
-            # then the whole of it goes to `extra`. But not where deltas collect values, which keep such fields
-            # themselves: `extra` would be an old copy of these, and `to_param` would send that.
-            if type(value) in PLAIN or cls._collects(name):
-                continue
-            held = block.to_dict() if held is None else held
-            if without_nulls(held[name]) != without_nulls(value):
-                extra[name] = value
-        return msgspec.structs.replace(block, extra=extra) if extra else block
-
-    @classmethod
-    def _collects(cls, field: str) -> bool:
-        return any(type(growth) is Collect and growth.field == field for growth in cls.grows_by.values())
-
-    @classmethod
-    def _take_ours(cls, theirs: dict[str, Any]) -> dict[str, Any]:
-        """Take the fields of ours, which `to_dict` has added, out of a JSON object and return them."""
-        ours: dict[str, Any] = {}
-        if theirs.get("incomplete") is True:
-            ours["incomplete"] = theirs.pop("incomplete")
-        if isinstance(theirs.get("unknown_deltas"), list):
-            ours["unknown_deltas"] = [
-                read_tagged({}, UnknownDelta, cast("dict[str, Any]", delta)) if isinstance(delta, dict) else delta
-                for delta in cast("list[object]", theirs.pop("unknown_deltas"))
-            ]
-        return ours
 
 
 @final
@@ -145,6 +57,7 @@ class TextBlock(Block, frozen=True, kw_only=True, tag="text"):
         TextDelta: Append("text", "text"),
         CitationsDelta: Collect("citation", "citations"),
     }
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"text"})
     text: str = ""
     citations: tuple[Citation, ...] | None = None
 
@@ -158,6 +71,7 @@ class ThinkingBlock(Block, frozen=True, kw_only=True, tag="thinking"):
         ThinkingDelta: Append("thinking", "thinking"),
         SignatureDelta: Replace(),
     }
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"thinking"})
     thinking: str = ""
     signature: str = ""
 
@@ -195,80 +109,6 @@ class ServerToolCaller20260120(Tagged, frozen=True, kw_only=True, tag="code_exec
 
 Caller: TypeAlias = DirectCaller | ServerToolCaller | ServerToolCaller20260120 | UnknownObject
 """Who called a tool: the model itself, or code that it wrote."""
-
-
-class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
-    """The base of the blocks that call a tool.
-
-    Attributes:
-      id: The identifier of the call, to which the result of the tool refers.
-      name: The name of the tool.
-      input_json: The input as the model wrote it; empty for a tool without input.
-    """
-
-    # The deltas of an input are the whole of it, also where the block has started with one.
-    grows_by: ClassVar[GrowsBy] = {InputJSONDelta: Append("partial_json", "input_json", continues=False)}
-    id: str = ""
-    name: str = ""
-    input_json: str = ""
-
-    @functools.cached_property
-    def input(self) -> dict[str, Any]:
-        """The input, parsed once.
-
-        Raises:
-          InvalidToolInputError: the input was cut, does not parse, or is not an object.
-        """
-        if self.incomplete:
-            raise InvalidToolInputError(
-                f"the input of the {self.type_name} block {self.id!r} is not complete",
-                input_json=self.input_json,
-                incomplete=True,
-            )
-        if not self.input_json.strip():
-            return {}
-        try:
-            value = decode_json(self.input_json.encode())
-        except JSON_ERRORS as error:
-            raise InvalidToolInputError(
-                f"the input of the {self.type_name} block {self.id!r} is not valid JSON",
-                input_json=self.input_json,
-            ) from error
-        if not isinstance(value, dict):
-            raise InvalidToolInputError(
-                f"the input of the {self.type_name} block {self.id!r} is not a JSON object",
-                input_json=self.input_json,
-            )
-        return cast("dict[str, Any]", value)
-
-    @property
-    def type_name(self) -> str:
-        """The block's ``type``."""
-        return cast("str", self.__struct_config__.tag)
-
-    def as_json(self, *, param: bool) -> dict[str, Any]:
-        """This block as JSON-able data. Outside requests ``input_json`` stands for an input that cannot be used."""
-        out = super().as_json(param=param)
-        try:
-            out["input"] = self.input
-        except InvalidToolInputError:
-            if param:
-                raise
-            return out
-        del out["input_json"]
-        return out
-
-    @classmethod
-    def _take_ours(cls, theirs: dict[str, Any]) -> dict[str, Any]:
-        ours = super()._take_ours(theirs)
-        value = theirs.pop("input", None)
-        if isinstance(value, dict):
-            ours["input_json"] = msgspec.json.encode(value).decode() if value else ""
-        elif value is not None:
-            raise msgspec.ValidationError("Expected `object` - at `$.input`")
-        elif isinstance(theirs.get("input_json"), str):
-            ours["input_json"] = theirs.pop("input_json")
-        return ours
 
 
 @final
@@ -401,14 +241,14 @@ class CompactionBlock(Block, frozen=True, kw_only=True, tag="compaction"):
 
 
 @final
-class FallbackInfo(Value, frozen=True, kw_only=True):
+class FallbackInfo(Extended, frozen=True, kw_only=True):
     """The model on one side of a fallback."""
 
     model: str = ""
 
 
 @final
-class FallbackTrigger(Value, frozen=True, kw_only=True):
+class FallbackTrigger(Extended, frozen=True, kw_only=True):
     """The reason why another model took over."""
 
     type: str = ""
@@ -449,6 +289,25 @@ class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
     def to_param(self) -> ContentBlockParam:
         """The JSON object of ``content_block_start``, unchanged."""
         return cast("ContentBlockParam", self.as_json(param=True))
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:
+        """The JSON object as it came; outside requests with what was added to it since."""
+        out = super().as_json(param=param)
+        if not param and self.deltas:
+            out["unknown_deltas"] = list(self.deltas)
+        if not param and self.incomplete:
+            out["incomplete"] = True
+        return out
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
+        """Make this block from a JSON object of the API, or one that `to_dict` made."""
+        theirs = dict(raw)
+        deltas = take_deltas(theirs)
+        incomplete = theirs.get("incomplete") is True
+        if incomplete:
+            del theirs["incomplete"]
+        return cls(raw=theirs, deltas=tuple(deltas), incomplete=incomplete)
 
 
 ContentBlock: TypeAlias = (

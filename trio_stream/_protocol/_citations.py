@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, TypeAlias, final
 
-from trio_stream._protocol._values import Extended, UnknownObject
+from trio_stream._protocol._values import Tagged, UnknownObject
 
 
 @final
-class CitationCharLocation(Extended, frozen=True, kw_only=True, tag_field="type", tag="char_location"):
+class CitationCharLocation(Tagged, frozen=True, kw_only=True, tag="char_location"):
     """A span of characters in a plain text document."""
 
     type: ClassVar[Literal["char_location"]] = "char_location"
@@ -22,7 +22,7 @@ class CitationCharLocation(Extended, frozen=True, kw_only=True, tag_field="type"
 
 
 @final
-class CitationPageLocation(Extended, frozen=True, kw_only=True, tag_field="type", tag="page_location"):
+class CitationPageLocation(Tagged, frozen=True, kw_only=True, tag="page_location"):
     """A range of pages in a PDF."""
 
     type: ClassVar[Literal["page_location"]] = "page_location"
@@ -36,7 +36,7 @@ class CitationPageLocation(Extended, frozen=True, kw_only=True, tag_field="type"
 
 
 @final
-class CitationContentBlockLocation(Extended, frozen=True, kw_only=True, tag_field="type", tag="content_block_location"):
+class CitationContentBlockLocation(Tagged, frozen=True, kw_only=True, tag="content_block_location"):
     """A range of content blocks in a document that is made of blocks."""
 
     type: ClassVar[Literal["content_block_location"]] = "content_block_location"
@@ -50,9 +50,7 @@ class CitationContentBlockLocation(Extended, frozen=True, kw_only=True, tag_fiel
 
 
 @final
-class CitationsWebSearchResultLocation(
-    Extended, frozen=True, kw_only=True, tag_field="type", tag="web_search_result_location"
-):
+class CitationsWebSearchResultLocation(Tagged, frozen=True, kw_only=True, tag="web_search_result_location"):
     """A result of the web search tool."""
 
     type: ClassVar[Literal["web_search_result_location"]] = "web_search_result_location"
@@ -64,9 +62,7 @@ class CitationsWebSearchResultLocation(
 
 
 @final
-class CitationsSearchResultLocation(
-    Extended, frozen=True, kw_only=True, tag_field="type", tag="search_result_location"
-):
+class CitationsSearchResultLocation(Tagged, frozen=True, kw_only=True, tag="search_result_location"):
     """A range of blocks in a search result that the request provided."""
 
     type: ClassVar[Literal["search_result_location"]] = "search_result_location"

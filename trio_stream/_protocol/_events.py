@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast, final
 
 import msgspec
 
@@ -26,6 +26,7 @@ from trio_stream._protocol._deltas import (
     TextDelta,
     ThinkingDelta,
 )
+from trio_stream._protocol._error_words import find_sentence
 from trio_stream._protocol._message import (
     Container,
     ContextManagement,
@@ -36,15 +37,19 @@ from trio_stream._protocol._message import (
 from trio_stream._protocol._partial_json import parse_partial_json
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import MessageDeltaUsage
-from trio_stream._protocol._values import Tagged, Unknown, Value
+from trio_stream._protocol._values import Extended, ExtendedT, Tagged, Unknown, Value
 
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 """The zero-based position of a block in its message."""
 
+_LONGEST_SENTENCE: Final = 500
+"""Characters of an error that is not JSON which are taken for its sentence."""
+
 _DeltaClass: TypeAlias = type[Delta]
 """A class of deltas."""
 
-# Most events hold no reference cycles, so the garbage collector may ignore them.
+# Most events hold no reference cycles, so the garbage collector may ignore them. Those that are decoded in one step
+# refuse unknown fields there, which is what makes `_decode` take the two steps that keep these.
 
 
 @final
@@ -61,7 +66,9 @@ class MessageStartEvent(Tagged, frozen=True, tag="message_start"):
         Raises:
           msgspec.ValidationError: a field has the wrong JSON type.
         """
-        return cls(Message.from_wire(_object(raw, "message")))
+        message = Message.from_wire(_object(raw, "message"))
+        extra = {name: value for name, value in raw.items() if name not in ("type", "message")}
+        return cls(message, extra=extra) if extra else cls(message)
 
 
 @final
@@ -74,7 +81,7 @@ class ContentBlockStartEvent(Tagged, frozen=True, tag="content_block_start"):
 
 
 @final
-class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_delta"):
+class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="content_block_delta"):
     """A delta has arrived for a block."""
 
     type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
@@ -83,7 +90,7 @@ class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_d
 
 
 @final
-class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, tag="content_block_stop"):
+class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="content_block_stop"):
     """A block is complete."""
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -100,9 +107,10 @@ class ContentBlockStopEvent(Tagged, frozen=True, tag="content_block_stop"):
 
 
 @final
-class MessageDelta(Value, frozen=True, kw_only=True):
+class MessageDelta(Extended, frozen=True, kw_only=True):
     """The fields of a message that are known only at its end."""
 
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"stop_reason"})
     container: Container | None = None
     stop_details: StopDetails | None = None
     stop_reason: MessageStopReason | None = None
@@ -121,7 +129,7 @@ class MessageDeltaEvent(Tagged, frozen=True, kw_only=True, tag="message_delta"):
 
 
 @final
-class RawMessageStopEvent(Tagged, frozen=True, gc=False, tag="message_stop"):
+class RawMessageStopEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="message_stop"):
     """The message is complete."""
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"
@@ -143,7 +151,7 @@ class PingEvent(Tagged, frozen=True, gc=False, tag="ping"):
 
 
 @final
-class ErrorObject(Value, frozen=True, kw_only=True):
+class ErrorObject(Extended, frozen=True, kw_only=True):
     """The API's description of an error.
 
     Attributes:
@@ -159,36 +167,95 @@ class ErrorObject(Value, frozen=True, kw_only=True):
 
 @final
 class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
-    """The API reported an error within the stream."""
+    """The API, or whatever stands between, reported an error within the stream.
+
+    Attributes:
+      error: What it says, in whichever dialect.
+      request_id: The request id in it, or None.
+      body: The whole of it as it came: decoded JSON, or text if it is not JSON; None if there was nothing.
+    """
 
     type: ClassVar[Literal["error"]] = "error"
+    reserved_names: ClassVar[frozenset[str]] = Tagged.reserved_names | {"body"}
     error: ErrorObject
     request_id: str | None = None
+    body: Any = None
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
         """Make this event from whatever an ``error`` event holds. It never fails: an error must not be lost."""
-        held = raw.get("error", raw)
-        if not isinstance(held, dict):
-            error = ErrorObject(message=held if isinstance(held, str) else "")
-        else:
-            fields = cast("dict[str, Any]", held)
-            details = fields.get("details")
-            error = ErrorObject(
-                type=tag if (tag := _text(fields, "type")) != "error" else None,
-                message=_text(fields, "message") or "",
-                details=cast("dict[str, Any]", details) if isinstance(details, dict) else None,
-            )
-        return cls(error=error, request_id=_text(raw, "request_id"))
+        inner = _dict(raw.get("error"))
+        fields = raw if inner is None else inner
+        error = ErrorObject(
+            type=tag if (tag := _text(fields, "type")) != "error" else None,
+            message=find_sentence(raw.get("error")) or find_sentence(raw) or "",
+            details=_dict(fields.get("details")),
+        )
+        # What is read stands in the fields, everything else in `extra`, at the place where it came.
+        request_id = _text(raw, "request_id")
+        extra = {name: value for name, value in raw.items() if name not in ("type", "error")}
+        if request_id is not None:
+            del extra["request_id"]
+        if inner is not None:
+            read = {name for name, value in error.to_dict().items() if inner.get(name) == value}
+            error = _extended(error, {name: value for name, value in inner.items() if name not in read})
+        elif raw.get("error") not in (None, error.message):
+            extra["error"] = raw["error"]
+        return _extended(cls(error=error, request_id=request_id, body=dict(raw)), extra)
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """Make this event of something that is not a JSON object."""
+        return cls(error=ErrorObject(message=text[:_LONGEST_SENTENCE]), body=text or None)
+
+    def fields_as_json(self, *, param: bool) -> dict[str, Any]:
+        """The fields of the API; `body` has them a second time."""
+        out = super().fields_as_json(param=param)
+        out.pop("body", None)
+        return out
 
 
 @final
 class UnknownEvent(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
-    """An event whose ``type`` this version does not know."""
+    """An event that this version does not know, with what came in it.
+
+    ``type`` is that of its JSON, or the name of the event where its JSON has none.
+
+    Attributes:
+      raw: Its data, if that is a JSON object; else empty.
+      name: The name in its ``event:`` line, if its JSON has no ``type``.
+      data: Its data as text, if that is not a JSON object.
+    """
+
+    name: str = ""
+    data: str | None = None
+
+    if not TYPE_CHECKING:
+
+        @property
+        def type(self) -> str:
+            tag = self.raw.get("type")
+            return tag if isinstance(tag, str) else self.name
+
+    @property
+    def ends_stream(self) -> bool:
+        """Whether it is ``[DONE]``, with which other APIs end a stream."""
+        return self.data is not None and self.data.strip().strip('"') == "[DONE]"
+
+    def as_json(self, *, param: bool) -> dict[str, Any]:
+        """The JSON object as it came, if it is one."""
+        out = super().as_json(param=param)
+        if self.data is not None:
+            return {"type": self.name, "data": self.data}
+        return out if "type" in out else {"type": self.name, **out}
+
+
+class _HelperEvent(Value, frozen=True, tag_field="type", tag="(abstract)"):
+    """The base of the events that are not on the wire: each is made of a delta, and easier to use."""
 
 
 @final
-class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
+class TextEvent(_HelperEvent, frozen=True, gc=False, tag="text"):
     """Text has been added to a text block.
 
     Attributes:
@@ -212,7 +279,7 @@ class TextEvent(Tagged, frozen=True, gc=False, tag="text"):
 
 
 @final
-class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
+class ThinkingEvent(_HelperEvent, frozen=True, gc=False, tag="thinking"):
     """Text has been added to a thinking block.
 
     Attributes:
@@ -236,7 +303,7 @@ class ThinkingEvent(Tagged, frozen=True, gc=False, tag="thinking"):
 
 
 @final
-class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
+class InputJsonEvent(_HelperEvent, frozen=True, gc=False, tag="input_json"):
     """JSON text has been added to the input of a tool call.
 
     Attributes:
@@ -264,7 +331,7 @@ class InputJsonEvent(Tagged, frozen=True, gc=False, tag="input_json"):
 
 
 @final
-class CitationEvent(Tagged, frozen=True, tag="citation"):
+class CitationEvent(_HelperEvent, frozen=True, tag="citation"):
     """A citation has been added to a text block.
 
     Attributes:
@@ -292,7 +359,7 @@ class CitationEvent(Tagged, frozen=True, tag="citation"):
 
 
 @final
-class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
+class SignatureEvent(_HelperEvent, frozen=True, gc=False, tag="signature"):
     """A block has been signed."""
 
     type: ClassVar[Literal["signature"]] = "signature"
@@ -301,7 +368,7 @@ class SignatureEvent(Tagged, frozen=True, gc=False, tag="signature"):
 
 
 @final
-class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
+class CompactionEvent(_HelperEvent, frozen=True, gc=False, tag="compaction"):
     """The summary of a compaction block has arrived. Beta."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
@@ -310,11 +377,19 @@ class CompactionEvent(Tagged, frozen=True, gc=False, tag="compaction"):
     encrypted_content: str | None = None
 
 
+def _extended(value: ExtendedT, extra: Mapping[str, Any]) -> ExtendedT:
+    return msgspec.structs.replace(value, extra=extra) if extra else value
+
+
 def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = raw.get(name)
     if not isinstance(value, dict):
         raise msgspec.ValidationError(f"Expected `object` - at `$.{name}`")
     return cast("dict[str, Any]", value)
+
+
+def _dict(value: object) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str | None:
@@ -360,7 +435,7 @@ MessageStreamEvent: TypeAlias = (
 )
 """Any event that a `MessageStream` delivers."""
 
-HELPER_EVENTS: Final[Mapping[type[Tagged], Callable[..., MessageStreamEvent]]] = {
+HELPER_EVENTS: Final[Mapping[type[Value], Callable[..., MessageStreamEvent]]] = {
     event.made_of: event for event in typing.get_args(MessageStreamEvent) if hasattr(event, "made_of")
 }
 """The helper event that follows each kind of delta. A delta without one is followed by none."""

@@ -25,9 +25,9 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from trio_stream._errors import InvalidToolInputError
+from trio_stream._protocol._block_bases import InputBlock
 from trio_stream._protocol._blocks import (
     ContentBlock,
-    InputBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,

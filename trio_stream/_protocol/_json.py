@@ -5,9 +5,11 @@ What belongs here: decoding. What does not: checking types (`_values`), and JSON
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,6 +18,8 @@ T = TypeVar("T")
 JSON_ERRORS = (ValueError, RecursionError)
 """The exceptions that decoding raises. `msgspec.DecodeError` and `UnicodeDecodeError` are ValueErrors, and JSON that is
 nested too deeply is a RecursionError."""
+
+_MOST_DIGITS: Final = 4000  # of a number; Python refuses to make an int of 4300
 
 _decode_any: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
@@ -39,6 +43,19 @@ def decode_json(data: bytes) -> Any:
     return decode_with(_decode_any, data)
 
 
+def decode_any_number(data: bytes) -> Any:
+    """Decode JSON as `decode_json` does, but a number that Python has no value for becomes its text.
+
+    Raises:
+      ValueError, RecursionError: it is not JSON (see `JSON_ERRORS`).
+    """
+    try:
+        return decode_json(data)
+    except msgspec.ValidationError:
+        repaired = _ESCAPE.sub(_replace_surrogate, data)
+        return json.loads(repaired, parse_int=_int, parse_float=_float, parse_constant=_refuse)
+
+
 def decode_with(decode: Callable[[bytes], T], data: bytes) -> T:
     """Decode JSON with a decoder of msgspec, with surrogates repaired as `decode_json` does."""
     try:
@@ -50,6 +67,19 @@ def decode_with(decode: Callable[[bytes], T], data: bytes) -> T:
         if repaired == data:
             raise
         return decode(repaired)
+
+
+def _int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _float(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"JSON has no {name}")
 
 
 def _replace_surrogate(escape: re.Match[bytes]) -> bytes:

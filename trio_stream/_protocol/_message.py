@@ -15,11 +15,11 @@ from trio_stream._protocol._params_content import ContentBlockParam
 from trio_stream._protocol._params_turns import MessageParam
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
-from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject
 
 
 @final
-class Skill(Value, frozen=True, kw_only=True):
+class Skill(Extended, frozen=True, kw_only=True):
     """A skill that is loaded in a container."""
 
     skill_id: str = ""
@@ -28,7 +28,7 @@ class Skill(Value, frozen=True, kw_only=True):
 
 
 @final
-class Container(Value, frozen=True, kw_only=True):
+class Container(Extended, frozen=True, kw_only=True):
     """The container in which the code execution tool ran."""
 
     id: str = ""
@@ -95,7 +95,7 @@ CacheMissReason: TypeAlias = (
 
 
 @final
-class Diagnostics(Value, frozen=True, kw_only=True):
+class Diagnostics(Extended, frozen=True, kw_only=True):
     """Why the prompt cache could not reuse the previous request. The reason is None while the diagnosis is pending."""
 
     cache_miss_reason: CacheMissReason | None = None
@@ -135,14 +135,14 @@ class ClearThinkingEdit(Tagged, frozen=True, kw_only=True, tag="clear_thinking_2
 
 
 @final
-class ContextManagement(Value, frozen=True, kw_only=True):
+class ContextManagement(Extended, frozen=True, kw_only=True):
     """The edits that the API made to the context. Beta."""
 
     applied_edits: tuple[ClearToolUsesEdit | ClearThinkingEdit | UnknownObject, ...] = ()
 
 
 @final
-class InputTransformation(Value, frozen=True, kw_only=True):
+class InputTransformation(Extended, frozen=True, kw_only=True):
     """A change that the API made to the request before the model saw it. Beta."""
 
     type: str = ""
@@ -151,7 +151,21 @@ class InputTransformation(Value, frozen=True, kw_only=True):
 
 
 @final
-class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="message"):
+class MessageTokensCount(Extended, frozen=True):
+    """How many input tokens a request has.
+
+    Args:
+      input_tokens: System prompt, tools, and messages together, in tokens.
+
+    Attributes:
+      extra: What else the API said about the count.
+    """
+
+    input_tokens: int
+
+
+@final
+class Message(Tagged, frozen=True, kw_only=True, tag="message"):
     """A message of the assistant.
 
     Attributes:
@@ -164,6 +178,7 @@ class Message(Extended, frozen=True, kw_only=True, tag_field="type", tag="messag
     """
 
     type: ClassVar[Literal["message"]] = "message"
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"content", "stop_reason"})
     id: str = ""
     role: str = "assistant"
     model: str = ""

@@ -54,8 +54,7 @@ _FIRST_LINES: Final = {b"event: " + name: text for name, text in _TYPES.items()}
 class EventStreamParser:
     """Parses an event stream, whose bytes may arrive in pieces of any size.
 
-    An event is complete when its blank line has arrived: "once the end of the file is reached, any pending data must
-    be discarded", so there is no call for the end.
+    An event is complete when its blank line has arrived. For the one with which a stream ends without it, see `end`.
 
     Work is linear in the bytes fed, wherever they are cut. Between calls only the unfinished event is kept, at most
     ``max_event_bytes``, without its comments and the fields that are to be ignored.
@@ -137,6 +136,20 @@ class EventStreamParser:
         if self.failure is None:
             self._feed(data, events)
             self._between_events = not (self._pending or self._line_bytes or self._after_cr or self.failure is not None)
+        return events
+
+    def end(self) -> list[RawEvent]:
+        """The stream has ended: take the event that it ended with, if that event has no blank line.
+
+        WHATWG: "Once the end of the file is reached, any pending data must be discarded. (If the file ends in the
+        middle of an event, before the final empty line, the incomplete event is not dispatched.)" Whoever calls this
+        has to look whether the event is whole.
+        """
+        events: list[RawEvent] = []
+        if self._line_bytes:
+            self._take_line(b"\n", events)
+        if self._pending and self.failure is None:
+            self._dispatch(events)
         return events
 
     def _feed_first(self, data: bytes) -> list[RawEvent]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
-from trio_stream._protocol._values import Tagged, UnknownObject, Value
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject
 
 
 @final
@@ -30,7 +30,7 @@ class WebSearchToolResultError(Tagged, frozen=True, kw_only=True, tag="web_searc
 
 
 @final
-class CitationsConfig(Value, frozen=True, kw_only=True):
+class CitationsConfig(Extended, frozen=True, kw_only=True):
     """Whether a document may be cited."""
 
     enabled: bool | None = None
@@ -252,7 +252,7 @@ class AdvisorToolResultError(Tagged, frozen=True, kw_only=True, tag="advisor_too
 
 
 @final
-class MCPTool(Value, frozen=True, kw_only=True):
+class MCPTool(Extended, frozen=True, kw_only=True):
     """A tool that an MCP server offers. Beta."""
 
     name: str = ""

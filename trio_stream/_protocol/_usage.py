@@ -9,11 +9,11 @@ from typing import ClassVar, Literal, TypeAlias, final
 
 import msgspec
 
-from trio_stream._protocol._values import Extended, Tagged, UnknownObject, Value, set_fields
+from trio_stream._protocol._values import Extended, Tagged, UnknownObject, set_fields
 
 
 @final
-class CacheCreation(Value, frozen=True, gc=False, kw_only=True):
+class CacheCreation(Extended, frozen=True, gc=False, kw_only=True):
     """The tokens that were written to the prompt cache, by the time for which they are kept."""
 
     ephemeral_1h_input_tokens: int = 0
@@ -21,14 +21,14 @@ class CacheCreation(Value, frozen=True, gc=False, kw_only=True):
 
 
 @final
-class OutputTokensDetails(Value, frozen=True, gc=False, kw_only=True):
+class OutputTokensDetails(Extended, frozen=True, gc=False, kw_only=True):
     """The parts of the output tokens."""
 
     thinking_tokens: int = 0
 
 
 @final
-class ServerToolUsage(Value, frozen=True, gc=False, kw_only=True):
+class ServerToolUsage(Extended, frozen=True, gc=False, kw_only=True):
     """The number of calls of the tools that the API runs."""
 
     web_search_requests: int = 0
@@ -52,7 +52,7 @@ class FallbackCreditNotApplied(Tagged, frozen=True, kw_only=True, tag="not_appli
 
 
 @final
-class FallbackCreditUsage(Value, frozen=True, kw_only=True):
+class FallbackCreditUsage(Extended, frozen=True, kw_only=True):
     """Whether a fallback credit was redeemed. Beta."""
 
     status: FallbackCreditRedeemed | FallbackCreditNotApplied | UnknownObject | None = None
@@ -142,7 +142,8 @@ class Usage(Extended, frozen=True, kw_only=True):
         The API calls the counts of the event "cumulative", so they overwrite; what the event does not have stays.
         """
         changes = set_fields(delta)
-        changes["extra"] = {**self.extra, **delta.extra} if delta.extra else self.extra
+        if delta.extra:
+            changes["extra"] = {**self.extra, **delta.extra}
         return msgspec.structs.replace(self, **changes)
 
 

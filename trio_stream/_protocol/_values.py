@@ -5,36 +5,52 @@ any particular type of the API.
 
 The rules of reading, the same everywhere:
 
-* a field that is missing or null gets its default, and an unknown field is not an error;
+* a field that is missing or null gets its default, and an unknown field goes to ``extra``;
 * an object whose ``type`` is unknown becomes an `Unknown` value, which keeps the JSON;
-* a field of the wrong JSON type is an error (`msgspec.ValidationError`) at once, and never a surprise later.
+* a field of the wrong JSON type is read if its meaning is plain (``"1"`` or ``1.0`` for a count); if not, it gets its
+  default, and what came goes to ``extra``;
+* but a field without which the message would mean something else (`Extended.strict_fields`, and every field that has no
+  default) is an error (`msgspec.ValidationError`) at once, and never a surprise later.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import threading
 import typing
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, NoReturn, Self, TypeVar, cast, final
 
 import msgspec
+
+ExtendedT = TypeVar("ExtendedT", bound="Extended")
 
 PLAIN = frozenset({int, str, float, bool})
 
 
+class _NoFields(dict[str, Any]):
+    """The empty mapping that all values without unknown fields share; it cannot be changed.
+
+    It is a dict because msgspec encodes no other mapping, and shared because a delta is made for every event.
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, name: str, value: object) -> NoReturn:
+        raise TypeError("`extra` cannot be changed")
+
+    def __reduce__(self) -> str:
+        return "NO_FIELDS"  # pickle and copy find the one there is by its name
+
+
+NO_FIELDS: Final[Mapping[str, Any]] = _NoFields()
+
+_EXTRA: Final = "(extra)"  # no name that the API could use, so that this field is never read from the wire
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A value of the Messages API. Values are immutable."""
-
-    @classmethod
-    def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this value from a JSON object of the API.
-
-        Raises:
-          msgspec.ValidationError: a field has the wrong JSON type.
-        """
-        fields, _ = read_fields(cls, raw)
-        return msgspec.convert(fields, cls)
+    """A value that this library hands out. Values are immutable."""
 
     # Names of fields of ours. Should the API send a field of such a name, it means something else by it, so they are
     # never read from the wire.
@@ -48,12 +64,18 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
         """This value as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
+        return self.fields_as_json(param=param)
+
+    def fields_as_json(self, *, param: bool) -> dict[str, Any]:
+        """The fields that this version knows, as JSON-able data."""
         out: dict[str, Any] = {}
         tag = self.__struct_config__.tag
         if tag is not None:
             out["type"] = tag
         for name, wire_name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
             value = getattr(self, name)
+            if wire_name == _EXTRA:
+                continue
             if value is not None:
                 out[wire_name] = value if type(value) in PLAIN else plain(value, param=param)
             elif param and wire_name in self.param_nulls:
@@ -61,40 +83,40 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         return out
 
 
-class Tagged(Value, frozen=True, kw_only=True, tag_field="type", tag="(abstract)"):
-    """A value whose JSON has a ``type`` that tells its class."""
-
-
 class Extended(Value, frozen=True, kw_only=True):
-    """A value that keeps unknown fields.
+    """A value of the Messages API, which keeps what this version does not know.
 
     Attributes:
-      extra: The fields that the API sent and this version does not know.
+      extra: The fields that the API sent and this version does not know or cannot read, as they came.
     """
 
-    reserved_names: ClassVar[frozenset[str]] = frozenset({"extra"})
-    extra: Mapping[str, Any] = {}
+    reserved_names: ClassVar[frozenset[str]] = frozenset({_EXTRA})
+    # Fields that have a default and must be right all the same: a wrong one would change what the message means.
+    strict_fields: ClassVar[frozenset[str]] = frozenset()
+    extra: Mapping[str, Any] = msgspec.field(default=NO_FIELDS, name=_EXTRA)
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
         """Make this value from a JSON object of the API.
 
         Raises:
-          msgspec.ValidationError: a field has the wrong JSON type.
+          msgspec.ValidationError: a field that must be right has the wrong JSON type.
         """
-        fields, extra = read_fields(cls, raw)
-        value = msgspec.convert(fields, cls)
-        return msgspec.structs.replace(value, extra=extra) if extra else value
+        return make_value(cls, *read_fields(cls, raw), raw)
 
     def as_json(self, *, param: bool) -> dict[str, Any]:
         """This value as JSON-able data: in the form that a request takes (``param``), or with everything about it."""
-        out = super().as_json(param=param)
-        extra = out.pop("extra")
-        out.update((name, item) for name, item in extra.items() if param or item is not None)
+        out = self.fields_as_json(param=param)
+        if self.extra:
+            out.update((name, item) for name, item in self.extra.items() if param or item is not None)
         return out
 
 
-class Unknown(Tagged, frozen=True, kw_only=True, tag="(unknown)"):
+class Tagged(Extended, frozen=True, kw_only=True, tag_field="type", tag="(abstract)"):
+    """A value of the Messages API whose JSON has a ``type`` that tells its class."""
+
+
+class Unknown(Value, frozen=True, kw_only=True, tag_field="type", tag="(unknown)"):
     """A value whose ``type`` this version does not know.
 
     ``type`` is what the API sent. To type checkers it is the literal ``"(unknown)"``, so that comparing
@@ -148,7 +170,7 @@ def without_nulls(value: object) -> object:
     return value
 
 
-def read_tagged(known: Mapping[str, type[Value]], unknown: type[Unknown], raw: Mapping[str, Any]) -> Value:
+def read_tagged(known: Mapping[str, type[Extended]], unknown: type[Unknown], raw: Mapping[str, Any]) -> Value:
     """Make the value of the class that stands for the ``type`` of a JSON object, or an ``unknown`` one.
 
     Raises:
@@ -176,25 +198,97 @@ def holds_values(cls: type[Value]) -> bool:
     return any(True for field in msgspec.structs.fields(cls) for _ in _values_within(field.type))
 
 
-def read_fields(cls: type[Value], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a JSON object into the fields of a class, with the values within them made, and the unknown fields.
+def read_fields(cls: type[Extended], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a JSON object into the fields of a class, with the values within them made, and what cannot be read.
 
     Known fields that are null are left out, and so is the ``type`` that the class stands for.
 
     Raises:
-      msgspec.ValidationError: a value within has a field of the wrong JSON type, or no ``type``.
+      msgspec.ValidationError: a value within a field that must be right cannot be made.
     """
     parts = _parts(cls)
     fields: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
+    unread: dict[str, Any] = {}
     for name, value in raw.items():
         if name in parts:
-            if value is not None:
-                part = parts[name]
-                fields[name] = value if part is None else _read_part(value, part)
-        elif name != "type":
-            unknown[name] = value
-    return fields, unknown
+            part = parts[name].part
+            if value is None:
+                continue
+            if part is None or not isinstance(value, dict | list):
+                fields[name] = value
+                continue
+            try:
+                fields[name] = _read_part(cast("object", value), part)
+            except msgspec.ValidationError:
+                if parts[name].strict:
+                    raise
+                unread[name] = value
+        elif name != "type" or (cls.__struct_config__.tag is None and value is not None):
+            unread[name] = value
+    return fields, unread
+
+
+def make_value(
+    cls: type[ExtendedT], fields: Mapping[str, Any], unread: dict[str, Any], raw: Mapping[str, Any]
+) -> ExtendedT:
+    """Make a value of the fields that `read_fields` returned for a JSON object.
+
+    Args:
+      cls: The class.
+      fields: The fields.
+      unread: What goes to ``extra``. What turns out not to be readable is added to it.
+      raw: The JSON object.
+
+    Raises:
+      msgspec.ValidationError: a field that must be right has the wrong JSON type.
+    """
+    try:
+        value = msgspec.convert(fields, cls)
+    except msgspec.ValidationError:
+        readable: dict[str, Any] = {}
+        for name, item in fields.items():
+            field = _parts(cls).get(name)
+            if field is None or _fits(item, field.type):
+                readable[name] = item
+            elif (mended := _plain_meaning(item, field)) is not None:
+                readable[name] = mended
+            elif field.strict:
+                readable[name] = item  # `convert` says what is wrong with it, and where
+            else:
+                unread[name] = raw[name]
+        value = msgspec.convert(readable, cls)
+    return msgspec.structs.replace(value, extra=unread) if unread else value
+
+
+def _fits(value: object, annotation: object) -> bool:
+    try:
+        msgspec.convert(value, cast("type[object]", annotation))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_BOOLS: Final[Mapping[object, bool]] = {0: False, 1: True, "false": False, "true": True}
+_LARGEST_EXACT: Final = 2**53  # a larger float may stand for several whole numbers
+
+
+def _plain_meaning(value: object, field: _Field) -> object:
+    """What a value of the wrong JSON type means, if that is plain and the field need not be right; else None."""
+    if field.strict:
+        return None
+    candidate: object = None
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT
+    if exact or (isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value)):
+        candidate = int(cast("float | str", value))
+    if candidate is not None and _fits(candidate, field.type):
+        return candidate
+    if _fits(value=True, annotation=field.type):
+        return _BOOLS.get(value) if isinstance(value, int | str) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        candidate = str(value)
+        return candidate if _fits(candidate, field.type) else None
+    return None
 
 
 class _Part(NamedTuple):
@@ -206,9 +300,23 @@ class _Part(NamedTuple):
       unknown: The class for any other ``type``.
     """
 
-    untagged: type[Value] | None
-    known: Mapping[str, type[Value]]
+    untagged: type[Extended] | None
+    known: Mapping[str, type[Extended]]
     unknown: type[Unknown]
+
+
+class _Field(NamedTuple):
+    """One field of a class.
+
+    Attributes:
+      type: Its annotation.
+      part: How to read the objects within it; None if it holds none.
+      strict: Whether it must be right.
+    """
+
+    type: Any
+    part: _Part | None
+    strict: bool
 
 
 def _read_part(value: object, part: _Part) -> object:
@@ -216,6 +324,8 @@ def _read_part(value: object, part: _Part) -> object:
         raw = cast("dict[str, Any]", value)
         if part.untagged is not None:
             return part.untagged.from_wire(raw)
+        if part.unknown is UnknownObject and not isinstance(raw.get("type"), str):
+            return UnknownObject.from_wire(raw)
         return read_tagged(part.known, part.unknown, raw)
     if isinstance(value, list):
         return [_read_part(item, part) for item in cast("list[object]", value)]
@@ -226,32 +336,40 @@ _preparing = threading.Lock()
 
 
 def set_fields(value: Value) -> dict[str, Any]:
-    """The fields of a value that are not None, by their names in Python."""
-    held = zip(value.__struct_fields__, msgspec.structs.astuple(value), strict=True)
-    return {name: item for name, item in held if item is not None}
+    """The fields of a value that are not as if they had not been sent, by their names in Python; without ``extra``."""
+    held = zip(value.__struct_fields__, msgspec.structs.astuple(value), _defaults(type(value)), strict=True)
+    return {name: item for name, item, default in held if item is not None and item != default and name != "extra"}
 
 
 @functools.cache
-def _parts(cls: type[Value]) -> dict[str, _Part | None]:
-    """For each field of a class, how to read the values within it, or None if it holds none. Its annotation tells."""
+def _defaults(cls: type[Value]) -> tuple[object, ...]:
+    return tuple(field.default for field in msgspec.structs.fields(cls))
+
+
+@functools.cache
+def _parts(cls: type[Value]) -> dict[str, _Field]:
+    """The fields of a class by their names on the wire. Their annotations tell how they are read."""
     with _preparing:
         # msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at
         # once. Nobody converts to a class before this has returned for it.
         msgspec.json.Decoder(cls)
-    found: dict[str, _Part | None] = {}
+    found: dict[str, _Field] = {}
+    strict_fields = cls.strict_fields if issubclass(cls, Extended) else frozenset[str]()
     for field in msgspec.structs.fields(cls):
         if field.encode_name in cls.reserved_names:
             continue
-        found[field.encode_name] = None
+        part: _Part | None = None
         classes = list(_values_within(field.type))
         if classes:
             unknown = [item for item in classes if issubclass(item, Unknown)]
             untagged = [item for item in classes if item.__struct_config__.tag is None]
-            found[field.encode_name] = _Part(
-                untagged=untagged[0] if untagged else None,
+            part = _Part(
+                untagged=cast("type[Extended]", untagged[0]) if untagged else None,
                 known=by_tag(*(item for item in classes if item not in unknown)),
                 unknown=unknown[0] if unknown else UnknownObject,
             )
+        strict = field.required or field.encode_name in strict_fields
+        found[field.encode_name] = _Field(field.type, part, strict)
     return found
 
 

@@ -1,19 +1,30 @@
 """Answers that are not what was asked for, and what is worth knowing of every answer.
 
-What belongs here: looking at an answer's head, and making an error of an answer that is none. What does not: which
-errors are tried again (`_protocol`), and the clocks that run meanwhile (`_opening`).
+What belongs here: looking at an answer's head, reading an answer that is JSON, and making an error of one that is none.
+What does not: which errors are tried again (`_protocol`), and the clocks that run meanwhile (`_opening`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from enum import Enum
+from typing import final
 
 import trio
 
 from trio_stream._errors import APIError, InvalidResponseError
 from trio_stream._http import ResponseBody, read_error_body
 from trio_stream._limits import Limits
-from trio_stream._protocol import error_from_response
+from trio_stream._protocol import (
+    JSON_ERRORS,
+    RawEvent,
+    decode_json,
+    error_from_response,
+    events_of_message,
+    find_sentence,
+    is_message,
+)
 from trio_stream._response import ResponseInfo
 
 _ERROR_BODY_SECONDS = 10.0
@@ -32,18 +43,108 @@ def read_request_id(info: ResponseInfo) -> str | None:
     return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
 
 
-def is_event_stream(info: ResponseInfo) -> bool:
-    """Whether an event stream follows.
+class AnswerKind(Enum):
+    """What follows the head of an answer."""
+
+    EVENTS = "an event stream"
+    JSON = "JSON: a whole message, or an error"
+    OTHER = "an error, or a page of somebody else"
+
+
+_WITHOUT_BODY = frozenset({204, 205})
+"""RFC 9110, 15.3.5 and 15.3.6: No Content, Reset Content."""
+
+
+def kind_of_answer(info: ResponseInfo) -> AnswerKind:
+    """What follows, as the head of an answer tells it.
 
     Raises:
       InvalidResponseError: The body is compressed, or whatever else was done to it.
     """
-    if info.status_code != 200:
-        return False
+    if not 200 <= info.status_code < 300 or info.status_code in _WITHOUT_BODY:
+        return AnswerKind.OTHER
     check_encoding(info)
     content_type = info.headers.find(b"content-type").partition(";")[0].strip().lower()
     # Gateways exist that send no content-type at all.
-    return content_type in ("", "text/event-stream")
+    if content_type in ("", "text/event-stream"):
+        return AnswerKind.EVENTS
+    return AnswerKind.JSON if content_type == "application/json" or content_type.endswith("+json") else AnswerKind.OTHER
+
+
+@final
+class JSONAnswer:
+    """Takes the place of an `EventStreamParser` where the answer to a request for a stream is JSON.
+
+    A whole message becomes the events in which it would have been streamed. Anything else is an error.
+
+    Args:
+      info: The head of the answer.
+      limit_bytes: The largest body.
+      unix_time: Gives seconds since the epoch, for ``retry-after`` dates.
+    """
+
+    __slots__ = ("_data", "_info", "_limit_bytes", "_tried_bytes", "_unix_time", "failure")
+
+    failure: InvalidResponseError | None
+
+    def __init__(self, info: ResponseInfo, *, limit_bytes: int, unix_time: Callable[[], float]) -> None:
+        self.failure = None
+        self._info = info
+        self._limit_bytes = limit_bytes
+        self._unix_time = unix_time
+        self._data: bytearray | None = bytearray()  # None once it has been read
+        self._tried_bytes = 0
+
+    def feed(self, data: bytes) -> list[RawEvent]:
+        """Take the next bytes of the body; the events, once they are all there.
+
+        Some servers leave the connection open after an error. So this looks whether the JSON is whole, at lengths that
+        double, which keeps the work linear.
+
+        Raises:
+          APIError: It is no message.
+        """
+        if self._data is None:
+            return []
+        self._data += data
+        size = len(self._data)
+        if size > self._limit_bytes:
+            self.failure = InvalidResponseError(f"message too large: more than {self._limit_bytes} bytes")
+            self._data = None
+            return []
+        if size < 2 * self._tried_bytes or not data.rstrip().endswith(b"}"):
+            return []
+        self._tried_bytes = size
+        try:
+            value = decode_json(_plain(self._data))
+        except JSON_ERRORS:
+            return []
+        return self._read(value)
+
+    def end(self) -> list[RawEvent]:
+        """The body has ended: the events of the message in it, unless they were returned before.
+
+        Raises:
+          APIError: It is no message.
+        """
+        if self._data is None:
+            return []
+        try:
+            value = decode_json(_plain(self._data))
+        except JSON_ERRORS:
+            value = None
+        return self._read(value)
+
+    def _read(self, value: object) -> list[RawEvent]:
+        assert self._data is not None
+        body, self._data = bytes(self._data), None
+        if is_message(value):
+            return events_of_message(value)
+        raise _answer_error(self._info, body, unix_time=self._unix_time())
+
+
+def _plain(body: bytearray) -> bytes:
+    return bytes(body).removeprefix(b"\xef\xbb\xbf")
 
 
 def check_encoding(info: ResponseInfo) -> None:
@@ -97,7 +198,7 @@ async def read_error_answer(
 
 def _answer_error(info: ResponseInfo, body: bytes, *, unix_time: float) -> APIError:
     error = error_from_response(info.status_code, info.headers, body, now=unix_time)
-    if info.status_code != 200 or error.type is not None:
+    if info.status_code != 200 or error.type is not None or find_sentence(error.body) is not None:
         return error
     content_type = info.headers.find(b"content-type")[:100]
     snippet = ""

@@ -193,6 +193,10 @@ class StreamLifecycle:
         except trio.ClosedResourceError:
             self._raise_unusable()
         if reader.accumulator.complete:
+            try:
+                reader.check_rest()
+            except APIError as error:
+                self._fail(error)
             self._finish()
         return delivery
 

@@ -8,6 +8,7 @@ handed to the caller until then, so this is also the only part that is ever retr
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, final
 
 import msgspec
@@ -25,7 +26,7 @@ from trio_stream._protocol import RateLimits, decode_event
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
-from ._answers import is_event_stream, read_error_answer, read_request_id
+from ._answers import AnswerKind, JSONAnswer, kind_of_answer, read_error_answer, read_request_id
 from ._clocks import Clocks
 from ._reader import Delivery, EventReader
 from ._request import StreamRequest, locate
@@ -158,7 +159,8 @@ class Opening:
                 if watch is not None:
                     watch.head_received(response.info, self._request_id)
                 body = response.body if watch is None else watch.tapped(response.body)
-                if not is_event_stream(response.info):
+                kind = kind_of_answer(response.info)
+                if kind is AnswerKind.OTHER:
                     raise await read_error_answer(
                         response.info,
                         body,
@@ -172,6 +174,15 @@ class Opening:
                     clocks=self._clocks,
                     limits=request.limits,
                     raw_events=self._raw_events,
+                    json_answer=partial(
+                        JSONAnswer,
+                        response.info,
+                        limit_bytes=request.limits.message_bytes,
+                        unix_time=request.unix_time,
+                    ),
+                    is_json=kind is AnswerKind.JSON,
+                    accept_missing_stop=request.accept_missing_stop,
+                    request_id=self._request_id,
                     decode=decode_event if watch is None else watch.decode,
                 )
                 self.first = await self._read_first_event(reader, scope)

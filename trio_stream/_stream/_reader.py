@@ -6,28 +6,40 @@ not: who may read and what a failure means for the stream (`_life`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import TypeAlias, cast, final
 
 import trio
 
-from trio_stream._errors import IncompleteStreamError
+from trio_stream._errors import IncompleteStreamError, InvalidResponseError
 from trio_stream._http import ResponseBody
 from trio_stream._limits import Limits
 from trio_stream._protocol import (
+    ContentBlockDeltaEvent,
     ErrorEvent,
     EventStreamParser,
     MessageAccumulator,
+    MessageStartEvent,
     MessageStreamEvent,
+    Oddity,
     PingEvent,
     RawEvent,
+    RawMessageStopEvent,
     RawMessageStreamEvent,
+    UnknownEvent,
     decode_event,
     error_from_event,
 )
 
+from ._answers import JSONAnswer
 from ._clocks import Clocks
+
+_log = logging.getLogger("trio_stream")
+
+_BOM = b"\xef\xbb\xbf"
 
 _SCHEDULE_EVERY = 0.001
 """Seconds of decoding after which other tasks get their turn, when no read had to wait meanwhile."""
@@ -37,6 +49,11 @@ _EVENTS_PER_LOOK = 16
 
 Delivery: TypeAlias = "tuple[MessageStreamEvent, ...] | tuple[RawMessageStreamEvent]"
 """What one wire event brings: itself, and after a delta the event that is easier to use."""
+
+
+def _warn(request_id: str | None, oddity: Oddity) -> None:
+    """Tell of a departure from the protocol, once for each kind in a stream, without anything of the stream."""
+    _log.warning("%s: the stream is read all the same (request-id %s)", oddity.value, request_id)
 
 
 @final
@@ -51,14 +68,20 @@ class EventReader:
       clocks: Told since when this waits.
       limits: Bounds on an event and on the message.
       raw_events: Deliver wire events alone.
+      json_answer: Makes a parser for an answer that is JSON. Also for one that only says it is an event stream.
+      is_json: The answer says that it is JSON.
+      accept_missing_stop: Take a message with a ``stop_reason`` for complete when the body ends, or says so.
+      request_id: For the log.
       decode: Makes an event of a raw one: `decode_event`, or what taps it.
     """
 
     __slots__ = (
+        "_accept_missing_stop",
         "_clock",
         "_clocks",
         "_decode",
         "_events_before_wait",
+        "_json_answer",
         "_last_read_at",
         "_parser",
         "_pending",
@@ -66,6 +89,7 @@ class EventReader:
         "_scheduled_at",
         "_waiting",
         "_wants_schedule_point",
+        "_was_cut",
         "_woken_at",
         "accumulator",
         "body",
@@ -84,13 +108,22 @@ class EventReader:
         clocks: Clocks,
         limits: Limits,
         raw_events: bool,
+        json_answer: Callable[[], JSONAnswer],
+        is_json: bool = False,
+        accept_missing_stop: bool = False,
+        request_id: str | None = None,
         decode: Callable[[RawEvent], RawMessageStreamEvent] = decode_event,
     ) -> None:
         self.body: ResponseBody = body
         self.accumulator: MessageAccumulator = MessageAccumulator(
-            max_message_bytes=limits.message_bytes, max_blocks=limits.blocks
+            max_message_bytes=limits.message_bytes, max_blocks=limits.blocks, on_oddity=partial(_warn, request_id)
         )
-        self._parser = EventStreamParser(max_event_bytes=limits.event_bytes)
+        self._json_answer = json_answer
+        self._parser: EventStreamParser | JSONAnswer = (
+            json_answer() if is_json else EventStreamParser(max_event_bytes=limits.event_bytes)
+        )
+        self._accept_missing_stop = accept_missing_stop
+        self._was_cut = False  # the body has ended in the middle of an event
         self._pending: list[RawEvent] = []  # in reverse: the next one is the last
         self._raw_events = raw_events
         self._decode = decode
@@ -134,27 +167,37 @@ class EventReader:
                     return None
                 event = self._decode(pending.pop())
                 kind = type(event)
-                if kind is PingEvent:
-                    continue
-                if kind is ErrorEvent:
-                    raise error_from_event(cast("ErrorEvent", event), None)
+                if kind is not ContentBlockDeltaEvent:
+                    if kind is PingEvent:
+                        continue
+                    if kind is ErrorEvent:
+                        raise error_from_event(cast("ErrorEvent", event), None)
+                    if kind is UnknownEvent and cast("UnknownEvent", event).ends_stream:
+                        return self._end()
                 delivery = self.accumulator.add(event)
+                if not delivery:
+                    continue
                 self.events += 1
-                return (event,) if self._raw_events else delivery
+                if self._raw_events:
+                    # The message has a delta with what the one before it had the first half of.
+                    return (event,) if kind is not ContentBlockDeltaEvent else delivery[:1]
+                return delivery
             if self._parser.failure is not None:
                 raise self._parser.failure
             if self._waiting:
                 raise trio.BusyResourceError("another task is already receiving from this stream")
             body = self.body
-            if body.drained or (data := body.receive_nowait()) is None or not self._take(data):
+            if body.drained or (data := body.receive_nowait()) is None:
+                return None
+            if not data:
+                if self._take_rest():
+                    continue
+                return self._end()
+            if not self._take(data):
                 return None
 
     def _take(self, data: bytes) -> bool:
         """Take what has arrived; False if other tasks are to get their turn before it is decoded."""
-        if not data:
-            raise IncompleteStreamError(
-                f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
-            )
         if self.first_text_at is None:
             self.note_firsts()
         clocks = self._clocks
@@ -162,6 +205,8 @@ class EventReader:
         now = self._clock.current_time() if woken_at is None else woken_at
         if self._last_read_at is None:
             self.first_byte_at = now
+            if data.removeprefix(_BOM).lstrip().startswith(b"{"):
+                self._parser = self._json_answer()  # no line of an event stream begins like this
         elif clocks.silence_used > self.longest_gap:
             self.longest_gap = clocks.silence_used
         clocks.silence_used = 0.0
@@ -169,10 +214,65 @@ class EventReader:
         self.bytes += len(data)
         self._pending = pending = self._parser.feed(data)
         pending.reverse()
+        if pending and type(self._parser) is JSONAnswer:
+            self.accumulator.tell(Oddity.WHOLE_MESSAGE)
         if woken_at is None:
             self._wants_schedule_point = True
             return False
         return True
+
+    def _take_rest(self) -> bool:
+        """The body has ended: take what it ended with, if that ends the message; False if there is no such thing.
+
+        WHATWG lets an event without its blank line be discarded, and so it is: it may have been cut. But a whole
+        ``message_stop`` is as good as any, and an error must not be lost.
+        """
+        for raw in self._parser.end():
+            try:
+                event = decode_event(raw)
+            except InvalidResponseError:
+                event = None
+            kind = type(event)
+            if kind is RawMessageStopEvent:
+                self.accumulator.tell(Oddity.UNFINISHED_END)
+            elif kind is not ErrorEvent and not (kind is UnknownEvent and cast("UnknownEvent", event).ends_stream):
+                self._was_cut = self._was_cut or kind is not PingEvent
+                continue
+            self._pending.append(raw)
+        return bool(self._pending)
+
+    def _end(self) -> Delivery:
+        """The answer has ended, or says so, and there was no ``message_stop``.
+
+        Raises:
+          IncompleteStreamError: Unless that is accepted, and a ``stop_reason`` has arrived.
+        """
+        accumulator = self.accumulator
+        if self._accept_missing_stop and not self._was_cut:
+            stop = accumulator.complete_without_stop()
+            if stop is not None:
+                self.events += 1
+                return (RawMessageStopEvent(),) if self._raw_events else (stop,)
+        sentence = f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
+        if accumulator.stop_reason is not None:
+            sentence += ", although there was a stop_reason (see accept_missing_stop of Client)"
+        raise IncompleteStreamError(sentence)
+
+    def check_rest(self) -> None:
+        """Look for an error among what has arrived after ``message_stop``, of the same message.
+
+        Raises:
+          APIStatusError: There is one.
+        """
+        while self._pending:
+            try:
+                event = decode_event(self._pending.pop())
+            except InvalidResponseError:
+                continue
+            if isinstance(event, ErrorEvent):
+                raise error_from_event(event, None)
+            if isinstance(event, MessageStartEvent):
+                return  # of another message, which is nobody's
 
     async def wait(self) -> None:
         """Wait until `advance` may have more. To be called when that returned None.

@@ -83,6 +83,8 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
       timeouts: The six clocks.
       max_retries: How often it may be tried again while nothing of its answer has been handed out.
       limits: How large the answer may be.
+      accept_missing_stop: Whether a message with a ``stop_reason`` is complete when its stream ends without a
+        ``message_stop``.
       unix_time: Gives seconds since the epoch, for ``retry-after`` dates.
       live: The open streams of the client.
       watchdog: Watches the clocks of all open streams of the client.
@@ -93,6 +95,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     max_retries: int
     limits: Limits
+    accept_missing_stop: bool
     unix_time: Callable[[], float]
     live: MutableSet[Closable]
     watchdog: Watchdog

@@ -1,0 +1,113 @@
+"""Against the types of the official SDK, where that is installed (``make sdk``), and against our own elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.protocol.any_json import AnyJSON, missing, our_types
+from tests.protocol.feeding import accumulate
+from tests.testing.test_official_sdk import sdk_python
+from trio_stream import types
+from trio_stream._protocol import ErrorEvent, Message, build_body, decode_event, error_from_event, events_of_message
+
+SAMPLES = 300
+NAMES_THAT_DIFFER = frozenset(
+    {
+        *("APIErrorObject", "AuthenticationErrorObject", "BashCodeExecutionToolResultErrorObject"),
+        *("BillingErrorObject", "CodeExecutionToolResultErrorObject", "ContainerSkill", "ErrorResponse"),
+        *("GatewayTimeoutErrorObject", "InvalidRequestErrorObject", "NotFoundErrorObject", "OverloadedErrorObject"),
+        *("PermissionErrorObject", "RateLimitErrorObject", "RawContentBlockDeltaEvent", "RawContentBlockStartEvent"),
+        *("RawMessageDeltaEvent", "RawMessageStartEvent", "TextEditorCodeExecutionToolResultErrorObject"),
+        *("ToolSearchToolResultErrorObject", "WebSearchToolResultErrorObject"),
+    }
+)
+"""The names of SDK 2.14.0 for which there is another name here."""
+
+
+def sdk_types() -> dict[str, Any] | None:
+    python = sdk_python()
+    if python is None:
+        return None
+    script = Path(__file__).with_name("sdk_types.py")
+    done = subprocess.run([python, str(script)], capture_output=True, check=True)
+    schema: dict[str, Any] = json.loads(done.stdout)
+    return schema
+
+
+SDK = sdk_types()
+SCHEMAS = [pytest.param(our_types(), id="ours")]
+if SDK is not None:
+    SCHEMAS.append(pytest.param(SDK, id=f"anthropic-{SDK['version']}"))
+
+parametrized = pytest.mark.parametrize("schema", SCHEMAS)
+
+
+def test_names_of_the_sdk() -> None:
+    """Code that comes from there finds every name that the parts of an answer have."""
+    names = {*NAMES_THAT_DIFFER}
+    if SDK is not None:
+        names |= {name for name in SDK["models"] if not name.startswith("Beta")}
+    assert names <= vars(types).keys()
+
+
+def through_a_stream(raw: dict[str, Any]) -> Message:
+    accumulator, _ = accumulate(events_of_message(raw))
+    message = accumulator.snapshot()
+    assert message is not None
+    return message
+
+
+@parametrized
+def test_messages(schema: dict[str, Any]) -> None:
+    """From the stream, and from a whole answer: to a dict, a journal, and the next request."""
+    for seed in range(SAMPLES):
+        raw = AnyJSON(schema, seed).make("message")
+        if any("input" in block for block in raw["content"]):
+            raw["stop_reason"] = "tool_use"  # after others, an empty input is taken for one that was cut
+        for message in (through_a_stream(raw), Message.from_dict(raw)):
+            if any(block["type"] == "fallback" for block in raw["content"]):
+                raw["model"] = message.model  # that of the model which took over
+            out = message.to_dict()
+            assert missing(out, raw) is None, seed
+            assert missing(Message.from_json(json.dumps(out)).to_dict(), raw) is None, seed
+            assert Message.from_dict(out).to_dict() == out, seed
+            sent = json.loads(build_body({"model": "m", "max_tokens": 1, "messages": [message]}, stream=True))[
+                "messages"
+            ][0]
+            for param in (message.to_param(), sent, Message.from_dict(out).to_param()):
+                assert missing(param["content"], raw["content"]) is None, seed
+
+
+@parametrized
+def test_events(schema: dict[str, Any]) -> None:
+    """Decoded, and pickled into a block."""
+    for seed in range(SAMPLES):
+        raw = AnyJSON(schema, seed).make("event")
+        event = decode_event((raw["type"], json.dumps(raw).encode()))
+        assert missing(event.to_dict(), raw) is None, seed
+        if raw["type"] == "content_block_start":
+            assert missing(event.content_block.to_param(), raw["content_block"]) is None, seed  # type: ignore[union-attr]
+
+
+@parametrized
+def test_errors(schema: dict[str, Any]) -> None:
+    """In the event, and in the exception."""
+    for seed in range(SAMPLES):
+        raw = AnyJSON(schema, seed).make("error")
+        event = decode_event(("error", json.dumps(raw).encode()))
+        assert isinstance(event, ErrorEvent)
+        assert missing(event.to_dict(), raw) is None, seed
+        assert error_from_event(event, None).body == raw
+
+
+@parametrized
+def test_counts(schema: dict[str, Any]) -> None:
+    """Beside the number."""
+    for seed in range(SAMPLES):
+        raw = AnyJSON(schema, seed).make("count")
+        assert missing(types.MessageTokensCount.from_wire(raw).to_dict(), raw) is None, seed
