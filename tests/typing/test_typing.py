@@ -44,7 +44,16 @@ def need(name: str) -> None:
 
 def pyright(path: Path, project: Path) -> list[tuple[int, str]]:
     """The complaints, each with its line."""
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--project", str(project)]
+    command = [
+        sys.executable,
+        "-m",
+        "pyright",
+        "--outputjson",
+        "--pythonpath",
+        sys.executable,
+        "--project",
+        str(project),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     report = json.loads(done.stdout)
     assert report["summary"]["filesAnalyzed"] >= 1

@@ -193,9 +193,11 @@ def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     try:
-        return Usage.from_wire(cast("dict[str, Any]", value))
+        usage = Usage.from_wire(cast("dict[str, Any]", value))
     except (msgspec.ValidationError, RecursionError):
         return None
+    # Reading keeps a count that cannot be read among the unknown fields. A record that has one tells no count.
+    return None if usage.extra.keys() & set(Usage.__struct_fields__) else usage
 
 
 def _message(value: object, text: str, usage: Usage | None) -> Message | None:
