@@ -60,7 +60,7 @@ def interleaved(draw: st.DrawFn) -> bytes:
         program.append(bytes([2, index | kind << 3]))
         for _ in range(draw(st.integers(0, 6))):
             one = draw(st.integers(0, index))
-            program.append(bytes([kinds[one] << 3, one | draw(st.integers(0, 7)) << 3]))
+            program.append(bytes([kinds[one] << 3, one | draw(st.integers(0, 11)) << 3]))
     for index in draw(st.permutations(range(len(kinds)))):
         program.append(bytes([3, index]))
     return b"".join([*program, bytes([4, 0]), bytes([5, 1])])
