@@ -25,11 +25,11 @@ from trio_stream._protocol import (
     EventStreamParser,
     Message,
     MessageAccumulator,
+    Oddity,
     RawEvent,
     decode_event,
     error_from_event,
 )
-from trio_stream._protocol._oddities import Oddity
 from trio_stream._protocol._partial_json import PartialJSON, parse_partial_json
 from trio_stream.types import ContentBlockStopEvent, TextEvent, ThinkingEvent, UnknownEvent
 

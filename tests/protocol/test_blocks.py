@@ -372,6 +372,7 @@ def test_wrong_types(raw: dict[str, Any]) -> None:
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"type": "web_search_result", "url": [5]}]},
         {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": ["x"]},
         {"type": "mcp_tool_result", "tool_use_id": "s", "is_error": "perhaps", "content": "c"},
+        {"type": "mcp_tool_result", "tool_use_id": "s", "is_error": True, "content": [{"type": "text", "text": 5}]},
         {"type": "text", "text": "t", "unknown_deltas": [5]},
         {"type": "tool_use", "id": "i", "name": "n", "input": {}, "caller": 5},
         {"type": "compaction", "content": {"not": "text"}},
