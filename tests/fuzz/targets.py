@@ -63,7 +63,7 @@ def check_sentence(error: BaseException) -> None:
 
 
 def event_stream(data: bytes) -> None:
-    """The same events, failure, id and time, however the bytes are cut; and of a beginning, the first of them."""
+    """The same events, failure, id and time, however the bytes are cut; of a beginning, the first; its end ends a line."""
     sizes, stream = data[:4], data[4:]
     if len(sizes) < 4:
         return
@@ -84,6 +84,10 @@ def event_stream(data: bytes) -> None:
     if whole.failure is not None:
         check_sentence(whole.failure)
         assert whole.feed(b"data: 1\n\n") == []
+    rest = whole.end()
+    assert split.end() == rest
+    ended = EventStreamParser(max_event_bytes=limit)
+    assert ended.feed(stream + b"\n\n\n") == events + rest, "the end of the stream is not as a blank line"
 
 
 # Decoding.
@@ -145,7 +149,9 @@ def stream(data: bytes) -> None:
 
 
 def _outcome(pieces: Iterator[bytes]) -> tuple[object, ...]:
-    parser, accumulator = EventStreamParser(max_event_bytes=1 << 20), MessageAccumulator(max_blocks=20)
+    told: list[Oddity] = []
+    parser = EventStreamParser(max_event_bytes=1 << 20)
+    accumulator = MessageAccumulator(max_blocks=20, on_oddity=told.append)
     ended: tuple[object, ...] = ("ended",)
     try:
         for piece in pieces:
@@ -167,7 +173,8 @@ def _outcome(pieces: Iterator[bytes]) -> tuple[object, ...]:
         check_sentence(error)
         ended = (type(error), str(error))
     check_message(accumulator)
-    return (*ended, accumulator.text, accumulator.complete, accumulator.snapshot())
+    assert len(told) == len(set(told)), "a kind of departure was told twice"
+    return (*ended, accumulator.text, accumulator.complete, accumulator.snapshot(), told)
 
 
 # The accumulator: a program of events, against a model of the rules.
