@@ -498,6 +498,17 @@ def test_incomplete_and_unknown_deltas_stay_here() -> None:
     assert block.to_param() == {"type": "text", "text": "t"}
 
 
+def test_an_unknown_block_that_was_cut() -> None:
+    """It can be written and read again with what was added to it, and goes back as it came."""
+    raw = {"type": "hologram", "n": 1}
+    block = UnknownBlock(raw=raw, deltas=({"type": "sparkle_delta", "n": 2},), incomplete=True)
+    assert block.to_param() == raw
+    again = read_block(block.to_dict())
+    assert again == block
+    assert again.incomplete
+    assert again.to_param() == raw
+
+
 def test_fields_of_the_api_with_our_names() -> None:
     """Should the API ever use these names for something else, nothing is lost."""
     raw = {"type": "text", "text": "t", "incomplete": 0, "unknown_deltas": "x", "extra": [1], "input_json": "y"}
