@@ -20,6 +20,7 @@ from tests.wire.events import (
     message_delta,
     message_start,
     message_stop,
+    text_delta,
 )
 
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
@@ -34,7 +35,35 @@ TOOL_MESSAGE = sse(
     message_stop(),
 )
 
-STREAMS = (MESSAGE, TOOL_MESSAGE, MESSAGE.replace(b"\n", b"\r\n"), MESSAGE + sse(error_event("overloaded_error")))
+ODD_MESSAGE = (
+    sse(
+        message_start(),
+        message_start(),
+        block_stop(5),
+        block_start(0),
+        json_delta("{}"),
+        text_delta("aFIRST"),
+        text_delta("SECOND"),
+        block_stop(),
+        block_start(0),
+        text_delta("bFIRST"),
+        block_stop(),
+        block_start(7),
+        message_stop(),
+    )
+    .replace(b"FIRST", rb"\ud83d")
+    .replace(b"SECOND", rb"\ude00")
+)
+"""With every departure from the protocol that is taken all the same, and a character in two halves."""
+
+STREAMS = (
+    MESSAGE,
+    TOOL_MESSAGE,
+    ODD_MESSAGE,
+    MESSAGE.replace(b"\n", b"\r\n"),
+    MESSAGE + sse(error_event("overloaded_error")),
+    MESSAGE[:-1],
+)
 
 ANSWERS = (
     GOOD_ANSWER,
@@ -64,6 +93,7 @@ PROGRAMS = (
     bytes([7, 0, 2, 0, 0, 8, 1, 16, 3, 0, 4, 0, 5, 1]),
     bytes([7, 0, 2, 0, 2, 9, 2, 18, 0, 8, 8, 17, 16, 34, 16, 42, 3, 1, 3, 2, 3, 0, 4, 2, 5, 1]),
     bytes([7, 0, 6, 1, 2, 24, 24, 8, 5, 0, 3, 0, 4, 1, 5, 1, 6, 1]),
+    bytes([7, 0, 7, 0, 3, 5, 2, 0, 16, 8, 0, 64, 0, 72, 3, 0, 2, 0, 0, 64, 3, 0, 2, 7, 0, 87, 5, 1]),
 )
 
 CUTS = (b"\xfe\xfe\xfe\xfe", b"\0\0\0\0", b"\x07\x02\x1f\0")

@@ -25,12 +25,13 @@ from trio_stream._protocol import (
     EventStreamParser,
     Message,
     MessageAccumulator,
+    Oddity,
     RawEvent,
     decode_event,
     error_from_event,
 )
 from trio_stream._protocol._partial_json import PartialJSON, parse_partial_json
-from trio_stream.types import UnknownEvent
+from trio_stream.types import ContentBlockStopEvent, TextEvent, ThinkingEvent, UnknownEvent
 
 LONGEST_TEXT = 4096
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -62,7 +63,7 @@ def check_sentence(error: BaseException) -> None:
 
 
 def event_stream(data: bytes) -> None:
-    """The same events, failure, id and time, however the bytes are cut; and of a beginning, the first of them."""
+    """The same events, failure, id and time, however the bytes are cut; of a beginning, the first; its end ends a line."""
     sizes, stream = data[:4], data[4:]
     if len(sizes) < 4:
         return
@@ -83,6 +84,10 @@ def event_stream(data: bytes) -> None:
     if whole.failure is not None:
         check_sentence(whole.failure)
         assert whole.feed(b"data: 1\n\n") == []
+    rest = whole.end()
+    assert split.end() == rest
+    ended = EventStreamParser(max_event_bytes=limit)
+    assert ended.feed(stream + b"\n\n\n") == events + rest, "the end of the stream is not as a blank line"
 
 
 # Decoding.
@@ -144,7 +149,9 @@ def stream(data: bytes) -> None:
 
 
 def _outcome(pieces: Iterator[bytes]) -> tuple[object, ...]:
-    parser, accumulator = EventStreamParser(max_event_bytes=1 << 20), MessageAccumulator(max_blocks=20)
+    told: list[Oddity] = []
+    parser = EventStreamParser(max_event_bytes=1 << 20)
+    accumulator = MessageAccumulator(max_blocks=20, on_oddity=told.append)
     ended: tuple[object, ...] = ("ended",)
     try:
         for piece in pieces:
@@ -166,12 +173,13 @@ def _outcome(pieces: Iterator[bytes]) -> tuple[object, ...]:
         check_sentence(error)
         ended = (type(error), str(error))
     check_message(accumulator)
-    return (*ended, accumulator.text, accumulator.complete, accumulator.snapshot())
+    assert len(told) == len(set(told)), "a kind of departure was told twice"
+    return (*ended, accumulator.text, accumulator.complete, accumulator.snapshot(), told)
 
 
 # The accumulator: a program of events, against a model of the rules.
 
-_PIECES = ("", "a", "é", "\N{GRINNING FACE}", '{"a": ', "1}", '"', "\\u00")
+_PIECES = ("", "a", "é", "\N{GRINNING FACE}", '{"a": ', "1}", '"', "\\u00", "b\ud83d", "\ude00c", "\ud83d", "\ude00")
 
 _TAKES = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}
 _SAID_BY = {"text": "text", "thinking": "thinking", "tool_use": "input_json"}
@@ -188,7 +196,7 @@ _STOP_REASONS = ("end_turn", "max_tokens", "tool_use", None)
 @cache
 def _event_of(operation: int, operand: int) -> dict[str, Any]:
     """One event for every pair of bytes."""
-    index, piece = operand & 7, _PIECES[operand >> 3 & 7]
+    index, piece = operand & 7, _PIECES[(operand >> 3) % len(_PIECES)]
     match operation % 8:
         case 0 | 1:
             kind = ("text_delta", "thinking_delta", "input_json_delta", "sparkle_delta")[operation >> 3 & 3]
@@ -206,18 +214,41 @@ def _event_of(operation: int, operand: int) -> dict[str, Any]:
         case 6:
             return {"type": "novelty", "n": operand}
         case _:
-            message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
+            message = {"id": f"msg_{operand & 1}", "type": "message", "role": "assistant", "model": "m", "content": []}
             return {"type": "message_start", "message": {**message, "usage": {"input_tokens": 1}}}
+
+
+def _readable(text: str) -> str:
+    """Text in which the halves of a surrogate pair that meet are one character, and any others are U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class _ModelBlock:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.open = True
+        self.sent = ""  # all its text, halves of surrogate pairs included
+        self.kept: list[dict[str, Any]] = []  # the deltas that are no part of its content
+
+    @property
+    def said(self) -> str:
+        """What its content must be: while it is open, a first half at the end may yet get its second one."""
+        waits = self.open and "\ud800" <= self.sent[-1:] <= "\udbff"
+        return _readable(self.sent[:-1] if waits else self.sent)
 
 
 class _Model:
     """The rules of order, written down a second time and as simply as can be."""
 
     def __init__(self) -> None:
-        self.started = self.complete = False
+        self.id: str | None = None  # of the message; None before it starts
+        self.complete = False
         self.stop_reason: str | None = None
-        self.blocks: list[dict[str, Any]] = []
+        self.blocks: list[_ModelBlock] = []  # in order of starting
+        self.open: dict[int, _ModelBlock] = {}
+        self.used: set[int] = set()  # every index of a block
         self.text = ""
+        self.told: set[Oddity] = set()
 
     def takes(self, event: dict[str, Any]) -> bool:
         kind = event["type"]
@@ -228,49 +259,78 @@ class _Model:
         if kind == "novelty":
             return True
         if kind == "message_start":
-            return not self.started
-        if not self.started:
+            return self.id is None or (event["message"]["id"] == self.id and not self.blocks)
+        if self.id is None:
             return False
-        match kind:
-            case "content_block_start":
-                return bool(event["index"] == len(self.blocks))
-            case "content_block_stop":
-                return self._open(event["index"])
-            case "content_block_delta":
-                if not self._open(event["index"]):
-                    return False
-                block, delta = self.blocks[event["index"]], event["delta"]["type"]
-                return block["type"] == "hologram" or delta in (_TAKES[block["type"]], "sparkle_delta")
-            case "message_stop":
-                return self.stop_reason is not None
+        if kind == "content_block_start":
+            return event["index"] not in self.open
+        if kind == "content_block_delta":
+            return event["index"] in self.open
         return True
 
-    def _open(self, index: int) -> bool:
-        return index < len(self.blocks) and self.blocks[index]["open"]
-
-    def add(self, event: dict[str, Any]) -> None:
+    def add(self, event: dict[str, Any]) -> list[str]:
+        """Take an event; the types of the events that are delivered for it."""
+        delivered = [event["type"]]
         match event["type"]:
+            case "ping":
+                return []
             case "message_start":
-                self.started = True
+                if self.id is not None:
+                    self.told.add(Oddity.REPEATED_START)
+                    return []
+                self.id = event["message"]["id"]
             case "content_block_start":
-                self.blocks.append({"type": event["content_block"]["type"], "open": True, "said": ""})
+                index = event["index"]
+                if index in self.used:
+                    self.told.add(Oddity.REUSED_INDEX)
+                elif not self.used.issuperset(range(index)):
+                    self.told.add(Oddity.INDEX_GAP)
+                self.used.add(index)
+                self.open[index] = _ModelBlock(event["content_block"]["type"])
+                self.blocks.append(self.open[index])
             case "content_block_stop":
-                self.blocks[event["index"]]["open"] = False
+                if event["index"] not in self.open:
+                    self.told.add(Oddity.STRAY_BLOCK_STOP)
+                    return []
+                self._close(self.open.pop(event["index"]))
             case "content_block_delta":
-                block, delta = self.blocks[event["index"]], event["delta"]
-                if _TAKES.get(block["type"]) == delta["type"]:
-                    said = delta[_FIELDS[delta["type"]]]
-                    block["said"] += said
-                    self.text += said if block["type"] == "text" else ""
+                block, delta = self.open[event["index"]], event["delta"]
+                if _TAKES.get(block.kind) == delta["type"]:
+                    self._say(block, delta[_FIELDS[delta["type"]]])
+                    return [*delivered, _SAID_BY[block.kind]]
+                block.kept.append({name: _readable(value) for name, value in delta.items()})
+                if block.kind != "hologram" and delta["type"] != "sparkle_delta":
+                    self.told.add(Oddity.UNFITTING_DELTA)
             case "message_delta":
                 self.stop_reason = event["delta"]["stop_reason"] or self.stop_reason
             case "message_stop":
+                if self.stop_reason is None:
+                    self.told.add(Oddity.NO_STOP_REASON)
+                for block in self.blocks:
+                    self._end_text(block)
                 self.complete = True
+        return delivered
+
+    def _say(self, block: _ModelBlock, piece: str) -> None:
+        before = len(block.said)
+        block.sent += piece
+        self.text += block.said[before:] if block.kind == "text" else ""
+
+    def _close(self, block: _ModelBlock) -> None:
+        self._end_text(block)
+        block.open = False
+
+    def _end_text(self, block: _ModelBlock) -> None:
+        """There is no second half any more."""
+        sent = _readable(block.sent)
+        self.text += sent[len(block.said) :] if block.kind == "text" else ""
+        block.sent = sent
 
 
 def accumulator(data: bytes) -> None:
     """Events in any order: those that the rules allow make the message that they must, the others change nothing."""
-    message, model = MessageAccumulator(), _Model()
+    told: list[Oddity] = []
+    message, model = MessageAccumulator(on_oddity=told.append), _Model()
     later: list[tuple[Any, str]] = []  # helper events with the snapshot that they must still have in the end
     for number in range(0, len(data) - 1, 2):
         wire = _event_of(data[number], data[number + 1])
@@ -285,12 +345,19 @@ def accumulator(data: bytes) -> None:
             assert message.snapshot() == before
             continue
         assert model.takes(wire), f"{wire} was taken"
-        model.add(wire)
-        assert len(delivered) <= 2
-        assert bool(delivered) is (wire["type"] != "ping")
-        for helper in delivered[1:]:
-            if helper.type in ("text", "thinking"):
-                later.append((helper, model.blocks[wire["index"]]["said"]))
+        block = model.open.get(wire.get("index", -1))
+        said = "" if block is None else block.said
+        expected = model.add(wire)
+        assert [str(item.type) for item in delivered] == expected, wire
+        assert sorted(told, key=str) == sorted(model.told, key=str), wire
+        for item in delivered:
+            if isinstance(item, TextEvent | ThinkingEvent):
+                assert block is not None
+                assert said + (item.text if isinstance(item, TextEvent) else item.thinking) == block.said
+                later.append((item, block.said))
+            elif isinstance(item, ContentBlockStopEvent):
+                assert block is not None
+                _check_block(item.content_block, block)
         _check_like(message, model)
     for helper, said in later:
         assert helper.snapshot == said
@@ -298,18 +365,26 @@ def accumulator(data: bytes) -> None:
 
 
 def _check_like(message: MessageAccumulator, model: _Model) -> None:
-    assert message.started is model.started
+    assert message.started is (model.id is not None)
     assert message.complete is model.complete
     assert message.stop_reason == model.stop_reason
     assert message.text == model.text
     snapshot = message.snapshot()
     if snapshot is None:
         return
+    assert snapshot.id == model.id
     assert len(snapshot.content) == len(model.blocks)
     for block, expected in zip(snapshot.content, model.blocks, strict=True):
-        said = getattr(block, _SAID_BY.get(block.type, ""), "")
-        assert said == expected["said"]
-        assert block.incomplete or not expected["open"]
+        _check_block(block, expected)
+
+
+def _check_block(block: Any, expected: _ModelBlock) -> None:
+    assert block.type == expected.kind
+    assert getattr(block, _SAID_BY.get(block.type, ""), "") == expected.said
+    kept = block.deltas if expected.kind == "hologram" else [delta.raw for delta in block.unknown_deltas]
+    assert list(kept) == expected.kept
+    # A tool block is incomplete, too, if its input was cut.
+    assert block.incomplete is expected.open or (block.incomplete and expected.kind == "tool_use")
 
 
 # HTTP.

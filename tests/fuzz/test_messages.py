@@ -54,14 +54,20 @@ def test_events_in_any_order(program: list[bytes]) -> None:
 
 @st.composite
 def interleaved(draw: st.DrawFn) -> bytes:
-    """Several blocks at once, each with deltas of its kind: a program of which nothing is refused."""
-    program, kinds = [START], draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
-    for index, kind in enumerate(kinds):
-        program.append(bytes([2, index | kind << 3]))
-        for _ in range(draw(st.integers(0, 6))):
-            one = draw(st.integers(0, index))
-            program.append(bytes([kinds[one] << 3, one | draw(st.integers(0, 7)) << 3]))
-    for index in draw(st.permutations(range(len(kinds)))):
+    """Several blocks at once, with deltas of their kind, and indexes that are used again: nothing of it is refused."""
+    program = [START]
+    opened: dict[int, int] = {}  # the kinds of the blocks that are open, by index
+    for _ in range(draw(st.integers(1, 30))):
+        index = draw(st.integers(0, 3))
+        if index not in opened:
+            opened[index] = draw(st.integers(0, 2))
+            program.append(bytes([2, index | opened[index] << 3]))
+        elif draw(st.integers(0, 3)):
+            program.append(bytes([opened[index] << 3, index | draw(st.integers(0, 31)) << 3]))
+        else:
+            del opened[index]
+            program.append(bytes([3, index]))
+    for index in draw(st.permutations(sorted(opened))):
         program.append(bytes([3, index]))
     return b"".join([*program, bytes([4, 0]), bytes([5, 1])])
 

@@ -21,7 +21,7 @@ from tests.wire.events import (
     text_delta,
 )
 from trio_stream import InvalidResponseError, InvalidToolInputError
-from trio_stream._protocol import ErrorEvent, Message, MessageAccumulator, TextBlock, Usage, decode_event
+from trio_stream._protocol import ErrorEvent, Message, MessageAccumulator, Oddity, TextBlock, Usage, decode_event
 from trio_stream.types import (
     CitationCharLocation,
     CitationEvent,
@@ -433,6 +433,34 @@ def test_block_open_at_the_end() -> None:
     """The message is complete, the block is not."""
     message = final(block_start(0), text_delta("a"))
     assert message.content == (TextBlock(text="a", incomplete=True),)
+
+
+@pytest.mark.parametrize("delta", [text_delta("a\ud83d"), block_delta({"type": "text_delta", "text": "a\ud83d"}, 1)])
+def test_half_of_a_character_at_the_end(delta: dict[str, Any]) -> None:
+    """It is U+FFFD in the message, also if the message was looked at before its end, and so it is in its text."""
+    accumulator, _ = accumulate([message_start(), block_start(0), block_start(1), delta, message_delta()])
+    assert snapshot(accumulator).text == accumulator.text == "a"
+    _, (stop,) = accumulate([STOP], accumulator)
+    assert isinstance(stop, MessageStopEvent)
+    assert stop.message.text == accumulator.text == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("indexes", "told"),
+    [
+        ([0, 1, 2], []),
+        ([0, 0, 1], [Oddity.REUSED_INDEX]),
+        ([0, 2], [Oddity.INDEX_GAP]),
+        ([1, 0], [Oddity.INDEX_GAP]),
+        ([0, 3, 3, 5], [Oddity.INDEX_GAP, Oddity.REUSED_INDEX]),
+    ],
+)
+def test_what_is_told_of_indexes(indexes: list[int], told: list[Oddity]) -> None:
+    """One that was used again leaves no gap behind it."""
+    found: list[Oddity] = []
+    blocks = [event for index in indexes for event in (block_start(index), block_stop(index))]
+    accumulate([message_start(), *blocks], MessageAccumulator(on_oddity=found.append))
+    assert found == told
 
 
 def test_content_in_message_start() -> None:

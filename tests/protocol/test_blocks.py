@@ -372,6 +372,7 @@ def test_wrong_types(raw: dict[str, Any]) -> None:
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"type": "web_search_result", "url": [5]}]},
         {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": ["x"]},
         {"type": "mcp_tool_result", "tool_use_id": "s", "is_error": "perhaps", "content": "c"},
+        {"type": "mcp_tool_result", "tool_use_id": "s", "is_error": True, "content": [{"type": "text", "text": 5}]},
         {"type": "text", "text": "t", "unknown_deltas": [5]},
         {"type": "tool_use", "id": "i", "name": "n", "input": {}, "caller": 5},
         {"type": "compaction", "content": {"not": "text"}},
@@ -495,6 +496,17 @@ def test_incomplete_and_unknown_deltas_stay_here() -> None:
     assert block.unknown_deltas[0].raw == {"type": "new", "x": 1}
     assert block.to_dict() == raw
     assert block.to_param() == {"type": "text", "text": "t"}
+
+
+def test_an_unknown_block_that_was_cut() -> None:
+    """It can be written and read again with what was added to it, and goes back as it came."""
+    raw = {"type": "hologram", "n": 1}
+    block = UnknownBlock(raw=raw, deltas=({"type": "sparkle_delta", "n": 2},), incomplete=True)
+    assert block.to_param() == raw
+    again = read_block(block.to_dict())
+    assert again == block
+    assert again.incomplete
+    assert again.to_param() == raw
 
 
 def test_fields_of_the_api_with_our_names() -> None:

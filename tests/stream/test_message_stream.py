@@ -188,6 +188,19 @@ async def test_text_chunks_at_punctuation(autojump_clock):
     assert chunks == ["First sentence.", " Second one, longer!", " And a third?", " No end"]
 
 
+async def test_text_chunks_keep_what_follows_the_punctuation(autojump_clock):
+    """One piece may end a sentence and begin the next, whose time begins with that piece."""
+    delta = {"type": "text_delta", "text": " one. Sec"}
+    piece = event({"type": "content_block_delta", "index": 0, "delta": delta})
+    client, _ = client_of([say("First", pause(3), piece, pause(9), "ond")])
+    chunks = []
+    async with client.messages.stream(**PARAMS) as stream:
+        began = trio.current_time()
+        async for chunk in stream.text_chunks(at_punctuation=True, max_delay=5):
+            chunks.append((chunk, round(trio.current_time() - began)))
+    assert chunks == [("First one.", 3), (" Sec", 8), ("ond", 12)]
+
+
 async def test_text_chunks_by_time(autojump_clock):
     """A character waits no longer than it may, and nothing is lost by not waiting."""
     client, _ = client_of([say("one"), pause(5), say(" two"), pause(0.2), say(" three")])

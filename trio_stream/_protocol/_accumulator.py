@@ -274,7 +274,7 @@ class MessageAccumulator:
             raise _unexpected(event, f"block {index} is open")
         if before is not None:
             self.tell(Oddity.REUSED_INDEX)
-        elif index != len(self._blocks):
+        elif index != len(self._by_index):
             self.tell(Oddity.INDEX_GAP)
         self._check_number(len(self._blocks) + 1)
         self._grow(_size(event.content_block))
@@ -394,7 +394,7 @@ class MessageAccumulator:
             grows_by = cast("Block", block.start).grows_by
             kinds = [kind for kind, growth in grows_by.items() if type(growth) is Append]
             self._append_piece("\ufffd", block, kinds[0])
-            block.built = None
+            block.built = self._snapshot = None
 
     def _change_message(self, message: Message, event: MessageDeltaEvent) -> tuple[MessageStreamEvent, ...]:
         # What the event does not have stays as it was.
