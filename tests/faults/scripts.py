@@ -330,6 +330,9 @@ HTTP: dict[str, Row] = {
     "RST for a request on a reused connection": same_connection(
         complete(), on(request(), send(GOOD_ANSWER), request(), rst()), retries=1
     ),
+    "server reads a whole request on a reused connection, works, closes, no retries": same_connection(
+        all_of(error(), requests(2)), on(request(), send(GOOD_ANSWER), request(), delay(0.4), fin())
+    ),
     "gzip SSE although not asked for": answered(
         either(complete(), error(says("gzip"))), encoded(b"gzip", gzip.compress(MESSAGE))
     ),

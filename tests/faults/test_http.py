@@ -35,6 +35,7 @@ from tests.faults.server import (
     api_error,
     chunk,
     chunked,
+    close,
     delay,
     drip,
     error_event,
@@ -422,13 +423,28 @@ async def idle_connection_closed() -> None:
 
 @row("RST for a request on a reused connection")
 async def rst_on_a_reused_connection() -> None:
-    # The server never saw the request, in all likelihood: so not even a retry of the caller's is spent on it.
-    for ending, retries in ((rst(), 1), (rst(), 0), (fin(), 1), (fin(), 0)):
+    # Whether the server saw the request cannot be known, so it costs a retry of the caller's.
+    for ending in (rst(), fin()):
         script = on(request(), send(GOOD_ANSWER), request(), ending)
-        async with FaultServer([script]) as server, client_for(server, max_retries=retries) as client:
+        async with FaultServer([script]) as server, client_for(server, max_retries=1) as client:
             assert (await rows.read_to_end(client)).text == TEXT
-            await rows.check_after(client)
+            stream = await rows.read_to_end(client)
+            assert stream.text == TEXT
+            assert stream.stats.attempts == 2
             assert [len(peer.requests) for peer in server.peers] == [2, 1]
+
+
+@row("server reads a whole request on a reused connection, works, closes, no retries")
+async def closed_after_work_on_a_reused_connection() -> None:
+    for ending in (rst(), fin(), close()):
+        script = on(request(), send(GOOD_ANSWER), request(), delay(CLOCK), ending)
+        async with FaultServer([script]) as server, client_for(server) as client:
+            assert (await rows.read_to_end(client)).text == TEXT
+            with pytest.raises(ts.APIConnectionError, match="may have accepted") as caught:
+                await rows.read_to_end(client)
+            assert caught.value.may_have_been_accepted
+            assert len(server.requests) == 2
+            await rows.check_after(client)
 
 
 # Encodings nobody asked for.

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.http.posting import post, read_all, sender_of
-from tests.http.wire_server import CHUNKED, LAST_CHUNK, Peer, answering, answering_once, chunk, serve, sized
+from tests.http.wire_server import CHUNKED, LAST_CHUNK, answering, answering_once, chunk, serve, sized
 from trio_stream._http import ConnectionInfo, _transport, open_sender
 from trio_stream.testing import ScriptedAPI, say
 from trio_stream.transport import BODY_EXTENSION, ON_SENT_EXTENSION, ResponseBody, Transport
@@ -72,25 +72,6 @@ async def test_waiting_for_a_slot_is_not_connecting():
             held.close()
     assert seen[0].waited >= waited
     assert seen[0].tcp is not None
-
-
-async def test_a_request_that_goes_out_twice_says_so():
-    """The resend on a stale connection is seen by whoever watches the connections."""
-
-    async def hangs_up(peer: Peer) -> None:
-        await peer.answer(HELLO)
-        await peer.request()
-        await peer.fin()
-
-    seen: list[ConnectionInfo] = []
-    async with serve(hangs_up, answering(HELLO)) as server, sender_of(server) as sender:
-        for _ in range(2):
-            response = await post(sender, on_connected=seen.append)
-            await read_all(response.body)
-            response.body.finish()
-    assert [info.reused for info in seen] == [False, True, False]
-    assert seen[2].waited == 0
-    assert seen[2].tcp is not None
 
 
 async def test_no_clock_is_read_for_nobody(monkeypatch):

@@ -19,7 +19,7 @@ from tests.http.wire_server import (
     serve,
     sized,
 )
-from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport
+from trio_stream._http import ConnectionStatistics, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -98,26 +98,6 @@ async def test_the_server_closed_the_idle_connection(end, tls, server_tls, clien
         assert len(server.peers) == 2
 
 
-@pytest.mark.parametrize("end", ["fin", "rst"])
-async def test_a_request_lost_on_a_reused_connection_is_repeated_once(end):
-    async def script(peer: Peer) -> None:
-        await peer.answer(sized(b"one"))
-        await peer.request()
-        if end == "rst":
-            peer.reset()
-        else:
-            await peer.fin()
-
-    sent = []
-    async with serve(script, answering(sized(b"two"))) as server, client_of() as client:
-        assert (await client.post(server.base_url, content=b"1")).content == b"one"
-        request = client.build_request("POST", server.base_url, content=b"2")
-        request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
-        assert (await client.send(request)).content == b"two"
-        assert [len(peer.requests) for peer in server.peers] == [2, 1]
-    assert sent == [1]
-
-
 async def test_what_fails_on_a_new_connection_is_not_repeated():
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -140,24 +120,6 @@ async def test_what_fails_after_a_byte_of_the_answer_is_not_repeated():
         with pytest.raises(httpx.RemoteProtocolError, match="in the middle of the headers"):
             await client.post(server.base_url, content=b"2")
         assert len(server.peers) == 1
-
-
-async def test_the_repeated_request_fails_for_good():
-    async def script(peer: Peer) -> None:
-        await peer.answer(sized(b"one"))
-        await peer.request()
-
-        peer.reset()
-
-    async def gone(peer: Peer) -> None:
-        await peer.request()
-        peer.reset()
-
-    async with serve(script, gone) as server, client_of() as client:
-        await client.post(server.base_url, content=b"1")
-        with pytest.raises(httpx.ReadError):
-            await client.post(server.base_url, content=b"2")
-        assert len(server.peers) == 2
 
 
 async def test_two_at_once_take_two_connections():

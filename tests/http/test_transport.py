@@ -278,11 +278,10 @@ async def test_connect_timeout_names_the_phase_tls(client_tls):
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, client_tls):
+async def test_write_timeout_counts_where_not_one_byte_is_taken(tls, server_tls, client_tls):
     async def script(peer: Peer) -> None:
-        while True:
-            await peer.stream.receive_some(1000)
-            await trio.sleep(0.01)
+        await peer.stream.receive_some(1000)
+        await trio.sleep(60)
 
     async with (
         serve(script, tls=server_tls if tls else None) as server,
@@ -290,6 +289,29 @@ async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, clien
     ):
         with pytest.raises(httpx.WriteTimeout, match=r"within 0\.3 s"):
             await client.post(server.base_url, content=b"x" * 64_000_000, timeout=httpx.Timeout(5, write=0.3))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_slow_upload_goes_through(tls, server_tls, client_tls):
+    """It takes several times the clock, which is for a gap without a byte."""
+    gap, size = 0.2, 16_000_000
+
+    async def script(peer: Peer) -> None:
+        taken = 0
+        for part in range(1, 21):
+            await trio.sleep(gap / 4)
+            while taken < part * size // 20:
+                taken += len(await peer.stream.receive_some(800_000))
+        await peer.send(sized(b"taken"))
+
+    async with (
+        serve(script, tls=server_tls if tls else None) as server,
+        client_of(ssl_context=client_tls) as client,
+    ):
+        began = trio.current_time()
+        answer = await client.post(server.base_url, content=b"x" * size, timeout=httpx.Timeout(60, write=gap))
+        assert answer.content == b"taken"
+        assert trio.current_time() - began > 2 * gap
 
 
 async def test_read_timeout_before_and_in_the_body():

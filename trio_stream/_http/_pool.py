@@ -201,6 +201,13 @@ class Pool:
         connection.close()
 
     @enable_ki_protection
+    def close_idle_to(self, origin: Origin) -> None:
+        """Close the connections to ``origin`` that nobody uses."""
+        for connection in self._idle.pop(origin, ()):
+            del self._idle_by_age[connection]
+            connection.close()
+
+    @enable_ki_protection
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle_by_age:

@@ -9,11 +9,14 @@ away, and closing is one synchronous call. Every socket that a task may wait on 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +43,8 @@ _OPTIONS = tuple(
     if hasattr(socket, name)  # not every platform has the last three
 )
 
+_NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
@@ -55,6 +60,12 @@ def close_socket(sock: socket.socket) -> None:
         except RuntimeError:
             pass  # outside of a Trio run nobody can be waiting
     sock.close()
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Have the coming close drop what has not been sent, and tell the peer at once by a RST."""
+    with contextlib.suppress(OSError):  # closed already, or reset by the peer: there is nobody to tell
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 @trio.lowlevel.enable_ki_protection
