@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.http.posting import client_of
+from tests.http.posting import client_of, post, sender_of
 from tests.http.wire_server import (
     CHUNKED,
     LAST_CHUNK,
@@ -301,3 +301,102 @@ async def test_checkpoints():
                 await anext(stream)
             with pytest.raises(StopAsyncIteration):
                 await anext(stream)
+
+
+# Idle connections when their time is over.
+
+
+def tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_they_are_closed_by_themselves(tls, server_tls, client_tls, mock_clock):
+    """No further request is needed for it."""
+    mock_clock.rate = 50
+    async with serve(answering(sized(b"x")), tls=server_tls if tls else None) as server:
+        before = tasks()
+        async with client_of(ssl_context=client_tls) as client:
+            await client.get(server.base_url)
+            idle_since = trio.current_time()
+            await trio.sleep(15)
+            await client.get(server.base_url)  # which begins its time anew
+            assert len(server.peers) == 1
+            await trio.sleep(20)
+            assert client._transport.statistics().idle == 1
+            while client._transport.statistics().idle:
+                await trio.sleep(0.1)
+            assert trio.current_time() - idle_since == pytest.approx(45, abs=3)
+            await server.closed()
+            await client.get(server.base_url)
+            assert client._transport.statistics().idle == 1
+        await server.closed(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks() == before
+
+
+async def test_nothing_of_it_outlives_the_client():
+    async with serve(answering(sized(b"x"))) as server:
+        for how in ("left", "cancelled", "closed without waiting"):
+            transport = Transport()
+            before = {task.name for task in all_tasks()}
+            async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+                await client.get(server.base_url)
+                assert "trio_stream idle connections" in {task.name for task in all_tasks()} - before
+                with trio.CancelScope() as scope:
+                    if how == "cancelled":
+                        scope.cancel(reason="the test")
+                    if how == "closed without waiting":
+                        transport.close()
+                    await transport.aclose()
+            assert "trio_stream idle connections" not in {task.name for task in all_tasks()}
+
+
+async def test_turning_it_off_ends_the_task():
+    async with serve(answering(sized(b"x"))) as server, client_of() as client:
+        transport = client._transport
+        for _ in range(2):
+            await client.get(server.base_url)
+            transport.keep_connections(keep=False)
+            await trio.testing.wait_all_tasks_blocked()
+            assert "trio_stream idle connections" not in {task.name for task in all_tasks()}
+            transport.keep_connections(keep=True)
+
+
+def all_tasks() -> list[trio.lowlevel.Task]:
+    """Every task of this run, those of the system included."""
+    root = trio.lowlevel.current_root_task()
+    found, pending = [], [root]
+    while pending:
+        task = pending.pop()
+        found.append(task)
+        pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
+
+
+@pytest.mark.parametrize("end", ["fin", "rst"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_what_the_server_closed_is_not_counted_idle(end, tls, server_tls, client_tls):
+    """Also where the last bytes of the answer have not been read yet."""
+    go_on = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED, chunk(b"x"))
+        await go_on.wait()
+        await peer.send(LAST_CHUNK)
+        await (peer.fin() if end == "fin" else trio.sleep(0.01))
+        if end == "rst":
+            peer.reset()
+
+    async with (
+        serve(script, tls=server_tls if tls else None) as server,
+        sender_of(server, ssl_context=client_tls if tls else None) as sender,
+    ):
+        body = (await post(sender)).body
+        assert await body.receive_some() == b"x"
+        body.finish()
+        assert sender.statistics().idle == 1
+        go_on.set()
+        with trio.fail_after(2):
+            while sender.statistics().idle:
+                await trio.sleep(0.001)

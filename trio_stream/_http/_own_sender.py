@@ -131,4 +131,4 @@ class OwnSender:
     async def aclose(self) -> None:
         """As `Sender.aclose`."""
         self.close()
-        await trio.lowlevel.checkpoint()
+        await self._transport.aclose()

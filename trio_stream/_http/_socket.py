@@ -13,6 +13,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import socket
 import ssl
 import struct
@@ -44,6 +45,8 @@ _OPTIONS = tuple(
 )
 
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+_HANGS_UP = getattr(select, "POLLRDHUP", 0)  # a reset, and what other systems say, is told without asking
 
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
@@ -183,6 +186,17 @@ async def start_tls(sock: socket.socket, context: ssl.SSLContext, *, server_host
     except BaseException:
         close_socket(tls)
         raise
+
+
+def hung_up(sockets: Iterable[socket.socket]) -> int:
+    """How many of these the peer has closed, whatever is still to be read from them. Takes nothing from any."""
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows
+        return 0
+    poll = select.poll()
+    for sock in sockets:
+        if sock.fileno() >= 0:
+            poll.register(sock.fileno(), _HANGS_UP)
+    return len(poll.poll(0))
 
 
 def receive_nowait(sock: socket.socket) -> bytes | None:

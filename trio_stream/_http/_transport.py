@@ -308,6 +308,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._pool.keep = keep
         if not keep:
             self._pool.close_idle()
+            self._pool.expiry.stop()
 
     def statistics(self) -> ConnectionStatistics:
         """Count connections and waiting requests."""
@@ -320,6 +321,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection, as `close` does. A checkpoint; effective even when cancelled."""
         self._pool.close()
+        await self._pool.expiry.stopped()
         await trio.lowlevel.checkpoint()
 
     async def __aenter__(self) -> Self:
