@@ -384,9 +384,10 @@ async def test_what_the_server_closed_is_not_counted_idle(end, tls, server_tls, 
         await peer.answer(CHUNKED, chunk(b"x"))
         await go_on.wait()
         await peer.send(LAST_CHUNK)
-        await (peer.fin() if end == "fin" else trio.sleep(0.01))
         if end == "rst":
             peer.reset()
+        else:
+            await peer.fin()
 
     async with (
         serve(script, tls=server_tls if tls else None) as server,

@@ -37,15 +37,18 @@ class Expiry:
         self._ended: trio.Event | None = None
 
     @enable_ki_protection
-    def begin(self) -> None:
+    def begin(self, moment: float) -> None:
         """Have the task, because something is idle. Does nothing where it is there already.
 
         Nothing wakes it when connections are taken and come back: when it wakes it finds out what is due by then.
+
+        Args:
+          moment: When to look for the first time, by Trio's clock.
         """
         if self._scope is None:
             self._scope = scope = trio.CancelScope()
             self._ended = ended = trio.Event()
-            trio.lowlevel.spawn_system_task(self._run, scope, ended, name="trio_stream idle connections")
+            trio.lowlevel.spawn_system_task(self._run, moment, scope, ended, name="trio_stream idle connections")
 
     @enable_ki_protection
     def stop(self) -> None:
@@ -63,11 +66,12 @@ class Expiry:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _STOPS_WITHIN):
             await self._ended.wait()
 
-    async def _run(self, scope: trio.CancelScope, ended: trio.Event) -> None:
+    async def _run(self, moment: float, scope: trio.CancelScope, ended: trio.Event) -> None:
         try:
             with scope:
-                while (moment := self._look()) < math.inf:
+                while moment < math.inf:
                     await trio.sleep_until(moment)
+                    moment = self._look()
         finally:
             if self._scope is scope:
                 self._scope = None

@@ -4,7 +4,9 @@ What belongs here: slots (how many connections may be in use), the idle connecti
 are given up. What does not: what happens on a connection (`_connection`).
 
 No lock: everything here but waiting for a slot is synchronous and O(1), so a cancellation finds it between two steps
-or not at all. One task (`_expiry`) closes idle connections when their time is over. A `Lease` is held from the moment a slot was got until the answer has been let
+or not at all. One task (`_expiry`) closes idle connections when their time is over.
+
+A `Lease` is held from the moment a slot was got until the answer has been let
 go of; whoever holds it closes it, whatever happens.
 """
 
@@ -183,7 +185,7 @@ class Pool:
         self._idle_by_age[connection] = None
         if len(self._idle_by_age) > self._max_idle:
             self._close_oldest()
-        self.expiry.begin()
+        self.expiry.begin(now + self._idle_seconds)
 
     def make_room(self) -> None:
         """Close idle connections, the oldest first, until one more connection is within ``max_connections``."""
