@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
-from trio_stream._http import Response, ResponseBody
+from trio_stream._http import Response, ResponseBody, decoded
 from trio_stream._instruments import CallOutcome
 from trio_stream._response import ResponseInfo
 from trio_stream._stream import (
@@ -125,7 +125,8 @@ async def _attempt(
                 on_sent=on_sent,
                 on_connected=None if watch is None else watch.connected,
             )
-            info, body = response.info, response.body
+            info = response.info
+            body = decoded(info, response.body)
             request_id = read_request_id(info)
             if watch is not None:
                 watch.head_received(info, request_id)

@@ -140,7 +140,7 @@ class ForeignSender:
         # From here on the slot is the body's.
         if body is None:
             return _response(request, answer, ForeignBody(answer, origin=origin, slots=slots))
-        return _response(request, answer, HeldBody(body, slots))
+        return _response(request, answer, HeldBody(body, slots), was_read=isinstance(body, MemoryBody))
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._closed:
@@ -263,14 +263,20 @@ def _was_read(answer: httpx.Response, body: ResponseBody) -> bool:
     return content != b"" or isinstance(body, SocketBody)
 
 
-def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
+def _response(
+    request: httpx.Request, answer: httpx.Response, body: ResponseBody, *, was_read: bool = False
+) -> Response:
     if not isinstance(body, ForeignBody):
         forget_stream(answer)
+    headers = answer.headers.raw
+    if was_read:
+        # httpx has decoded what it has read.
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
     info = ResponseInfo(
         status_code=answer.status_code,
         http_version=answer.http_version,
         url=str(request.url),
-        raw_headers=answer.headers.raw,
+        raw_headers=headers,
     )
     return Response(info=info, body=body)
 

@@ -11,7 +11,7 @@ import math
 import trio
 
 from trio_stream._errors import APIError, InvalidResponseError
-from trio_stream._http import ResponseBody, read_error_body
+from trio_stream._http import ResponseBody, codings_of, is_decoded, read_error_body
 from trio_stream._limits import Limits
 from trio_stream._protocol import error_from_response
 from trio_stream._response import ResponseInfo
@@ -21,6 +21,9 @@ _ERROR_BODY_SECONDS = 10.0
 
 _LONGEST_REQUEST_ID = 100
 """Characters. What is longer is not an id."""
+
+_FRAMING = ("", "identity", "chunked")
+"""Transfer codings that do nothing to the bytes of a body."""
 
 _SNIPPET = 200
 """Characters of a body that is not an event stream which its error shows."""
@@ -36,7 +39,7 @@ def is_event_stream(info: ResponseInfo) -> bool:
     """Whether an event stream follows.
 
     Raises:
-      InvalidResponseError: The body is compressed, or whatever else was done to it.
+      InvalidResponseError: The body is compressed in a way that is not known, or whatever else was done to it.
     """
     if info.status_code != 200:
         return False
@@ -47,19 +50,19 @@ def is_event_stream(info: ResponseInfo) -> bool:
 
 
 def check_encoding(info: ResponseInfo) -> None:
-    """Refuse a body that is compressed, or whatever else was done to it.
+    """Refuse a body to which something was done that cannot be undone here; gzip and deflate can (`decoded`).
 
     Raises:
       InvalidResponseError: It names the coding.
     """
-    headers = info.headers
-    for header, plain in ((b"content-encoding", "identity"), (b"transfer-encoding", "chunked")):
-        for coding in headers.find(header).split(","):
-            name = coding.strip().lower()
-            if name not in ("", "identity", plain):
-                raise InvalidResponseError(
-                    f"the answer is encoded ({name[:40]!r}) although accept-encoding: identity was asked for"
-                )
+    codings = codings_of(info)
+    unknown = [] if is_decoded(codings) else codings
+    transfer = info.headers.find(b"transfer-encoding")
+    unknown += [name for name in (part.strip().lower() for part in transfer.split(",")) if name not in _FRAMING]
+    if unknown:
+        raise InvalidResponseError(
+            f"the answer is encoded ({', '.join(unknown)[:40]!r}) although accept-encoding: identity was asked for"
+        )
 
 
 async def read_error_answer(

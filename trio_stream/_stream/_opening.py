@@ -20,7 +20,7 @@ from trio_stream._errors import (
     SilenceTimeoutError,
     TotalTimeoutError,
 )
-from trio_stream._http import Response
+from trio_stream._http import Response, decoded
 from trio_stream._protocol import RateLimits, decode_event
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
@@ -163,7 +163,9 @@ class Opening:
                 self._request_id = read_request_id(response.info)
                 if watch is not None:
                     watch.head_received(response.info, self._request_id)
-                body = response.body if watch is None else watch.tapped(response.body)
+                body = decoded(response.info, response.body)
+                if watch is not None:
+                    body = watch.tapped(body)
                 if not is_event_stream(response.info):
                     raise await read_error_answer(
                         response.info,
