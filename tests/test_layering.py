@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom to the top: the ground, the rooms, and what stands beside them. A room imports only rooms below it.
 ROOMS = [
     "_version",
+    "_runs",
     "_nursery",
     "_timeouts",
     "_limits",
@@ -41,6 +42,7 @@ ROOMS = [
 OUTSIDE = {
     "_version": set[str](),
     "_errors": {"trio"},
+    "_runs": {"trio"},
     "_nursery": {"trio"},
     "_timeouts": {"msgspec"},
     "_limits": {"msgspec"},

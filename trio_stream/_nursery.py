@@ -29,10 +29,16 @@ from typing import cast, final
 
 import trio
 
+from ._runs import current_run
+
 
 @final
 class NurseryBlock:
-    """One nursery, opened and closed by hand from an asynchronous context manager."""
+    """One nursery, opened and closed by hand from an asynchronous context manager.
+
+    Raises:
+      RuntimeError: This is not called within a run of Trio.
+    """
 
     __slots__ = ("_manager", "nursery", "task")
 
@@ -40,6 +46,7 @@ class NurseryBlock:
     task: trio.lowlevel.Task
 
     def __init__(self) -> None:
+        current_run()
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 
     async def enter(self) -> None:

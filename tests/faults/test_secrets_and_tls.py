@@ -196,9 +196,44 @@ async def test_private_ca_from_the_environment(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     async with FaultServer(tls=good_certificate(authority())) as server:
         await expect_complete(server)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+
+
+@pytest.mark.parametrize("how", ["missing", "no PEM", "empty", "a directory", "proxy"])
+async def test_a_trust_store_that_is_none(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and the variable are named, not a host."""
+    path = tmp_path / "trusted.pem"
+    if how == "a directory":
+        path.mkdir()
+    elif how != "missing":
+        path.write_bytes(b"" if how == "empty" else b"this is no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
     async with FaultServer(tls=good_certificate(authority())) as server:
-        await expect_error(server, ts.APIConnectionError, then=None, connections=0, closed_by_client=False)
+        if how == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+        error = await expect_error(
+            server, ts.APIConnectionError, "SSL_CERT_FILE", str(path), then=None, connections=0, closed_by_client=False
+        )
+        assert not error.retryable
+        assert "127.0.0.1" not in str(error)
+
+
+@SECRETS.row("TLS 1.3: the server refuses the client's certificate after the handshake")
+async def client_certificate_refused() -> None:
+    demanding = good_certificate(authority())
+    demanding.minimum_version = ssl.TLSVersion.TLSv1_3
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    authority().configure_trust(demanding)
+    stranger = trusting(authority())
+    trustme.CA().issue_cert("somebody@example").configure_cert(stranger)
+    for context, size in ((trusting(authority()), 1), (stranger, 1), (trusting(authority()), 20_000_000)):
+        async with FaultServer(tls=demanding) as server:
+            params = {"messages": [{"role": "user", "content": "x" * size}]}
+            async with client_for(server, ssl_context=context, max_retries=2) as client:
+                with pytest.raises(ts.APIConnectionError, match="server refused the TLS connection") as caught:
+                    await read_to_end(client, **params)
+            assert not caught.value.retryable
+            assert not caught.value.may_have_been_accepted
+            assert len(server.peers) == 1
 
 
 async def refused_handshake(

@@ -89,7 +89,7 @@ async def test_broken(coding):
     packed = bytearray((gzip if coding == b"gzip" else zlib).compress(DATA))
     packed[-4:] = b"\xff" * 4
     for bad in (b"data: hello\n\n", bytes(packed), bytes(packed[:20]) + b"\xff" * 40):
-        with pytest.raises((InvalidResponseError, IncompleteStreamError), match="cannot be decoded|before its end"):
+        with pytest.raises((InvalidResponseError, IncompleteStreamError), match=r"cannot be decoded|before its end"):
             await read_all(decoded(answer(coding), Pieces([bad[:10], bad[10:]])))
 
 

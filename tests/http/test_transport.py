@@ -408,7 +408,19 @@ async def test_trust_from_the_environment(authority, server_tls, monkeypatch, tm
 async def test_a_trust_store_that_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     async with client_of() as client:
-        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read"):
+        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read: SSL_CERT_FILE is set to"):
+            await client.get("https://127.0.0.1:1/")
+
+
+async def test_a_trust_store_that_nothing_names(monkeypatch):
+    def fail() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(httpx, "create_ssl_context", fail)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    async with client_of() as client:
+        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read: no such file"):
             await client.get("https://127.0.0.1:1/")
 
 

@@ -44,6 +44,7 @@ class MessageTokensCount(msgspec.Struct, frozen=True):
 @trio.lowlevel.enable_ki_protection
 async def count_tokens(request: StreamRequest) -> MessageTokensCount:
     """Send the request and read its answer."""
+    request.run.enter()
     watch = watch_call(request, None)
     try:
         count = await _count(request, watch)

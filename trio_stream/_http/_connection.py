@@ -249,7 +249,8 @@ class Connection:
                     await wait_readable(self.sock)
                 data = await (receive(self.sock) if seconds is None else self._receive(seconds))
             except OSError as exc:
-                error = exc if broken is None else broken
+                # What TLS has to say is why sending failed.
+                error = exc if broken is None or isinstance(exc, ssl.SSLError) else broken
                 raise httpx.ReadError(f"{self.origin}: {os_reason(error)}") from error
             if data:
                 self.early_body = parser.feed(data)

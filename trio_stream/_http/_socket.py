@@ -32,17 +32,23 @@ _KEEPALIVE_IDLE_SECONDS = 60
 """A model that thinks is silent for minutes: without probes a NAT forgets the connection."""
 
 
-_OPTIONS = tuple(
-    (level, getattr(socket, name), value)
-    for level, name, value in (
-        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+def options_of(module: object) -> tuple[tuple[int, int, int], ...]:
+    """The options of every socket, as far as the system's ``socket`` module knows them."""
+    return tuple(
+        (level, getattr(module, name), value)
+        for level, name, value in (
+            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+            (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_IDLE_SECONDS),  # the same on macOS, under its own name
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+        )
+        if hasattr(module, name)
     )
-    if hasattr(socket, name)  # not every platform has the last three
-)
+
+
+_OPTIONS = options_of(socket)
 
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -117,7 +123,11 @@ async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket
             close_socket(sock)
             raise
         return sock
-    stream = await trio.open_tcp_stream(host, port)
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except socket.gaierror:
+        _check_descriptors()
+        raise
     # From here on there is no checkpoint: the socket has exactly one owner at any time.
     sock = socket.socket(fileno=stream.socket.detach())
     try:
@@ -126,6 +136,15 @@ async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket
         sock.close()
         raise
     return sock
+
+
+def _check_descriptors() -> None:
+    """Find out whether another socket can be opened. A resolver that cannot open one says only that it found nothing.
+
+    Raises:
+      OSError: It cannot.
+    """
+    socket.socket().close()
 
 
 @functools.lru_cache(maxsize=64)

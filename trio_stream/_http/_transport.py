@@ -28,7 +28,7 @@ from ._pool import ConnectionStatistics, Lease, Pool
 from ._request import WireRequest, read_request
 from ._socket import begin_tcp, finish_tcp, os_reason, start_tls
 from ._socket_body import BodyStream, SocketBody
-from ._tls import default_context, tls_reason
+from ._tls import TrustStoreError, default_context, tls_reason
 
 ON_SENT_EXTENSION = "trio_stream.on_sent"
 """Key of `httpx.Request.extensions`: a function without arguments, to be called once the request has been sent."""
@@ -299,8 +299,8 @@ class Transport(httpx.AsyncBaseTransport):
         if self._ssl_context is None:
             try:
                 self._ssl_context = default_context()
-            except OSError as exc:
-                raise httpx.LocalProtocolError(f"the TLS trust store cannot be read: {os_reason(exc)}") from exc
+            except TrustStoreError as exc:
+                raise httpx.LocalProtocolError(f"the TLS trust store cannot be read: {exc}") from exc
         return self._ssl_context
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call

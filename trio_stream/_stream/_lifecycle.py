@@ -115,6 +115,14 @@ class StreamLifecycle:
         if self.is_closed:
             raise trio.ClosedResourceError("this stream is closed")
 
+    def check_run(self) -> None:
+        """Refuse to begin outside of Trio, or in a second run of Trio.
+
+        Raises:
+          RuntimeError: It is one of the two.
+        """
+        self._request.run.enter()
+
     @enable_ki_protection
     async def open(self, nursery: trio.Nursery, *, entered_at: float) -> None:
         """Send the request, and return when the first event other than ``ping`` has arrived.

@@ -16,6 +16,7 @@ from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
+from trio_stream._runs import OneRun
 from trio_stream._timeouts import Timeouts
 
 from ._watchdog import Watchdog
@@ -80,6 +81,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
       unix_time: Gives seconds since the epoch, for ``retry-after`` dates.
       live: The open streams of the client.
       watchdog: Watches the clocks of all open streams of the client.
+      run: The run of Trio in which the client is used.
       instruments: Those of the client.
     """
 
@@ -90,6 +92,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     unix_time: Callable[[], float]
     live: MutableSet[Closable]
     watchdog: Watchdog
+    run: OneRun
     instruments: Instruments
 
 

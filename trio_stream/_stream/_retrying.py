@@ -19,6 +19,9 @@ from trio_stream._protocol import decide_retry
 
 _log = logging.getLogger("trio_stream")
 
+_SHORTEST_WAIT: Final = 0.001
+"""Seconds. What is left of a clock that ran out, because sums of floats are not exact, is no time for an attempt."""
+
 _EARLIER: Final = " (the API may have accepted an earlier attempt)"
 
 T = TypeVar("T")
@@ -87,7 +90,7 @@ class Waiting:
     def has_time(self) -> bool:
         """Whether another attempt could wait at all. If not, the error of the last one says more than this clock."""
         self.stop()
-        return self._left > 0
+        return self._left > _SHORTEST_WAIT
 
 
 async def with_retries(
