@@ -10,7 +10,10 @@ from typing import Final, final
 
 import trio
 
-_NO_TRIO: Final = "trio_stream needs Trio: call it from an async function that `trio.run` runs, not under asyncio or another event loop"
+_NO_TRIO: Final = (
+    "trio_stream needs Trio: call it from an async function that `trio.run` runs, "
+    "not under asyncio or another event loop"
+)
 _TWO_RUNS: Final = "this client is in use in another run of Trio, in another thread: give each run a Client of its own"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from functools import cache
 from pathlib import Path
@@ -225,15 +226,26 @@ async def client_certificate_refused() -> None:
     authority().configure_trust(demanding)
     stranger = trusting(authority())
     trustme.CA().issue_cert("somebody@example").configure_cert(stranger)
-    for context, size in ((trusting(authority()), 1), (stranger, 1), (trusting(authority()), 20_000_000)):
-        async with FaultServer(tls=demanding) as server:
-            params = {"messages": [{"role": "user", "content": "x" * size}]}
-            async with client_for(server, ssl_context=context, max_retries=2) as client:
+    for context, size in ((trusting(authority()), 1), (stranger, 1), (stranger, 20_000_000)):
+        accepted: list[str] = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve(listener: socket.socket = listener, accepted: list[str] = accepted) -> None:
+                # Not a server of Trio's: that one closes without the alert.
+                sock, _ = listener.accept()
+                with sock, pytest.raises(ssl.SSLError) as refused:
+                    demanding.wrap_socket(sock, server_side=True)
+                accepted.append(str(refused.value))
+
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            client = client_for(None, base_url=url, ssl_context=context, max_retries=2)
+            async with client, trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, serve)
                 with pytest.raises(ts.APIConnectionError, match="server refused the TLS connection") as caught:
-                    await read_to_end(client, **params)
-            assert not caught.value.retryable
-            assert not caught.value.may_have_been_accepted
-            assert len(server.peers) == 1
+                    await read_to_end(client, messages=[{"role": "user", "content": "x" * size}])
+        assert not caught.value.retryable
+        assert not caught.value.may_have_been_accepted
+        assert len(accepted) == 1
 
 
 async def refused_handshake(

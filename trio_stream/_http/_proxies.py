@@ -51,11 +51,9 @@ def proxy_for(url: httpx.URL) -> Proxy | None:
         return None
     host = url.raw_host.decode("ascii")
     port = url.port or _DEFAULT_PORTS.get(url.scheme)
-    if getproxies_environment():
-        direct = is_excluded(host, port, proxies.get("no", ""))
-    else:  # pragma: no cover - only macOS and Windows have settings
-        direct = bool(proxy_bypass(host))
-    if direct:
+    if is_excluded(host, port, proxies.get("no", "")):
+        return None
+    if not getproxies_environment() and proxy_bypass(host):  # pragma: no cover - only macOS and Windows have settings
         return None
     return Proxy(proxy if "://" in proxy else f"http://{proxy}", _source(f"{kind}_proxy"))
 
