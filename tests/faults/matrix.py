@@ -31,7 +31,14 @@ from tests.faults.reliability import Outcome, read_matrix, write_page
 from tests.faults.scripts import Row
 from tests.faults.scripts_limits import CHURN_SECONDS
 from tests.faults.sdk_seen import Seen
-from tests.faults.server import FaultServer, expired_certificate, good_certificate, self_signed_certificate, trusting
+from tests.faults.server import (
+    FaultServer,
+    demanding_certificate,
+    expired_certificate,
+    good_certificate,
+    self_signed_certificate,
+    trusting,
+)
 from tests.faults.sockets import UnansweringPort
 from tests.soak.churn import churn
 
@@ -206,6 +213,8 @@ async def place_of(row: Row, authority: trustme.CA) -> AsyncIterator[Place]:
             options["tls"] = good_certificate(authority)
         case "expired":
             options["tls"] = expired_certificate(authority)
+        case "demanding":
+            options["tls"] = demanding_certificate(authority)
         case "selfsigned":
             options["tls"] = self_signed_certificate()
     async with AsyncExitStack() as stack:

@@ -301,6 +301,9 @@ HTTP: dict[str, Row] = {
         send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x05hello"),
         silence(),
     ),
+    "headers never arrive, 2 s, two retries allowed": row(
+        all_of(error(within(2.5)), requests(1)), request(), silence(), retries=2
+    ),
     "headers never arrive, 2 s": row(error(within(2.5)), request(), silence()),
     "header bytes dripped for ever": row(
         error(within(2.5)), request(), send(OK + b"x-slow: "), repeat(b"x", seconds=0.05)

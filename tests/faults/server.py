@@ -27,6 +27,7 @@ from typing import Self, final
 import trio
 
 from tests.faults.tls import (
+    demanding_certificate as demanding_certificate,
     expired_certificate as expired_certificate,
     good_certificate as good_certificate,
     self_signed_certificate as self_signed_certificate,

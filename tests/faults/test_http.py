@@ -291,6 +291,15 @@ async def switching_protocols() -> None:
         await expect_error(server, ts.InvalidResponseError, "101", cause=Exception)
 
 
+@row("headers never arrive, 2 s, two retries allowed")
+async def no_headers_and_retries() -> None:
+    async with FaultServer([on(request(), silence())]) as server:
+        await expect_error(
+            server, ts.FirstEventTimeoutError, "may have accepted", within=CLOCK + SLACK, timeout=ENDLESS, max_retries=2
+        )
+        assert len(server.requests) == 2  # with that of the check afterwards
+
+
 @row("headers never arrive, 2 s")
 async def no_headers() -> None:
     for begin in (b"", b"HTTP/1.1 200 OK\r\nContent-Ty"):

@@ -39,6 +39,7 @@ from tests.faults.server import (
     Step,
     chunked,
     delay,
+    demanding_certificate,
     expired_certificate,
     fin,
     good_certificate,
@@ -220,10 +221,7 @@ async def test_a_trust_store_that_is_none(how: str, tmp_path: Path, monkeypatch:
 
 @SECRETS.row("TLS 1.3: the server refuses the client's certificate after the handshake")
 async def client_certificate_refused() -> None:
-    demanding = good_certificate(authority())
-    demanding.minimum_version = ssl.TLSVersion.TLSv1_3
-    demanding.verify_mode = ssl.CERT_REQUIRED
-    authority().configure_trust(demanding)
+    demanding = demanding_certificate(authority())
     stranger = trusting(authority())
     trustme.CA().issue_cert("somebody@example").configure_cert(stranger)
     for context, size in ((trusting(authority()), 1), (stranger, 1), (stranger, 20_000_000)):

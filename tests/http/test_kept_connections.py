@@ -112,7 +112,7 @@ async def complete(client: ts.Client) -> ts.MessageStream:
 @pytest.mark.parametrize("seconds", [0.0, WORK], ids=["at once", "after 5 s"])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_without_retries_it_is_one_request(end, tls, seconds, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 100
+    mock_clock.rate = 20
     script = serves_once(GOOD_ANSWER, end, seconds=seconds)
     told = Told()
     async with (
@@ -133,7 +133,7 @@ async def test_without_retries_it_is_one_request(end, tls, seconds, server_tls, 
 @pytest.mark.parametrize("max_retries", [1, 2])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_each_further_request_is_a_retry(end, tls, max_retries, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 100
+    mock_clock.rate = 20
     script = serves_once(GOOD_ANSWER, end, seconds=WORK)
     told = Told()
     async with (
@@ -154,7 +154,7 @@ async def test_each_further_request_is_a_retry(end, tls, max_retries, server_tls
 @pytest.mark.parametrize("max_retries", [0, 1, 2])
 async def test_three_idle_connections(max_retries, mock_clock):
     """All of them fail like the first, so a retry does not go out on another one of them."""
-    mock_clock.rate = 100
+    mock_clock.rate = 20
     kept = 3
     arrived = 0
     all_here = trio.Event()
@@ -213,7 +213,7 @@ async def test_the_error_remembers_an_earlier_sending():
 
 
 async def test_the_total_clock_remembers_an_earlier_sending(mock_clock):
-    mock_clock.rate = 50
+    mock_clock.rate = 20
 
     async def gone(peer: Peer) -> None:
         await peer.request()
@@ -235,7 +235,7 @@ async def test_the_total_clock_remembers_an_earlier_sending(mock_clock):
 @pytest.mark.parametrize("max_retries", [0, 1])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_count_tokens(end, tls, max_retries, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 100
+    mock_clock.rate = 20
     told = Told()
     async with (
         serve(serves_once(COUNTED, end, seconds=WORK), answering(COUNTED), tls=server_tls if tls else None) as server,
@@ -256,7 +256,7 @@ async def test_count_tokens(end, tls, max_retries, server_tls, client_tls, mock_
 
 
 async def test_fan_out_counts_it(mock_clock):
-    mock_clock.rate = 100
+    mock_clock.rate = 20
     async with (
         serve(serves_once(GOOD_ANSWER, fin, seconds=WORK), answering(GOOD_ANSWER)) as server,
         api_client(server, Told(), 0) as client,

@@ -313,7 +313,7 @@ def tasks() -> int:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_they_are_closed_by_themselves(tls, server_tls, client_tls, mock_clock):
     """No further request is needed for it."""
-    mock_clock.rate = 50
+    mock_clock.rate = 20
     async with serve(answering(sized(b"x")), tls=server_tls if tls else None) as server:
         before = tasks()
         async with client_of(ssl_context=client_tls) as client:
