@@ -603,7 +603,7 @@ async def chunked_twice() -> None:
 async def unknown_encoding() -> None:
     for encoding in (b"x-own", b"br", b"zstd", b"gzip, br", b"x" * 5000):
         async with FaultServer([once(encoded(encoding, MESSAGE))]) as server:
-            await expect_error(server, ts.InvalidResponseError, repr(encoding.decode()[:40]))
+            await expect_error(server, ts.InvalidResponseError, repr(encoding.decode().split(", ")[-1][:40]))
 
 
 @row("content-encoding: utf-8, none, empty")

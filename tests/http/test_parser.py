@@ -146,6 +146,9 @@ REFUSED = {
     "two lengths in one": (OK + b"Content-Length: 5, 6\r\n\r\nhello", "Content-Length"),
     "negative length": (OK + b"Content-Length: -5\r\n\r\nhello", "Content-Length"),
     "two lengths beside a fold": (OK + b"A: b\r\n c\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "headers"),
+    "a blank before the colon": (OK + b"Content-Length : 5\r\n\r\nhello", "header"),
+    "status of four digits": (b"HTTP/1.1 2000 OK\r\n\r\n", "headers"),
+    "100 with a body": (b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhello" + OK + b"\r\n", "headers"),
     "blank in a name": (OK + b"Bad Name: 1\r\n\r\n", "header"),
     "fold before the first header": (b"HTTP/1.1 200 OK\r\n A: b\r\n\r\n", "headers"),
     "CR in a value": (OK + b"A: b\rc\r\n\r\n", "headers"),
@@ -180,7 +183,6 @@ TOLERATED = {
     "the same length twice": sized(b"hello", b"content-length: 5"),
     "the same length three times": sized(b"hello", b"content-length: 5", b"CONTENT-LENGTH:5 "),
     "the same length in one header": OK + b"Content-Length: 5, 5\r\n\r\nhello",
-    "a blank before the colon": OK + b"Content-Length : 5\r\n\r\nhello",
 }
 
 

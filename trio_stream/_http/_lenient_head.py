@@ -14,15 +14,27 @@ _LINE_END: Final = re.compile(rb"\r?\n")  # 2.2: "a recipient MAY recognize a si
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?![0-9])")
 
 
+class NoHeadError(ValueError):
+    """It is no head of HTTP/1.1, and cannot become one."""
+
+
 def end_of_head(data: bytes) -> int | None:
-    """Where the final head ends, 1xx answers before it included; None if it does not yet, or is none."""
+    """Where the final head ends, 1xx answers before it included; None if it does not yet.
+
+    Raises:
+      NoHeadError: There is no status line where one has to be.
+    """
     position = 0
     while True:
         while data[position : position + 1] in (b"\r", b"\n"):
             position += 1
+        if data.find(b"\n", position) < 0:
+            return None
         status = _STATUS.match(data, position)
+        if status is None:
+            raise NoHeadError
         end = _END.search(data, position)
-        if status is None or end is None:
+        if end is None:
             return None
         position = end.end()
         if not status[1].startswith(b"1"):
@@ -44,8 +56,7 @@ def _rewrite(head: bytes) -> bytes:
             # obs-fold with one or more SP octets".
             fields[-1] += b" " + line.strip()
         else:
-            name, colon, value = line.partition(b":")
-            fields.append(name.rstrip() + colon + value if name[:1] not in (b" ", b"\t") else line)
+            fields.append(line)
     return b"\r\n".join([first, *_one_length(fields)]) + b"\r\n\r\n"
 
 

@@ -24,7 +24,7 @@ from typing import final
 import httptools
 import msgspec
 
-from ._lenient_head import end_of_head, rewrite_head
+from ._lenient_head import NoHeadError, end_of_head, rewrite_head
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -159,7 +159,11 @@ class ResponseParser:
     def _feed_rewritten(self) -> None:
         """Once the whole head is there: begin anew with what it should have been."""
         raw = bytes(self._raw)
-        end = end_of_head(raw)
+        try:
+            end = end_of_head(raw)
+        except NoHeadError:
+            self.fail(f"the headers cannot be parsed as HTTP/1.1: {self._refusal}")
+            return
         if end is None:
             return
         self._irregular = True

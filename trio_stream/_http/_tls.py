@@ -42,7 +42,7 @@ def can_help_to_retry(error: ssl.SSLError) -> bool:
 def tls_reason(error: ssl.SSLError) -> str:
     """Say why a handshake failed."""
     # Only the `ssl` module sets these two: contexts of other packages (truststore, pyOpenSSL) raise the classes alone.
-    reason: str = getattr(error, "reason", None) or str(error) or type(error).__name__
+    reason = str(getattr(error, "reason", None) or (error.args[-1] if error.args else type(error).__name__))
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS certificate not trusted: {getattr(error, 'verify_message', None) or reason}"
     if can_help_to_retry(error):

@@ -61,7 +61,8 @@ def check_encoding(info: ResponseInfo) -> None:
     unknown += [name for name in (part.strip().lower() for part in transfer.split(",")) if name not in _FRAMING]
     if unknown:
         raise InvalidResponseError(
-            f"the answer is encoded ({', '.join(unknown)[:40]!r}) although accept-encoding: identity was asked for"
+            f"the answer is encoded ({', '.join(repr(name[:40]) for name in unknown[:5])}) "
+            "although accept-encoding: identity was asked for"
         )
 
 
