@@ -19,6 +19,7 @@ from trio_stream._http._socket import (
     begin_tcp,
     close_socket,
     finish_tcp,
+    hung_up,
     options_of,
     os_reason,
     receive,
@@ -178,3 +179,16 @@ def test_os_reason_of_several_addresses():
     error = OSError("all attempts to connect failed")
     error.__cause__ = ExceptionGroup("attempts", [*refused, OSError(errno.ENETUNREACH, "z")])
     assert os_reason(error) == "connection refused; network is unreachable"
+
+
+def test_who_has_hung_up():
+    """A socket that is closed here is nobody's any more, and does not count."""
+    ours, theirs = socket.socketpair()
+    closed = socket.socket()
+    closed.close()
+    with ours:
+        assert hung_up([ours, closed]) == 0
+        theirs.send(b"last words")
+        theirs.close()
+        assert hung_up([ours, closed]) == 1
+        assert ours.recv(100) == b"last words"
