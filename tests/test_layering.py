@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "_version",
     "_hidden",
+    "_runs",
     "_nursery",
     "_timeouts",
     "_limits",
@@ -43,6 +44,7 @@ OUTSIDE = {
     "_version": set[str](),
     "_hidden": set[str](),
     "_errors": {"trio"},
+    "_runs": {"trio"},
     "_nursery": {"trio"},
     "_timeouts": {"msgspec"},
     "_limits": {"msgspec"},

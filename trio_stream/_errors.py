@@ -63,6 +63,8 @@ class APIError(Exception):
       url: Where the request went, without credentials, or None.
       response: The head of the HTTP answer (status, headers), or None when there was none.
       outcomes: Where it ended a fan-out: the `Outcome` of each other item that nobody had taken yet.
+      may_have_been_accepted: True when the API may be working on the request (and billing for it) although no answer
+        arrived: on this sending of it, or on an earlier one of the same call.
     """
 
     message: str
@@ -72,6 +74,7 @@ class APIError(Exception):
     url: str | None = None
     response: ResponseInfo | None = None
     outcomes: tuple[Any, ...] = ()
+    may_have_been_accepted: bool = False
 
     def __init__(self, message: str, *, request_id: str | None = None, partial: Message | None = None) -> None:
         super().__init__(message)
@@ -270,11 +273,10 @@ class APIConnectionError(APIError):
 
     Attributes:
       may_have_been_accepted: True when the request had been sent, so that the API may be working on it (and
-        billing for it) although no answer arrived.
+        billing for it) although no answer arrived; or when that holds for an earlier sending.
       retryable: False when trying again cannot help (a TLS certificate that is not trusted).
     """
 
-    may_have_been_accepted: bool
     retryable: bool
 
     def __init__(
@@ -322,7 +324,7 @@ class ConnectTimeoutError(APITimeoutError):
 
 
 class SendTimeoutError(APITimeoutError):
-    """``send`` ran out: the server did not take the request."""
+    """``send`` ran out: the server took not one byte of the request any more."""
 
     clock = "send"
 

@@ -29,6 +29,8 @@ from typing import cast, final
 
 import trio
 
+from ._runs import current_run
+
 
 @final
 class NurseryBlock:
@@ -40,6 +42,9 @@ class NurseryBlock:
     Attributes:
       nursery: The nursery, once it has been entered.
       task: The task that entered it.
+
+    Raises:
+      RuntimeError: This is not called within a run of Trio.
     """
 
     __slots__ = ("_manager", "_owner", "nursery", "task")
@@ -48,6 +53,7 @@ class NurseryBlock:
     task: trio.lowlevel.Task
 
     def __init__(self, owner: str) -> None:
+        current_run()
         self._owner = owner
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 

@@ -44,8 +44,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
       connect: TCP connection and TLS handshake.
-      send: Sending the whole request.
-      first_event: From the request sent to the first event other than ``ping``; the headers of the answer included.
+      send: A gap in which not one byte of the request can be sent.
+      first_event: From the request sent to the first event other than ``ping``; the headers of the answer included. It
+        bounds opening as a whole: where a request is tried again, the waits of all attempts count together.
       silence: A gap without any byte. A ``ping`` is bytes.
       stall: A gap without an event other than ``ping``. Off by default: a model that thinks without showing
         it is silent but for pings for minutes.

@@ -34,7 +34,13 @@ from tests.faults.sdk_seen import Seen
 from tests.soak.churn import churn
 from tests.wire.server import WireServer
 from tests.wire.sockets import UnansweringPort
-from tests.wire.tls import expired_certificate, good_certificate, self_signed_certificate, trusting
+from tests.wire.tls import (
+    demanding_certificate,
+    expired_certificate,
+    good_certificate,
+    self_signed_certificate,
+    trusting,
+)
 
 ROOT = Path(__file__).parents[2]
 SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
@@ -210,6 +216,8 @@ async def place_of(row: Row, authority: trustme.CA) -> AsyncIterator[Place]:
             options["tls"] = good_certificate(authority)
         case "expired":
             options["tls"] = expired_certificate(authority)
+        case "demanding":
+            options["tls"] = demanding_certificate(authority)
         case "selfsigned":
             options["tls"] = self_signed_certificate()
     async with AsyncExitStack() as stack:

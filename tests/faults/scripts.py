@@ -306,6 +306,9 @@ HTTP: dict[str, Row] = {
         send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x05hello"),
         silence(),
     ),
+    "headers never arrive, 2 s, two retries allowed": row(
+        all_of(error(within(2.5)), requests(1)), request(), silence(), retries=2
+    ),
     "headers never arrive, 2 s": row(error(within(2.5)), request(), silence()),
     "header bytes dripped for ever": row(
         error(within(2.5)), request(), send(OK + b"x-slow: "), repeat(b"x", seconds=0.05)
@@ -335,8 +338,43 @@ HTTP: dict[str, Row] = {
     "RST for a request on a reused connection": same_connection(
         complete(), on(request(), send(GOOD_ANSWER), request(), rst()), retries=1
     ),
+    "server reads a whole request on a reused connection, works, closes, no retries": same_connection(
+        all_of(error(), requests(2)), on(request(), send(GOOD_ANSWER), request(), delay(0.4), fin())
+    ),
     "gzip SSE although not asked for": answered(
         either(complete(), error(says("gzip"))), encoded(b"gzip", gzip.compress(MESSAGE))
+    ),
+    "gzip stream, each event as it comes": answered(complete(), encoded(b"gzip", gzip.compress(MESSAGE))),
+    "gzip data that is none, or broken in the middle": answered(error(), encoded(b"gzip", MESSAGE)),
+    "gzip or deflate body of an error": answered(
+        error(says("What it says")),
+        sized(
+            gzip.compress(b'{"type": "error", "error": {"type": "not_found_error", "message": "What it says"}}'),
+            b"Content-Encoding: gzip",
+            status=b"404 Not Found",
+            content_type=JSON,
+        ),
+    ),
+    "gzip bomb: 1 GB of one event, of comments, in an error": measured(
+        error(grown(20 * MB)), request(), send(encoded(b"gzip", gzip.compress(b"data: " + bytes(1000 * MB), 1))), fin()
+    ),
+    "gzip answer to count_tokens": answered(complete(), encoded(b"gzip", gzip.compress(MESSAGE))),
+    "content-encoding: utf-8, none, empty": answered(complete(), encoded(b"utf-8", MESSAGE)),
+    "transfer-encoding beside content-length": answered(
+        complete(), OK, b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", chunked(MESSAGE, last=True)
+    ),
+    "blanks after a chunk size": answered(
+        complete(), CHUNKED_HEAD, b"%x  \r\n" % len(MESSAGE), MESSAGE, b"\r\n0\r\n\r\n"
+    ),
+    "bare LF in the head": answered(
+        complete(), (OK + b"Content-Length: %d\r\n\r\n" % len(MESSAGE)).replace(b"\r\n", b"\n"), MESSAGE
+    ),
+    "obs-fold": answered(complete(), OK, b"X-Long: a\r\n  b\r\nContent-Length: %d\r\n\r\n" % len(MESSAGE), MESSAGE),
+    "the same content-length twice": answered(
+        complete(), OK, b"Content-Length: %d\r\n" % len(MESSAGE) * 2, b"\r\n", MESSAGE
+    ),
+    "transfer-encoding: chunked, chunked": answered(
+        error(), OK, b"Transfer-Encoding: chunked, chunked\r\n\r\n", chunked(MESSAGE, last=True)
     ),
     "gzip stream cut": row(error(), request(), send(encoded(b"gzip", gzip.compress(MESSAGE)[:-20])), fin()),
     "unknown content-encoding": answered(error(says("x-own")), encoded(b"x-own", MESSAGE)),

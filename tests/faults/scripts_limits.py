@@ -194,6 +194,9 @@ SECRETS: dict[str, Row] = {
         server={"port": "unanswered"},
         job={"do": "stream", "then": False},
     ),
+    "TLS 1.3: the server refuses the client's certificate after the handshake": Row(
+        reason("certificate"), server={"tls": "demanding"}, job=TLS_JOB
+    ),
     "good stream, DEBUG logs on": Row(complete(TEXT, nothing_logged), job={"do": "stream", "logs": True}),
 }
 

@@ -71,7 +71,6 @@ async def test_accepted(answer: bytes) -> None:
 
 
 REFUSED = {
-    "folded header": HEAD + b"x-folded: a\r\n b\r\n\r\n" + MESSAGE,
     "folded first header": STATUS + b" x-folded: a\r\n" + TYPE + LENGTH + b"\r\n" + MESSAGE,
     "header without colon": HEAD + b"nonsense\r\n\r\n" + MESSAGE,
     "header without name": HEAD + b": nameless\r\n\r\n" + MESSAGE,
@@ -79,10 +78,7 @@ REFUSED = {
     "NUL in a header": HEAD + b"x-nul: a\0b\r\n\r\n" + MESSAGE,
     "CR in a header": HEAD + b"x-cr: a\rb\r\n\r\n" + MESSAGE,
     "escape in a header": HEAD + b"x-esc: \x1b[31m\r\n\r\n" + MESSAGE,
-    "lines that end with LF alone": (HEAD + b"\r\n").replace(b"\r\n", b"\n") + MESSAGE,
-    "content-length and chunked": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + ONE_CHUNK,
-    "content-length twice": HEAD + LENGTH + b"\r\n" + MESSAGE,
-    "content-length as a list": STATUS + TYPE + b"Content-Length: 5, 5\r\n\r\nevent",
+    "content-length as a list of two": STATUS + TYPE + b"Content-Length: 5, 6\r\n\r\nevent",
     "content-length negative": STATUS + TYPE + b"Content-Length: -5\r\n\r\n" + MESSAGE,
     "content-length with a sign": STATUS + TYPE + b"Content-Length: +5\r\n\r\n" + MESSAGE,
     "content-length hexadecimal": STATUS + TYPE + b"Content-Length: 0x5\r\n\r\n" + MESSAGE,

@@ -153,13 +153,14 @@ def bomb() -> bytes:
 @LIMITS.row("gzip bomb 1 GB as lines (2 MB on the wire)", b"gzip", bomb)
 @LIMITS.row("nested gzip bomb 2 GB (25 KB on the wire)", b"gzip, gzip", lambda: gzip.compress(bomb() * 2, 9))
 async def gzip_bomb(coding: bytes, body: Callable[[], bytes]) -> None:
-    """Refused by name. Not one byte of it is decoded."""
+    """Once is decoded as far as the limits allow; twice is refused by name."""
     head = OK + b"Content-Encoding: " + coding + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = head + chunked(body(), last=True)
     result = await measured(send(answer))
-    check_refused(result, "'gzip'", "accept-encoding: identity", seconds=10, grown=MOST)
+    says = ("'gzip'", "accept-encoding: identity") if b"," in coding else ("event",)
+    check_refused(result, *says, seconds=10, grown=MOST)
     async with WireServer([once(answer)]) as server:
-        await expect_error(server, ts.InvalidResponseError, "'gzip'", "encoded")
+        await expect_error(server, ts.InvalidResponseError, *says, within=10)
 
 
 @pytest.mark.parametrize("check", LIMITS.checks())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,14 @@ from tests.wire.answers import CHUNKED_HEAD, chunked
 from tests.wire.events import CUT_EVENTS, TEXT
 from tests.wire.server import Step, WireServer, delay, fin, on, request, request_bytes, rst, send, silence
 from tests.wire.sockets import UnansweringPort, no_socket_left, sockets_to
-from tests.wire.tls import expired_certificate, good_certificate, self_signed_certificate, server_tls, trusting
+from tests.wire.tls import (
+    demanding_certificate,
+    expired_certificate,
+    good_certificate,
+    self_signed_certificate,
+    server_tls,
+    trusting,
+)
 
 SECRETS = Section("Secrets and TLS")
 
@@ -180,9 +188,52 @@ async def test_private_ca_from_the_environment(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     async with WireServer(tls=good_certificate(authority())) as server:
         await expect_complete(server)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+
+
+@pytest.mark.parametrize("how", ["missing", "no PEM", "empty", "a directory", "proxy"])
+async def test_a_trust_store_that_is_none(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and the variable are named, not a host."""
+    path = tmp_path / "trusted.pem"
+    if how == "a directory":
+        path.mkdir()
+    elif how != "missing":
+        path.write_bytes(b"" if how == "empty" else b"this is no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
     async with WireServer(tls=good_certificate(authority())) as server:
-        await expect_error(server, ts.APIConnectionError, then=None, connections=0, closed_by_client=False)
+        if how == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+        error = await expect_error(
+            server, ts.APIConnectionError, "SSL_CERT_FILE", str(path), then=None, connections=0, closed_by_client=False
+        )
+        assert not error.retryable
+        assert "127.0.0.1" not in str(error)
+
+
+@SECRETS.row("TLS 1.3: the server refuses the client's certificate after the handshake")
+async def client_certificate_refused() -> None:
+    demanding = demanding_certificate(authority())
+    stranger = trusting(authority())
+    trustme.CA().issue_cert("somebody@example").configure_cert(stranger)
+    for context, size in ((trusting(authority()), 1), (stranger, 1), (stranger, 20_000_000)):
+        accepted: list[str] = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve(listener: socket.socket = listener, accepted: list[str] = accepted) -> None:
+                # Not a server of Trio's: that one closes without the alert.
+                sock, _ = listener.accept()
+                with sock, pytest.raises(ssl.SSLError) as refused:
+                    demanding.wrap_socket(sock, server_side=True)
+                accepted.append(str(refused.value))
+
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            client = client_for(None, base_url=url, ssl_context=context, max_retries=2)
+            async with client, trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, serve)
+                with pytest.raises(ts.APIConnectionError, match="server refused the TLS connection") as caught:
+                    await read_to_end(client, messages=[{"role": "user", "content": "x" * size}])
+        assert not caught.value.retryable
+        assert not caught.value.may_have_been_accepted
+        assert len(accepted) == 1
 
 
 async def refused_handshake(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -401,3 +402,30 @@ async def test_a_foreign_transport_gives_its_slot_back_at_every_step(nothing_lef
 
             for when in ("before", "after"):
                 await cancel_at_every_step(once, check, when)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("size", [1_000_000, 64_000_000], ids=["in the kernel's queue", "not all sent"])
+async def test_an_upload_that_nobody_reads_is_reset(size, tls, server_tls, client_tls):
+    """The server sees it although it does not read; a FIN would wait behind all that was sent."""
+    seen = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        if tls:
+            assert isinstance(peer.stream, trio.SSLStream)
+            await peer.stream.do_handshake()
+        poll = select.poll()
+        poll.register(peer.tcp.socket.fileno(), select.POLLHUP | select.POLLERR)
+        while not poll.poll(0):
+            await trio.sleep(0.001)
+        seen.set()
+
+    async with (
+        serve(script, tls=server_tls if tls else None) as server,
+        sender_of(server, ssl_context=client_tls if tls else None) as sender,
+    ):
+        with trio.move_on_after(0.3) as scope:
+            await post(sender, b"x" * size)
+        assert scope.cancelled_caught
+        with trio.fail_after(AT_ONCE * 2):
+            await seen.wait()

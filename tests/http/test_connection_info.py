@@ -12,7 +12,7 @@ import trio.testing
 
 from tests.http.posting import post, read_all, sender_of
 from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
-from tests.wire.server import Peer, answering, once, serve
+from tests.wire.server import answering, once, serve
 from trio_stream._http import ConnectionInfo, _transport, open_sender
 from trio_stream.testing import ScriptedAPI, say
 from trio_stream.transport import BODY_EXTENSION, ON_SENT_EXTENSION, ResponseBody, Transport
@@ -73,25 +73,6 @@ async def test_waiting_for_a_slot_is_not_connecting():
             held.close()
     assert seen[0].waited >= waited
     assert seen[0].tcp is not None
-
-
-async def test_a_request_that_goes_out_twice_says_so():
-    """The resend on a stale connection is seen by whoever watches the connections."""
-
-    async def hangs_up(peer: Peer) -> None:
-        await peer.answer(HELLO)
-        await peer.request()
-        await peer.fin()
-
-    seen: list[ConnectionInfo] = []
-    async with serve(hangs_up, answering(HELLO)) as server, sender_of(server) as sender:
-        for _ in range(2):
-            response = await post(sender, on_connected=seen.append)
-            await read_all(response.body)
-            response.body.finish()
-    assert [info.reused for info in seen] == [False, True, False]
-    assert seen[2].waited == 0
-    assert seen[2].tcp is not None
 
 
 async def test_no_clock_is_read_for_nobody(monkeypatch):

@@ -145,12 +145,86 @@ REFUSED = {
     "two content-lengths": (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "Content-Length"),
     "two lengths in one": (OK + b"Content-Length: 5, 6\r\n\r\nhello", "Content-Length"),
     "negative length": (OK + b"Content-Length: -5\r\n\r\nhello", "Content-Length"),
-    "length and chunked": (OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding"),
-    "chunked and length": (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", "Transfer-Encoding"),
+    "two lengths beside a fold": (OK + b"A: b\r\n c\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "headers"),
+    "a blank before the colon": (OK + b"Content-Length : 5\r\n\r\nhello", "header"),
+    "status of four digits": (b"HTTP/1.1 2000 OK\r\n\r\n", "headers"),
+    "100 with a body": (b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhello" + OK + b"\r\n", "headers"),
     "blank in a name": (OK + b"Bad Name: 1\r\n\r\n", "header"),
-    "folded header": (OK + b"A: b\r\n c: d\r\n\r\n", "headers"),
+    "fold before the first header": (b"HTTP/1.1 200 OK\r\n A: b\r\n\r\n", "headers"),
+    "CR in a value": (OK + b"A: b\rc\r\n\r\n", "headers"),
+    "NUL in a value": (OK + b"A: b\0c\r\n\r\n", "headers"),
+    "chunked, chunked": (OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n5\r\nhello\r\n", "chunked twice"),
+    "chunked and chunked": (
+        OK + b"Transfer-Encoding: chunked\r\ntransfer-encoding: Chunked\r\n\r\n5\r\nhello\r\n",
+        "chunked twice",
+    ),
     "huge length": (OK + b"Content-Length: 99999999999999999999999\r\n\r\n", "Content-Length"),
 }
+
+
+CHUNKS = chunk(b"hel") + chunk(b"lo") + LAST_CHUNK
+TOLERATED = {
+    "chunked beside a length": (OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS),
+    "a length beside chunked": (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n" + CHUNKS),
+    "chunked beside two lengths": (
+        OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n" + CHUNKS
+    ),
+    "blanks after a chunk's size": CHUNKED_HEAD + b"3  \r\nhel\r\n2 \r\nlo\r\n0\r\n\r\n",
+    "a tab after a chunk's size": CHUNKED_HEAD + b"3\t\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+    "bare LF": sized(b"hello", b"A: b").replace(b"\r\n", b"\n"),
+    "bare LF, chunked": CHUNKED_HEAD.replace(b"\r\n", b"\n") + CHUNKS,
+    "bare LF in one line": OK.replace(b"OK\r\n", b"OK\n") + b"Content-Length: 5\r\n\r\nhello",
+    "bare LF at the end of the head": OK + b"Content-Length: 5\r\n\nhello",
+    "bare LF, 103 first": b"HTTP/1.1 103 Hints\nA: b\n\n" + sized(b"hello").replace(b"\r\n", b"\n"),
+    "bare LF after a good 100": b"HTTP/1.1 100 Continue\r\n\r\n" + sized(b"hello").replace(b"\r\n", b"\n"),
+    "leading line ends and bare LF": b"\r\n\n" + sized(b"hello").replace(b"\r\n", b"\n"),
+    "folded header": sized(b"hello", b"A: b\r\n c: d"),
+    "folded by a tab, twice": sized(b"hello", b"A: b\r\n\tc\r\n   d"),
+    "the same length twice": sized(b"hello", b"content-length: 5"),
+    "the same length three times": sized(b"hello", b"content-length: 5", b"CONTENT-LENGTH:5 "),
+    "the same length in one header": OK + b"Content-Length: 5, 5\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("wire", TOLERATED.values(), ids=TOLERATED)
+def test_what_a_user_agent_reads_all_the_same(wire):
+    """RFC 9112, 2.2, 5.2, 6.3. The connection is not used again."""
+    splits = [[wire], [wire[i : i + 1] for i in range(len(wire))]]
+    splits += [[wire[:i], wire[i:]] for i in range(1, len(wire))]
+    for pieces in splits:
+        parsing, got = feed_all(pieces)
+        assert parsing.failure is None
+        assert got == b"hello"
+        assert parsing.complete
+        assert not parsing.reusable
+        assert not parsing.keep_alive
+        assert parsing.head is not None
+        assert parsing.head.status_code == 200
+
+
+def test_a_fold_is_a_blank():
+    parsing, _ = feed_all([sized(b"", b"A: b\r\n  c\r\n\td")])
+    assert parsing.head is not None
+    assert (b"A", b"b c d") in parsing.head.headers
+
+
+def test_a_refused_head_is_bounded_too():
+    parsing, body = feed_all([OK + b"A: b\r\n c\r\n", *[b"x: %b\r\n" % (b"y" * 100)] * 1000], max_header_bytes=4096)
+    assert body == b""
+    assert parsing.failure is not None
+    assert "4096" in parsing.failure
+
+
+def test_a_refused_head_that_does_not_end():
+    parsing, _ = feed_all([OK + b"A: b\r\n c\r\n"], eof=True)
+    assert parsing.failure == "the connection was closed in the middle of the headers"
+
+
+def test_a_body_until_the_end_below_a_refused_head():
+    parsing, body = feed_all([OK + b"A: b\r\n c\r\n\r\nhello"], eof=True)
+    assert body == b"hello"
+    assert parsing.complete
+    assert not parsing.reusable
 
 
 @pytest.mark.parametrize("wire, says", REFUSED.values(), ids=REFUSED)

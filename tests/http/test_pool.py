@@ -7,10 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.http.posting import client_of
+from tests.http.posting import client_of, post, sender_of
 from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sized
 from tests.wire.server import NEVER_ANSWERING, Peer, answering, once, serve
-from trio_stream._http import ON_SENT_EXTENSION, ConnectionStatistics, Transport
+from trio_stream._http import ConnectionStatistics, Transport
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -89,26 +89,6 @@ async def test_the_server_closed_the_idle_connection(end, tls, server_tls, clien
         assert len(server.peers) == 2
 
 
-@pytest.mark.parametrize("end", ["fin", "rst"])
-async def test_a_request_lost_on_a_reused_connection_is_repeated_once(end):
-    async def script(peer: Peer) -> None:
-        await peer.answer(sized(b"one"))
-        await peer.request()
-        if end == "rst":
-            peer.close(rst=True)
-        else:
-            await peer.fin()
-
-    sent = []
-    async with serve(script, answering(sized(b"two"))) as server, client_of() as client:
-        assert (await client.post(server.base_url, content=b"1")).content == b"one"
-        request = client.build_request("POST", server.base_url, content=b"2")
-        request.extensions[ON_SENT_EXTENSION] = lambda: sent.append(1)
-        assert (await client.send(request)).content == b"two"
-        assert [len(peer.requests) for peer in server.peers] == [2, 1]
-    assert sent == [1]
-
-
 async def test_what_fails_on_a_new_connection_is_not_repeated():
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -131,24 +111,6 @@ async def test_what_fails_after_a_byte_of_the_answer_is_not_repeated():
         with pytest.raises(httpx.RemoteProtocolError, match="in the middle of the headers"):
             await client.post(server.base_url, content=b"2")
         assert len(server.peers) == 1
-
-
-async def test_the_repeated_request_fails_for_good():
-    async def script(peer: Peer) -> None:
-        await peer.answer(sized(b"one"))
-        await peer.request()
-
-        peer.close(rst=True)
-
-    async def gone(peer: Peer) -> None:
-        await peer.request()
-        peer.close(rst=True)
-
-    async with serve(script, gone) as server, client_of() as client:
-        await client.post(server.base_url, content=b"1")
-        with pytest.raises(httpx.ReadError):
-            await client.post(server.base_url, content=b"2")
-        assert len(server.peers) == 2
 
 
 async def test_two_at_once_take_two_connections():
@@ -333,3 +295,100 @@ async def test_checkpoints():
                 await anext(stream)
             with pytest.raises(StopAsyncIteration):
                 await anext(stream)
+
+
+# Idle connections when their time is over.
+
+
+def tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_they_are_closed_by_themselves(tls, server_tls, client_tls, mock_clock):
+    """No further request is needed for it."""
+    async with serve(answering(sized(b"x")), tls=server_tls if tls else None) as server:
+        before = tasks()
+        async with client_of(ssl_context=client_tls) as client:
+            await client.get(server.base_url)
+            mock_clock.jump(15)
+            await client.get(server.base_url)  # which begins its time anew
+            assert len(server.peers) == 1
+            for seconds, idle in ((20, 1), (9.9, 1), (0.2, 0)):
+                mock_clock.jump(seconds)
+                await trio.testing.wait_all_tasks_blocked()
+                assert client._transport.statistics().idle == idle
+            await server.closed()
+            await client.get(server.base_url)
+            assert client._transport.statistics().idle == 1
+        await server.closed(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks() == before
+
+
+async def test_nothing_of_it_outlives_the_client():
+    async with serve(answering(sized(b"x"))) as server:
+        for how in ("left", "cancelled", "closed without waiting"):
+            transport = Transport()
+            before = {task.name for task in all_tasks()}
+            async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+                await client.get(server.base_url)
+                assert "trio_stream idle connections" in {task.name for task in all_tasks()} - before
+                with trio.CancelScope() as scope:
+                    if how == "cancelled":
+                        scope.cancel(reason="the test")
+                    if how == "closed without waiting":
+                        transport.close()
+                    await transport.aclose()
+            assert "trio_stream idle connections" not in {task.name for task in all_tasks()}
+
+
+async def test_turning_it_off_ends_the_task():
+    async with serve(answering(sized(b"x"))) as server, client_of() as client:
+        transport = client._transport
+        for _ in range(2):
+            await client.get(server.base_url)
+            transport.keep_connections(keep=False)
+            await trio.testing.wait_all_tasks_blocked()
+            assert "trio_stream idle connections" not in {task.name for task in all_tasks()}
+            transport.keep_connections(keep=True)
+
+
+def all_tasks() -> list[trio.lowlevel.Task]:
+    """Every task of this run, those of the system included."""
+    root = trio.lowlevel.current_root_task()
+    found, pending = [], [root]
+    while pending:
+        task = pending.pop()
+        found.append(task)
+        pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
+
+
+@pytest.mark.parametrize("end", ["fin", "rst"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_what_the_server_closed_is_not_counted_idle(end, tls, server_tls, client_tls):
+    """Also where the last bytes of the answer have not been read yet."""
+    go_on = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED_HEAD, chunk(b"x"))
+        await go_on.wait()
+        await peer.send(LAST_CHUNK)
+        if end == "rst":
+            peer.close(rst=True)
+        else:
+            await peer.fin()
+
+    async with (
+        serve(script, tls=server_tls if tls else None) as server,
+        sender_of(server, ssl_context=client_tls if tls else None) as sender,
+    ):
+        body = (await post(sender)).body
+        assert await body.receive_some() == b"x"
+        body.finish()
+        assert sender.statistics().idle == 1
+        go_on.set()
+        with trio.fail_after(2):
+            while sender.statistics().idle:
+                await trio.sleep(0.001)

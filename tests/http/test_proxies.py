@@ -40,4 +40,7 @@ P = "http://proxy.example:3128"
 def test_proxy_for(environ, url, expected, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert proxy_for(httpx.URL(url)) == expected
+    proxy = proxy_for(httpx.URL(url))
+    assert (None if proxy is None else proxy.url) == expected
+    if proxy is not None:
+        assert proxy.source in environ

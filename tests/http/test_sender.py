@@ -389,24 +389,6 @@ async def test_a_checkpoint_even_by_a_transport_that_does_not_wait():
     await sender.aclose()
 
 
-async def test_sent_is_said_once_of_a_request_that_was_repeated():
-    """On a new connection, in place of one that the server had given up."""
-
-    async def script(peer: Peer) -> None:
-        await peer.answer(sized(b"one"))
-        await peer.request()
-        await peer.fin()
-
-    sent = []
-    async with serve(script, answering(sized(b"two"))) as server, sender_of(server) as sender:
-        for number, content in enumerate((b"one", b"two")):
-            response = await post(sender, on_sent=lambda number=number: sent.append(number))
-            assert await read_all(response.body) == content
-            response.body.finish()
-        assert [len(peer.requests) for peer in server.peers] == [2, 1]
-    assert sent == [0, 1]
-
-
 # The head of a request is kept for the next one.
 
 

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 import trustme
 
-from tests.http.posting import all_texts, post, sender_of
+from tests.http.posting import QUICK, all_texts, post, sender_of
 from tests.wire.answers import sized
 from tests.wire.server import NEVER_ANSWERING, Peer, answering, on, once, serve
 from trio_stream._errors import (
@@ -23,6 +23,8 @@ from trio_stream._errors import (
     SendTimeoutError,
 )
 from trio_stream._http import ConnectionStatistics, open_sender
+from trio_stream._http._failures import request_failure
+from trio_stream._http._tls import tls_reason
 from trio_stream._timeouts import Timeouts
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -251,3 +253,36 @@ async def test_a_transport_of_the_callers_that_fails_in_its_own_ways():
         with pytest.raises(error, match=says):
             await post(sender)
         assert sender.statistics() == IDLE
+
+
+class _Bare(ssl.SSLError):
+    """As contexts of other packages raise it: without what the `ssl` module adds."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("reason", "library", "verify_message", "verify_code"):
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+class _BareVerification(_Bare, ssl.SSLCertVerificationError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (_Bare("something of truststore's"), "TLS handshake failed: something of truststore's"),
+        (_Bare(), "TLS handshake failed: "),
+        (_BareVerification("not trusted here"), "TLS certificate not trusted: not trusted here"),
+        (_Bare("tlsv13 alert certificate required"), "the server refused the TLS connection, "),
+        (ssl.SSLError(1, "[SSL: SSLV3_ALERT_BAD_CERTIFICATE] x"), "the server refused the TLS connection, "),
+        (ssl.SSLError(1, "tlsv1 alert internal error"), "TLS handshake failed: "),
+    ],
+)
+def test_a_tls_error_without_attributes(error, expected):
+    assert tls_reason(error).startswith(expected)
+    for exc in (httpx.ConnectError("x"), error):
+        if exc is not error:
+            exc.__cause__ = error
+        failure = request_failure(exc, origin=None, timeouts=QUICK, sent=False)
+        assert expected in str(failure)

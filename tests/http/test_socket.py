@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import resource
 import socket
 import ssl
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -16,6 +19,8 @@ from trio_stream._http._socket import (
     begin_tcp,
     close_socket,
     finish_tcp,
+    hung_up,
+    options_of,
     os_reason,
     receive,
     receive_nowait,
@@ -37,6 +42,42 @@ async def test_open_tcp(host):
         close_socket(sock)
         close_socket(sock)
         assert sock.fileno() == -1
+
+
+def test_keep_alive_by_the_name_of_each_system():
+    """macOS has its own for the time until the first probe."""
+    linux = SimpleNamespace(TCP_NODELAY=1, SO_KEEPALIVE=9, TCP_KEEPIDLE=4, TCP_KEEPINTVL=5, TCP_KEEPCNT=6)
+    macos = SimpleNamespace(TCP_NODELAY=1, SO_KEEPALIVE=8, TCP_KEEPALIVE=16, TCP_KEEPINTVL=257, TCP_KEEPCNT=258)
+    bare = SimpleNamespace(TCP_NODELAY=1, SO_KEEPALIVE=8)
+    tcp = socket.IPPROTO_TCP
+    assert {(tcp, 4, 60), (tcp, 5, 60), (tcp, 6, 5)} <= set(options_of(linux))
+    assert {(tcp, 16, 60), (tcp, 257, 60), (tcp, 258, 5)} <= set(options_of(macos))
+    assert len(options_of(bare)) == 2
+
+
+async def test_a_name_looked_up_when_descriptors_run_out(monkeypatch):
+    """The resolver, which cannot open a socket, says only that there is no such name."""
+
+    async def resolves_nothing(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(trio, "open_tcp_stream", resolves_nothing)
+    with pytest.raises(socket.gaierror):
+        await open_tcp("api.test", 80)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [socket.socket()]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[0].fileno() + 20, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(socket.socket())
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            await open_tcp("api.test", 80)
+        assert os_reason(caught.value) == "too many open files"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for sock in held:
+            sock.close()
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -138,3 +179,16 @@ def test_os_reason_of_several_addresses():
     error = OSError("all attempts to connect failed")
     error.__cause__ = ExceptionGroup("attempts", [*refused, OSError(errno.ENETUNREACH, "z")])
     assert os_reason(error) == "connection refused; network is unreachable"
+
+
+def test_who_has_hung_up():
+    """A socket that is closed here is nobody's any more, and does not count."""
+    ours, theirs = socket.socketpair()
+    closed = socket.socket()
+    closed.close()
+    with ours:
+        assert hung_up([ours, closed]) == 0
+        theirs.send(b"last words")
+        theirs.close()
+        assert hung_up([ours, closed]) == 1
+        assert ours.recv(100) == b"last words"

@@ -271,11 +271,10 @@ async def test_connect_timeout_names_the_phase_tls(client_tls):
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, client_tls):
+async def test_write_timeout_counts_where_not_one_byte_is_taken(tls, server_tls, client_tls):
     async def script(peer: Peer) -> None:
-        while True:
-            await peer.stream.receive_some(1000)
-            await trio.sleep(0.01)
+        await peer.stream.receive_some(1000)
+        await trio.sleep(60)
 
     async with (
         serve(on(script, reads=False), tls=server_tls if tls else None) as server,
@@ -283,6 +282,29 @@ async def test_write_timeout_counts_for_the_whole_request(tls, server_tls, clien
     ):
         with pytest.raises(httpx.WriteTimeout, match=r"within 0\.3 s"):
             await client.post(server.base_url, content=b"x" * 64_000_000, timeout=httpx.Timeout(5, write=0.3))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_slow_upload_goes_through(tls, server_tls, client_tls):
+    """It takes several times the clock, which is for a gap without a byte."""
+    gap, size = 0.6, 16_000_000
+
+    async def script(peer: Peer) -> None:
+        taken = 0
+        for part in range(1, 21):
+            await trio.sleep(gap / 8)
+            while taken < part * size // 20:
+                taken += len(await peer.stream.receive_some(800_000))
+        await peer.send(sized(b"taken"))
+
+    async with (
+        serve(on(script, reads=False), tls=server_tls if tls else None) as server,
+        client_of(ssl_context=client_tls) as client,
+    ):
+        began = trio.current_time()
+        answer = await client.post(server.base_url, content=b"x" * size, timeout=httpx.Timeout(60, write=gap))
+        assert answer.content == b"taken"
+        assert trio.current_time() - began > 2 * gap
 
 
 async def test_read_timeout_before_and_in_the_body():
@@ -379,7 +401,19 @@ async def test_trust_from_the_environment(authority, server_tls, monkeypatch, tm
 async def test_a_trust_store_that_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     async with client_of() as client:
-        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read"):
+        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read: SSL_CERT_FILE is set to"):
+            await client.get("https://127.0.0.1:1/")
+
+
+async def test_a_trust_store_that_nothing_names(monkeypatch):
+    def fail() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(httpx, "create_ssl_context", fail)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    async with client_of() as client:
+        with pytest.raises(httpx.LocalProtocolError, match="trust store cannot be read: no such file"):
             await client.get("https://127.0.0.1:1/")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import httpx
 import pytest
 import trio
 
@@ -193,3 +194,45 @@ async def test_pings_without_end_before_the_first_event_let_others_run():
             assert await stream.get_final_text() == TEXT
         assert turns > 10
         nursery.cancel_scope.cancel(reason="seen")
+
+
+@pytest.mark.parametrize("max_retries", [0, 2])
+async def test_first_event_bounds_all_attempts_together(max_retries, autojump_clock):
+    """No headers for ever: the clock runs out once, whatever the number of retries."""
+    client, api = client_of(*[[stall()]] * 5, max_retries=max_retries, timeout=ts.Timeouts(first_event=600))
+    began = trio.current_time()
+    with pytest.raises(ts.FirstEventTimeoutError) as caught:
+        async with client.messages.stream(**PARAMS):
+            pass
+    assert trio.current_time() - began == pytest.approx(600, abs=1)
+    assert caught.value.may_have_been_accepted
+    assert len(api.requests) == 1
+
+
+async def test_first_event_counts_what_earlier_attempts_waited(autojump_clock):
+    """And not the waits between them, which the server asked for."""
+    refusal = [pause(4), http_error(529, "overloaded_error", headers={"retry-after": "30"})]
+    client, api = client_of(refusal, refusal, [stall()], max_retries=5, timeout=ts.Timeouts(first_event=10))
+    began = trio.current_time()
+    with pytest.raises(ts.FirstEventTimeoutError):
+        async with client.messages.stream(**PARAMS):
+            pass
+    assert trio.current_time() - began == pytest.approx(70, abs=1)
+    assert len(api.requests) == 3
+
+
+async def test_first_event_of_a_count_of_tokens(autojump_clock):
+    asked: list[float] = []
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        asked.append(trio.current_time())
+        await trio.sleep(400)
+        return httpx.Response(503)
+
+    client = ts.Client(api_key="k", transport=httpx.MockTransport(answer), max_retries=5)
+    began = trio.current_time()
+    with pytest.raises(ts.FirstEventTimeoutError) as caught:
+        await client.messages.count_tokens(model="m", messages=PARAMS["messages"])
+    assert caught.value.may_have_been_accepted
+    assert trio.current_time() - began == pytest.approx(600, abs=3)  # the wait between the two included
+    assert len(asked) == 2

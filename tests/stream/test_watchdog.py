@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
@@ -68,7 +70,7 @@ async def test_it_moves_when_its_stream_is_cancelled(autojump_clock):
 
 
 async def test_all_that_could_have_it_are_cancelled(autojump_clock):
-    """It does not go round among them; the next stream has it again."""
+    """It stays with one of them, and watches the next stream too."""
     client, _ = client_of(*[[say("Hello"), stall()]] * 6, timeout=ts.Timeouts(silence=5))
     with trio.CancelScope() as scope:
         async with client.messages.stream(**PARAMS), client.messages.stream(**PARAMS):
@@ -78,7 +80,7 @@ async def test_all_that_could_have_it_are_cancelled(autojump_clock):
                 began = trio.current_time()
                 with pytest.raises(ts.SilenceTimeoutError):
                     async with client.messages.stream(**PARAMS) as shielded:
-                        assert hosts(shielded) == [0]
+                        assert hosts(shielded) == []
                         await shielded.until_done()
                 assert trio.current_time() - began == pytest.approx(5, abs=0.1)
 
@@ -206,3 +208,69 @@ async def test_both_cancellations_at_once(silence, autojump_clock):
             outer.cancel(reason="the test")
             await stream.until_done()
     assert outer.cancelled_caught
+
+
+CLOCKS = [
+    pytest.param(ts.Timeouts(silence=5), ts.SilenceTimeoutError, [stall()], id="silence"),
+    pytest.param(ts.Timeouts(stall=5), ts.StallTimeoutError, SLOW_PINGS, id="stall"),
+    pytest.param(ts.Timeouts(total=5), ts.TotalTimeoutError, [pause(1), say("x")] * 20, id="total"),
+]
+
+
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("began_before", [True, False], ids=["the wait began before", "the wait begins after"])
+@pytest.mark.parametrize("how", ["stream.cancel", "outer scope", "the nursery's scope", "a failing child"])
+@pytest.mark.parametrize(("timeouts", "kind", "rest"), CLOCKS)
+async def test_clocks_run_on_for_a_reader_in_a_shield(timeouts, kind, rest, how, began_before, others, autojump_clock):
+    """Whatever cancels the stream's nursery: the task that watches is no victim of it."""
+    client, _ = client_of(*[[say("Hello"), *rest]] * 3, timeout=timeouts)
+    seen: list[BaseException] = []
+
+    async def read_on(stream: ts.MessageStream) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 100), pytest.raises(kind) as caught:
+            await stream.until_done()
+        seen.append(caught.value)
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    def cancel(stream: ts.MessageStream, outer: trio.CancelScope) -> None:
+        if how == "stream.cancel":
+            stream.cancel()
+        elif how == "outer scope":
+            outer.cancel(reason="the test")
+        elif how == "a failing child":
+            stream.nursery.start_soon(fail)
+        else:
+            stream.nursery.cancel_scope.cancel(reason="the test")
+
+    began = trio.current_time()
+    with trio.CancelScope() as outer:
+        try:
+            async with contextlib.AsyncExitStack() as before:
+                for _ in range(others):
+                    await before.enter_async_context(client.messages.stream(**PARAMS))
+                async with client.messages.stream(**PARAMS) as stream:
+                    if began_before:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(read_on, stream)
+                            await trio.testing.wait_all_tasks_blocked()
+                            cancel(stream, outer)
+                    else:
+                        cancel(stream, outer)
+                        await read_on(stream)
+        except ZeroDivisionError:
+            assert how == "a failing child"
+    assert trio.current_time() - began == pytest.approx(5, abs=0.2)
+    assert len(seen) == 1
+
+
+async def test_cancelled_streams_are_left_at_once(autojump_clock):
+    """The task that does not mind a cancellation ends with the stream all the same."""
+    client, _ = client_of(*[[say("Hello"), stall()]] * 3, timeout=ts.Timeouts(silence=5))
+    before = trio.lowlevel.current_statistics().tasks_living
+    with trio.move_on_after(1):
+        async with client.messages.stream(**PARAMS), client.messages.stream(**PARAMS) as stream:
+            await stream.until_done()
+    assert trio.current_time() == pytest.approx(1, abs=0.1)
+    assert trio.lowlevel.current_statistics().tasks_living == before

@@ -30,6 +30,15 @@ def good_certificate(authority: trustme.CA) -> ssl.SSLContext:
     return server_tls(authority.issue_cert("127.0.0.1", "localhost"))
 
 
+def demanding_certificate(authority: trustme.CA) -> ssl.SSLContext:
+    """As `good_certificate`, for a server that wants one of the client too: TLS 1.3 tells it after the handshake."""
+    context = good_certificate(authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    return context
+
+
 def expired_certificate(authority: trustme.CA) -> ssl.SSLContext:
     """One that was good until yesterday."""
     yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)

@@ -225,7 +225,9 @@ class Client:
 
         Raises:
           trio.ClosedResourceError: It has been closed.
+          RuntimeError: This is not called within a run of Trio, or it is used in another one that goes on.
         """
+        self._connections.run.enter()
         await trio.lowlevel.checkpoint()
         if self._connections.closed:
             raise trio.ClosedResourceError("this client is closed")
@@ -246,6 +248,7 @@ class Client:
         A task that waits in a stream's ``receive`` gets `trio.ClosedResourceError`, and so does every request made
         afterwards. Effective even when cancelled; a checkpoint; never waits on a peer.
         """
+        self._connections.run.enter()
         self._connections.closed = True
         for stream in list(self._connections.live):
             stream.close_now()

@@ -6,12 +6,12 @@ What belongs here: reading an answer that is not a stream. What does not: anythi
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, Final, cast, final
 
 import trio
 
 from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
-from trio_stream._http import Response, ResponseBody
+from trio_stream._http import Response, ResponseBody, decoded
 from trio_stream._instruments import CallOutcome
 from trio_stream._protocol import (
     JSON_ERRORS,
@@ -23,7 +23,9 @@ from trio_stream._protocol import (
 from trio_stream._response import ResponseInfo
 from trio_stream._stream import (
     CallWatch,
+    EarlierAttempts,
     StreamRequest,
+    Waiting,
     check_encoding,
     locate,
     read_error_answer,
@@ -32,10 +34,13 @@ from trio_stream._stream import (
     with_retries,
 )
 
+_ACCEPTED: Final = " (the API may have accepted the request)"
+
 
 @trio.lowlevel.enable_ki_protection
 async def count_tokens(request: StreamRequest) -> MessageTokensCount:
     """Send the request and read its answer."""
+    request.run.enter()
     watch = watch_call(request, None)
     try:
         count = await _count(request, watch)
@@ -52,32 +57,64 @@ async def count_tokens(request: StreamRequest) -> MessageTokensCount:
 
 async def _count(request: StreamRequest, watch: CallWatch | None) -> MessageTokensCount:
     total = request.timeouts.total
+    sendings = _Sendings(request.timeouts.first_event)
     with trio.move_on_after(math.inf if total is None else total) as scope:
         return await with_retries(
-            lambda retries: _attempt(request, watch, retries, scope),
+            lambda retries: _attempt(request, watch, retries, scope, sendings),
             max_retries=request.max_retries,
             renewable=request.outgoing.renewable,
             on_retry=None if watch is None else watch.retry,
+            earlier=sendings.earlier,
+            has_time=sendings.waiting.has_time,
         )
-    error = TotalTimeoutError(f"total: tokens were not counted within {total or 0.0:g} s", seconds=total or 0.0)
+    error = TotalTimeoutError(
+        f"total: tokens were not counted within {total or 0.0:g} s" + (_ACCEPTED if sendings.present else ""),
+        seconds=total or 0.0,
+        may_have_been_accepted=sendings.present,
+    )
+    sendings.earlier.mark(error)
     raise locate(error, request, response=None, request_id=None)
 
 
+@final
+class _Sendings:
+    """What is known of the sendings of one request so far.
+
+    Attributes:
+      earlier: What the attempts that are over mean.
+      present: Whether the request has been sent in the present attempt.
+      waiting: The clock ``first_event``.
+    """
+
+    __slots__ = ("earlier", "present", "waiting")
+
+    def __init__(self, first_event: float | None) -> None:
+        self.earlier = EarlierAttempts()
+        self.present = False
+        self.waiting = Waiting(first_event)
+
+
 async def _attempt(
-    request: StreamRequest, watch: CallWatch | None, retries_taken: int, total_scope: trio.CancelScope
+    request: StreamRequest,
+    watch: CallWatch | None,
+    retries_taken: int,
+    total_scope: trio.CancelScope,
+    sendings: _Sendings,
 ) -> MessageTokensCount:
     limit = request.timeouts.first_event
     response: Response | None = None
     request_id: str | None = None
     if watch is not None:
         watch.attempt_starts()
+    sendings.present = False
+    sendings.waiting.stop()
     with trio.CancelScope() as scope:
 
         def on_sent() -> None:
+            sendings.present = True
             if watch is not None:
                 watch.request_sent()
-            if limit is not None:
-                scope.deadline = trio.current_time() + limit
+            scope.deadline = sendings.waiting.start()
 
         try:
             response = await request.outgoing.send(
@@ -86,7 +123,8 @@ async def _attempt(
                 on_sent=on_sent,
                 on_connected=None if watch is None else watch.connected,
             )
-            info, body = response.info, response.body
+            info = response.info
+            body = decoded(info, response.body)
             request_id = read_request_id(info)
             if watch is not None:
                 watch.head_received(info, request_id)
@@ -111,7 +149,7 @@ async def _attempt(
                 await response.body.aclose()
             raise
     error = FirstEventTimeoutError(
-        f"first_event: waited {limit or 0.0:g} s for the answer (the API may have accepted the request)",
+        f"first_event: waited {limit or 0.0:g} s for the answer" + _ACCEPTED,
         seconds=limit or 0.0,
         may_have_been_accepted=True,
     )

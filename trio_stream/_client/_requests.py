@@ -56,6 +56,7 @@ class Requests:
     @trio.lowlevel.enable_ki_protection  # of the block; the interrupt is raised where it waits
     async def create(self, call: Mapping[str, Any], *, stream: bool) -> Message | EventStream:
         """Create a message and wait for it; or, with ``stream``, return its raw events before the block is entered."""
+        self._connections.run.enter()
         request = self.message(call)
         if stream:
             await trio.lowlevel.checkpoint()
@@ -94,6 +95,7 @@ class Requests:
             unix_time=time.time,
             live=connections.live,
             watchdog=connections.watchdog,
+            run=connections.run,
             instruments=settings.instruments,
         )
 

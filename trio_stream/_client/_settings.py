@@ -23,6 +23,7 @@ from trio_stream._protocol import (
     build_headers,
     parse_custom_headers,
 )
+from trio_stream._runs import OneRun
 from trio_stream._stream import Closable, Watchdog
 from trio_stream._timeouts import Timeouts
 from trio_stream._version import __version__
@@ -57,12 +58,13 @@ UNSET_AUTH: Any = _Unset("<not given>")
 class Connections:
     """Shared by a client and its `with_options` copies: the connections, the open streams, and the watchdog."""
 
-    __slots__ = ("closed", "live", "sender", "watchdog")
+    __slots__ = ("closed", "live", "run", "sender", "watchdog")
 
     def __init__(self, sender: Sender) -> None:
         self.sender: Sender = sender
         self.live: set[Closable] = set()
         self.watchdog: Watchdog = Watchdog()
+        self.run: OneRun = OneRun()
         self.closed: bool = False
 
 

@@ -6,6 +6,7 @@ whatever httpx transport the caller brings. What does not: what the bytes mean (
 
 from ._body import BODY_EXTENSION as BODY_EXTENSION, ResponseBody as ResponseBody
 from ._connection import ConnectionInfo as ConnectionInfo
+from ._decoding import codings_of as codings_of, decoded as decoded, is_decoded as is_decoded
 from ._error_body import read_error_body as read_error_body
 from ._foreign_sender import client_authenticates as client_authenticates
 from ._given import check_http_client as check_http_client, check_transport as check_transport

@@ -22,13 +22,19 @@ from trio_stream._limits import Limits
 from ._httpx import httpx
 from ._parser import ResponseHead, ResponseParser
 from ._request import WireRequest
-from ._socket import close_socket, os_reason, receive, receive_nowait
+from ._socket import close_socket, os_reason, receive, receive_nowait, reset_on_close
 
 _LOOK_EVERY_SECONDS = 0.1
 """How often a request that the server is slow to take is interrupted to see whether an answer has come already."""
 
 _SEND_UNINTERRUPTED_BYTES = 1 << 20
 """Sent without waiting before other tasks get their turn."""
+
+_PIECE_BYTES = 262_144
+"""Sent in one call. TLS says nothing of a call before all of it is sent, and ``send`` is a gap without progress."""
+
+_MUCH_SENT_BYTES = 65536
+"""Up to here a request fits in what any server's kernel takes without its program reading."""
 
 _FIRST_REFUSAL = 300
 """From this status on an answer says that the request is not wanted, so that sending it on is of no use."""
@@ -80,14 +86,14 @@ class ServerDisconnectedError(httpx.RemoteProtocolError):
 
 
 class StaleConnectionError(Exception):
-    """A connection that had served before failed without one byte of an answer. ``__cause__`` says how."""
+    """A connection that had served before did not take one byte of the request. ``__cause__`` says why."""
 
 
 @final
 class Connection:
     """A connected socket and the answer that is being read from it."""
 
-    __slots__ = ("_reused", "_sent_whole", "early_body", "idle_since", "origin", "parser", "sock")
+    __slots__ = ("_reused", "_sent_bytes", "_sent_whole", "early_body", "idle_since", "origin", "parser", "sock")
 
     def __init__(self, sock: socket.socket, origin: Origin) -> None:
         self.sock = sock
@@ -96,10 +102,17 @@ class Connection:
         self.early_body = b""
         self.idle_since = 0.0
         self._reused = False
+        self._sent_bytes = 0
         self._sent_whole = False
 
     def close(self) -> None:
-        """Close the socket now."""
+        """Close the socket now.
+
+        Where much of a request may still wait to be sent, the connection is reset: before a FIN the kernel would first
+        deliver what waits, which a server that does not read never takes, and so would never see that nobody listens.
+        """
+        if self.unanswered and self._sent_bytes >= _MUCH_SENT_BYTES:
+            reset_on_close(self.sock)
         close_socket(self.sock)
         if self.parser is not None:
             self.parser.discard()
@@ -120,13 +133,13 @@ class Connection:
         Args:
           request: What to send.
           limits: Bounds of the head.
-          send_seconds: For the whole request.
+          send_seconds: For each stretch in which not one byte of the request can be sent.
           read_seconds: For each wait for bytes of the head.
           on_sent: Called once when sending is over: after the last byte, or when an answer came before that.
 
         Raises:
           httpx.TransportError: There was no answer.
-          StaleConnectionError: There was not one byte of an answer, on a connection that had served before.
+          StaleConnectionError: The connection had served before, and took not one byte of this request.
           trio.ClosedResourceError: The connection was closed by this program.
         """
         self.parser = parser = ResponseParser(
@@ -135,6 +148,7 @@ class Connection:
             max_interim_answers=limits.interim_answers,
         )
         self.early_body = b""
+        self._sent_bytes = 0
         self._sent_whole = False
         try:
             broken = await self._send(request, parser, send_seconds)
@@ -143,13 +157,16 @@ class Connection:
             head = await self._read_head(parser, read_seconds, broken)
             if not self._sent_whole:
                 on_sent()
-        except (httpx.NetworkError, ServerDisconnectedError) as exc:
+        except (httpx.NetworkError, ServerDisconnectedError):
             self._check_open()
-            if self._reused and not parser.started:
-                raise StaleConnectionError from exc
             raise
         self._reused = True
         return head
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether not one byte of an answer to the present request has come."""
+        return self.parser is not None and not self.parser.started
 
     def _check_open(self) -> None:
         if self.sock.fileno() < 0:
@@ -163,13 +180,13 @@ class Connection:
         """
         sock = self.sock
         in_a_row = 0
-        # No CancelScope for all of it, and no clock before the first wait: nearly always nothing here waits.
-        deadline: float | None = None
+        # No CancelScope for all of it, and no clock before a wait: nearly always nothing here waits.
+        deadline: float | None = None  # of the present stretch in which nothing could be sent
         # As views, which no text shows: the head has a key in it, the content a prompt.
         for unsent in [memoryview(buffer) for buffer in request.buffers]:
             while unsent:
                 try:
-                    sent = sock.send(unsent)
+                    sent = sock.send(unsent[:_PIECE_BYTES])
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     in_a_row = 0
                     if deadline is None:
@@ -177,14 +194,19 @@ class Connection:
                     if await self._wait_to_send(parser, deadline):  # noqa: ASYNC120 - there is nothing in it to keep
                         return None
                     if trio.current_time() >= deadline:
-                        sentence = f"{self.origin} did not take the whole request within {seconds:g} s"
-                        raise httpx.WriteTimeout(sentence) from None
+                        late = f"not one byte more within {seconds:g} s"
+                        raise httpx.WriteTimeout(f"{self.origin} did not take the whole request: {late}") from None
                 except ssl.SSLWantReadError:  # pragma: no cover - only a renegotiation reads in order to write
                     await wait_readable(sock)
                 except OSError as exc:
+                    self._check_open()
+                    if self._reused and not self._sent_bytes:
+                        raise StaleConnectionError from exc
                     return exc
                 else:
                     unsent = unsent[sent:]
+                    deadline = None
+                    self._sent_bytes += sent
                     in_a_row += sent
                     if in_a_row >= _SEND_UNINTERRUPTED_BYTES:
                         in_a_row = 0
@@ -227,7 +249,8 @@ class Connection:
                     await wait_readable(self.sock)
                 data = await (receive(self.sock) if seconds is None else self._receive(seconds))
             except OSError as exc:
-                error = exc if broken is None else broken
+                # What TLS has to say is why sending failed.
+                error = exc if broken is None or isinstance(exc, ssl.SSLError) else broken
                 raise httpx.ReadError(f"{self.origin}: {os_reason(error)}") from error
             if data:
                 self.early_body = parser.feed(data)

@@ -24,8 +24,9 @@ from trio_stream._timeouts import Timeouts
 
 from ._connection import Origin, ServerDisconnectedError
 from ._httpx import httpx
+from ._proxies import Proxy
 from ._socket import os_reason
-from ._tls import can_help_to_retry, tls_reason
+from ._tls import can_help_to_retry, is_refusal, tls_reason
 
 FOREIGN_FAILURES = (
     httpx.HTTPError,
@@ -67,12 +68,12 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
         return ConnectTimeoutError(f"connect: {_located(detail, origin)}", seconds=timeouts.connect or 0.0)
     if isinstance(exc, httpx.WriteTimeout):
         return SendTimeoutError(f"send: {_located(detail, origin)}", seconds=timeouts.send or 0.0)
-    accepted = sent and not isinstance(exc, _NOT_SENT)
-    tls = _tls_error(exc)
-    if tls is not None and not accepted:
-        return APIConnectionError(f"cannot connect to {origin}: {tls_reason(tls)}", retryable=can_help_to_retry(tls))
     if isinstance(exc, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
         return APIConnectionError(f"the request cannot be sent: {detail}", retryable=False)
+    accepted = sent and not isinstance(exc, _NOT_SENT)
+    tls = _tls_error(exc)
+    if tls is not None and (not accepted or is_refusal(tls)):
+        return APIConnectionError(f"cannot connect to {origin}: {tls_reason(tls)}", retryable=can_help_to_retry(tls))
     if isinstance(exc, (httpx.DecodingError, httpx.StreamError, ImportError)):
         return APIConnectionError(f"the transport failed: {detail}", retryable=False)
     if isinstance(exc, httpx.RemoteProtocolError) and not _is_disconnect(exc):
@@ -85,6 +86,47 @@ def request_failure(exc: Exception, *, origin: Origin | None, timeouts: Timeouts
     if accepted:
         sentence = f"{sentence} ({_ACCEPTED})"
     return APIConnectionError(sentence, may_have_been_accepted=accepted)
+
+
+def proxy_failure(exc: Exception, *, proxy: Proxy, origin: Origin | None, timeouts: Timeouts, sent: bool) -> APIError:
+    """Map a failure before the head of an answer that was to come through a proxy.
+
+    Args:
+      exc: One of `FOREIGN_FAILURES`.
+      proxy: The proxy.
+      origin: Where the request was to go, if that is known.
+      timeouts: The clocks.
+      sent: Whether the request had been sent, and not only a ``CONNECT``.
+    """
+    if isinstance(exc, httpx.ProxyError):
+        return APIConnectionError(
+            f"the proxy {proxy} did not connect to {origin}: {_detail(exc)}", retryable=_proxy_may_recover(_detail(exc))
+        )
+    if sent or not isinstance(exc, (httpx.TransportError, trio.BrokenResourceError, OSError)):
+        error = request_failure(exc, origin=origin, timeouts=timeouts, sent=sent)
+        error.message = f"{error.message} (through the proxy {proxy})"
+        error.args = (error.message,)
+        return error
+    if isinstance(exc, httpx.ConnectTimeout):
+        return ConnectTimeoutError(
+            f"connect: the proxy {proxy} did not connect to {origin} within {timeouts.connect:g} s",
+            seconds=timeouts.connect or 0.0,
+        )
+    tls = _tls_error(exc)
+    if tls is not None:
+        sentence = f"cannot connect to {origin} through the proxy {proxy}: {tls_reason(tls)}"
+        return APIConnectionError(sentence, retryable=can_help_to_retry(tls))
+    if isinstance(exc, (httpx.RemoteProtocolError, httpx.UnsupportedProtocol)) and not _is_disconnect(exc):
+        return APIConnectionError(f"the proxy {proxy} does not answer as a proxy: {_detail(exc)}", retryable=False)
+    if isinstance(exc, httpx.ConnectError):
+        return APIConnectionError(f"cannot connect to the proxy {proxy}: {_system_reason(exc) or _detail(exc)}")
+    return APIConnectionError(f"the proxy {proxy} gave up the connection to {origin}: {_detail(exc)}")
+
+
+def _proxy_may_recover(detail: str) -> bool:
+    """Whether asking a proxy again can help, by the status of its answer to ``CONNECT``."""
+    status = detail[:3]
+    return status in ("408", "429") or (status.startswith("5") and status not in ("501", "505", "511"))
 
 
 def body_failure(exc: Exception, *, origin: Origin | None) -> APIError:
@@ -118,13 +160,18 @@ def _tls_error(exc: BaseException) -> ssl.SSLError | None:
 
 
 def _connect_reason(exc: BaseException, detail: str) -> str:
+    reason = _system_reason(exc)
+    return detail if reason is None or "cannot connect" in detail else f"cannot connect: {reason}"
+
+
+def _system_reason(exc: BaseException) -> str | None:
     """What the operating system said. httpcore's own text is only "All connection attempts failed"."""
     seen = exc.__cause__ or exc.__context__
     while seen is not None:
         if isinstance(seen, OSError):
-            return f"cannot connect: {os_reason(seen)}" if "cannot connect" not in detail else detail
+            return os_reason(seen)
         seen = seen.__cause__ or seen.__context__
-    return detail
+    return None
 
 
 def _is_disconnect(exc: Exception) -> bool:

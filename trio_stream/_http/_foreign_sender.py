@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from http.cookiejar import CookieJar
 from typing import Any, Self, final
 
 import trio
@@ -21,10 +20,13 @@ from trio_stream._timeouts import Timeouts
 
 from ._body import BODY_EXTENSION, ResponseBody
 from ._connection import ConnectionInfo, Origin
-from ._failures import FOREIGN_FAILURES, request_failure
+from ._failures import FOREIGN_FAILURES, proxy_failure, request_failure
 from ._foreign_body import ContentStream, ForeignBody, HeldBody, MemoryBody, forget_request, forget_stream
 from ._httpx import httpx
+from ._plain_client import LOCATION_EXTENSION, plain_client
 from ._pool import ConnectionStatistics, Slots
+from ._proxies import Proxy
+from ._proxy_way import ProxyClient, WayThroughProxy
 from ._response import Response
 from ._socket_body import SocketBody
 from ._target import Target, Targets, request_fields
@@ -41,6 +43,7 @@ class ForeignSender:
       owns_client: Whether `aclose` closes the client.
       most: How many requests may be under way at once. None: no limit.
       tells_sent: Whether the transport calls what it finds under `ON_SENT_EXTENSION`.
+      proxy: The proxy that the environment names, where the client is httpx's own for it.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class ForeignSender:
         owns_client: bool,
         most: int | None,
         tells_sent: bool = False,
+        proxy: Proxy | None = None,
     ) -> None:
         self._targets = Targets(base_url)
         self._client = client
         self._owns_client = owns_client
-        self._tells_sent = tells_sent
+        self._tells_sent = tells_sent or proxy is not None
+        self._proxy = proxy
         self._closed = False
         # Requests wait here, not inside httpcore: its queue is not safe to cancel (encode/httpcore#1093).
         self._slots = Slots(most)
@@ -72,7 +77,7 @@ class ForeignSender:
         # A client of the caller's may have hooks and authentication that send requests of their own, so what a
         # transport says about sending is believed only where nothing stands between.
         return cls(
-            _plain_client(transport),
+            plain_client(transport),
             base_url=base_url,
             owns_client=True,
             most=_most_at_once(transport, max_connections),
@@ -81,10 +86,11 @@ class ForeignSender:
 
     @classmethod
     def over_proxy(
-        cls, proxy: str, *, base_url: str, ssl_context: ssl.SSLContext | None, max_connections: int | None
+        cls, proxy: Proxy, *, base_url: str, ssl_context: ssl.SSLContext | None, max_connections: int | None
     ) -> Self:
         """Use httpx's own transport through a proxy. It is made at the first request, which fails if that fails."""
-        return cls(_ProxyClient(proxy, ssl_context), base_url=base_url, owns_client=True, most=max_connections)
+        client = ProxyClient(proxy, ssl_context)
+        return cls(client, base_url=base_url, owns_client=True, most=max_connections, proxy=proxy)
 
     @enable_ki_protection
     async def send(
@@ -113,17 +119,26 @@ class ForeignSender:
             )
             if on_connected is not None:
                 request.extensions[ON_CONNECTED_EXTENSION] = on_connected
-            return await self._send(client, request, origin, note_sent)
+            return await self._send(client, request, origin, note_sent, timeouts.connect)
         except FOREIGN_FAILURES as exc:
             _close_all(bodies)
             forget_request(exc)
+            if self._proxy is not None:
+                raise proxy_failure(
+                    exc, proxy=self._proxy, origin=origin, timeouts=timeouts, sent=note_sent.called
+                ) from exc
             raise request_failure(exc, origin=origin, timeouts=timeouts, sent=note_sent.called) from exc
         except BaseException:
             _close_all(bodies)
             raise
 
     async def _send(
-        self, client: httpx.AsyncClient, request: httpx.Request, origin: Origin, note_sent: Callable[[], None]
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        origin: Origin,
+        note_sent: Callable[[], None],
+        connect_seconds: float | None,
     ) -> Response:
         slots = self._slots
         await slots.acquire()
@@ -132,7 +147,11 @@ class ForeignSender:
             await cancel_shielded_checkpoint()
             if not self._tells_sent:
                 note_sent()  # nobody else will, and the clock for the answer has to start
-            answer = await _exchange(client, request)
+            if self._proxy is None:
+                answer = await _exchange(client, request)
+            else:
+                way = WayThroughProxy(self._proxy, seconds=connect_seconds, on_sent=note_sent)
+                answer = await way.exchange(_exchange, client, request)
             note_sent()  # at the latest: an answer came
             body = await _body_at_hand(answer)
         except BaseException:
@@ -141,7 +160,7 @@ class ForeignSender:
         # From here on the slot is the body's.
         if body is None:
             return _response(request, answer, ForeignBody(answer, origin=origin, slots=slots))
-        return _response(request, answer, HeldBody(body, slots))
+        return _response(request, answer, HeldBody(body, slots), was_read=isinstance(body, MemoryBody))
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._closed:
@@ -162,7 +181,7 @@ class ForeignSender:
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
         """As `Sender.keep_connections`: httpx's transport for a proxy is told when it is made."""
-        if isinstance(self._client, _ProxyClient):
+        if isinstance(self._client, ProxyClient):
             self._client.keep = keep
 
     def statistics(self) -> ConnectionStatistics:
@@ -181,27 +200,6 @@ class ForeignSender:
         if self._owns_client and isinstance(self._client, httpx.AsyncClient):
             await self._client.aclose()
         await trio.lowlevel.checkpoint()
-
-
-@final
-class _ProxyClient:
-    """Makes the client for a proxy that the environment names."""
-
-    def __init__(self, proxy: str, ssl_context: ssl.SSLContext | None) -> None:
-        self._proxy = proxy
-        self._ssl_context = ssl_context
-        self.keep = False
-
-    def __call__(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if self.keep else 0)
-        verify = True if self._ssl_context is None else self._ssl_context
-        try:
-            transport = httpx.AsyncHTTPTransport(proxy=self._proxy, verify=verify, limits=limits)
-        except (ValueError, httpx.InvalidURL):
-            pass  # its text shows the proxy's URL, which may hold a password
-        else:
-            return _plain_client(transport)
-        raise APIConnectionError("the proxy that the environment names cannot be used", retryable=False)
 
 
 def _build(
@@ -226,7 +224,7 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> httpx.
     ours = "authorization" in request.headers or "x-api-key" in request.headers
     auth: Any = httpx.Auth() if ours else httpx.USE_CLIENT_DEFAULT
     answer = await client.send(request, stream=True, auth=auth, follow_redirects=False)
-    location = answer.extensions.pop(_LOCATION_EXTENSION, None)
+    location = answer.extensions.pop(LOCATION_EXTENSION, None)
     if location is not None:
         answer.headers["location"] = location
     return answer
@@ -272,51 +270,22 @@ def _was_read(answer: httpx.Response, body: ResponseBody) -> bool:
     return content != b"" or isinstance(body, SocketBody)
 
 
-def _response(request: httpx.Request, answer: httpx.Response, body: ResponseBody) -> Response:
+def _response(
+    request: httpx.Request, answer: httpx.Response, body: ResponseBody, *, was_read: bool = False
+) -> Response:
     if not isinstance(body, ForeignBody):
         forget_stream(answer)
+    headers = answer.headers.raw
+    if was_read and answer.headers.get("content-encoding", "").lower() in ("gzip", "deflate"):
+        # httpx has decoded what it has read.
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
     info = ResponseInfo(
         status_code=answer.status_code,
         http_version=answer.http_version,
         url=str(request.url),
-        raw_headers=answer.headers.raw,
+        raw_headers=headers,
     )
     return Response(info=info, body=body)
-
-
-class _NoCookies(CookieJar):
-    """Keeps no cookies. An answer must not add to the next request, let alone make it impossible to send."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Take no cookies out of an answer."""
-
-    def add_cookie_header(self, request: object) -> None:
-        """Add no cookies to a request."""
-
-
-_LOCATION_EXTENSION = "trio_stream.location"
-
-
-async def _set_location_aside(answer: httpx.Response) -> None:  # noqa: ASYNC124 - httpx awaits its hooks
-    # httpx reads the target even of a redirect that it does not follow, and raises where it cannot.
-    location = answer.headers.pop("location", None)
-    if location is not None:
-        answer.extensions[_LOCATION_EXTENSION] = location
-
-
-def _plain_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """A client of httpx that adds nothing of its own."""
-    client = httpx.AsyncClient(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=None,
-        cookies=_NoCookies(),
-        event_hooks={"response": [_set_location_aside]},
-    )
-    for name in list(client.headers):
-        del client.headers[name]
-    return client
 
 
 def _most_at_once(transport: object, max_connections: int | None) -> int | None:

@@ -136,4 +136,4 @@ class OwnSender:
     async def aclose(self) -> None:
         """As `Sender.aclose`."""
         self.close()
-        await trio.lowlevel.checkpoint()
+        await self._transport.aclose()

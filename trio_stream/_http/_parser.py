@@ -8,6 +8,9 @@ them. ``head`` is there once the final answer's header block is whole. ``ended``
 the body is complete, or ``failure`` says in words what is wrong. Bytes of the body that came before a failure are
 returned before it can be seen. Work is linear in the bytes, and what is kept is bounded by the limits.
 
+A head that `httptools` refuses is tried a second time as RFC 9112 lets a user agent read it (`_lenient_head`). Such an
+answer is read, but the connection is not used again: who writes such heads may mean something else by the next bytes.
+
 What `httptools` does, measured: status and ``should_keep_alive()`` are right only inside its callbacks; every 1xx
 fires the whole set of callbacks; after the last ``on_message_complete`` it goes on with the next answer in the
 same callbacks; it has no notion of EOF; and it bounds nothing.
@@ -21,8 +24,7 @@ from typing import final
 import httptools
 import msgspec
 
-_PREFIX_BYTES = 32
-"""How much of the beginning is kept to see whether it is HTTP at all: the parser accepts RTSP and ICE too."""
+from ._lenient_head import NoHeadError, end_of_head, rewrite_head
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,17 +41,22 @@ class ResponseParser:
     """One answer, 1xx answers before it included."""
 
     __slots__ = (
+        "_beginning",
         "_beyond_end",
+        "_chunked",
         "_head_request",
         "_header_bytes",
         "_headers",
         "_http",
         "_interim_left",
+        "_irregular",
         "_max_header_bytes",
+        "_max_interim_answers",
         "_pieces",
         "_pieces_at_end",
-        "_prefix",
+        "_raw",
         "_reason",
+        "_refusal",
         "_until_eof",
         "_without_body",
         "complete",
@@ -68,24 +75,28 @@ class ResponseParser:
         self.keep_alive = False
         self._head_request = method == "HEAD"
         self._max_header_bytes = max_header_bytes
-        self._interim_left = max_interim_answers
+        self._interim_left = self._max_interim_answers = max_interim_answers
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
         self._reason = b""
+        self._chunked = False
         self._until_eof = False
         self._without_body = 0  # bytes fed since the last byte of the body
         self._pieces: list[bytes] = []
         self._pieces_at_end = 0
         self._beyond_end = False
-        self._prefix = b""
+        self._beginning = True  # until the head is whole, and the line after it if that is of a chunk
+        self._raw = bytearray()  # what was fed since the beginning
+        self._refusal: str | None = None  # why the head was refused at first, if it was
+        self._irregular = False
         # The parser calls this for every piece of the body: straight into the list.
         self.on_body: Callable[[bytes], None] = self._pieces.append
-        self._http: httptools.HttpResponseParser | _LetGo = httptools.HttpResponseParser(self)
+        self._http: httptools.HttpResponseParser | _LetGo = _new_parser(self)
 
     @property
     def started(self) -> bool:
         """Whether any byte has been fed."""
-        return bool(self._prefix)
+        return bool(self._raw)
 
     @property
     def reusable(self) -> bool:
@@ -101,12 +112,10 @@ class ResponseParser:
         Returns:
           The bytes of the body among them.
         """
-        if len(self._prefix) < _PREFIX_BYTES:
-            self._prefix += data[:_PREFIX_BYTES]
-        try:
-            self._http.feed_data(data)
-        except httptools.HttpParserError as exc:
-            self._refused(exc)
+        if self._beginning:
+            self._feed_beginning(data)
+        else:
+            self._feed(data)
         pieces = self._pieces
         if self.complete:
             del pieces[self._pieces_at_end :]
@@ -122,6 +131,65 @@ class ResponseParser:
         body = b"".join(pieces)
         pieces.clear()
         return body
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._http.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._refused(exc)
+
+    def _feed_beginning(self, data: bytes) -> None:
+        raw = self._raw
+        raw += data
+        if self._refusal is not None and self.head is None:
+            self._feed_rewritten()
+        else:
+            try:
+                self._http.feed_data(data)
+            except httptools.HttpParserError as exc:
+                if self.head is not None or self.failure is not None or not _looks_like_http(raw):
+                    self._refused(exc)
+                else:
+                    self._refusal = str(exc)
+                    self._feed_rewritten()
+        if self.head is not None and (not self._chunked or self._looked_at_size() or self.ended):
+            self._beginning = False
+            del raw[1:]
+
+    def _feed_rewritten(self) -> None:
+        """Once the whole head is there: begin anew with what it should have been."""
+        raw = bytes(self._raw)
+        try:
+            end = end_of_head(raw)
+        except NoHeadError:
+            self.fail(f"the headers cannot be parsed as HTTP/1.1: {self._refusal}")
+            return
+        if end is None:
+            return
+        self._irregular = True
+        self._http = _new_parser(self)
+        self._headers, self._header_bytes, self._reason = [], 0, b""
+        self._interim_left = self._max_interim_answers
+        self._pieces.clear()
+        self._feed(rewrite_head(raw[:end]))
+        if self.head is None and self.failure is not None:
+            self.failure = f"the headers cannot be parsed as HTTP/1.1: {self._refusal}"
+        elif not self.ended and end < len(raw):  # ended: there is no body, and what follows is another answer's
+            self._feed(raw[end:])
+
+    def _looked_at_size(self) -> bool:
+        """Look at the first chunk's size, if that has come: some servers pad it with blanks.
+
+        RFC 9112, 7.1 has none there, so that such an answer is as irregular as a head that was rewritten.
+        """
+        raw = bytes(self._raw)
+        line, end, _ = raw[end_of_head(raw) or 0 :].partition(b"\n")
+        if not end:
+            return False
+        size = line.removesuffix(b"\r").partition(b";")[0]
+        if size != size.strip():
+            self.keep_alive = False
+        return True
 
     def feed_eof(self) -> None:
         """Take note that the server closed the connection. ``ended`` is True afterwards."""
@@ -183,7 +251,7 @@ class ResponseParser:
         if self.head is not None or isinstance(http, _LetGo):
             return
         status, version = http.get_status_code(), http.get_http_version()
-        if version not in ("1.1", "1.0") or not self._prefix.lstrip(b"\r\n").startswith(b"HTTP/"):
+        if version not in ("1.1", "1.0") or not _looks_like_http(self._raw):
             self.fail("the answer is not HTTP/1.1")
             raise _StopParsingError
         if status < 200:
@@ -192,8 +260,15 @@ class ResponseParser:
         self.head = ResponseHead(
             status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}"
         )
-        self.keep_alive = http.should_keep_alive()
-        self._until_eof = _is_until_eof(self._headers)
+        self.keep_alive = http.should_keep_alive() and not self._irregular
+        codings = _codings(self._headers)
+        self._chunked = codings[-1:] == [b"chunked"]
+        if codings.count(b"chunked") > 1:
+            # RFC 9112, 6.1: "A sender MUST NOT apply the chunked transfer coding more than once".
+            self.fail("the body is said to be chunked twice")
+            self.head = None
+            raise _StopParsingError
+        self._until_eof = _is_until_eof(self._headers, codings)
         if self._head_request:
             # RFC 9110, 9.3.2: no content, whatever the headers say. The parser cannot be told.
             self.keep_alive = False
@@ -233,13 +308,25 @@ class _LetGo:
 _LET_GO = _LetGo()
 
 
-def _is_until_eof(headers: list[tuple[bytes, bytes]]) -> bool:
-    codings = b""
-    for name, value in headers:
-        length = len(name)  # nearly always enough to tell
-        if length == 14 and name.lower() == b"content-length":
-            return False
-        if length == 17 and name.lower() == b"transfer-encoding":
-            codings = value
-    # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
-    return codings.rpartition(b",")[2].strip().lower() != b"chunked"
+def _new_parser(answer: ResponseParser) -> httptools.HttpResponseParser:
+    parser = httptools.HttpResponseParser(answer)
+    parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+    return parser
+
+
+def _looks_like_http(raw: bytearray) -> bool:
+    """Whether it is HTTP at all: the parser accepts RTSP and ICE too."""
+    return raw.lstrip(b"\r\n").startswith(b"HTTP/")
+
+
+def _codings(headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """The transfer codings, in the order in which they were applied."""
+    values = [value for name, value in headers if len(name) == 17 and name.lower() == b"transfer-encoding"]
+    return [coding.strip().lower() for value in values for coding in value.split(b",")]
+
+
+def _is_until_eof(headers: list[tuple[bytes, bytes]], codings: list[bytes]) -> bool:
+    if codings:
+        # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
+        return codings[-1] != b"chunked"
+    return not any(len(name) == 14 and name.lower() == b"content-length" for name, _ in headers)

@@ -3,8 +3,10 @@
 What belongs here: slots (how many connections may be in use), the idle connections of each origin, and when they
 are given up. What does not: what happens on a connection (`_connection`).
 
-No task of its own, no lock: everything here but waiting for a slot is synchronous and O(1), so a cancellation finds
-it between two steps or not at all. A `Lease` is held from the moment a slot was got until the answer has been let
+No lock: everything here but waiting for a slot is synchronous and O(1), so a cancellation finds it between two steps
+or not at all. One task (`_expiry`) closes idle connections when their time is over.
+
+A `Lease` is held from the moment a slot was got until the answer has been let
 go of; whoever holds it closes it, whatever happens.
 """
 
@@ -19,6 +21,8 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, enable_ki_protection
 
 from ._connection import Connection, Origin
+from ._expiry import Expiry
+from ._socket import hung_up
 
 
 class ConnectionStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +30,7 @@ class ConnectionStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
       active: How many requests have a connection, or are opening one.
-      idle: How many connections are kept for later requests.
+      idle: How many open connections are kept for later requests. Those that the server has closed do not count.
       waiting: How many requests wait for a free connection.
     """
 
@@ -125,6 +129,7 @@ class Pool:
         self._leases: set[Lease] = set()
         self._idle: dict[Origin, deque[Connection]] = {}
         self._idle_by_age: dict[Connection, None] = {}  # the longest idle first
+        self.expiry = Expiry(self._close_due)
 
     @enable_ki_protection
     async def acquire(self) -> Lease:
@@ -180,15 +185,22 @@ class Pool:
         self._idle_by_age[connection] = None
         if len(self._idle_by_age) > self._max_idle:
             self._close_oldest()
+        self.expiry.begin(now + self._idle_seconds)
 
     def make_room(self) -> None:
         """Close idle connections, the oldest first, until one more connection is within ``max_connections``."""
         while self._idle_by_age and self._slots.taken + len(self._idle_by_age) > self._max_connections:
             self._close_oldest()
 
+    def _close_due(self) -> float:
+        """Close what is due; when the next one is, by Trio's clock."""
+        self._close_expired(trio.current_time())
+        for connection in self._idle_by_age:
+            return connection.idle_since + self._idle_seconds
+        return math.inf
+
     def _close_expired(self, now: float) -> None:
-        expired = now - self._idle_seconds
-        while self._idle_by_age and next(iter(self._idle_by_age)).idle_since <= expired:
+        while self._idle_by_age and next(iter(self._idle_by_age)).idle_since + self._idle_seconds <= now:
             self._close_oldest()
 
     def _close_oldest(self) -> None:
@@ -201,6 +213,13 @@ class Pool:
         connection.close()
 
     @enable_ki_protection
+    def close_idle_to(self, origin: Origin) -> None:
+        """Close the connections to ``origin`` that nobody uses."""
+        for connection in self._idle.pop(origin, ()):
+            del self._idle_by_age[connection]
+            connection.close()
+
+    @enable_ki_protection
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle_by_age:
@@ -211,11 +230,15 @@ class Pool:
         """Close every connection, in use or not. A task that waits gets `trio.ClosedResourceError`."""
         self.closed = True
         self.close_idle()
+        self.expiry.stop()
         for lease in list(self._leases):
             if lease.connection is not None:  # else it is being opened, and closed when it is
                 lease.close()
         self._slots.wake_all()
 
     def statistics(self) -> ConnectionStatistics:
-        """Count connections and waiting requests."""
-        return ConnectionStatistics(active=self._slots.taken, idle=len(self._idle_by_age), waiting=self._slots.waiting)
+        """Count connections and waiting requests. Changes nothing, so that a thread which measures may call it."""
+        idle = [connection.sock for connection in list(self._idle_by_age)]
+        return ConnectionStatistics(
+            active=self._slots.taken, idle=len(idle) - hung_up(idle), waiting=self._slots.waiting
+        )

@@ -19,7 +19,7 @@ from ._foreign_sender import ForeignSender
 from ._httpx import httpx
 from ._own_sender import OwnSender
 from ._pool import ConnectionStatistics
-from ._proxies import proxy_for
+from ._proxies import Proxy, proxy_for
 from ._response import Response
 from ._target import check_base_url
 
@@ -127,5 +127,5 @@ def open_sender(
     return OwnSender(base_url=base_url, ssl_context=ssl_context, max_connections=max_connections, limits=limits)
 
 
-def _environment_proxy(base_url: str) -> str | None:
+def _environment_proxy(base_url: str) -> Proxy | None:
     return proxy_for(httpx.URL(base_url))

@@ -9,11 +9,15 @@ away, and closing is one synchronous call. Every socket that a task may wait on 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
+import select
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,17 +32,27 @@ _KEEPALIVE_IDLE_SECONDS = 60
 """A model that thinks is silent for minutes: without probes a NAT forgets the connection."""
 
 
-_OPTIONS = tuple(
-    (level, getattr(socket, name), value)
-    for level, name, value in (
-        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+def options_of(module: object) -> tuple[tuple[int, int, int], ...]:
+    """The options of every socket, as far as the system's ``socket`` module knows them."""
+    return tuple(
+        (level, getattr(module, name), value)
+        for level, name, value in (
+            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+            (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_IDLE_SECONDS),  # the same on macOS, under its own name
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_IDLE_SECONDS),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+        )
+        if hasattr(module, name)
     )
-    if hasattr(socket, name)  # not every platform has the last three
-)
+
+
+_OPTIONS = options_of(socket)
+
+_NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+_HANGS_UP = getattr(select, "POLLRDHUP", 0)  # a reset, and what other systems say, is told without asking
 
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
@@ -55,6 +69,12 @@ def close_socket(sock: socket.socket) -> None:
         except RuntimeError:
             pass  # outside of a Trio run nobody can be waiting
     sock.close()
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Have the coming close drop what has not been sent, and tell the peer at once by a RST."""
+    with contextlib.suppress(OSError):  # closed already, or reset by the peer: there is nobody to tell
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 @trio.lowlevel.enable_ki_protection
@@ -103,7 +123,11 @@ async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket
             close_socket(sock)
             raise
         return sock
-    stream = await trio.open_tcp_stream(host, port)
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except socket.gaierror:
+        _check_descriptors()
+        raise
     # From here on there is no checkpoint: the socket has exactly one owner at any time.
     sock = socket.socket(fileno=stream.socket.detach())
     try:
@@ -112,6 +136,15 @@ async def finish_tcp(sock: socket.socket | None, host: str, port: int) -> socket
         sock.close()
         raise
     return sock
+
+
+def _check_descriptors() -> None:
+    """Find out whether another socket can be opened. A resolver that cannot open one says only that it found nothing.
+
+    Raises:
+      OSError: It cannot.
+    """
+    socket.socket().close()
 
 
 @functools.lru_cache(maxsize=64)
@@ -172,6 +205,17 @@ async def start_tls(sock: socket.socket, context: ssl.SSLContext, *, server_host
     except BaseException:
         close_socket(tls)
         raise
+
+
+def hung_up(sockets: Iterable[socket.socket]) -> int:
+    """How many of these the peer has closed, whatever is still to be read from them. Takes nothing from any."""
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows
+        return 0
+    poll = select.poll()
+    for sock in sockets:
+        if sock.fileno() >= 0:
+            poll.register(sock.fileno(), _HANGS_UP)
+    return len(poll.poll(0))
 
 
 def receive_nowait(sock: socket.socket) -> bytes | None:

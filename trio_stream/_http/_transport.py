@@ -28,7 +28,7 @@ from ._pool import ConnectionStatistics, Lease, Pool
 from ._request import WireRequest, read_request
 from ._socket import begin_tcp, finish_tcp, os_reason, start_tls
 from ._socket_body import BodyStream, SocketBody
-from ._tls import default_context, tls_reason
+from ._tls import TrustStoreError, default_context, tls_reason
 
 ON_SENT_EXTENSION = "trio_stream.on_sent"
 """Key of `httpx.Request.extensions`: a function without arguments, to be called once the request has been sent."""
@@ -132,8 +132,8 @@ class Transport(httpx.AsyncBaseTransport):
 
         A checkpoint. When it is cancelled, the connection is closed before this returns.
 
-        Of the ``timeout`` extension, ``connect`` (TCP and TLS together) and ``write`` (the whole request) each bound
-        a whole phase. ``pool`` bounds waiting for a connection, and ``read`` each single wait for bytes.
+        Of the ``timeout`` extension, ``connect`` bounds TCP and TLS together, ``write`` each stretch in which not one
+        byte of the request can be sent, ``pool`` waiting for a connection, and ``read`` each single wait for bytes.
 
         Args:
           request: The request. Its extensions may hold `ON_SENT_EXTENSION` and `ON_CONNECTED_EXTENSION`.
@@ -186,17 +186,17 @@ class Transport(httpx.AsyncBaseTransport):
     ) -> tuple[ResponseHead, SocketBody]:
         """As `handle_async_request`, without httpx's requests and responses: they cost more than the sockets.
 
-        A request that fails on a stale connection is sent again on a new one. Then ``on_connected`` and ``on_sent``
-        are called for both.
+        A request is sent once. If an idle connection was taken for it that turns out to be closed before one byte of
+        the request was sent, a new one is opened, and ``on_connected`` is called for both.
 
         Args:
           origin: Where the request goes.
           wire: The request.
           connect_seconds: For TCP and TLS together. None: no limit.
-          send_seconds: For the whole request. None: no limit.
+          send_seconds: For each stretch in which not one byte of the request can be sent. None: no limit.
           read_seconds: For each wait for bytes of the head. None: no limit.
           pool_seconds: For waiting until a connection is free. None: no limit.
-          on_sent: Called when the request has been sent.
+          on_sent: Called once, when the request has been sent.
           on_connected: Called when a connection is ready for the request. None: no clock is read for it.
 
         Returns:
@@ -235,15 +235,18 @@ class Transport(httpx.AsyncBaseTransport):
                     )
                     break
                 except StaleConnectionError:
-                    # The one place where a request is sent twice without the retries of the layers above knowing.
-                    # Without this clause and the loop, `StaleConnectionError` would leave as a failure like any other.
-                    #
-                    # RFC 9112, 9.3.1: a server may close an idle connection at any time, also while a request is on
-                    # its way to it. A POST must not be repeated blindly (9.2.2 of RFC 9110), but here the connection
-                    # had served before and ended without one byte: in practice the server never saw the request.
-                    # Only once: the next connection is new, and a failure on it is reported.
+                    # Not one byte of the request was sent, so this is no second sending. Once a byte was, nobody here
+                    # can tell whether the server read the request and works on it (RFC 9110, 9.2.2: a POST must not
+                    # be repeated by itself): that is an error, and another attempt is for the layers above, which
+                    # count what is paid for.
                     connection.close()
                     connection = None
+                except httpx.TransportError:
+                    if reused and connection.unanswered:
+                        # Whatever ended it has ended the others too, in all likelihood: a restart of the server, a NAT
+                        # that forgot them. The next attempt must not fail on one of them as well.
+                        pool.close_idle_to(origin)
+                    raise
             return head, SocketBody(lease)
         except BaseException:
             lease.close()
@@ -296,8 +299,8 @@ class Transport(httpx.AsyncBaseTransport):
         if self._ssl_context is None:
             try:
                 self._ssl_context = default_context()
-            except OSError as exc:
-                raise httpx.LocalProtocolError(f"the TLS trust store cannot be read: {os_reason(exc)}") from exc
+            except TrustStoreError as exc:
+                raise httpx.LocalProtocolError(f"the TLS trust store cannot be read: {exc}") from exc
         return self._ssl_context
 
     def keep_connections(self, keep: bool) -> None:  # noqa: FBT001 - it says what it means at every call
@@ -305,6 +308,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._pool.keep = keep
         if not keep:
             self._pool.close_idle()
+            self._pool.expiry.stop()
 
     def statistics(self) -> ConnectionStatistics:
         """Count connections and waiting requests."""
@@ -317,6 +321,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection, as `close` does. A checkpoint; effective even when cancelled."""
         self._pool.close()
+        await self._pool.expiry.stopped()
         await trio.lowlevel.checkpoint()
 
     async def __aenter__(self) -> Self:

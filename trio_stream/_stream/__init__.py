@@ -16,7 +16,7 @@ from ._request import (
     StreamRequest as StreamRequest,
     locate as locate,
 )
-from ._retrying import with_retries as with_retries
+from ._retrying import EarlierAttempts as EarlierAttempts, Waiting as Waiting, with_retries as with_retries
 from ._views import PieceView as PieceView, TextChunks as TextChunks
 from ._watchdog import Watchdog as Watchdog
 from ._watching import CallWatch as CallWatch, watch_call as watch_call

@@ -14,7 +14,7 @@ from typing import final
 import trio
 
 from trio_stream._errors import APIError, InvalidResponseError
-from trio_stream._http import ResponseBody, read_error_body
+from trio_stream._http import ResponseBody, codings_of, is_decoded, read_error_body
 from trio_stream._limits import Limits
 from trio_stream._protocol import (
     JSON_ERRORS,
@@ -32,6 +32,9 @@ _ERROR_BODY_SECONDS = 10.0
 
 _LONGEST_REQUEST_ID = 100
 """Characters. What is longer is not an id."""
+
+_FRAMING = ("", "identity", "chunked")
+"""Transfer codings that do nothing to the bytes of a body."""
 
 _SNIPPET = 200
 """Characters of a body that is not an event stream which its error shows."""
@@ -59,7 +62,7 @@ def kind_of_answer(info: ResponseInfo) -> AnswerKind:
     """What follows, as the head of an answer tells it.
 
     Raises:
-      InvalidResponseError: The body is compressed, or whatever else was done to it.
+      InvalidResponseError: The body is compressed in a way that is not known, or whatever else was done to it.
     """
     if not 200 <= info.status_code < 300 or info.status_code in _WITHOUT_BODY:
         return AnswerKind.OTHER
@@ -148,19 +151,20 @@ def _plain(body: bytearray) -> bytes:
 
 
 def check_encoding(info: ResponseInfo) -> None:
-    """Refuse a body that is compressed, or whatever else was done to it.
+    """Refuse a body to which something was done that cannot be undone here; gzip and deflate can (`decoded`).
 
     Raises:
       InvalidResponseError: It names the coding.
     """
-    headers = info.headers
-    for header, plain in ((b"content-encoding", "identity"), (b"transfer-encoding", "chunked")):
-        for coding in headers.find(header).split(","):
-            name = coding.strip().lower()
-            if name not in ("", "identity", plain):
-                raise InvalidResponseError(
-                    f"the answer is encoded ({name[:40]!r}) although accept-encoding: identity was asked for"
-                )
+    codings = codings_of(info)
+    unknown = [] if is_decoded(codings) else codings
+    transfer = info.headers.find(b"transfer-encoding")
+    unknown += [name for name in (part.strip().lower() for part in transfer.split(",")) if name not in _FRAMING]
+    if unknown:
+        raise InvalidResponseError(
+            f"the answer is encoded ({', '.join(repr(name[:40]) for name in unknown[:5])}) "
+            "although accept-encoding: identity was asked for"
+        )
 
 
 async def read_error_answer(

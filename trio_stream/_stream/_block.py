@@ -64,12 +64,14 @@ class StreamBlock:
 
         Raises:
           APIError: The last attempt's error.
-          RuntimeError: It has been entered before.
+          RuntimeError: It has been entered before; or this is not called within a run of Trio, or in another one than
+            that in which the client is used.
           trio.ClosedResourceError: The stream was closed.
         """
         if self._state is not _BlockState.NEW:
             raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
         self._stream.check_open()
+        self._stream.check_run()
         self._state = _BlockState.ENTERED
         self._nursery_block = block = NurseryBlock("stream")
         entered_at = trio.current_time()

@@ -73,6 +73,7 @@ class StreamLifecycle:
     """
 
     __slots__ = (
+        "_attempts",
         "_clocks",
         "_opening_scope",
         "_raw_events",
@@ -90,6 +91,7 @@ class StreamLifecycle:
         self._raw_events = raw_events
         self._reader: EventReader | None = None  # while it is open
         self._opening_scope: trio.CancelScope | None = None  # while it is being opened
+        self._attempts = 0
         self._clocks: Clocks | None = None
         self._watch: CallWatch | None = None
         self.state: StreamState = StreamState.NEW
@@ -113,6 +115,14 @@ class StreamLifecycle:
         if self.is_closed:
             raise trio.ClosedResourceError("this stream is closed")
 
+    def check_run(self) -> None:
+        """Refuse to begin outside of Trio, or in a second run of Trio.
+
+        Raises:
+          RuntimeError: It is one of the two.
+        """
+        self._request.run.enter()
+
     @enable_ki_protection
     async def open(self, nursery: trio.Nursery, *, entered_at: float) -> None:
         """Send the request, and return when the first event other than ``ping`` has arrived.
@@ -132,7 +142,10 @@ class StreamLifecycle:
         self._opening_scope = nursery.cancel_scope
         self._watch = watch = watch_call(request, self)
         opening = Opening(request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events, watch=watch)
-        self.opened = opened = await opening.open()
+        try:
+            self.opened = opened = await opening.open()
+        finally:
+            self._attempts = opening.attempts
         self._opening_scope = None
         if self.is_closed:
             # Closed in the moment in which it was opened: the cancellation came too late to be noticed there.
@@ -355,4 +368,4 @@ class StreamLifecycle:
     @property
     def stats(self) -> StreamStats:
         """Timings and counts up to now."""
-        return StreamStats() if self.opened is None else self.opened.stats()
+        return StreamStats(attempts=self._attempts) if self.opened is None else self.opened.stats()

@@ -21,7 +21,7 @@ from trio_stream._errors import (
     SilenceTimeoutError,
     TotalTimeoutError,
 )
-from trio_stream._http import Response
+from trio_stream._http import Response, decoded
 from trio_stream._protocol import RateLimits, decode_event
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
@@ -30,7 +30,7 @@ from ._answers import AnswerKind, JSONAnswer, kind_of_answer, read_error_answer,
 from ._clocks import Clocks
 from ._reader import Delivery, EventReader
 from ._request import StreamRequest, locate
-from ._retrying import with_retries
+from ._retrying import EarlierAttempts, Waiting, with_retries
 from ._watching import CallWatch
 
 _OpeningClock = Literal["first_event", "silence", "total"]
@@ -85,9 +85,11 @@ class Opening:
 
     Attributes:
       first: What the first event brings, once `open` has returned.
+      attempts: Requests made so far.
     """
 
     first: Delivery
+    attempts: int
 
     def __init__(
         self, request: StreamRequest, *, clocks: Clocks, entered_at: float, raw_events: bool, watch: CallWatch | None
@@ -99,8 +101,10 @@ class Opening:
         total = request.timeouts.total
         self._total_at = math.inf if total is None else entered_at + total
         self._runs_out_first: _OpeningClock = "total"
+        self._waiting = Waiting(request.timeouts.first_event)
+        self.attempts = 0
         self._sent = False
-        self._attempts = 0
+        self._earlier = EarlierAttempts()
         self._last_error: APIError | None = None
         self._request_id: str | None = None
 
@@ -116,6 +120,8 @@ class Opening:
             renewable=self._request.outgoing.renewable,
             sleep=self._sleep,
             on_retry=None if self._watch is None else self._watch.retry,
+            earlier=self._earlier,
+            has_time=self._waiting.has_time,
         )
 
     async def _sleep(self, seconds: float) -> None:
@@ -123,17 +129,19 @@ class Opening:
             await trio.sleep(seconds)
         else:
             await trio.sleep_until(self._total_at)
-            raise self._locate(self._total_ran_out(), None) from self._last_error
+            error = self._locate(self._total_ran_out(), None)
+            self._earlier.mark(error)
+            raise error from self._last_error
 
     async def _attempt(self, retries_taken: int) -> Opened:
         request, watch = self._request, self._watch
-        limit = request.timeouts.first_event
         began_at = trio.current_time()
         response: Response | None = None
-        self._attempts += 1
+        self.attempts += 1
         self._sent = False
         self._request_id = None
         self._runs_out_first = "total"
+        self._waiting.stop()
         self._clocks.restart()
         if watch is not None:
             watch.attempt_starts()
@@ -145,8 +153,7 @@ class Opening:
                 if watch is not None:
                     watch.request_sent()
                 # Waiting for a connection and sending have clocks of their own.
-                if limit is not None:
-                    self._run(scope, "first_event", trio.current_time() + limit)
+                self._run(scope, "first_event", self._waiting.start())
 
             try:
                 response = await request.outgoing.send(
@@ -158,7 +165,9 @@ class Opening:
                 self._request_id = read_request_id(response.info)
                 if watch is not None:
                     watch.head_received(response.info, self._request_id)
-                body = response.body if watch is None else watch.tapped(response.body)
+                body = decoded(response.info, response.body)
+                if watch is not None:
+                    body = watch.tapped(body)
                 kind = kind_of_answer(response.info)
                 if kind is AnswerKind.OTHER:
                     raise await read_error_answer(
@@ -200,7 +209,7 @@ class Opening:
                 response=response.info,
                 request_id=self._request_id,
                 began_at=began_at,
-                attempts=self._attempts,
+                attempts=self.attempts,
             )
         if self._runs_out_first == "total":
             raise self._locate(self._total_ran_out(), response) from self._last_error
@@ -224,7 +233,7 @@ class Opening:
 
     async def _read_first_event(self, reader: EventReader, scope: trio.CancelScope) -> Delivery:
         silence = math.inf if self._request.timeouts.silence is None else self._request.timeouts.silence
-        first_event_at = scope.deadline if self._runs_out_first == "first_event" else math.inf
+        first_event_at = self._waiting.runs_out_at
         while (first := reader.advance()) is None:
             if reader.waits_for_bytes:
                 silence_at = trio.current_time() + silence - self._clocks.silence_used

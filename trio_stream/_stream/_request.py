@@ -17,6 +17,7 @@ from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
+from trio_stream._runs import OneRun
 from trio_stream._timeouts import Timeouts
 
 from ._watchdog import Watchdog
@@ -88,6 +89,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
       unix_time: Gives seconds since the epoch, for ``retry-after`` dates.
       live: The open streams of the client.
       watchdog: Watches the clocks of all open streams of the client.
+      run: The run of Trio in which the client is used.
       instruments: Those of the client.
     """
 
@@ -99,6 +101,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     unix_time: Callable[[], float]
     live: MutableSet[Closable]
     watchdog: Watchdog
+    run: OneRun
     instruments: Instruments
 
 

@@ -4,8 +4,11 @@ What belongs here: one such task for all open streams of a client, and in whose 
 arithmetic of one stream's clocks (`_clocks`), and what becomes of a stream whose clock has run out (`_base`).
 
 A task for each stream would be a fifth of what it costs to open and leave one. So one of the open streams has it in
-its nursery, for all of them; when that one is left or cancelled, the task ends there, as every task of that nursery
-does, and begins again in the nursery of another.
+its nursery, for all of them; when that one ends, the task ends there and begins again in the nursery of another.
+
+A cancellation of that nursery does not end the task: the body of its block may read on in a shield, after
+`stream.cancel` or within a cancelled scope, and its clocks have to run then too. The task sleeps shielded therefore,
+never longer than to the next clock. It is the end of a stream that ends the task, and no nursery is left without that.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from typing import final
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from ._clocks import SHORTEST_NAP, Clock, Clocks
 
@@ -28,7 +31,7 @@ class _Watched:
 
     def __init__(self, expire: Callable[[Clock], None], nursery: trio.Nursery) -> None:
         self.expire = expire
-        self.nursery: trio.Nursery | None = nursery  # None once it was found cancelled: nothing can run in it
+        self.nursery = nursery
 
 
 @final
@@ -75,26 +78,19 @@ class Watchdog:
     def _move(self) -> None:
         """Start the task again, in the nursery of the stream that was opened last: it is likely to last longest."""
         self._host = None
-        for clocks, watched in reversed(self._watched.items()):
-            if watched.nursery is not None:
-                self._begin(clocks, watched.nursery)
-                return
+        if self._watched:
+            clocks = next(reversed(self._watched))
+            self._begin(clocks, self._watched[clocks].nursery)
 
     @enable_ki_protection
     async def _watch(self, host: Clocks) -> None:
-        try:
-            while self._host is host:
-                with trio.CancelScope(deadline=self._wake_at) as self._scope:
-                    await trio.sleep_forever()
-                if self._host is host:
-                    # After a stall of the whole program bytes and clocks are due at once: bytes go first.
-                    await trio.lowlevel.checkpoint()
-                    self._look()
-        finally:
+        while self._host is host:
+            with trio.CancelScope(deadline=self._wake_at, shield=True) as self._scope:
+                await trio.sleep_forever()
             if self._host is host:
-                # Cancelled from outside, and so is all that this stream does.
-                self._watched[host].nursery = None
-                self._move()
+                # After a stall of the whole program bytes and clocks are due at once: bytes go first.
+                await cancel_shielded_checkpoint()
+                self._look()
 
     def _look(self) -> None:
         now = trio.current_time()

@@ -19,7 +19,7 @@ from trio_stream._client import Client
 from trio_stream._errors import APIError, APITimeoutError, TotalTimeoutError
 from trio_stream._money import Ledger
 from trio_stream._protocol import Judgement, RateLimits, Verdict, judge, retry_delay
-from trio_stream._stream import MessageStream, MessageStreamManager
+from trio_stream._stream import EarlierAttempts, MessageStream, MessageStreamManager
 
 from ._active_item import ActiveItem
 from ._governor import Governor
@@ -88,6 +88,7 @@ class Attempts:
         """
         new_permit = _permits(active.params)
         failures = overloads = 0
+        earlier = EarlierAttempts()
         while True:
             permit = new_permit()
             given_up = await self._wait_for_permission(active, permit)
@@ -103,6 +104,7 @@ class Attempts:
                     return active.outcome("ok")
                 if not isinstance(error, APIError):  # its parameters cannot be sent
                     return active.outcome("error", error)
+                earlier.add(error)
                 judgement = judge(error)
                 verdict = judgement.verdict
                 self._tell_failure(permit, error, verdict)
