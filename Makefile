@@ -64,7 +64,7 @@ docs: $(VENV)/.dev
 
 sdk: $(VENV)-sdk/.sdk $(VENV)-sdk/.npm
 
-$(VENV)-sdk/.sdk:
+$(VENV)-sdk/.sdk: Makefile
 	$(PYTHON) -m venv $(VENV)-sdk
 	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@

@@ -85,7 +85,7 @@ How each column was made:
   any class of its own counts as "own error", and `stream.current_message_snapshot` as `.partial`; what an error says
   counts only where the row asks for something by name. Where milliseconds count, it has five tries, as trio_stream has.
   Memory is measured in a fresh process after a first stream, as it is for trio_stream. A run that does not end is
-  stopped. There is no row that it could not be asked.
+  stopped. Rows of what this library's own surface offers (the section "People") are not asked of it, and not counted.
 
 The brackets after a ✗ say why the row is failed, where that is not plain from what happened.
 """
@@ -93,29 +93,34 @@ The brackets after a ✗ say why the row is failed, where that is not plain from
 
 def write_page(page: Path, matrix: dict[str, dict[str, str]], ours: Column, theirs: Column, *, python: Path) -> None:
     """Write the page."""
-    missing = Outcome(passed=False, what="not run")  # nothing that a server could do: it is not asked of the SDK
     lines = []
     for section, rows in matrix.items():
-        passed = [
-            sum(column.get((section, fault), missing).passed for fault in rows) for column in (ours, theirs) if column
-        ]
+        keys = [(section, fault) for fault in rows]
         lines.append(f"\n## {section}\n")
-        lines.append(f"{passed[0]} and {passed[1]} of {len(rows)}.\n")
+        lines.append(f"{_passed(ours, keys)}, and {_passed(theirs, keys)}.\n")
         lines.append("| fault | required | trio_stream | official SDK |\n|---|---|---|---|")
         for fault, required in rows.items():
-            cells = [ours.get((section, fault), missing), theirs.get((section, fault), missing)]
-            said = " | ".join(f"{'✓' if cell.passed else '✗'} {_cell(cell)}" for cell in cells)
+            said = " | ".join(_said(column.get((section, fault))) for column in (ours, theirs))
             lines.append(f"| {_marked(fault)} | {_marked(required)} | {said} |")
     page.write_text(_head(matrix, ours, theirs, python) + "\n".join(lines) + "\n", "utf-8")
+
+
+def _passed(column: Column, keys: list[tuple[str, str]]) -> str:
+    """How many rows are passed, of those that were asked."""
+    asked = [column[key] for key in keys if key in column]
+    return f"{sum(outcome.passed for outcome in asked)} of {len(asked)}"
+
+
+def _said(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "– not asked"
+    return f"{'✓' if outcome.passed else '✗'} {_cell(outcome)}"
 
 
 def _head(matrix: dict[str, dict[str, str]], ours: Column, theirs: Column, python: Path) -> str:
     def total(section: str | None) -> str:
         counted = [(name, fault) for name, rows in matrix.items() for fault in rows if section in (None, name)]
-        cells = (
-            f"{sum(key in column and column[key].passed for key in counted)} of {len(counted)}"
-            for column in (ours, theirs)
-        )
+        cells = (_passed(column, counted) for column in (ours, theirs))
         return f"| {section or '**All**'} | {' | '.join(cells)} |"
 
     asked = "from importlib.metadata import version; print(version('anthropic'))"
