@@ -45,6 +45,7 @@ async def reset(peer: Peer) -> None:
 
 async def close_notify(peer: Peer) -> None:
     assert isinstance(peer.stream, trio.SSLStream)
+    peer.stream._https_compatible = False  # else Trio closes without a close_notify
     await peer.stream.aclose()
 
 

@@ -429,6 +429,8 @@ async def test_tls_eof_ends_a_body_without_framing(close_notify, server_tls, cli
     async def script(peer: Peer) -> None:
         await peer.answer(b"HTTP/1.0 200 OK\r\n\r\nhello")
         if close_notify:
+            assert isinstance(peer.stream, trio.SSLStream)
+            peer.stream._https_compatible = False  # else Trio closes without a close_notify
             await peer.stream.aclose()
         else:
             await peer.fin()
