@@ -164,6 +164,20 @@ async def test_asked_before_it_ends(autojump_clock):
     assert door.sent == ["token-1", "token-1", "token-2", "token-2"]
 
 
+async def test_the_same_token_may_be_given_again_with_a_later_end(autojump_clock):
+    """As by a function that reads a file in which nothing has changed but the time."""
+    issuer, door = Issuer(), Door("token-1")
+    issuer.gives = [ts.Token("token-1", time.time() + 3600), ts.Token("token-1", time.time() + 9 * 3600)]
+    client = client_for(door, api_key=issuer)
+    await call(client)
+    await trio.sleep(3600)
+    await call(client)
+    await trio.sleep(3600)
+    await call(client)
+    assert issuer.asked == 2
+    assert door.sent == ["token-1"] * 3
+
+
 async def test_it_ends_by_the_wall_clock_too(monkeypatch, autojump_clock):
     """As when the machine sleeps, and with it the clock that Trio reads."""
     issuer, door = Issuer(lasts=3600), Door("token-1", "token-2")

@@ -192,10 +192,7 @@ def _number(value: object) -> float | None:
 def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    try:
-        usage = Usage.from_wire(cast("dict[str, Any]", value))
-    except (msgspec.ValidationError, RecursionError):
-        return None
+    usage = Usage.from_wire(cast("dict[str, Any]", value))
     # Reading keeps a count that cannot be read among the unknown fields. A record that has one tells no count.
     return None if usage.extra.keys() & set(Usage.__struct_fields__) else usage
 
