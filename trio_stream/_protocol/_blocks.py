@@ -301,7 +301,7 @@ class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="(unknown)"):
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
-        """Make this block from a JSON object of the API, or one that `to_dict` made."""
+        """Make this block from a JSON object of the API, or one that ``to_dict`` made."""
         theirs = dict(raw)
         deltas = take_deltas(theirs)
         incomplete = theirs.get("incomplete") is True
