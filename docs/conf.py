@@ -51,7 +51,7 @@ nitpick_ignore_regex = [
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(Check|EventT_co|FanOutOptions|Index|OnEvent|Request|Serving|Status|TagT|Timeout|Unpack|(Beta)?(Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|Check|EventT_co|FanOutOptions|Index|OnEvent|Request|Serving|Status|TagT|Timeout|Unpack|(Beta)?(Count|Message)Call)",
     ),
 ]
 
