@@ -86,7 +86,7 @@ class ResponseParser:
         self._pieces_at_end = 0
         self._beyond_end = False
         self._beginning = True  # until the head is whole, and the line after it if that is of a chunk
-        self._raw = bytearray()  # what was fed since the beginning
+        self._raw: bytes | bytearray = b""  # what was fed since the beginning
         self._refusal: str | None = None  # why the head was refused at first, if it was
         self._irregular = False
         # The parser calls this for every piece of the body: straight into the list.
@@ -139,8 +139,13 @@ class ResponseParser:
             self._refused(exc)
 
     def _feed_beginning(self, data: bytes) -> None:
-        raw = self._raw
-        raw += data
+        raw: bytes | bytearray
+        if not self._raw:
+            raw = data  # nearly always the whole head, and much of the body: it is not copied
+        else:
+            raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
+            raw += data
+        self._raw = raw
         if self._refusal is not None and self.head is None:
             self._feed_rewritten()
         else:
@@ -154,7 +159,7 @@ class ResponseParser:
                     self._feed_rewritten()
         if self.head is not None and (not self._chunked or self._looked_at_size() or self.ended):
             self._beginning = False
-            del raw[1:]
+            self._raw = bytes(raw[:1])
 
     def _feed_rewritten(self) -> None:
         """Once the whole head is there: begin anew with what it should have been."""
@@ -183,10 +188,11 @@ class ResponseParser:
         RFC 9112, 7.1 has none there, so that such an answer is as irregular as a head that was rewritten.
         """
         raw = bytes(self._raw)
-        line, end, _ = raw[end_of_head(raw) or 0 :].partition(b"\n")
-        if not end:
+        begin = end_of_head(raw) or 0
+        end = raw.find(b"\n", begin)
+        if end < 0:
             return False
-        size = line.removesuffix(b"\r").partition(b";")[0]
+        size = raw[begin:end].removesuffix(b"\r").partition(b";")[0]
         if size != size.strip():
             self.keep_alive = False
         return True
@@ -314,7 +320,7 @@ def _new_parser(answer: ResponseParser) -> httptools.HttpResponseParser:
     return parser
 
 
-def _looks_like_http(raw: bytearray) -> bool:
+def _looks_like_http(raw: bytes | bytearray) -> bool:
     """Whether it is HTTP at all: the parser accepts RTSP and ICE too."""
     return raw.lstrip(b"\r\n").startswith(b"HTTP/")
 
