@@ -13,8 +13,12 @@ from trio_stream._schemas._faults import (
 )
 from trio_stream._schemas._output_type import (
     OutputType as OutputType,
+    ask_for_output as ask_for_output,
     output_type as output_type,
 )
 from trio_stream._schemas._parameters import (
     Parameters as Parameters,
+)
+from trio_stream._schemas._parsing import (
+    parse_message as parse_message,
 )
