@@ -62,6 +62,9 @@ from trio_stream._protocol._params import (
     RequestOptions as RequestOptions,
     SharedParams as SharedParams,
 )
+from trio_stream._protocol._partial_json import (
+    PartialJSON as PartialJSON,
+)
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
     RateLimits as RateLimits,
