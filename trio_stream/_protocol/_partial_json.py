@@ -153,9 +153,7 @@ class PartialJSON:
         while position < len(text):
             token = _TOKEN.match(text, position)
             if token is None:
-                if text[position:].strip(" \t\n\r"):
-                    self._refuse(text[position])
-                return
+                return  # white space
             position = token.end()
             match token.lastgroup:
                 case "mark":
