@@ -115,7 +115,10 @@ class ResponseParser:
         if self._beginning:
             self._feed_beginning(data)
         else:
-            self._feed(data)
+            try:  # the same as `_feed`, without a call for every read
+                self._http.feed_data(data)
+            except httptools.HttpParserError as exc:
+                self._refused(exc)
         pieces = self._pieces
         if self.complete:
             del pieces[self._pieces_at_end :]
