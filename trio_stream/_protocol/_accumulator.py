@@ -22,7 +22,7 @@ each kind of it is told once (`Oddity`); anything else is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast, final
 
 import msgspec
@@ -37,7 +37,6 @@ from trio_stream._protocol._events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
-    MessageDelta,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
@@ -211,7 +210,8 @@ class MessageAccumulator:
         if type(event) is RawMessageStopEvent:
             if self._message.stop_reason is None:
                 self.tell(Oddity.NO_STOP_REASON)
-            self._keep_extra(event)
+            if event.extra:
+                self._keep_extra(event.extra)
             stop = self._stop_message()
             return (msgspec.structs.replace(stop, extra=event.extra) if event.extra else stop,)
         raise _unexpected(event, "an error is no part of a message")
@@ -261,7 +261,8 @@ class MessageAccumulator:
         self._check_number(len(event.message.content))
         self._grow(_size(event.message))
         self._message = event.message
-        self._keep_extra(event)
+        if event.extra:
+            self._keep_extra(event.extra)
         for index, block in enumerate(event.message.content):
             self._by_index[index] = state = BlockState(block, closed=True)
             self._append(state)
@@ -403,8 +404,10 @@ class MessageAccumulator:
             changes["context_management"] = event.context_management
         if event.input_transformations is not None:
             changes["input_transformations"] = event.input_transformations
-        self._keep_extra(event)
-        self._keep_extra(event.delta)
+        if event.extra:
+            self._keep_extra(event.extra)
+        if event.delta.extra:
+            self._keep_extra(event.delta.extra)
         usage = event.usage
         if usage.extra:
             # Beside the usage until it is looked at: adding them to it each time would take quadratic time.
@@ -416,13 +419,12 @@ class MessageAccumulator:
         self._snapshot = None
         return (event,)
 
-    def _keep_extra(self, value: MessageStartEvent | MessageDeltaEvent | RawMessageStopEvent | MessageDelta) -> None:
+    def _keep_extra(self, extra: Mapping[str, Any]) -> None:
         """Keep the unknown fields of an event as fields of the message."""
-        if value.extra:
-            self._grow(_size(value.extra))
-            self._extra = self._extra or {}
-            self._extra.update(value.extra)
-            self._snapshot = None
+        self._grow(_size(extra))
+        self._extra = self._extra or {}
+        self._extra.update(extra)
+        self._snapshot = None
 
     def _stop_message(self) -> MessageStopEvent:
         for block in self._blocks:
