@@ -27,9 +27,9 @@ def end_of_head(data: bytes) -> int | None:
     """
     if data.startswith(_USUAL_STATUS):
         # Nearly always, at a fifth of the cost: the final head is the first, and its lines end as they should.
-        end = data.find(b"\n\r\n")
-        if end >= 0 and data.find(b"\n\n", 0, end + 1) < 0:
-            return end + 3
+        blank_line = data.find(b"\n\r\n")
+        if blank_line >= 0 and data.find(b"\n\n", 0, blank_line + 1) < 0:
+            return blank_line + 3
     position = 0
     while True:
         while data[position : position + 1] in (b"\r", b"\n"):

@@ -179,7 +179,7 @@ class EventReader:
                         raise error_from_event(cast("ErrorEvent", event), None)
                     if kind is UnknownEvent and cast("UnknownEvent", event).ends_stream:
                         return self._end()
-                delivery = self.accumulator.add(event)
+                delivery: Delivery = self.accumulator.add(event)
                 if not delivery:
                     continue
                 self.events += 1
