@@ -22,6 +22,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# Where this is set, each of the hundreds of programs that the tests start would compile the library.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-ray wheel dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
@@ -51,8 +54,8 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
 
 soak: $(VENV)/.dev
-	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/batch/test_rate_control.py \
-		tests/cli/test_batch.py tests/cli/test_batch_resume.py
+	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
+		tests/batch/test_rate_control.py tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
@@ -41,7 +42,7 @@ from trio_stream.testing import (
     stall,
 )
 
-from .running import SECONDS, SECRET, Finished, Running, environment, program, run_cli, without_styles
+from .running import SECRET, Finished, Running, environment, program, run_cli, without_styles
 from .test_serve import address_in
 
 
@@ -210,18 +211,13 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
     """The first answer is there before the input has ended."""
     api = ScriptedAPI(default=echo)
     async with api.serve() as server:
-        process = await trio.lowlevel.open_process(
-            [PYTHON, *program("batch", "-", "-o", "-")],
-            stdin=-1,
-            stdout=-1,
-            stderr=-1,
-            env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),
-        )
+        env = environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
+        process = FORKS.start(program("batch", "-", "-o", "-"), env=env)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         with trio.fail_after(SECONDS):
-            async with process.stdin, process.stdout, process.stderr:
+            async with process:
                 await process.stdin.send_all(b'"one"\n\n"tw')
                 assert json.loads(await process.stdout.receive_some())["text"] == "one"
                 await process.stdin.send_all(b'o"\n"three"')
@@ -230,7 +226,7 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
                 assert json.loads(await process.stdout.receive_some())["text"] == "three"
                 assert await process.stdout.receive_some() == b""
                 assert b"done 3 \xc2\xb7" in await process.stderr.receive_some()
-            assert await process.wait() == 0
+                assert await process.wait() == 0
 
 
 async def test_a_faulty_line_of_a_pipe_ends_it(tmp_path: Path) -> None:
@@ -506,7 +502,7 @@ async def test_the_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
     api = ScriptedAPI(default=lambda _request: [say("word " * 500)])
     async with api.serve() as server:
         shell = (
-            shlex.join([PYTHON, *program("batch", str(source), "-o", "-")])
+            shlex.join([PYTHON, "-W", "error", *program("batch", str(source), "-o", "-")])
             + " | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}"
         )
         with trio.fail_after(SECONDS):

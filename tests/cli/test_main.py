@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pytest
 import trio
 
 import trio_stream as ts
 from tests.processes import PYTHON
+from trio_stream import cli
 
-from .running import environment, run_cli
+from .running import environment, run_cli, start_cli
+
+
+def test_each_module_can_be_imported() -> None:
+    """Those too that only one of the commands imports."""
+    for module in pkgutil.iter_modules(cli.__path__):
+        assert importlib.import_module(f"{cli.__name__}.{module.name}")
 
 
 async def test_version() -> None:
-    done = await run_cli("--version")
+    done = await start_cli("--version")
     assert (done.code, done.out, done.err) == (0, f"trio-stream {ts.__version__}\n", "")
 
 
