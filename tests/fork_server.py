@@ -70,11 +70,11 @@ def _serve(requests: socket.socket) -> Program | None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     statuses: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([requests, ended], [], [])
+        ready, _, _ = select.select([requests.fileno(), ended], [], [])
         if ended in ready:
             os.read(ended, 4096)
             _report(statuses)
-        if requests not in ready:
+        if requests.fileno() not in ready:
             continue
         data, fds, _, _ = socket.recv_fds(requests, 1 << 16, 4)
         if not data:

@@ -148,7 +148,7 @@ class ForkServer:
                 # that gets the Ctrl-C of whoever runs the tests.
                 self._process = subprocess.Popen(
                     [PYTHON, "-P", "-W", "error", str(_PROGRAM)],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     env=environment(),
                     start_new_session=True,
                 )
