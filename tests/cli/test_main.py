@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import trio_stream as ts
+from tests.forked import SECONDS
 from tests.processes import PYTHON
 from trio_stream import cli
 
@@ -55,7 +56,7 @@ async def test_usage_errors(args: list[str]) -> None:
 async def test_without_the_extra(missing: str) -> None:
     """One line that says what to install, and no traceback."""
     code = f"import sys; sys.modules[{missing!r}] = None; from trio_stream.cli import main; main()"
-    with trio.fail_after(10):
+    with trio.fail_after(SECONDS):
         done = await trio.run_process(
             [PYTHON, "-W", "error", "-c", code, "demo"],
             capture_stdout=True,
