@@ -23,6 +23,7 @@ import socket
 import sys
 import termios
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 # The command imports a module of `cli` when it is asked for what that does.
@@ -67,7 +68,7 @@ def _serve(requests: socket.socket) -> Program | None:
     ended, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, _noticed)
     statuses: dict[int, int] = {}
     while True:
         ready, _, _ = select.select([requests.fileno(), ended], [], [])
@@ -97,6 +98,10 @@ def _serve(requests: socket.socket) -> Program | None:
             os.dup2(fd, target)
             os.close(fd)
         return Program(**json.loads(data))
+
+
+def _noticed(number: int, frame: FrameType | None) -> None:
+    """A signal without a handler of Python wakes nobody up."""
 
 
 def _report(statuses: dict[int, int]) -> None:
