@@ -462,7 +462,6 @@ async def random_cancels() -> None:
 row("`assert_checkpoints` on every public async function")(check_every_public_function)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("check", CANCELLATION.checks())
 async def test_cancellation(check: Any) -> None:
     await check()

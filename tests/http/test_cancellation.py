@@ -228,7 +228,6 @@ async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, 
             assert await server.closed() - left_at < AT_ONCE
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_churn(tls, server_tls, client_tls, nothing_left):
     """Random cancellations under contention; afterwards the pool serves as before."""

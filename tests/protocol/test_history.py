@@ -267,7 +267,6 @@ def snapshots(data: bytes) -> list[Message]:
     return found
 
 
-@pytest.mark.no_cover
 @parametrized(but=(DUPLICATE_START,))
 def test_every_recorded_stream_cut_anywhere_goes_back(stream: Recorded) -> None:
     """Cut after every event, and at 200 bytes of it, the API takes the reply back, and a turn of the user after it."""
