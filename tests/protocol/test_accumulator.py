@@ -647,7 +647,7 @@ def test_what_is_refused_changes_nothing(opened: str, event: dict[str, Any]) -> 
         expected: list[Oddity] = []
         one = MessageAccumulator(max_message_bytes=limit, on_oddity=told.append)
         other = MessageAccumulator(max_message_bytes=limit, on_oddity=expected.append)
-        if any([_why_refused(earlier, one) for earlier in before]):
+        if any(_why_refused(earlier, one) for earlier in before):
             continue  # not even those fit
         accumulate(before, other)
         if not _why_refused(event, one):
