@@ -55,7 +55,7 @@ async def test_the_answer_is_printed_and_its_line_ended() -> None:
         (["Sum", "it", "up."], b"A long\ndocument.\n\n", "A long\ndocument.\n\nSum it up."),
         (["Sum it up.", "-"], b"A document.", "A document.\n\nSum it up."),
         (["Typed."], b"", "Typed."),
-        ([], "caf\xe9 ".encode("latin-1") + "naïve".encode(), "caf\ufffd naïve"),
+        ([], "\ufeffnaïve".encode(), "naïve"),
         (["--", "--json"], b"", "--json"),
     ],
 )

@@ -152,30 +152,9 @@ async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "args", "sentence"),
     [
-        (['"ok"', "{"], [], "line 2 is not JSON"),
-        (["7"], [], "line 1 is neither a JSON object nor a string"),
-        (["", {"text": "x"}], [], "line 2: it has neither `prompt` nor `messages`"),
-        ([{"prompt": "x", "messages": [{"role": "user", "content": "hi"}]}], [], "line 1: it has both"),
-        ([{"prompt": 7}], [], "line 1: `prompt` is not a text"),
-        ([{"prompt": "x", "id": [1]}], [], "line 1: `id` is neither"),
-        ([{"params": 7}], [], "line 1: `params` is not an object"),
-        ([{"prompt": "x"}], ["--template", "{text}"], "line 1: it has no key `text`"),
-        ([{"prompt": "x"}], ["--template", "no key"], "the template has no key"),
-        ([{"prompt": "x"}], ["--template", "{a} {"], "a brace that belongs to no key"),
-        (
-            [{"prompt": "x", "id": "a"}, {"prompt": "y", "id": "a"}],
-            [],
-            "ids must be unique, as answers are matched by id; these are repeated: a",
-        ),
+        (['"ok"', "{"], [], "prompts.jsonl, line 2, column 2: not JSON"),
         ([{"prompt": "x", "temperature": 1}], [], ""),
         (['"x"'], ["--system", "/none"], "cannot read /none: No such file"),
-        (['"x"'], ["--max-cost", "1"], "--price INPUT/OUTPUT"),
-        (['"x"'], ["--price", "cheap"], "is not INPUT/OUTPUT"),
-        (['"x"'], ["--shard", "2/2"], "a shard is i/n"),
-        (['"x"'], ["--concurrency", "8-2-1"], "neither 'auto' nor a number nor MIN-START-MAX"),
-        (['"x"'], ["--max-errors", "101%"], "neither a number nor a percentage"),
-        (['"x"'], ["--nonsense"], "No such option"),
-        (['"x"'], ["--order", "random"], "is not one of"),
         (['"x"'], ["--base-url", "nonsense"], "the base URL is not valid: 'nonsense'"),
     ],
 )
@@ -185,22 +164,22 @@ async def test_what_cannot_work_is_told_before_anything_is_asked(
     api = ScriptedAPI(default=echo)
     done = await batch(*args, lines=lines, folder=tmp_path, api=api)
     if sentence:
-        assert (done.code, done.out) == (1, ""), done
+        assert (done.code, done.out) == (2, ""), done
         assert sentence in done.err
         assert api.requests == []
     else:
         assert done.code == 3  # an item that the client refuses is an item that failed
 
 
-async def test_other_reasons_for_exit_code_1(tmp_path: Path) -> None:
+async def test_what_cannot_work_for_other_reasons(tmp_path: Path) -> None:
     missing = await run_cli("batch", str(tmp_path / "none"), "-o", "-", ANTHROPIC_API_KEY=SECRET)
-    assert (missing.code, missing.err.count("\n")) == (1, 1)
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
     assert "none: No such file" in missing.err
     (tmp_path / "p").write_text('"x"')
     no_key = await run_cli("batch", str(tmp_path / "p"), "-o", "-")
-    assert (no_key.code, no_key.err) == (1, "trio-stream batch: no API key: export ANTHROPIC_API_KEY=sk-ant-...\n")
+    assert (no_key.code, no_key.err) == (2, "trio-stream batch: no API key: export ANTHROPIC_API_KEY=sk-ant-...\n")
     no_output = await batch(lines=['"x"'], folder=tmp_path, output=None)
-    assert no_output.code == 1
+    assert no_output.code == 2
     assert "--output" in no_output.err
     other_file = tmp_path / "notes.txt"
     other_file.write_text("my notes\n")
@@ -236,9 +215,10 @@ async def test_a_faulty_line_of_a_pipe_ends_it(tmp_path: Path) -> None:
     api = ScriptedAPI(default=echo)
     async with api.serve() as server:
         done = await run_cli("batch", "-", "-o", "-", stdin=b'"one"\n"two"\n{\n"four"\n', base_url=server.base_url)
-    assert done.code == 1
+    assert done.code == 2
     assert sorted(row["text"] for row in lines_of(done.out)) == ["one", "two"]
-    assert "line 3 is not JSON; the lines before it are done" in done.err
+    assert "standard input, line 3, column 2: not JSON" in done.err
+    assert "; the items before it are done" in done.err
 
 
 # Which items.
@@ -340,12 +320,12 @@ async def test_merge_says_what_is_wrong(tmp_path: Path) -> None:
     assert lines_of(done.out) == [line]
     assert "conflict: 'q' stands for different requests; the first file's was kept" in done.err
     exists = await run_cli("merge", str(first), "-o", str(second))
-    assert (exists.code, exists.err) == (1, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
+    assert (exists.code, exists.err) == (2, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
     (tmp_path / "readme").write_text("# Read me\n")
     refused = await run_cli("merge", str(tmp_path / "readme"), "-o", "-")
-    assert refused.code == 1
+    assert refused.code == 2
     assert "neither a journal nor an output" in refused.err
-    assert (await run_cli("merge", "-o", "-")).code == 1
+    assert (await run_cli("merge", "-o", "-")).code == 2
 
 
 # How it ends.
@@ -555,7 +535,7 @@ async def test_dry_run_knows_the_journal_and_leaves_no_trace(tmp_path: Path) -> 
     refused = await batch(
         "--dry-run", lines=lines, folder=tmp_path, api=ScriptedAPI(strict=True), ANTHROPIC_API_KEY=" "
     )
-    assert refused.code == 1
+    assert refused.code == 2
 
 
 # Progress.
