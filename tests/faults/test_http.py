@@ -24,6 +24,7 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
+from tests.faults.test_limits import COMMENT, check_refused, measured
 from tests.wire.answers import (
     CHUNKED_HEAD,
     GOOD_ANSWER,
@@ -35,6 +36,7 @@ from tests.wire.answers import (
     chunked,
     sized,
     sse,
+    swelling_gzip,
 )
 from tests.wire.events import CUT_EVENTS, END, TEXT, error_event, message_events
 from tests.wire.server import WireServer, close, delay, drip, fin, on, once, repeat, request, rst, send, silence
@@ -518,11 +520,32 @@ async def compressed_error() -> None:
 
 @row("gzip bomb: 1 GB of one event, of comments, in an error")
 async def gzip_bomb() -> None:
-    limits = ts.Limits(event_bytes=MB, message_bytes=MB, error_body_bytes=100_000)
-    zeros = gzip.compress(b"data: " + bytes(50 * MB), 1)
-    async with WireServer([once(encoded(b"gzip", zeros))]) as server:
-        await expect_error(server, ts.InvalidResponseError, "event", within=5.0, limits=limits)
-    answer = sized(zeros, b"Content-Encoding: gzip", status=b"404 Not Found", content_type=JSON)
+    """A gigabyte each: in one event, in comments, in an error. Then whatever else is no event, with lower limits."""
+    for first, block, says in (
+        (b"data: ", bytes(MB), "event too large"),
+        (b"", COMMENT * (MB // len(COMMENT)), "268435456 bytes without an event"),
+    ):
+        body = swelling_gzip(sse(*CUT_EVENTS) + first, block, 1000)
+        result = await measured(send(encoded(b"gzip", body)))
+        check_refused(result, says, seconds=10)
+        assert result.text_length == len(TEXT)
+    limits = ts.Limits(event_bytes=100_000, error_body_bytes=100_000)
+    for block, says in (
+        (b": nothing\r\n\r\n" * 1000, "1600000 bytes without an event"),
+        (b"\n" * 10_000, "without an event"),
+        (b"retry: 1\n" * 1000, "without an event"),
+        (b"new: field\n" * 1000, "without an event"),
+        (b": a comment without end" * 1000, "without an event"),
+        (b"event: ping\n" * 1000, "without an event"),
+        (b"data\n" * 1000, "event too large"),
+        (b"a field without end" * 1000, "event too large"),
+    ):
+        body = swelling_gzip(sse(*CUT_EVENTS), block, 1000)
+        async with WireServer([once(encoded(b"gzip", body))]) as server:
+            await expect_error(server, ts.InvalidResponseError, says, partial=TEXT, limits=limits)
+    answer = sized(
+        swelling_gzip(b"", bytes(MB), 1000), b"Content-Encoding: gzip", status=b"404 Not Found", content_type=JSON
+    )
     async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.NotFoundError, "404", within=5.0, limits=limits)
         assert len(str(error)) < LONGEST_TEXT

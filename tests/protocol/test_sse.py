@@ -275,6 +275,28 @@ def test_what_the_limit_does_not_count(data: bytes) -> None:
         assert parser.failure is None
 
 
+@pytest.mark.parametrize(
+    "more", [b": x\n", b": x\n\n", b":", b"\r\n", b"retry: 1\n", b"new: x\r\n\r\n", b"event: ping\n"]
+)
+def test_how_much_may_come_without_an_event(more: bytes) -> None:
+    """Sixteen times the largest event. Any event, however its bytes are cut, begins the count anew."""
+    fill = more * (1000 // len(more))
+    for end in (b"\n\nevent: ping\ndata: 1\n\n", b"\n\nevent: ping\ndata: 1", b"\n\nevent: ping"):
+        parser = EventStreamParser(max_event_bytes=100)
+        parser.feed(b"\n")
+        for _ in range(10):
+            parser.feed(fill)
+            parser.feed(end)
+            parser.feed(b"\ndata: 1\n\n")
+        assert parser.failure is None
+        parser.feed(b"event: ping\ndata: 1\n\n")  # alone, as events nearly always come
+        parser.feed(fill)
+        assert parser.failure is None
+        parser.feed(fill)
+        assert "more than 1600 bytes without an event" in str(parser.failure)
+        assert parser.feed(b"\n\nevent: ping\ndata: 1\n\n") == []
+
+
 def kept_bytes(parser: EventStreamParser) -> int:
     """How much a parser holds between two calls."""
     return sum(

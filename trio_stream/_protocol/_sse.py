@@ -7,7 +7,8 @@ Where it differs from WHATWG:
 * data is bytes, and an event without an ``event:`` line has the type ``""``, not ``"message"``;
 * an event whose data is empty is not dispatched, except for ``event: error``: an error must not be lost because it
   says nothing;
-* an event that is larger than a limit ends the stream: see `EventStreamParser.failure`.
+* an event that is larger than a limit ends the stream, and so does much that is no event: see
+  `EventStreamParser.failure`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _BLANK_LINES: Final = re.compile(rb"\n{3,}")
 # than looking.
 _LF: Final = 0x0A
 _CR: Final = 0x0D
+
+# How much may come between two events, as a multiple of the largest event. Comments keep connections alive, and a plain
+# body can bring no more of them than the network does; but a compressed one swells to a thousand times its size.
+_EVENTLESS: Final = 16
 
 # Bytes that are parsed at once, so that the memory that parsing needs beside the event is bounded too.
 _WINDOW: Final = 256 * 1024
@@ -65,10 +70,11 @@ class EventStreamParser:
     ``max_event_bytes``, without its comments and the fields that are to be ignored.
 
     Args:
-      max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count.
+      max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count; sixteen
+        times as much of anything may come without an event.
 
     Attributes:
-      failure: The error to raise once an event was larger than the limit, or None. Events before that one have been
+      failure: The error to raise once there was more than the limits allow, or None. Events before that have been
         returned; everything after it is ignored.
       last_event_id: The ``id`` of the last event, or "" if there was none.
       retry: The reconnection time that the server asked for, in milliseconds, or None.
@@ -78,6 +84,7 @@ class EventStreamParser:
         "_after_cr",
         "_between_events",
         "_data",
+        "_eventless_bytes",
         "_head",
         "_id",
         "_ignoring",
@@ -103,6 +110,7 @@ class EventStreamParser:
         self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
         self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
         self._between_events = False  # nothing has come since the last blank line, or the BOM
+        self._eventless_bytes = 0  # since the last event
         self._pending = False  # between the first field of an event and its blank line
         self._type = ""
         self._id = ""
@@ -134,14 +142,25 @@ class EventStreamParser:
                 and _CR not in payload
                 and len(data) <= self._max_event_bytes
             ):
+                self._eventless_bytes = 0
                 return [(_FIRST_LINES[first_line], payload)]
         elif self._head is not None:
             return self._feed_first(self._head + data)
         events: list[RawEvent] = []
         if self.failure is None:
             self._feed(data, events)
+            self._bound_eventless(len(data), events)
             self._between_events = not (self._pending or self._line_bytes or self._after_cr or self.failure is not None)
         return events
+
+    def _bound_eventless(self, size: int, events: list[RawEvent]) -> None:
+        if events:
+            self._eventless_bytes = 0
+            return
+        self._eventless_bytes += size
+        most = _EVENTLESS * self._max_event_bytes
+        if self._eventless_bytes > most and self.failure is None:
+            self.failure = InvalidResponseError(f"event stream: more than {most} bytes without an event")
 
     def end(self) -> list[RawEvent]:
         """The stream has ended: take the event that it ended with, if that event has no blank line.
