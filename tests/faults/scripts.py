@@ -370,9 +370,15 @@ HTTP: dict[str, Row | list[Row]] = {
     "server closed the idle connection": same_connection(
         second_is_standard(2), on(request(), send(GOOD_ANSWER), fin())
     ),
-    "RST for a request on a reused connection": same_connection(
-        complete(), on(request(), send(GOOD_ANSWER), request(), rst()), retries=1
-    ),
+    "RST for a request on a reused connection": [
+        same_connection(
+            all_of(second_failed(), requests(2)), on(request(), send(GOOD_ANSWER), request(), rst()), retries=0
+        ),
+        *(
+            same_connection(complete(), on(request(), send(GOOD_ANSWER), request(), rst()), retries=retries)
+            for retries in (1, 2)
+        ),
+    ],
     "server reads a whole request on a reused connection, works, closes, no retries": same_connection(
         all_of(second_failed("accepted"), requests(2)),
         on(request(), send(GOOD_ANSWER), request(), delay(0.4), fin()),

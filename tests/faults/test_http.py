@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import Awaitable, Callable
@@ -428,15 +429,23 @@ async def idle_connection_closed() -> None:
 
 @row("RST for a request on a reused connection")
 async def rst_on_a_reused_connection() -> None:
-    # Whether the server saw the request cannot be known, so it costs a retry of the caller's.
-    for ending in (rst(), fin()):
-        script = on(request(), send(GOOD_ANSWER), request(), ending)
-        async with WireServer([script]) as server, client_for(server, max_retries=1) as client:
+    """Whether the server saw the request cannot be known, so it costs a retry of the caller's, as often as it happens."""
+    for ending, max_retries in itertools.product((rst(), fin()), (0, 1, 2)):
+        scripts = [on(request(), send(GOOD_ANSWER), request(), ending)]
+        scripts += [on(request(), ending)] * (max_retries - 1)
+        async with WireServer(scripts) as server, client_for(server, max_retries=max_retries) as client:
             assert (await rows.read_to_end(client)).text == TEXT
+            if not max_retries:
+                with pytest.raises(ts.APIConnectionError, match="may have accepted") as caught:
+                    await rows.read_to_end(client)
+                assert caught.value.may_have_been_accepted
+                assert [len(peer.requests) for peer in server.peers] == [2]
+                await rows.check_after(client)
+                continue
             stream = await rows.read_to_end(client)
             assert stream.text == TEXT
-            assert stream.stats.attempts == 2
-            assert [len(peer.requests) for peer in server.peers] == [2, 1]
+            assert stream.stats.attempts == 1 + max_retries
+            assert [len(peer.requests) for peer in server.peers] == [2, *[1] * max_retries]
 
 
 @row("server reads a whole request on a reused connection, works, closes, no retries")
