@@ -15,8 +15,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer may cost this program. Whatever goes beyond ends with `InvalidResponseError`.
 
     Args:
-      event_bytes: One event of the event stream; between two of them, sixteen times as much of comments and the like.
-      message_bytes: One whole message, all its events together.
+      event_bytes: One event of the event stream.
+      message_bytes: One whole message, all its events together; also comments and the like between two events.
       blocks: Content blocks in one message.
       header_bytes: The head of an answer; also any other stretch of the wire without a byte of the body
         (trailers, chunk extensions).

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.http.posting import QUICK, all_texts, post, read_all, sender_of
+from tests.http.posting import ON_HTTPX2, QUICK, all_texts, post, read_all, sender_of
 from tests.wire.answers import CHUNKED_HEAD, chunk, sized
 from tests.wire.server import Peer, answering, once, serve
 from trio_stream._errors import (

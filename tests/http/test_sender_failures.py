@@ -13,7 +13,7 @@ import trio
 import trio.testing
 import trustme
 
-from tests.http.posting import QUICK, all_texts, post, sender_of
+from tests.http.posting import ON_HTTPX2, QUICK, all_texts, post, sender_of
 from tests.wire.answers import sized
 from tests.wire.server import NEVER_ANSWERING, Peer, answering, on, once, serve
 from trio_stream._errors import (

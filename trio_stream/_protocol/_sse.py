@@ -34,10 +34,6 @@ _BLANK_LINES: Final = re.compile(rb"\n{3,}")
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 
-# How much may come between two events, as a multiple of the largest event. Comments keep connections alive, and a plain
-# body can bring no more of them than the network does; but a compressed one swells to a thousand times its size.
-_EVENTLESS: Final = 16
-
 # Bytes that are parsed at once, so that the memory that parsing needs beside the event is bounded too.
 _WINDOW: Final = 256 * 1024
 
@@ -70,8 +66,9 @@ class EventStreamParser:
     ``max_event_bytes``, without its comments and the fields that are to be ignored.
 
     Args:
-      max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count; sixteen
-        times as much of anything may come without an event.
+      max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count.
+      max_eventless_bytes: How much of anything, comments too, may come without an event. A plain body brings no more of
+        it than the network does, but a compressed one swells to a thousand times its size.
 
     Attributes:
       failure: The error to raise once there was more than the limits allow, or None. Events before that have been
@@ -91,6 +88,7 @@ class EventStreamParser:
         "_line",
         "_line_bytes",
         "_max_event_bytes",
+        "_max_eventless_bytes",
         "_pending",
         "_type",
         "failure",
@@ -102,11 +100,14 @@ class EventStreamParser:
     last_event_id: str
     retry: int | None
 
-    def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
+    def __init__(
+        self, *, max_event_bytes: int = 16 * 1024 * 1024, max_eventless_bytes: int = 272 * 1024 * 1024
+    ) -> None:
         self.failure = None
         self.last_event_id = ""
         self.retry = None
         self._max_event_bytes = max_event_bytes
+        self._max_eventless_bytes = max_eventless_bytes
         self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
         self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
         self._between_events = False  # nothing has come since the last blank line, or the BOM
@@ -158,7 +159,7 @@ class EventStreamParser:
             self._eventless_bytes = 0
             return
         self._eventless_bytes += size
-        most = _EVENTLESS * self._max_event_bytes
+        most = self._max_eventless_bytes
         if self._eventless_bytes > most and self.failure is None:
             self.failure = InvalidResponseError(f"event stream: more than {most} bytes without an event")
 

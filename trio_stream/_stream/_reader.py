@@ -124,7 +124,11 @@ class EventReader:
         )
         self._json_answer = json_answer
         self._parser: EventStreamParser | JSONAnswer = (
-            json_answer() if is_json else EventStreamParser(max_event_bytes=limits.event_bytes)
+            json_answer()
+            if is_json
+            else EventStreamParser(
+                max_event_bytes=limits.event_bytes, max_eventless_bytes=limits.message_bytes + limits.event_bytes
+            )
         )
         self._accept_missing_stop = accept_missing_stop
         self._was_cut = False  # the body has ended in the middle of an event
