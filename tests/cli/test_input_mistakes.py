@@ -131,6 +131,9 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "nothing": (b"{}", "line 1, column 1", "it has no other keys"),
     "many keys": (json.dumps(dict.fromkeys("abcdefghij")).encode(), "line 1, column 1", "`h`, ...)"),
     "a prompt that is no text": (b'{"x": {"prompt": 1},\t"prompt": 7}', "line 1, column 22", "`prompt` is not a text"),
+    "a blank text": (GOOD + b'" "', "line 2, column 1", "`prompt` is not a text"),
+    "a number of 5000 digits": (b'{"n": ' + b"9" * 5000 + b', "m": NaN}', "line 1, column 7", "out of range"),
+    "a number of 300 digits before it": (b'{"n":' + b"9" * 300 + b',"prompt":7}', "line 1, column 307", "not a text"),
     "an id that is a fraction": (b'{"prompt": "x", "id": 1.5}', "line 1, column 17", "`id` is neither"),
     "custom_id": (b'{"params": {"messages": [1]}, "custom_id": []}', "line 1, column 31", "`custom_id` is neither"),
     "params": (b'{"params": 7}', "line 1, column 2", "`params` is not an object"),
@@ -234,6 +237,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "é } {text}": ("the template, column 3", "write {{ for one"),
     "{text} {}": ("the template, column 8", "belongs to no key"),
     "{ }": ("the template, column 1", "belongs to no key"),
+    "{{{}}} {text}": ("the template, column 3", "belongs to no key"),
 }
 
 

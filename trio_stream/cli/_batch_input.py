@@ -201,14 +201,14 @@ def template_keys(template: str) -> list[str]:
     """
     # What belongs to a key becomes blanks, so that what is left stands where it stood.
     rest = _PLACEHOLDER.sub(lambda match: " " * len(match[0]), template)
-    keys = [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
-    brace = re.search(r"[{}]", rest) or re.search(r"(?<!{){\s*}", template)
+    places = [match for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
+    brace = re.search(r"[{}]", rest) or next((match for match in places if not match[1].strip()), None)
     if brace is not None:
         raise InputError(
             f"the template, column {brace.start() + 1}: a brace that belongs to no key (write {{{{ for one)"
             f": {template!r}"
         )
-    return keys
+    return [match[1].strip() for match in places]
 
 
 def fill(template: str, fields: Mapping[str, Any]) -> str:

@@ -37,7 +37,8 @@ _MISTAKES: Final = (
 )
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[-+\w.]+', re.DOTALL)
 _SURROGATE: Final = re.compile(r"\\(?:u([dD][89abAB]..)(?:\\u[dD][c-fC-F]..)?|u([dD][c-fC-F]..)|.)", re.DOTALL)
-_DECODER: Final = json.JSONDecoder(strict=False)
+# Numbers stay as they are written: Python refuses those of thousands of digits.
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _SPACE: Final = re.compile(r"\s*")
 
 
@@ -65,7 +66,7 @@ def why_not_json(line: bytes) -> tuple[int, str]:
     except UnicodeDecodeError as error:
         return len(line[: error.start].decode()) + 1, not_utf_8(line, error)
     try:
-        json.loads(text)
+        _DECODER.decode(text)
     except json.JSONDecodeError as error:
         return error.pos + 1, f"not JSON: {_mistake(text, error)}"
     except RecursionError:
@@ -113,7 +114,9 @@ def _beyond_json(text: str) -> tuple[int, str]:
 def column_of(line: bytes, key: str) -> int:
     """Return the column of a key of the object in a line, counted from 1 in characters; 1 if it has no such key."""
     text = line.decode()
-    at = text.index("{") + 1
+    at = _skip_space(text, 0) + 1
+    if text[at - 1] != "{":
+        return 1  # a text alone
     while True:
         at = _skip_space(text, at)
         if text[at] == "}":
