@@ -4,6 +4,7 @@
 #   make test    the tests, warnings as errors, on all cores, with the coverage that is promised of every room
 #   make check   linters and type checkers
 #   make sdk     the official SDKs in .venv-sdk, for the tests and benchmarks that compare with them
+#   make test-httpx2   the tests that use httpx, with its fork httpx2 in its place
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make wheel   the wheel and the sdist, into dist
 #   make dist-test  the wheel and the sdist, built, and the wheel used in an empty environment
@@ -22,7 +23,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-ray wheel dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
+# Where this is set, each of the hundreds of programs that the tests start would compile the library.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -32,6 +36,10 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --omit='trio_stream/cli/*,trio_stream/ray/*' --fail-under=100 --skip-covered --show-missing
 	$(BIN)/coverage report --include='trio_stream/cli/*' --fail-under=95 --skip-covered --show-missing
+
+test-httpx2: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -p tests.on_httpx2 \
+		tests/http tests/client tests/stream tests/faults tests/testing $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -51,8 +59,8 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
 
 soak: $(VENV)/.dev
-	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/batch/test_rate_control.py \
-		tests/cli/test_batch.py tests/cli/test_batch_resume.py
+	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
+		tests/batch/test_rate_control.py tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz

@@ -18,6 +18,7 @@ import pytest
 import trustme
 from hypothesis import HealthCheck, settings
 
+from tests.forked import FORKS
 from tests.own_time import run
 from tests.processes import measure_only_what_asks_for_it, settle
 from tests.wire.tls import good_certificate, trusting
@@ -51,6 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def programs_are_measured_if_they_ask_for_it() -> None:
     """Before every test: coverage says so anew whenever it begins, which is after each test that is not covered."""
     measure_only_what_asks_for_it()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks_end() -> Iterator[None]:
+    """After all tests: what they had programs forked from."""
+    yield
+    FORKS.stop()
 
 
 @pytest.fixture(scope="module", autouse=True)

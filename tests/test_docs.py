@@ -11,6 +11,7 @@ The kinds of ``python`` blocks, told apart by what is in them:
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import os
 import re
@@ -199,6 +200,7 @@ def public_names(module: ModuleType) -> list[str]:
     ]
 
 
+@functools.cache
 def documented() -> dict[str, int]:
     """The objects that the reference describes, and how often."""
     found: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -95,11 +96,16 @@ def room_of_module(module: str) -> str:
     return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "trio_stream"
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> list[str]:
     """The modules that a file imports, by their absolute names; TYPE_CHECKING and functions count."""
     found: list[str] = []
     package = ["trio_stream", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -160,7 +166,7 @@ def names_from(path: Path, module: str) -> set[str]:
     """The names that a file takes from a module."""
     return {
         alias.name
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ImportFrom) and node.module == module and not node.level
         for alias in node.names
     }
@@ -170,10 +176,7 @@ def test_the_face_of_protocol_is_what_other_rooms_use():
     """Nothing is handed out for the sake of completeness: `types` has the values."""
     face = PACKAGE / "_protocol" / "__init__.py"
     handed_out = {
-        alias.asname
-        for node in ast.walk(ast.parse(face.read_text()))
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+        alias.asname for node in ast.walk(parsed(face)) if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     used = {
         name for path in MODULES if room_of(path) != "_protocol" for name in names_from(path, "trio_stream._protocol")
@@ -244,7 +247,7 @@ def test_a_module_says_what_belongs_in_it(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_async_generators(path):
     """Nobody closes them under Trio (PEP 789)."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.AsyncFunctionDef):
             own = [
                 child
@@ -261,7 +264,7 @@ def test_no_async_generators(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_cancel_has_a_reason(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if is_call_of(node, "cancel") and not node.args:
             assert [keyword.arg for keyword in node.keywords] == ["reason"], f"line {node.lineno}"
 
@@ -269,7 +272,7 @@ def test_every_cancel_has_a_reason(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_shield_without_a_deadline(path):
     """A shielded scope has a deadline, or is cancelled by its first statement."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     bounded = {
         item.context_expr
         for node in ast.walk(tree)

@@ -148,6 +148,7 @@ async def test_no_items(autojump_clock):
         assert await collect(results) == []
 
 
+@pytest.mark.no_cover
 async def test_twenty_thousand_items_end(autojump_clock):
     """lm-eval hangs there. Its tasks are not all started at once here."""
     journal = Notes()
@@ -535,6 +536,7 @@ async def test_abort_keeps_the_partial_texts(autojump_clock):
         outcomes[0].unwrap()
 
 
+@pytest.mark.no_cover
 async def test_a_thousand_live_streams_are_left_at_once(autojump_clock, tmp_path):
     # `tests.bench.leaving` measures it: at most 0.2 s. Here it is traced for coverage, beside whatever else runs.
     assert await leave(tmp_path / "journal", streams=1000) < 30

@@ -174,7 +174,43 @@ def test_errors_come_back_as_they_were(path: Path, error: ts.APIError) -> None:
     assert {name: getattr(found.error, name) for name in expected} == expected
 
 
-def test_the_partial_message_and_the_body_of_an_error_are_not_kept() -> None:
+@pytest.mark.parametrize(
+    ("body", "is_kept"),
+    [
+        ({"error": {"message": "no"}, "new": [1, None]}, True),
+        ("text", True),
+        ({"page": "x" * 70_000}, False),
+        (object(), False),
+        (None, False),
+    ],
+)
+def test_the_body_of_an_error_is_kept_unless_it_is_large(path: Path, body: object, is_kept: bool) -> None:
+    """What the API sent comes back whole; whatever else somebody made an error of does not stop the journal."""
+    with Journal(path) as journal:
+        error = ts.BadRequestError("400", status_code=400, body=body)
+        note(journal, "q1", Outcome(id="q1", status="error", error=error))
+    (found,) = read_journal(path)
+    assert isinstance(found.error, ts.BadRequestError)
+    assert found.error.body == (body if is_kept else None)
+
+
+def test_counts_that_cannot_be_read_come_back_with_their_message(path: Path) -> None:
+    """As the API sent them; beside the message they count as unknown."""
+    raw = {
+        "id": "m",
+        "content": [],
+        "usage": {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": "many"},
+    }
+    message = ts.Message.from_dict(raw)
+    with Journal(path) as journal:
+        note(journal, "q1", Outcome(id="q1", status="ok", message=message, usage=message.usage))
+    (found,) = read_journal(path)
+    assert found.message == message
+    assert found.message.to_dict()["usage"]["cache_read_input_tokens"] == "many"
+    assert found.usage is None
+
+
+def test_the_description_of_an_error_has_neither_partial_message_nor_body() -> None:
     error = ts.BadRequestError("400", status_code=400, body={"secret": "s"}, partial=ts.Message())
     described = describe_error(error)
     assert "body" not in described

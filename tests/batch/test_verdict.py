@@ -39,6 +39,7 @@ async def asked_again(step: Step) -> bool:
     return alone
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("status", [status for status in STATUSES if status not in (200, 299, 999)])
 async def test_both_agree_on_answers(status: int, autojump_clock: object) -> None:
     """Each type of error with each ``x-should-retry``; codes and sentences by turns."""

@@ -7,25 +7,17 @@ import pty
 import re
 import signal
 import struct
-import subprocess
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
 import trio
 
 from tests import processes
+from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 
 SECRET = "sk-ant-secret-key"
-SECONDS = 60
-"""Nothing a test waits for takes so long, on the busiest machine."""
-
-# It sets itself up in the new process, because what would run between fork and exec is not safe with threads.
-_TAKE_TERMINAL = "import fcntl, os, sys, termios; os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-_RUN = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-IN_TERMINAL = [PYTHON, "-I", "-S", "-c", f"{_TAKE_TERMINAL}; {_RUN}"]
-"""The beginning of a command line that takes its input for its terminal and then becomes another Python program."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -34,11 +26,19 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def program(*args: str) -> list[str]:
-    return ["-W", "error", "-m", "trio_stream.cli", *args]
+    return ["-m", "trio_stream.cli", *args]
+
+
+class _Done(Protocol):
+    """As `subprocess.CompletedProcess`."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
 
 
 class Finished:
-    def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
+    def __init__(self, done: _Done) -> None:
         self.code = done.returncode
         self.out = done.stdout.decode()
         self.err = done.stderr.decode()
@@ -52,9 +52,14 @@ async def run_cli(*args: str, stdin: bytes = b"", base_url: str | None = None, *
     if base_url is not None:
         env = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": SECRET} | env
     with trio.fail_after(SECONDS):
+        return Finished(await FORKS.run(program(*args), stdin=stdin, env=environment(**env)))
+
+
+async def start_cli(*args: str, **env: str) -> Finished:
+    """Run a command as a shell would: in a Python that is started for it, and begins with importing the library."""
+    with trio.fail_after(SECONDS):
         done = await trio.run_process(
-            [PYTHON, *program(*args)],
-            stdin=stdin,
+            [PYTHON, "-W", "error", *program(*args)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,
@@ -70,7 +75,7 @@ class Running:
     """
 
     def __init__(self, args: Sequence[str], *, terminal: tuple[int, int] | None = None, **env: str) -> None:
-        self._args = list(args)
+        self._args = args
         self._env = environment(**env)
         self._size = terminal
         self._read_bytes = b""
@@ -82,12 +87,11 @@ class Running:
 
     async def __aenter__(self) -> Self:
         if self._size is None:
-            command = [PYTHON]
-            options: dict[str, Any] = {
-                "stdin": subprocess.DEVNULL,
-                "stdout": subprocess.PIPE,
-                "stderr": subprocess.PIPE,
-            }
+            self.process = FORKS.start(self._args, env=self._env)
+            assert self.process.stdin is not None
+            await self.process.stdin.aclose()
+            assert self.process.stdout is not None
+            self._stdout = self.process.stdout
         else:
             import fcntl
             import termios
@@ -95,13 +99,7 @@ class Running:
             ours, theirs = pty.openpty()
             columns, rows = self._size
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            command = IN_TERMINAL
-            options = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        self.process = await trio.lowlevel.open_process([*command, *self._args], env=self._env, **options)
-        if self._size is None:
-            assert self.process.stdout is not None
-            self._stdout: Any = self.process.stdout
-        else:
+            self.process = FORKS.start(self._args, env=self._env, terminal=theirs)
             os.close(theirs)
             self._stdout = trio.lowlevel.FdStream(ours)
         return self
@@ -109,12 +107,8 @@ class Running:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.process.kill()
-        with trio.CancelScope(deadline=trio.current_time() + SECONDS, shield=True):
-            await self.process.wait()
+        await self.process.__aexit__(exc_type, exc, tb)
         await self._stdout.aclose()
-        if self.process.stderr is not None:
-            await self.process.stderr.aclose()
 
     async def read_on(self) -> None:
         """Read its output, until cancelled: a pipe does not hold much."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
@@ -28,6 +30,7 @@ from trio_stream.cli._batch_input import (
 )
 from trio_stream.cli._batch_output import Pending, output_line
 from trio_stream.cli._batch_progress import Lines, Report, count, duration
+from trio_stream.cli._serve import with_faults
 from trio_stream.testing import (
     Quota,
     RecordedRequest,
@@ -38,10 +41,11 @@ from trio_stream.testing import (
     http_error,
     pause,
     say,
+    scripted_model,
     stall,
 )
 
-from .running import SECONDS, SECRET, Finished, Running, environment, program, run_cli, without_styles
+from .running import SECRET, Finished, Running, environment, program, run_cli, without_styles
 from .test_serve import address_in
 
 
@@ -148,30 +152,9 @@ async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "args", "sentence"),
     [
-        (['"ok"', "{"], [], "line 2 is not JSON"),
-        (["7"], [], "line 1 is neither a JSON object nor a string"),
-        (["", {"text": "x"}], [], "line 2: it has neither `prompt` nor `messages`"),
-        ([{"prompt": "x", "messages": [{"role": "user", "content": "hi"}]}], [], "line 1: it has both"),
-        ([{"prompt": 7}], [], "line 1: `prompt` is not a text"),
-        ([{"prompt": "x", "id": [1]}], [], "line 1: `id` is neither"),
-        ([{"params": 7}], [], "line 1: `params` is not an object"),
-        ([{"prompt": "x"}], ["--template", "{text}"], "line 1: it has no key `text`"),
-        ([{"prompt": "x"}], ["--template", "no key"], "the template has no key"),
-        ([{"prompt": "x"}], ["--template", "{a} {"], "a brace that belongs to no key"),
-        (
-            [{"prompt": "x", "id": "a"}, {"prompt": "y", "id": "a"}],
-            [],
-            "ids must be unique, as answers are matched by id; these are repeated: a",
-        ),
+        (['"ok"', "{"], [], "prompts.jsonl, line 2, column 2: not JSON"),
         ([{"prompt": "x", "temperature": 1}], [], ""),
         (['"x"'], ["--system", "/none"], "cannot read /none: No such file"),
-        (['"x"'], ["--max-cost", "1"], "--price INPUT/OUTPUT"),
-        (['"x"'], ["--price", "cheap"], "is not INPUT/OUTPUT"),
-        (['"x"'], ["--shard", "2/2"], "a shard is i/n"),
-        (['"x"'], ["--concurrency", "8-2-1"], "neither 'auto' nor a number nor MIN-START-MAX"),
-        (['"x"'], ["--max-errors", "101%"], "neither a number nor a percentage"),
-        (['"x"'], ["--nonsense"], "No such option"),
-        (['"x"'], ["--order", "random"], "is not one of"),
         (['"x"'], ["--base-url", "nonsense"], "the base URL is not valid: 'nonsense'"),
     ],
 )
@@ -181,22 +164,22 @@ async def test_what_cannot_work_is_told_before_anything_is_asked(
     api = ScriptedAPI(default=echo)
     done = await batch(*args, lines=lines, folder=tmp_path, api=api)
     if sentence:
-        assert (done.code, done.out) == (1, ""), done
+        assert (done.code, done.out) == (2, ""), done
         assert sentence in done.err
         assert api.requests == []
     else:
         assert done.code == 3  # an item that the client refuses is an item that failed
 
 
-async def test_other_reasons_for_exit_code_1(tmp_path: Path) -> None:
+async def test_what_cannot_work_for_other_reasons(tmp_path: Path) -> None:
     missing = await run_cli("batch", str(tmp_path / "none"), "-o", "-", ANTHROPIC_API_KEY=SECRET)
-    assert (missing.code, missing.err.count("\n")) == (1, 1)
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
     assert "none: No such file" in missing.err
     (tmp_path / "p").write_text('"x"')
     no_key = await run_cli("batch", str(tmp_path / "p"), "-o", "-")
-    assert (no_key.code, no_key.err) == (1, "trio-stream batch: no API key: export ANTHROPIC_API_KEY=sk-ant-...\n")
+    assert (no_key.code, no_key.err) == (2, "trio-stream batch: no API key: export ANTHROPIC_API_KEY=sk-ant-...\n")
     no_output = await batch(lines=['"x"'], folder=tmp_path, output=None)
-    assert no_output.code == 1
+    assert no_output.code == 2
     assert "--output" in no_output.err
     other_file = tmp_path / "notes.txt"
     other_file.write_text("my notes\n")
@@ -210,18 +193,13 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
     """The first answer is there before the input has ended."""
     api = ScriptedAPI(default=echo)
     async with api.serve() as server:
-        process = await trio.lowlevel.open_process(
-            [PYTHON, *program("batch", "-", "-o", "-")],
-            stdin=-1,
-            stdout=-1,
-            stderr=-1,
-            env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),
-        )
+        env = environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
+        process = FORKS.start(program("batch", "-", "-o", "-"), env=env)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         with trio.fail_after(SECONDS):
-            async with process.stdin, process.stdout, process.stderr:
+            async with process:
                 await process.stdin.send_all(b'"one"\n\n"tw')
                 assert json.loads(await process.stdout.receive_some())["text"] == "one"
                 await process.stdin.send_all(b'o"\n"three"')
@@ -230,16 +208,17 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
                 assert json.loads(await process.stdout.receive_some())["text"] == "three"
                 assert await process.stdout.receive_some() == b""
                 assert b"done 3 \xc2\xb7" in await process.stderr.receive_some()
-            assert await process.wait() == 0
+                assert await process.wait() == 0
 
 
 async def test_a_faulty_line_of_a_pipe_ends_it(tmp_path: Path) -> None:
     api = ScriptedAPI(default=echo)
     async with api.serve() as server:
         done = await run_cli("batch", "-", "-o", "-", stdin=b'"one"\n"two"\n{\n"four"\n', base_url=server.base_url)
-    assert done.code == 1
+    assert done.code == 2
     assert sorted(row["text"] for row in lines_of(done.out)) == ["one", "two"]
-    assert "line 3 is not JSON; the lines before it are done" in done.err
+    assert "standard input, line 3, column 2: not JSON" in done.err
+    assert "; the items before it are done" in done.err
 
 
 # Which items.
@@ -341,12 +320,12 @@ async def test_merge_says_what_is_wrong(tmp_path: Path) -> None:
     assert lines_of(done.out) == [line]
     assert "conflict: 'q' stands for different requests; the first file's was kept" in done.err
     exists = await run_cli("merge", str(first), "-o", str(second))
-    assert (exists.code, exists.err) == (1, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
+    assert (exists.code, exists.err) == (2, f"trio-stream merge: {second} exists: give another name, or --overwrite\n")
     (tmp_path / "readme").write_text("# Read me\n")
     refused = await run_cli("merge", str(tmp_path / "readme"), "-o", "-")
-    assert refused.code == 1
+    assert refused.code == 2
     assert "neither a journal nor an output" in refused.err
-    assert (await run_cli("merge", "-o", "-")).code == 1
+    assert (await run_cli("merge", "-o", "-")).code == 2
 
 
 # How it ends.
@@ -506,7 +485,7 @@ async def test_the_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
     api = ScriptedAPI(default=lambda _request: [say("word " * 500)])
     async with api.serve() as server:
         shell = (
-            shlex.join([PYTHON, *program("batch", str(source), "-o", "-")])
+            shlex.join([PYTHON, "-W", "error", *program("batch", str(source), "-o", "-")])
             + " | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}"
         )
         with trio.fail_after(SECONDS):
@@ -556,7 +535,7 @@ async def test_dry_run_knows_the_journal_and_leaves_no_trace(tmp_path: Path) -> 
     refused = await batch(
         "--dry-run", lines=lines, folder=tmp_path, api=ScriptedAPI(strict=True), ANTHROPIC_API_KEY=" "
     )
-    assert refused.code == 1
+    assert refused.code == 2
 
 
 # Progress.
@@ -680,7 +659,7 @@ def count_lines(path: Path) -> int:
 
 
 async def wait_for_lines(path: Path, count: int) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(SECONDS):
         while count_lines(path) < count:
             await trio.sleep(0.02)
 
@@ -693,18 +672,24 @@ async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path:
     source, merged = tmp_path / "p.jsonl", tmp_path / "all.jsonl"
     outputs = [tmp_path / f"a-{shard}.jsonl" for shard in (0, 1)]
     source.write_text("".join(json.dumps({"id": f"q{n}", "text": f"document {n}"}) + "\n" for n in range(count)))
-    serve = ("--ttft", "0.02", "--tps", "0", "--rpm", "60000", "--otpm", "1500000", "--faults", "3")
-    async with Running(program("serve", "--port", "0", *serve)) as server:
-        await server.read_until("Hello!")
-        env = {"ANTHROPIC_BASE_URL": address_in(server.out), "ANTHROPIC_API_KEY": "test"}
+    quota = Quota(requests_per_minute=60_000, output_tokens_per_minute=1_500_000, burst=0.1)
+    answer_or_fail = with_faults(scripted_model(ttft=0.02, tps=None), 0.03)
+    asked = itertools.count(1)
+
+    def answer(request: RecordedRequest) -> list[Step]:
+        # A machine that is too slow to exceed the quota is refused as well.
+        return [http_error(429, retry_after=1)] if next(asked) % 1000 == 0 else answer_or_fail(request)
+
+    api = ScriptedAPI(default=answer, strict=True, quota=quota, keep_requests=2 * count)
+    async with api.serve() as server:
+        env = {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "test"}
         shared = ("--template", "Summarise: {text}", "-o", str(tmp_path / "a-{shard}.jsonl"), "--progress", "plain")
 
         def shard(number: int) -> Running:
             return Running(program("batch", str(source), *shared, "--shard", f"{number}/2"), **env)
 
         with trio.fail_after(500):
-            async with trio.open_nursery() as nursery, shard(0) as first:
-                nursery.start_soon(server.read_on)
+            async with shard(0) as first:
                 async with shard(1) as second:
                     await wait_for_lines(outputs[1], 600)
                     second.process.kill()
@@ -715,9 +700,6 @@ async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path:
                     assert await again.finish() == 0
                 await first.process.wait()
                 assert await first.finish() == 0
-                nursery.cancel_scope.cancel(reason="the shards are done")
-        server.interrupt()
-        await server.finish()
     merging = await run_cli("merge", *map(str, outputs), "-o", str(merged))
     journals = await run_cli("merge", *(f"{path}.journal" for path in outputs), "-o", f"{merged}.journal")
     assert (merging.code, journals.code) == (0, 0)
@@ -729,12 +711,12 @@ async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path:
     cached = re.search(r"cached (\d+) ", again.err)
     assert cached is not None
     assert known <= int(cached[1]) < known + 200
-    statuses = Counter(re.findall(r"claude-sonnet-5-5  (\d+)", server.out.partition("Hello!")[2]))
-    assert {"200", "429", "500", "529"} <= set(statuses)
+    statuses = Counter(request.status for request in api.requests)
+    assert {200, 429, 500, 529} <= set(statuses)
     # Paid twice: what was under way when it was killed. Beyond that only what was failed on purpose (a half of the
     # faults have the status 200).
-    assert statuses["200"] < count + 100 + 0.03 * 5300
-    assert statuses["429"] < 500
+    assert statuses[200] < count + 100 + 0.03 * 5300
+    assert statuses[429] < 500
 
 
 # The pieces.

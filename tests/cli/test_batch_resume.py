@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ import pytest
 import trio
 
 from tests import processes
+from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import read_journal
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, pause, say, stall
 
-from .running import SECONDS, SECRET, Running, program, run_cli
+from .running import SECRET, Running, program, run_cli
 
 
 def write_prompts(path: Path, count: int) -> Path:
@@ -66,9 +66,8 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
     async with api.serve() as server:
         env = processes.environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
         for kill in range(kills):
-            process = await trio.lowlevel.open_process([PYTHON, *command], env=env, stderr=subprocess.PIPE)
-            assert process.stderr is not None
-            async with process.stderr:
+            async with FORKS.start(command, env=env) as process:
+                assert process.stderr is not None
                 target = asked.count + chance.randrange(1, count // kills)
                 with trio.fail_after(SECONDS):
                     while asked.count < target and process.poll() is None:
@@ -83,7 +82,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
             ended.append({o.id or "" for o in read_journal(journal) if o.status == "ok"} if journal.exists() else set())
             asked.runs.append([])
         with trio.fail_after(10 * SECONDS):
-            done = await trio.run_process([PYTHON, *command], env=env, capture_stderr=True, check=False)
+            done = await FORKS.run(command, env=env)
     assert (done.returncode, done.stderr) == (0, b""), f"seed {seed}"
 
     rows = lines_of(output)
@@ -260,7 +259,7 @@ async def test_ctrl_c_twice_aborts_and_keeps_partial_texts(tmp_path: Path, first
             await trio.sleep(0.2)
             assert running.process.poll() is None
             running.process.send_signal(second)
-        with trio.fail_after(3):
+        with trio.fail_after(20):
             assert await running.finish() == 130
         await open_streams(api, 0)
     assert "aborting: what has arrived is kept\n" in running.err

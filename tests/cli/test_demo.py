@@ -8,12 +8,13 @@ import pytest
 import trio
 from rich.console import Console
 
+from tests.forked import SECONDS
 from trio_stream.cli._demo_progress import Card, Progress
 from trio_stream.cli._demo_scenes import make_scenes
 from trio_stream.cli._demo_views import Panels
 from trio_stream.testing import ScriptedAPI
 
-from .running import SECONDS, SECRET, Running, program, run_cli, without_styles
+from .running import SECRET, Running, program, run_cli, without_styles
 
 
 async def test_plain_lines_and_report() -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pytest
 import trio
 
 import trio_stream as ts
+from tests.forked import SECONDS
 from tests.processes import PYTHON
+from trio_stream import cli
 
-from .running import environment, run_cli
+from .running import environment, run_cli, start_cli
+
+
+def test_each_module_can_be_imported() -> None:
+    """Those too that only one of the commands imports."""
+    for module in pkgutil.iter_modules(cli.__path__):
+        assert importlib.import_module(f"{cli.__name__}.{module.name}")
 
 
 async def test_version() -> None:
-    done = await run_cli("--version")
+    done = await start_cli("--version")
     assert (done.code, done.out, done.err) == (0, f"trio-stream {ts.__version__}\n", "")
 
 
@@ -45,7 +56,7 @@ async def test_usage_errors(args: list[str]) -> None:
 async def test_without_the_extra(missing: str) -> None:
     """One line that says what to install, and no traceback."""
     code = f"import sys; sys.modules[{missing!r}] = None; from trio_stream.cli import main; main()"
-    with trio.fail_after(10):
+    with trio.fail_after(SECONDS):
         done = await trio.run_process(
             [PYTHON, "-W", "error", "-c", code, "demo"],
             capture_stdout=True,

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import trio_stream as ts
+from tests.forked import SECONDS
 from trio_stream.cli._serve import is_loopback
 
 from .running import SECRET, Running, program, run_cli
@@ -57,14 +58,14 @@ async def test_quiet_and_strange_requests() -> None:
     async with Running(program("serve", "--port", "0", "--tps", "0", "--ttft", "0", "--quiet")) as server:
         await server.read_until("Hello!")
         client = ts.Client(api_key=SECRET, base_url=address_in(server.out), max_retries=0)
-        with trio.fail_after(5), pytest.raises(ts.InternalServerError):
+        with trio.fail_after(SECONDS), pytest.raises(ts.InternalServerError):
             await client.messages.create(
                 model="any",
                 max_tokens=64,
                 messages=[{"role": "user", "content": "hi"}],
                 tools=[{"name": "strange", "input_schema": {"type": "object", "anyOf": [1]}}],
             )
-        with trio.fail_after(5):
+        with trio.fail_after(SECONDS):
             message = await client.messages.create(
                 model="any", max_tokens=64, messages=[{"role": "user", "content": "hi"}]
             )
@@ -79,7 +80,7 @@ async def test_it_refuses_what_the_api_refuses(args: list[str], refused: bool) -
     async with Running(program("serve", "--port", "0", "--tps", "0", "--ttft", "0", *args)) as server:
         await server.read_until("Hello!")
         client = ts.Client(api_key="test", base_url=address_in(server.out), max_retries=0)
-        with trio.fail_after(5):
+        with trio.fail_after(SECONDS):
             outcome = pytest.raises(ts.BadRequestError, match="nonsense") if refused else contextlib.nullcontext()
             with outcome:
                 await client.messages.create(
@@ -94,7 +95,7 @@ async def test_a_client_that_goes_away_is_logged() -> None:
     async with Running(program("serve", "--port", "0", "--tps", "5")) as server:
         await server.read_until("Hello!")
         async with ts.Client(api_key="test", base_url=address_in(server.out)) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(SECONDS):
                 async with client.messages.stream(
                     model="any\x1b[2J", max_tokens=64, messages=[{"role": "user", "content": "hi"}]
                 ):

@@ -117,6 +117,7 @@ async def test_asked_once_for_the_first_request(argument, header, seconds, autoj
     assert not any({"x-api-key", "authorization"} <= headers.keys() for headers in door.headers)
 
 
+@pytest.mark.no_cover
 async def test_a_thousand_streams_ask_once(autojump_clock):
     for seconds in (None, 2.0):
         issuer, door = Issuer(seconds=seconds), Door("token-1", seconds=1)
@@ -125,6 +126,7 @@ async def test_a_thousand_streams_ask_once(autojump_clock):
         assert len(door.sent) == 1000
 
 
+@pytest.mark.no_cover
 async def test_a_thousand_streams_with_a_revoked_token(autojump_clock):
     """One asks; each makes one more request; nobody sees an error, and no retry is used."""
     for seconds in (None, 2.0):
@@ -138,6 +140,7 @@ async def test_a_thousand_streams_with_a_revoked_token(autojump_clock):
         assert sorted(door.sent) == ["token-1"] * 1000 + ["token-2"] * 1000
 
 
+@pytest.mark.no_cover
 async def test_a_thousand_streams_where_asking_fails(autojump_clock):
     """The failure is everybody's, each in an error of its own."""
     for seconds in (None, 2.0):

@@ -12,8 +12,9 @@ import httpx
 import pytest
 import trio
 
-from tests.cli.running import SECONDS, SECRET, Running
-from tests.processes import PYTHON, environment
+from tests.cli.running import SECRET, Running
+from tests.forked import FORKS, SECONDS
+from tests.processes import environment
 from trio_stream.testing import (
     ScriptedAPI,
     Step,
@@ -258,14 +259,8 @@ def test_none_is_missing() -> None:
 
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
     with trio.fail_after(SECONDS):
-        done = await trio.run_process(
-            [PYTHON, "-W", "error", str(path)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            cwd=folder,
-            env=environment(ANTHROPIC_BASE_URL=base_url, ANTHROPIC_API_KEY=SECRET),
-        )
+        env = environment(ANTHROPIC_BASE_URL=base_url, ANTHROPIC_API_KEY=SECRET)
+        done = await FORKS.run([str(path)], env=env, cwd=folder)
     assert (done.returncode, done.stderr.decode()) == (0, "")
     return done.stdout.decode()
 
@@ -316,7 +311,7 @@ async def test_interrupt_with_ctrl_c() -> None:
     async with (
         api.serve() as server,
         Running(
-            ["-W", "error", str(FOLDER / "interrupt_with_ctrl_c.py")],
+            [str(FOLDER / "interrupt_with_ctrl_c.py")],
             ANTHROPIC_BASE_URL=server.base_url,
             ANTHROPIC_API_KEY=SECRET,
         ) as running,

@@ -26,7 +26,7 @@ from typing import Any
 import trio
 import trustme
 
-from tests.faults import scripts, scripts_events, scripts_limits, scripts_messages
+from tests.faults import scripts, scripts_events, scripts_limits, scripts_messages, scripts_proxies
 from tests.faults.reliability import Outcome, read_matrix, write_page
 from tests.faults.scripts import Row
 from tests.faults.scripts_limits import CHURN_SECONDS
@@ -55,6 +55,7 @@ TESTS = {
     "API errors and retries": "test_api_errors.py::test_api_errors",
     "Limits": "test_limits.py::test_limits",
     "Secrets and TLS": "test_secrets_and_tls.py::test_secrets_and_tls",
+    "Proxies": "test_proxies.py::test_proxies",
     "People": "test_people.py::test_people",
     "Cancellation": "test_cancellation_rows.py::test_cancellation",
 }
@@ -67,6 +68,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "API errors and retries": scripts_messages.ERRORS,
     "Limits": scripts_limits.LIMITS,
     "Secrets and TLS": scripts_limits.SECRETS,
+    "Proxies": scripts_proxies.PROXIES,
     "Cancellation": scripts_limits.CANCELLATION,
 }
 
@@ -232,7 +234,7 @@ async def place_of(row: Row, authority: trustme.CA) -> AsyncIterator[Place]:
 async def see(sdk: SDK, row: Row, authority: trustme.CA) -> tuple[Seen, str]:
     """Run one row once; what was seen, and what was wrong with it."""
     async with place_of(row, authority) as place:
-        job = {**row.job, "url": place.url, "port": place.port}
+        job = {**row.job, "url": row.job.get("base_url", place.url), "port": place.port}
         if place.url.startswith("https"):
             job["ca"] = str(sdk.ca)
         if job["do"] == "interrupt":

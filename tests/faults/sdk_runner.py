@@ -210,6 +210,19 @@ async def do_client(job: dict[str, Any]) -> dict[str, Any]:
     return {"made": True, **report}
 
 
+async def do_count(job: dict[str, Any]) -> dict[str, Any]:
+    """Count the tokens of a request."""
+    client = client_for(job)
+    report: dict[str, Any] = {"error": None, "seconds": 0.0}
+    try:
+        counted = await client.messages.count_tokens(model=PARAMS["model"], messages=PARAMS["messages"])
+        report["input_tokens"] = counted.input_tokens
+    except Exception as error:  # noqa: BLE001 - whatever comes out is reported
+        report["error"] = told(error)
+    await client.close()
+    return report
+
+
 async def do_cancel(job: dict[str, Any]) -> dict[str, Any]:
     """Cancel a stream some seconds after it began, from a sibling; then use the client again."""
     client = client_for(job)
@@ -535,10 +548,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     lines = Lines()
     if job.get("logs"):
         logging.basicConfig(level=logging.DEBUG, handlers=[lines], force=True)
+    # Of proxies: an address may have the port of the fault server.
+    variables = {name: value.replace("{port}", str(job["port"])) for name, value in job.get("env", {}).items()}
+    job["url"] = job["url"].replace("{port}", str(job["port"]))
+    os.environ.update(variables)
     try:
         report: dict[str, Any] = trio.run(JOBS[job["do"]], job)
     except Exception as error:  # noqa: BLE001 - whatever comes out is reported
         report = {"error": told(error), "broken": True, "seconds": 0.0}
+    for name in variables:
+        del os.environ[name]
     gc.collect()
     gc.collect()
     report["warned"] = list(dict.fromkeys(WARNED))[:5]

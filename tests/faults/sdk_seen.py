@@ -304,6 +304,18 @@ def block(index: int, **fields: object) -> Verdict:
     return verdict
 
 
+def usage(**counts: int) -> Verdict:
+    """The message has these counts, as numbers."""
+
+    def verdict(seen: Seen) -> str:
+        assert seen.report is not None
+        found = (seen.report.get("message") or {}).get("usage", {})
+        wrong = [f"{name}: {found.get(name)!r}" for name, count in counts.items() if found.get(name) != count]
+        return wrong[0][:60] if wrong else ""
+
+    return verdict
+
+
 def fails(why: str) -> Verdict:
     """For what there is no way to pass: the row asks for something that the SDK does not have."""
     return lambda _: why

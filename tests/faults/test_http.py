@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from tests.faults.rows import (
     expect_error,
     expect_incomplete,
 )
+from tests.faults.test_limits import COMMENT, check_refused, measured
 from tests.wire.answers import (
     CHUNKED_HEAD,
     GOOD_ANSWER,
@@ -35,6 +37,7 @@ from tests.wire.answers import (
     chunked,
     sized,
     sse,
+    swelling_gzip,
 )
 from tests.wire.events import CUT_EVENTS, END, TEXT, error_event, message_events
 from tests.wire.server import WireServer, close, delay, drip, fin, on, once, repeat, request, rst, send, silence
@@ -426,15 +429,23 @@ async def idle_connection_closed() -> None:
 
 @row("RST for a request on a reused connection")
 async def rst_on_a_reused_connection() -> None:
-    # Whether the server saw the request cannot be known, so it costs a retry of the caller's.
-    for ending in (rst(), fin()):
-        script = on(request(), send(GOOD_ANSWER), request(), ending)
-        async with WireServer([script]) as server, client_for(server, max_retries=1) as client:
+    """Whether the server saw the request cannot be known, so it costs a retry of the caller's, as often as it happens."""
+    for ending, max_retries in itertools.product((rst(), fin()), (0, 1, 2)):
+        scripts = [on(request(), send(GOOD_ANSWER), request(), ending)]
+        scripts += [on(request(), ending)] * (max_retries - 1)
+        async with WireServer(scripts) as server, client_for(server, max_retries=max_retries) as client:
             assert (await rows.read_to_end(client)).text == TEXT
+            if not max_retries:
+                with pytest.raises(ts.APIConnectionError, match="may have accepted") as caught:
+                    await rows.read_to_end(client)
+                assert caught.value.may_have_been_accepted
+                assert [len(peer.requests) for peer in server.peers] == [2]
+                await rows.check_after(client)
+                continue
             stream = await rows.read_to_end(client)
             assert stream.text == TEXT
-            assert stream.stats.attempts == 2
-            assert [len(peer.requests) for peer in server.peers] == [2, 1]
+            assert stream.stats.attempts == 1 + max_retries
+            assert [len(peer.requests) for peer in server.peers] == [2, *[1] * max_retries]
 
 
 @row("server reads a whole request on a reused connection, works, closes, no retries")
@@ -518,11 +529,32 @@ async def compressed_error() -> None:
 
 @row("gzip bomb: 1 GB of one event, of comments, in an error")
 async def gzip_bomb() -> None:
-    limits = ts.Limits(event_bytes=MB, message_bytes=MB, error_body_bytes=100_000)
-    zeros = gzip.compress(b"data: " + bytes(50 * MB), 1)
-    async with WireServer([once(encoded(b"gzip", zeros))]) as server:
-        await expect_error(server, ts.InvalidResponseError, "event", within=5.0, limits=limits)
-    answer = sized(zeros, b"Content-Encoding: gzip", status=b"404 Not Found", content_type=JSON)
+    """A gigabyte each: in one event, in comments, in an error. Then whatever else is no event, with lower limits."""
+    for first, block, says in (
+        (b"data: ", bytes(MB), "event too large"),
+        (b"", COMMENT * (MB // len(COMMENT)), "285212672 bytes without an event"),
+    ):
+        body = swelling_gzip(sse(*CUT_EVENTS) + first, block, 1000)
+        result = await measured(send(encoded(b"gzip", body)))
+        check_refused(result, says, seconds=10)
+        assert result.text_length == len(TEXT)
+    limits = ts.Limits(event_bytes=100_000, message_bytes=1_500_000, error_body_bytes=100_000)
+    for block, says in (
+        (b": nothing\r\n\r\n" * 1000, "1600000 bytes without an event"),
+        (b"\n" * 10_000, "without an event"),
+        (b"retry: 1\n" * 1000, "without an event"),
+        (b"new: field\n" * 1000, "without an event"),
+        (b": a comment without end" * 1000, "without an event"),
+        (b"event: ping\n" * 1000, "without an event"),
+        (b"data\n" * 1000, "event too large"),
+        (b"a field without end" * 1000, "event too large"),
+    ):
+        body = swelling_gzip(sse(*CUT_EVENTS), block, 1000)
+        async with WireServer([once(encoded(b"gzip", body))]) as server:
+            await expect_error(server, ts.InvalidResponseError, says, partial=TEXT, limits=limits)
+    answer = sized(
+        swelling_gzip(b"", bytes(MB), 1000), b"Content-Encoding: gzip", status=b"404 Not Found", content_type=JSON
+    )
     async with WireServer([once(answer)]) as server:
         error = await expect_error(server, ts.NotFoundError, "404", within=5.0, limits=limits)
         assert len(str(error)) < LONGEST_TEXT

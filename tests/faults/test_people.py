@@ -18,6 +18,7 @@ import trio
 
 import trio_stream as ts
 from tests.faults.rows import CLOCK, KEY, PARAMS, PROMPT, Section, check_secrets, client_for, read_to_end
+from tests.http.posting import ON_HTTPX2
 from tests.wire.answers import CHUNKED_HEAD, api_error, chunked
 from tests.wire.events import CUT_EVENTS
 from tests.wire.server import WireServer, delay, fin, on, request, rst, send, silence
@@ -216,8 +217,8 @@ async def objects_of_the_sdk() -> None:
 
 
 def httpx2_objects(*names: str) -> list[Any]:
-    """The real ones, where httpx2 is there. Its `Timeout` needs an argument."""
-    if not HTTPX2:
+    """The real ones, where httpx2 is there, and not itself what is wanted. Its `Timeout` needs an argument."""
+    if not HTTPX2 or ON_HTTPX2:
         return []
     httpx2 = importlib.import_module("httpx2")
     return [getattr(httpx2, name)(5) if name == "Timeout" else getattr(httpx2, name)() for name in names]

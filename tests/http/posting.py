@@ -14,6 +14,9 @@ from trio_stream._http import Response, ResponseBody, Sender, Transport, open_se
 from trio_stream._http._socket import begin_tcp, finish_tcp
 from trio_stream._timeouts import Timeouts
 
+ON_HTTPX2 = httpx.__name__ == "httpx2"
+"""Whether httpx2 is in the place of httpx (`tests.on_httpx2`): in few places they are not the same."""
+
 AT_ONCE = 0.05
 """Seconds. 20 ms are promised; a machine that is busy with other things may need more."""
 

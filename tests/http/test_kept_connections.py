@@ -31,6 +31,8 @@ PARAMS: dict[str, Any] = {
 COUNTED = sized(json.dumps({"input_tokens": 7}).encode())
 WORK = 5.0
 """Seconds that a server works on a request before it gives up the connection."""
+IDLE = 0.01
+"""Real seconds in which nothing happens, on either side of any connection, before the clock jumps to what is next."""
 
 End = Callable[[Peer], Awaitable[None]]
 
@@ -114,7 +116,7 @@ async def complete(client: ts.Client) -> ts.MessageStream:
 @pytest.mark.parametrize("seconds", [0.0, WORK], ids=["at once", "after 5 s"])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_without_retries_it_is_one_request(end, tls, seconds, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
     script = serves_once(GOOD_ANSWER, end, seconds=seconds)
     told = Told()
     async with (
@@ -135,7 +137,7 @@ async def test_without_retries_it_is_one_request(end, tls, seconds, server_tls, 
 @pytest.mark.parametrize("max_retries", [1, 2])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_each_further_request_is_a_retry(end, tls, max_retries, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
     script = serves_once(GOOD_ANSWER, end, seconds=WORK)
     told = Told()
     async with (
@@ -156,7 +158,7 @@ async def test_each_further_request_is_a_retry(end, tls, max_retries, server_tls
 @pytest.mark.parametrize("max_retries", [0, 1, 2])
 async def test_three_idle_connections(max_retries, mock_clock):
     """All of them fail like the first, so a retry does not go out on another one of them."""
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
     kept = 3
     arrived = 0
     all_here = trio.Event()
@@ -215,7 +217,7 @@ async def test_the_error_remembers_an_earlier_sending():
 
 
 async def test_the_total_clock_remembers_an_earlier_sending(mock_clock):
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
 
     async def gone(peer: Peer) -> None:
         await peer.request()
@@ -237,7 +239,7 @@ async def test_the_total_clock_remembers_an_earlier_sending(mock_clock):
 @pytest.mark.parametrize("max_retries", [0, 1])
 @pytest.mark.parametrize(("end", "tls"), ENDS)
 async def test_count_tokens(end, tls, max_retries, server_tls, client_tls, mock_clock):
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
     told = Told()
     async with (
         serve(serves_once(COUNTED, end, seconds=WORK), answering(COUNTED), tls=server_tls if tls else None) as server,
@@ -258,7 +260,7 @@ async def test_count_tokens(end, tls, max_retries, server_tls, client_tls, mock_
 
 
 async def test_fan_out_counts_it(mock_clock):
-    mock_clock.rate = 20
+    mock_clock.autojump_threshold = IDLE
     async with (
         serve(serves_once(GOOD_ANSWER, fin, seconds=WORK), answering(GOOD_ANSWER)) as server,
         api_client(server, Told(), 0) as client,

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 import trustme
 
-from tests.http.posting import QUICK, all_texts, post, sender_of
+from tests.http.posting import ON_HTTPX2, QUICK, all_texts, post, sender_of
 from tests.wire.answers import sized
 from tests.wire.server import NEVER_ANSWERING, Peer, answering, on, once, serve
 from trio_stream._errors import (
@@ -183,7 +183,9 @@ async def test_tls_handshake_cut_can_be_retried(client_tls):
         "http://",
         "https:///v1",
         "http://host:port",
-        "http://xn--/",
+        pytest.param(
+            "http://xn--/", marks=pytest.mark.skipif(ON_HTTPX2, reason="httpx2 leaves it to DNS what a label is")
+        ),
         "http://[::1",
         "http//host",
         "user:pass@host",

@@ -233,6 +233,7 @@ async def test_cancel_in_the_tls_handshake(client_tls):
         nursery.cancel_scope.cancel(reason="test over")
 
 
+@pytest.mark.no_cover
 async def test_a_hundred_siblings():
     """Cancelled at once: all closed at the server within 100 ms, nothing left."""
     api = ScriptedAPI(default=[say("Hello there"), stall()])

@@ -575,6 +575,92 @@ def test_message_start_counts() -> None:
     assert accumulator.snapshot() is None
 
 
+# What a block of each kind holds before the event that is refused; the first half of an emoji is held back.
+_HALF = "\ud83d"
+_OPEN: dict[str, list[dict[str, Any]]] = {
+    "text": [block_start(0), text_delta("so far"), text_delta(_HALF)],
+    "thinking": [block_start(0, "thinking"), block_delta("thinking_delta", thinking=f"so far{_HALF}")],
+    "tool_use": [block_start(0, "tool_use"), json_delta(f'{{"a": "{_HALF}')],
+    "compaction": [block_start(0, "compaction")],
+    "new_block": [block_start(0, "new_block"), block_delta("new_delta", x=1)],
+}
+_NEW = {"new": "n" * 40}
+
+_REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "message_start": ("", message_start(**_NEW)),
+    "message_start, fields of the event": ("", {**message_start(), **_NEW}),
+    "message_start with blocks": ("", message_start(content=[{"type": "text", "text": "x" * 40}], **_NEW)),
+    "content_block_start": ("text", block_start(1, text="x" * 40)),
+    "content_block_start after a gap": ("text", block_start(5, text="x" * 40)),
+    "content_block_start of a fallback": (
+        "text",
+        block_start(1, "fallback", **{"from": {"model": "a"}, "to": {"model": "b" * 40}}),
+    ),
+    "text": ("text", text_delta("x" * 40)),
+    "text after a half": ("text", text_delta("\ude00" + "x" * 40)),
+    "text with another half": ("text", text_delta("x" * 40 + _HALF)),
+    "text with an unknown field": ("text", block_delta("text_delta", text="\ude00", **_NEW)),
+    "a citation": ("text", block_delta("citations_delta", citation={"type": "new", "x": "x" * 40}, **_NEW)),
+    "thinking after a half": ("thinking", block_delta("thinking_delta", thinking="\ude00" + "x" * 40, **_NEW)),
+    "a signature": ("thinking", block_delta("signature_delta", signature="x" * 40, **_NEW)),
+    "tool input after a half": ("tool_use", block_delta("input_json_delta", partial_json="\ude00" * 20, **_NEW)),
+    "a compaction": ("compaction", block_delta("compaction_delta", content="x" * 40, **_NEW)),
+    "an unknown delta": ("text", block_delta("new_delta", x="x" * 40)),
+    "a delta that does not fit": ("text", json_delta("\ude00" + "x" * 40)),
+    "a delta of an unknown block": ("new_block", block_delta("new_delta", x="x" * 40)),
+    "message_delta": ("text", {**message_delta(usage={"output_tokens": 5, **_NEW}), **_NEW}),
+    "message_delta, fields of its delta": ("text", message_delta(delta={"stop_reason": "max_tokens", **_NEW})),
+    "message_stop": ("text", {**STOP, **_NEW}),
+}
+
+
+def _state(accumulator: MessageAccumulator) -> tuple[Any, ...]:
+    """Everything that can be read of it."""
+    message = accumulator.snapshot()
+    return (
+        None if message is None else message.to_dict(),
+        [*accumulator.text_parts],
+        [*accumulator.thinking_parts],
+        accumulator.usage.to_dict(),
+        accumulator.stop_reason,
+        accumulator.complete,
+    )
+
+
+def _why_refused(event: dict[str, Any], accumulator: MessageAccumulator) -> str:
+    try:
+        accumulate([event], accumulator)
+    except InvalidResponseError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(("opened", "event"), _REFUSED.values(), ids=_REFUSED)
+def test_what_is_refused_changes_nothing(opened: str, event: dict[str, Any]) -> None:
+    """Whatever part of an event is beyond the limit: the message, and all that follows, is as if it had not come."""
+    before = [message_start(), *_OPEN[opened]] if opened else []
+    more = [text_delta("\ude00"), block_delta("thinking_delta", thinking="\ude00"), json_delta("\ude00"), block_stop(0)]
+    rest = [*([] if opened else [message_start()]), *more, STOP]
+    refused = 0
+    for limit in range(100, 1000):
+        told: list[Oddity] = []
+        expected: list[Oddity] = []
+        one = MessageAccumulator(max_message_bytes=limit, on_oddity=told.append)
+        other = MessageAccumulator(max_message_bytes=limit, on_oddity=expected.append)
+        if any(_why_refused(earlier, one) for earlier in before):
+            continue  # not even those fit
+        accumulate(before, other)
+        if not _why_refused(event, one):
+            break
+        refused += 1
+        assert _state(one) == _state(other)
+        for following in rest:
+            assert _why_refused(following, one) == _why_refused(following, other)
+            assert _state(one) == _state(other)
+        assert told == expected
+    assert refused >= 3
+
+
 def test_number_of_blocks() -> None:
     """It is limited, in ``message_start`` as well."""
     accumulator = MessageAccumulator(max_blocks=3)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import trio_stream as ts
 from tests.protocol.any_json import AnyJSON, missing, our_types
 from tests.protocol.feeding import accumulate
 from tests.testing.test_official_sdk import sdk_python
@@ -64,7 +65,7 @@ def through_a_stream(raw: dict[str, Any]) -> Message:
 
 @parametrized
 def test_messages(schema: dict[str, Any]) -> None:
-    """From the stream, and from a whole answer: to a dict, a journal, and the next request."""
+    """From the stream, and from a whole answer: to a dict, to JSON, and the next request."""
     for seed in range(SAMPLES):
         raw = AnyJSON(schema, seed).make("message")
         if any("input" in block for block in raw["content"]):
@@ -81,6 +82,60 @@ def test_messages(schema: dict[str, Any]) -> None:
             ][0]
             for param in (message.to_param(), sent, Message.from_dict(out).to_param()):
                 assert missing(param["content"], raw["content"]) is None, seed
+
+
+@parametrized
+def test_the_journal(schema: dict[str, Any], tmp_path: Path) -> None:
+    """Noted in one run and read in the next, and after it was merged: the message, its usage, what failed."""
+    path, merged = tmp_path / "journal", tmp_path / "merged"
+    raws: dict[str, dict[str, Any]] = {}
+    errors: dict[str, dict[str, Any]] = {}
+    messages: dict[str, Message] = {}
+    with ts.Journal(path) as journal:
+        for seed in range(SAMPLES):
+            raw = AnyJSON(schema, seed).make("message")
+            if seed % 2:
+                raw["content"] = [block for block in raw["content"] if block["type"] == "text"][:1]
+            raws[f"m{seed}"] = raw
+            messages[f"m{seed}"] = message = Message.from_dict(raw)
+            journal.start(f"m{seed}", "hash", index=seed)
+            if seed % 3 == 0:
+                journal.partial(f"m{seed}", "a part", usage=message.usage)
+            outcome: ts.Outcome[Any] = ts.Outcome(
+                id=f"m{seed}",
+                index=seed,
+                status="ok",
+                text=message.text,
+                message=message,
+                usage=message.usage,
+                stop_reason=message.stop_reason,
+            )
+            journal.end(f"m{seed}", outcome)
+            errors[f"e{seed}"] = AnyJSON(schema, seed).make("error")
+            event = decode_event(("error", json.dumps(errors[f"e{seed}"]).encode()))
+            assert isinstance(event, ErrorEvent)
+            journal.start(f"e{seed}", "hash", index=seed)
+            failed: ts.Outcome[Any] = ts.Outcome(
+                id=f"e{seed}", status="error", error=error_from_event(event, None), message=message, usage=message.usage
+            )
+            journal.end(f"e{seed}", failed)
+    ts.merge_journals([path], merged)
+    for file in (path, merged):
+        with ts.Journal(file) as journal:
+            for key, raw in raws.items():
+                found = journal.lookup(key, "hash")
+                assert found is not None
+                assert found.message == messages[key], key
+                assert missing(found.message.to_dict(), raw) is None, key
+                assert found.usage == messages[key].usage, key
+        for found in ts.read_journal(file):
+            key = str(found.id)
+            if key in errors:
+                assert isinstance(found.error, ts.APIStatusError)
+                assert found.error.body == errors[key], key
+                assert found.message == messages["m" + key[1:]], key
+            else:
+                assert found.message == messages[key], key
 
 
 @parametrized

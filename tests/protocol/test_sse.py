@@ -11,6 +11,7 @@ from hypothesis import example, given, strategies as st
 
 from tests.corpora import Recorded, event_stream_vectors, needs_corpora, parametrized
 from tests.protocol.feeding import one_by_one, parse, parse_pieces
+from tests.soak.form import cuts
 from tests.wire.answers import sse
 from tests.wire.events import text_delta
 from trio_stream import InvalidResponseError
@@ -23,8 +24,8 @@ STREAM = b'event: ping\ndata: {}\n\nevent: content_block_delta\ndata: {"a": "\xe
 
 def every_way(data: bytes) -> list[list[bytes]]:
     """Whole, byte by byte, and cut in two at every byte."""
-    cuts = [[data[:cut], data[cut:]] for cut in range(len(data) + 1)]
-    return [[data], list(one_by_one(data)), *cuts]
+    in_two = [[data[:cut], data[cut:]] for cut in range(len(data) + 1)]
+    return [[data], list(one_by_one(data)), *in_two]
 
 
 @needs_corpora
@@ -61,7 +62,7 @@ def test_recorded_streams_cut_anywhere(stream: Recorded) -> None:
     whole = parse(stream.whole)
     assert whole
     assert parse_pieces(one_by_one(stream.whole)) == whole
-    for cut in range(len(stream.whole)):
+    for cut in cuts(stream.whole, sample=200):
         assert parse_pieces([stream.whole[:cut], stream.whole[cut:]]) == whole
 
 
@@ -272,6 +273,28 @@ def test_what_the_limit_does_not_count(data: bytes) -> None:
         parser = EventStreamParser(max_event_bytes=100)
         assert [event for piece in pieces for event in parser.feed(piece)] == [("ping", b"1")]
         assert parser.failure is None
+
+
+@pytest.mark.parametrize(
+    "more", [b": x\n", b": x\n\n", b":", b"\r\n", b"retry: 1\n", b"new: x\r\n\r\n", b"event: ping\n"]
+)
+def test_how_much_may_come_without_an_event(more: bytes) -> None:
+    """Also a limit. Any event, however its bytes are cut, begins the count anew."""
+    fill = more * (1000 // len(more))
+    for end in (b"\n\nevent: ping\ndata: 1\n\n", b"\n\nevent: ping\ndata: 1", b"\n\nevent: ping"):
+        parser = EventStreamParser(max_event_bytes=100, max_eventless_bytes=1600)
+        parser.feed(b"\n")
+        for _ in range(10):
+            parser.feed(fill)
+            parser.feed(end)
+            parser.feed(b"\ndata: 1\n\n")
+        assert parser.failure is None
+        parser.feed(b"event: ping\ndata: 1\n\n")  # alone, as events nearly always come
+        parser.feed(fill)
+        assert parser.failure is None
+        parser.feed(fill)
+        assert "more than 1600 bytes without an event" in str(parser.failure)
+        assert parser.feed(b"\n\nevent: ping\ndata: 1\n\n") == []
 
 
 def kept_bytes(parser: EventStreamParser) -> int:

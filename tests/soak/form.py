@@ -7,6 +7,7 @@ the tests. A sweep of another folder that is too long for every run asks `LONG` 
 from __future__ import annotations
 
 import os
+import random
 from typing import Any
 
 import trio
@@ -22,6 +23,22 @@ CHURN_SECONDS = 20.0 if LONG else 0.5
 INTERRUPTED_PROGRAMS = 10 if LONG else 1
 INTERRUPTED_RUNS = 500 if LONG else 15
 INTERRUPTED_EVERY = 1 if LONG else 300
+
+
+def cuts(data: bytes, every: int = 1, *, sample: int) -> list[int]:
+    """Where a sweep cuts these bytes, in order: at every place or every so many, or at a sample that is always the same.
+
+    The first places and the last, where beginning and end are decided, are in every sample; half of the others are
+    where a line ends.
+    """
+    places = range(len(data))
+    if LONG or len(places) // every <= sample:
+        return list(places[::every])
+    dice = random.Random(data)
+    line_ends = [place for place in places[1:] if data[place - 1 : place] == b"\n"]
+    some = dice.sample(line_ends, min(len(line_ends), sample // 2)) + dice.sample(places, sample // 2)
+    return sorted({*places[:3], *some, *places[-3:]})
+
 
 PARAMS: dict[str, Any] = {
     "model": "claude-sonnet-4-5",

@@ -1,4 +1,7 @@
-"""The recorded streams through the whole client: golden in any pieces, and cut at every byte an honest error."""
+"""The recorded streams through the whole client: golden in any pieces, and cut anywhere an honest error.
+
+`make soak` cuts them everywhere, every run at a sample.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ import pytest
 
 import trio_stream as ts
 from tests.corpora import CUT_TOOL_INPUT, DUPLICATE_START, Recorded, needs_corpora, recorded
+from tests.soak.form import cuts
 from trio_stream._http import BODY_EXTENSION, ResponseBody
 
 from .api import PARAMS
 
-pytestmark = needs_corpora
+# Not traced, for each line is passed thousands of times: the tests of the rooms cover them.
+pytestmark = [needs_corpora, pytest.mark.no_cover]
 
 STREAMS = [pytest.param(stream, id=stream.name) for stream in recorded() if stream.name != DUPLICATE_START]
 
@@ -76,7 +81,7 @@ def expected(stream: Recorded, message: dict[str, Any]) -> dict[str, Any]:
 async def test_golden_in_any_pieces(stream):
     whole = stream.whole
     splits = [[whole], [whole[n : n + 1] for n in range(len(whole))]]
-    splits += [[whole[:cut], whole[cut:]] for cut in range(1, len(whole), 1 if len(whole) < 1500 else 11)]
+    splits += [[whole[:cut], whole[cut:]] for cut in cuts(whole, 1 if len(whole) < 1500 else 11, sample=40)]
     for pieces in splits:
         message, error, counts, body = await read(pieces)
         assert error is None
@@ -93,7 +98,7 @@ async def test_cut_anywhere(stream):
     final, *_ = await read([whole])
     assert final is not None
     last_text = ""
-    for cut in range(0, len(whole) - 1, 1 if len(whole) < 1500 else 7):
+    for cut in cuts(whole[:-1], 1 if len(whole) < 1500 else 7, sample=60):
         partial, error, _, body = await read([whole[:cut]])
         if not whole[cut:].strip():
             assert error is None

@@ -7,14 +7,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import trio_stream as ts
 from tests.typing import ordinary_use
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
+ORDINARY = Path(ordinary_use.__file__)
 
 MISTAKES = """\
 import trio_stream as ts
@@ -44,64 +45,52 @@ def need(name: str) -> None:
         pytest.skip(f"{name} is not there")
 
 
-def pyright(path: Path, project: Path) -> list[tuple[int, str]]:
-    """The complaints, each with its line."""
-    command = [
-        sys.executable,
-        "-m",
-        "pyright",
-        "--outputjson",
-        "--pythonpath",
-        sys.executable,
-        "--project",
-        str(project),
-    ]
+class Complaint(NamedTuple):
+    """What pyright has to say of a line."""
+
+    file: str
+    line: int
+    message: str
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory: pytest.TempPathFactory) -> list[Complaint]:
+    """About ordinary use and about the mistakes, each in a file, with the settings of a user's program, strict."""
+    need("pyright")
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / ORDINARY.name).write_text(ORDINARY.read_text())
+    (folder / "mistakes.py").write_text(MISTAKES)
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", folder]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     report = json.loads(done.stdout)
-    assert report["summary"]["filesAnalyzed"] >= 1
+    assert report["summary"]["filesAnalyzed"] >= 2
     return [
-        (found["range"]["start"]["line"] + 1, found["message"])
+        Complaint(Path(found["file"]).name, found["range"]["start"]["line"] + 1, found["message"])
         for found in report["generalDiagnostics"]
-        if Path(found["file"]) == path
     ]
-
-
-def project(directory: Path, path: Path) -> Path:
-    """The settings of a user's program, strict."""
-    settings = directory / "pyrightconfig.json"
-    settings.write_text(
-        json.dumps(
-            {"include": [str(path)], "typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
-        )
-    )
-    return settings
 
 
 @pytest.mark.timeout(300)
-def test_pyright_has_nothing_to_say_of_ordinary_use(tmp_path):
-    need("pyright")
-    path = tmp_path / "ordinary_use.py"
-    path.write_text(Path(ordinary_use.__file__).read_text())
-    assert pyright(path, project(tmp_path, path)) == []
-    assert "cast" not in path.read_text()
-    assert "ignore" not in path.read_text()
+def test_pyright_has_nothing_to_say_of_ordinary_use(complaints):
+    assert [found for found in complaints if found.file == ORDINARY.name] == []
+    assert "cast" not in ORDINARY.read_text()
+    assert "ignore" not in ORDINARY.read_text()
+
+
+@pytest.mark.timeout(300)
+def test_pyright_finds_mistakes(complaints):
+    """The types say something: without this they might all be `Any`."""
+    assert {found.line for found in complaints if found.file == "mistakes.py"} >= set(CALLS)
 
 
 @pytest.mark.timeout(300)
 def test_mypy_has_nothing_to_say_of_ordinary_use():
     need("mypy")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(Path(ordinary_use.__file__))]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(ORDINARY)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Success" in done.stdout, done.stdout + done.stderr
-
-
-@pytest.mark.timeout(300)
-def test_pyright_finds_mistakes(tmp_path):
-    """The types say something: without this they might all be `Any`."""
-    need("pyright")
-    path = tmp_path / "mistakes.py"
-    path.write_text(MISTAKES)
-    assert {line for line, _ in pyright(path, project(tmp_path, path))} >= set(CALLS)
 
 
 def test_generic_values_are_plain_at_run_time():

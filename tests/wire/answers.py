@@ -7,6 +7,7 @@ them (`server`).
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 from tests.wire.events import Event, message_events
@@ -55,6 +56,22 @@ def sized(body: bytes, *headers: bytes, status: bytes = b"200 OK", content_type:
     if content_type is not None:
         lines.append(b"Content-Type: " + content_type)
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def swelling_gzip(first: bytes, block: bytes, megabytes: int) -> bytes:
+    """A gzip body of some bytes, and then of a block again and again, made and sent at next to no cost.
+
+    Args:
+      first: What it begins with.
+      block: What is repeated, about a megabyte.
+      megabytes: How often.
+    """
+    # After a full flush nothing refers to what came before, so the compressed block can be repeated too.
+    packer = zlib.compressobj(9, wbits=31)
+    head = packer.compress(first) + packer.flush(zlib.Z_FULL_FLUSH)
+    packer = zlib.compressobj(9, wbits=-15)
+    body = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + body * megabytes
 
 
 def api_error(status: bytes, kind: str, *headers: bytes, message: str = "What the API says", **fields: Any) -> bytes:

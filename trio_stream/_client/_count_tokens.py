@@ -124,8 +124,9 @@ async def _attempt(
                 on_connected=None if watch is None else watch.connected,
             )
             info = response.info
-            body = decoded(info, response.body)
-            request_id = read_request_id(info)
+            headers = info.headers
+            body = decoded(headers, response.body)
+            request_id = read_request_id(headers)
             if watch is not None:
                 watch.head_received(info, request_id)
                 body = watch.tapped(body)
@@ -139,7 +140,7 @@ async def _attempt(
                     silence=request.timeouts.silence,
                     unix_time=request.unix_time(),
                 )
-            check_encoding(info)
+            check_encoding(headers)
             return _decode(info, await _read_body(body, limit_bytes=request.limits.error_body_bytes))
         except BaseException as exc:
             if isinstance(exc, APIError):

@@ -16,7 +16,7 @@ from typing import Final, final
 from trio.lowlevel import enable_ki_protection
 
 from trio_stream._errors import IncompleteStreamError, InvalidResponseError
-from trio_stream._response import ResponseInfo
+from trio_stream._response import Headers
 
 from ._body import ResponseBody
 
@@ -30,9 +30,9 @@ _NO_CODINGS: Final = frozenset({"", "identity", "none", "utf-8", "utf8"})
 """Names in ``content-encoding`` that say nothing was done to the body: a charset is none of its codings."""
 
 
-def codings_of(info: ResponseInfo) -> list[str]:
+def codings_of(headers: Headers) -> list[str]:
     """The content codings of an answer, in the order in which they were applied."""
-    value = info.headers.find(b"content-encoding")
+    value = headers.find(b"content-encoding")
     if not value:
         return []  # nearly always
     return [name for name in (part.strip().lower() for part in value.split(",")) if name not in _NO_CODINGS]
@@ -43,9 +43,9 @@ def is_decoded(codings: list[str]) -> bool:
     return not codings or (len(codings) == 1 and codings[0] in _WINDOWS)
 
 
-def decoded(info: ResponseInfo, body: ResponseBody) -> ResponseBody:
+def decoded(headers: Headers, body: ResponseBody) -> ResponseBody:
     """The body of an answer as it was before it was compressed, or the same body where nothing can be undone."""
-    codings = codings_of(info)
+    codings = codings_of(headers)
     return _DecodedBody(body, codings[0]) if codings and is_decoded(codings) else body
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 _END: Final = re.compile(rb"\n\r?\n")
 _LINE_END: Final = re.compile(rb"\r?\n")  # 2.2: "a recipient MAY recognize a single LF as a line terminator"
+_USUAL_STATUS: Final = b"HTTP/1.1 200 "
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?![0-9])")
 
 
@@ -24,6 +25,11 @@ def end_of_head(data: bytes) -> int | None:
     Raises:
       NoHeadError: There is no status line where one has to be.
     """
+    if data.startswith(_USUAL_STATUS):
+        # Nearly always, at a fifth of the cost: the final head is the first, and its lines end as they should.
+        blank_line = data.find(b"\n\r\n")
+        if blank_line >= 0 and data.find(b"\n\n", 0, blank_line + 1) < 0:
+            return blank_line + 3
     position = 0
     while True:
         while data[position : position + 1] in (b"\r", b"\n"):

@@ -115,7 +115,10 @@ class ResponseParser:
         if self._beginning:
             self._feed_beginning(data)
         else:
-            self._feed(data)
+            try:  # the same as `_feed`, without a call for every read
+                self._http.feed_data(data)
+            except httptools.HttpParserError as exc:
+                self._refused(exc)
         pieces = self._pieces
         if self.complete:
             del pieces[self._pieces_at_end :]
@@ -267,14 +270,15 @@ class ResponseParser:
             status_code=status, reason=self._reason, headers=self._headers, http_version=f"HTTP/{version}"
         )
         self.keep_alive = http.should_keep_alive() and not self._irregular
-        codings = _codings(self._headers)
+        codings, length_known = _framing(self._headers)
         self._chunked = codings[-1:] == [b"chunked"]
         if codings.count(b"chunked") > 1:
             # RFC 9112, 6.1: "A sender MUST NOT apply the chunked transfer coding more than once".
             self.fail("the body is said to be chunked twice")
             self.head = None
             raise _StopParsingError
-        self._until_eof = _is_until_eof(self._headers, codings)
+        # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
+        self._until_eof = not self._chunked if codings else not length_known
         if self._head_request:
             # RFC 9110, 9.3.2: no content, whatever the headers say. The parser cannot be told.
             self.keep_alive = False
@@ -325,14 +329,14 @@ def _looks_like_http(raw: bytes | bytearray) -> bool:
     return raw.lstrip(b"\r\n").startswith(b"HTTP/")
 
 
-def _codings(headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-    """The transfer codings, in the order in which they were applied."""
-    values = [value for name, value in headers if len(name) == 17 and name.lower() == b"transfer-encoding"]
-    return [coding.strip().lower() for value in values for coding in value.split(b",")]
-
-
-def _is_until_eof(headers: list[tuple[bytes, bytes]], codings: list[bytes]) -> bool:
-    if codings:
-        # RFC 9112, 6.3: a final coding other than chunked: the body ends with the connection.
-        return codings[-1] != b"chunked"
-    return not any(len(name) == 14 and name.lower() == b"content-length" for name, _ in headers)
+def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[list[bytes], bool]:
+    """The transfer codings, in the order in which they were applied; and whether there is a ``content-length``."""
+    codings: list[bytes] = []
+    length_known = False
+    for name, value in headers:
+        length = len(name)  # nearly always enough to tell
+        if length == 17 and name.lower() == b"transfer-encoding":
+            codings += [coding.strip().lower() for coding in value.split(b",")]
+        elif length == 14 and name.lower() == b"content-length":
+            length_known = True
+    return codings, length_known

@@ -6,6 +6,9 @@ a message. What does not: what an event looks like (`_events`, `_decode`).
 The work per event does not depend on what came before: text, thinking and tool input stay in pieces until they are
 read, or until their block is complete.
 
+An event that is refused changes nothing, and nothing is told of it: each method first looks whether all of the event
+may come (`_grow` is the last that can raise), and then takes it.
+
 The rules of order::
 
     ping, unknown events      any time
@@ -22,8 +25,8 @@ each kind of it is told once (`Oddity`); anything else is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast, final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast, final
 
 import msgspec
 
@@ -37,7 +40,6 @@ from trio_stream._protocol._events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
-    MessageDelta,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
@@ -56,14 +58,11 @@ from trio_stream._protocol._oddities import Oddity
 from trio_stream._protocol._partial_json import Pieces
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
-from trio_stream._protocol._values import NO_FIELDS, Tagged, Value, set_fields
+from trio_stream._protocol._values import NO_FIELDS, Extended, Value, set_fields
 
 # After one of these, a tool input that does not parse is a mistake of the model. After any other, ``max_tokens`` first
 # of all, the input was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
 _WHOLE_STOP_REASONS: Final = frozenset({"end_turn", "tool_use", "pause_turn"})
-
-
-DeltaT = TypeVar("DeltaT", bound=Tagged)
 
 
 @final
@@ -210,9 +209,12 @@ class MessageAccumulator:
         if type(event) is MessageDeltaEvent:
             return self._change_message(self._message, event)
         if type(event) is RawMessageStopEvent:
+            if event.extra:
+                self._grow(_size(event.extra))
             if self._message.stop_reason is None:
                 self.tell(Oddity.NO_STOP_REASON)
-            self._keep_extra(event)
+            if event.extra:
+                self._keep_extra(event.extra)
             stop = self._stop_message()
             return (msgspec.structs.replace(stop, extra=event.extra) if event.extra else stop,)
         raise _unexpected(event, "an error is no part of a message")
@@ -260,9 +262,10 @@ class MessageAccumulator:
             self.tell(Oddity.REPEATED_START)
             return ()
         self._check_number(len(event.message.content))
-        self._grow(_size(event.message))
+        self._grow(_size(event.message) + _extra_size(event))
         self._message = event.message
-        self._keep_extra(event)
+        if event.extra:
+            self._keep_extra(event.extra)
         for index, block in enumerate(event.message.content):
             self._by_index[index] = state = BlockState(block, closed=True)
             self._append(state)
@@ -273,12 +276,12 @@ class MessageAccumulator:
         before = self._by_index.get(index)
         if before is not None and not before.closed:
             raise _unexpected(event, f"block {index} is open")
+        self._check_number(len(self._blocks) + 1)
+        self._grow(_size(event.content_block))
         if before is not None:
             self.tell(Oddity.REUSED_INDEX)
         elif index != len(self._by_index):
             self.tell(Oddity.INDEX_GAP)
-        self._check_number(len(self._blocks) + 1)
-        self._grow(_size(event.content_block))
         start = event.content_block
         self._by_index[index] = block = BlockState(start)
         self._append(block)
@@ -304,32 +307,39 @@ class MessageAccumulator:
             return self._keep_delta(event, delta, block)
         growth = start.grows_by.get(type(delta))
         if growth is None:
+            kept = self._keep_delta(event, delta, block)
             self.tell(Oddity.UNFITTING_DELTA)
-            return self._keep_delta(event, delta, block)
-        if type(growth) is Append:
-            event, delta = self._join_halves(event, delta, block, growth)
-        if delta.extra:
-            self._grow(_size(delta.extra))
-            block.extra = block.extra or {}
-            block.extra.update(delta.extra)
+            return kept
         says: tuple[object, ...]  # what the helper event says
         if type(growth) is Append:
             piece: str = getattr(delta, growth.piece)
+            half = block.half
+            if piece and (half or is_half(piece[0]) or is_half(piece[-1])):
+                # The first half of a surrogate pair waits for the next delta, or for the end of the block.
+                piece, half = join_halves(half + piece)
+                delta = msgspec.structs.replace(delta, **{growth.piece: piece})
+                event = msgspec.structs.replace(event, delta=delta)
+            self._grow(_utf8_length(piece) + _extra_size(delta))
+            if half != block.half:
+                block.half = half
+                block.takes = None if half else type(delta)
             if piece:
-                self._grow(_utf8_length(piece))
                 self._append_piece(piece, block, type(delta))
             says = (piece, block.pieces, len(block.pieces))
         elif type(growth) is Collect:
-            self._grow(_size(delta))
+            self._grow(_size(delta) + _extra_size(delta))
             if block.collected is None:
                 block.collected = []
             item = getattr(delta, growth.item)
             block.collected.append(item)
             says = (item, block.collected, len(block.collected))
         else:
-            self._grow(_size(delta))
+            self._grow(_size(delta) + _extra_size(delta))
             block.changes = {**(block.changes or {}), **set_fields(delta)}
             says = tuple(getattr(delta, name) for name in delta.__struct_fields__ if name != "extra")
+        if delta.extra:
+            block.extra = block.extra or {}
+            block.extra.update(delta.extra)
         block.built = self._snapshot = None
         helper = HELPER_EVENTS.get(type(delta))
         return (event,) if helper is None else (event, helper(*says))
@@ -355,22 +365,6 @@ class MessageAccumulator:
             self.text_parts.append(piece)
         elif kind is ThinkingDelta:
             self.thinking_parts.append(piece)
-
-    def _join_halves(
-        self, event: ContentBlockDeltaEvent, delta: DeltaT, block: BlockState, growth: Append
-    ) -> tuple[ContentBlockDeltaEvent, DeltaT]:
-        """Join a surrogate pair that was cut in two with the end of one delta and the beginning of the next.
-
-        The first half is held back until the next delta of its block, or the end of that; without a second half it is
-        U+FFFD there.
-        """
-        text: str = getattr(delta, growth.piece)
-        if not text or not (block.half or is_half(text[0]) or is_half(text[-1])):
-            return event, delta
-        joined, block.half = join_halves(block.half + text)
-        block.takes = None if block.half else type(delta)
-        delta = msgspec.structs.replace(delta, **{growth.piece: joined})
-        return msgspec.structs.replace(event, delta=cast("Delta", delta)), delta
 
     def _stop_block(self, event: RawContentBlockStopEvent) -> tuple[MessageStreamEvent, ...]:
         index = event.index
@@ -404,12 +398,15 @@ class MessageAccumulator:
             changes["context_management"] = event.context_management
         if event.input_transformations is not None:
             changes["input_transformations"] = event.input_transformations
-        self._keep_extra(event)
-        self._keep_extra(event.delta)
         usage = event.usage
+        if event.extra or event.delta.extra or usage.extra:
+            self._grow(_extra_size(event) + _extra_size(event.delta) + _extra_size(usage))
+        if event.extra:
+            self._keep_extra(event.extra)
+        if event.delta.extra:
+            self._keep_extra(event.delta.extra)
         if usage.extra:
             # Beside the usage until it is looked at: adding them to it each time would take quadratic time.
-            self._grow(_size(usage.extra))
             self._usage_extra = self._usage_extra or {}
             self._usage_extra.update(usage.extra)
             usage = msgspec.structs.replace(usage, extra=NO_FIELDS)
@@ -417,13 +414,11 @@ class MessageAccumulator:
         self._snapshot = None
         return (event,)
 
-    def _keep_extra(self, value: MessageStartEvent | MessageDeltaEvent | RawMessageStopEvent | MessageDelta) -> None:
+    def _keep_extra(self, extra: Mapping[str, Any]) -> None:
         """Keep the unknown fields of an event as fields of the message."""
-        if value.extra:
-            self._grow(_size(value.extra))
-            self._extra = self._extra or {}
-            self._extra.update(value.extra)
-            self._snapshot = None
+        self._extra = self._extra or {}
+        self._extra.update(extra)
+        self._snapshot = None
 
     def _stop_message(self) -> MessageStopEvent:
         for block in self._blocks:
@@ -483,6 +478,11 @@ def _size(value: object) -> int:
         return len(msgspec.json.encode(value))
     except RecursionError as error:
         raise InvalidResponseError("invalid event: nested too deeply") from error
+
+
+def _extra_size(value: Extended) -> int:
+    """The size of the fields of a value that are unknown. Nearly always there are none."""
+    return _size(value.extra) if value.extra else 0
 
 
 def _utf8_length(text: str) -> int:

@@ -90,7 +90,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         ours: dict[str, Any] = {}
         if theirs.get("incomplete") is True:
             ours["incomplete"] = theirs.pop("incomplete")
-        if deltas := take_deltas(theirs):
+        if "unknown_deltas" in theirs and (deltas := take_deltas(theirs)):
             ours["unknown_deltas"] = [UnknownDelta.from_wire(delta) for delta in deltas]
         return ours
 

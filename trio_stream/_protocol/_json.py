@@ -50,6 +50,10 @@ def decode_any_number(data: bytes) -> Any:
       ValueError, RecursionError: it is not JSON (see `JSON_ERRORS`).
     """
     try:
+        return _decode_any(data)
+    except msgspec.DecodeError:
+        pass  # nearly always it is JSON as msgspec reads it
+    try:
         return decode_json(data)
     except msgspec.ValidationError:
         repaired = _ESCAPE.sub(_replace_surrogate, data)

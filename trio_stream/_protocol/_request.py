@@ -6,7 +6,6 @@ parameters are (`_params`), and the headers (`_headers`).
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Set as AbstractSet
@@ -91,6 +90,8 @@ def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
 
     Beside nothing missing such a name is sent, because the API may know it.
     """
+    import difflib  # noqa: PLC0415 - only for this sentence, and it takes long to import
+
     sentence = f"required {'parameter' if len(missing) == 1 else 'parameters'} missing: {', '.join(missing)}"
     for name in params:
         if name not in _KNOWN:

@@ -7,7 +7,8 @@ Where it differs from WHATWG:
 * data is bytes, and an event without an ``event:`` line has the type ``""``, not ``"message"``;
 * an event whose data is empty is not dispatched, except for ``event: error``: an error must not be lost because it
   says nothing;
-* an event that is larger than a limit ends the stream: see `EventStreamParser.failure`.
+* an event that is larger than a limit ends the stream, and so does much that is no event: see
+  `EventStreamParser.failure`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ _MOST_DIGITS: Final = 18  # of a reconnection time. `int` refuses thousands of d
 
 _COMMENTS: Final = re.compile(rb"^:.*\n", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(rb"\n{3,}")
+
+# As numbers: looking for one in bytes raises and catches an exception in C where it is given as bytes, which costs more
+# than looking.
+_LF: Final = 0x0A
+_CR: Final = 0x0D
 
 # Bytes that are parsed at once, so that the memory that parsing needs beside the event is bounded too.
 _WINDOW: Final = 256 * 1024
@@ -61,9 +67,11 @@ class EventStreamParser:
 
     Args:
       max_event_bytes: The largest event, in bytes of data, an unfinished line included. Comments do not count.
+      max_eventless_bytes: How much of anything, comments too, may come without an event. A plain body brings no more of
+        it than the network does, but a compressed one swells to a thousand times its size.
 
     Attributes:
-      failure: The error to raise once an event was larger than the limit, or None. Events before that one have been
+      failure: The error to raise once there was more than the limits allow, or None. Events before that have been
         returned; everything after it is ignored.
       last_event_id: The ``id`` of the last event, or "" if there was none.
       retry: The reconnection time that the server asked for, in milliseconds, or None.
@@ -73,12 +81,14 @@ class EventStreamParser:
         "_after_cr",
         "_between_events",
         "_data",
+        "_eventless_bytes",
         "_head",
         "_id",
         "_ignoring",
         "_line",
         "_line_bytes",
         "_max_event_bytes",
+        "_max_eventless_bytes",
         "_pending",
         "_type",
         "failure",
@@ -90,14 +100,18 @@ class EventStreamParser:
     last_event_id: str
     retry: int | None
 
-    def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
+    def __init__(
+        self, *, max_event_bytes: int = 16 * 1024 * 1024, max_eventless_bytes: int = 272 * 1024 * 1024
+    ) -> None:
         self.failure = None
         self.last_event_id = ""
         self.retry = None
         self._max_event_bytes = max_event_bytes
+        self._max_eventless_bytes = max_eventless_bytes
         self._head: bytes | None = b""  # the first bytes, while they may be the beginning of a BOM
         self._after_cr = False  # the last byte was a CR: an LF right after it belongs to the same line end
         self._between_events = False  # nothing has come since the last blank line, or the BOM
+        self._eventless_bytes = 0  # since the last event
         self._pending = False  # between the first field of an event and its blank line
         self._type = ""
         self._id = ""
@@ -126,17 +140,28 @@ class EventStreamParser:
                 rest == b"\n"
                 and first_line in _FIRST_LINES
                 and payload
-                and b"\r" not in payload
+                and _CR not in payload
                 and len(data) <= self._max_event_bytes
             ):
+                self._eventless_bytes = 0
                 return [(_FIRST_LINES[first_line], payload)]
         elif self._head is not None:
             return self._feed_first(self._head + data)
         events: list[RawEvent] = []
         if self.failure is None:
             self._feed(data, events)
+            self._bound_eventless(len(data), events)
             self._between_events = not (self._pending or self._line_bytes or self._after_cr or self.failure is not None)
         return events
+
+    def _bound_eventless(self, size: int, events: list[RawEvent]) -> None:
+        if events:
+            self._eventless_bytes = 0
+            return
+        self._eventless_bytes += size
+        most = self._max_eventless_bytes
+        if self._eventless_bytes > most and self.failure is None:
+            self.failure = InvalidResponseError(f"event stream: more than {most} bytes without an event")
 
     def end(self) -> list[RawEvent]:
         """The stream has ended: take the event that it ended with, if that event has no blank line.
@@ -175,7 +200,7 @@ class EventStreamParser:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
-        if b"\r" in data:
+        if _CR in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._line_bytes:
@@ -237,10 +262,10 @@ class EventStreamParser:
     def _deltas(self, data: bytes) -> list[RawEvent]:
         """The events of bytes that hold only deltas, from the first one to a blank line; else none."""
         payloads = data[len(_DELTA) : -2].split(b"\n\n" + _DELTA)
-        # Each has three LF of its own. If there are no more, then every payload is one whole line.
-        if data.count(b"\n") != 3 * len(payloads) or b"" in payloads or len(data) > self._max_event_bytes:
-            return []
-        return [("content_block_delta", payload) for payload in payloads]
+        events = [("content_block_delta", payload) for payload in payloads if payload and _LF not in payload]
+        if len(events) != len(payloads) or len(data) > self._max_event_bytes:
+            return []  # one of them is not one whole line
+        return events
 
     def _take_line(self, line: bytes, events: list[RawEvent]) -> None:
         """Take one line with its line end, or the rest of the line that is held."""

@@ -210,21 +210,21 @@ def read_fields(cls: type[Extended], raw: Mapping[str, Any]) -> tuple[dict[str, 
     fields: dict[str, Any] = {}
     unread: dict[str, Any] = {}
     for name, value in raw.items():
-        if name in parts:
-            part = parts[name].part
-            if value is None:
-                continue
-            if part is None or not isinstance(value, dict | list):
-                fields[name] = value
-                continue
+        field = parts.get(name)
+        if field is None:
+            if name != "type" or (cls.__struct_config__.tag is None and value is not None):
+                unread[name] = value
+        elif value is None:
+            continue
+        elif field.part is None:
+            fields[name] = value
+        else:
             try:
-                fields[name] = _read_part(cast("object", value), part)
+                fields[name] = _read_part(value, field.part)
             except msgspec.ValidationError:
-                if parts[name].strict:
+                if field.strict:
                     raise
                 unread[name] = value
-        elif name != "type" or (cls.__struct_config__.tag is None and value is not None):
-            unread[name] = value
     return fields, unread
 
 

@@ -25,7 +25,7 @@ from trio_stream._protocol import (
     find_sentence,
     is_message,
 )
-from trio_stream._response import ResponseInfo
+from trio_stream._response import Headers, ResponseInfo
 
 _ERROR_BODY_SECONDS = 10.0
 """How long an error's body is waited for: its status is known and must not be lost to a body that stalls."""
@@ -40,9 +40,9 @@ _SNIPPET = 200
 """Characters of a body that is not an event stream which its error shows."""
 
 
-def read_request_id(info: ResponseInfo) -> str | None:
+def read_request_id(headers: Headers) -> str | None:
     """The ``request-id`` of an answer, if it can be one: the texts of errors repeat it."""
-    value = info.headers.find(b"request-id")
+    value = headers.find(b"request-id")
     return value if value.isprintable() and 0 < len(value) <= _LONGEST_REQUEST_ID else None
 
 
@@ -58,16 +58,16 @@ _WITHOUT_BODY = frozenset({204, 205})
 """RFC 9110, 15.3.5 and 15.3.6: No Content, Reset Content."""
 
 
-def kind_of_answer(info: ResponseInfo) -> AnswerKind:
+def kind_of_answer(status_code: int, headers: Headers) -> AnswerKind:
     """What follows, as the head of an answer tells it.
 
     Raises:
       InvalidResponseError: The body is compressed in a way that is not known, or whatever else was done to it.
     """
-    if not 200 <= info.status_code < 300 or info.status_code in _WITHOUT_BODY:
+    if not 200 <= status_code < 300 or status_code in _WITHOUT_BODY:
         return AnswerKind.OTHER
-    check_encoding(info)
-    content_type = info.headers.find(b"content-type").partition(";")[0].strip().lower()
+    check_encoding(headers)
+    content_type = headers.find(b"content-type").partition(";")[0].strip().lower()
     # Gateways exist that send no content-type at all.
     if content_type in ("", "text/event-stream"):
         return AnswerKind.EVENTS
@@ -150,16 +150,17 @@ def _plain(body: bytearray) -> bytes:
     return bytes(body).removeprefix(b"\xef\xbb\xbf")
 
 
-def check_encoding(info: ResponseInfo) -> None:
+def check_encoding(headers: Headers) -> None:
     """Refuse a body to which something was done that cannot be undone here; gzip and deflate can (`decoded`).
 
     Raises:
       InvalidResponseError: It names the coding.
     """
-    codings = codings_of(info)
+    codings = codings_of(headers)
     unknown = [] if is_decoded(codings) else codings
-    transfer = info.headers.find(b"transfer-encoding")
-    unknown += [name for name in (part.strip().lower() for part in transfer.split(",")) if name not in _FRAMING]
+    transfer = headers.find(b"transfer-encoding").lower()
+    if transfer not in _FRAMING:
+        unknown += [name for name in map(str.strip, transfer.split(",")) if name not in _FRAMING]
     if unknown:
         raise InvalidResponseError(
             f"the answer is encoded ({', '.join(repr(name[:40]) for name in unknown[:5])}) "

@@ -62,16 +62,21 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
 
     @enable_ki_protection
     async def __anext__(self) -> EventT_co:
-        await checkpoint_if_cancelled()
         stream = self._stream
         kept: EventT_co | None = stream.kept
         if kept is not None:
+            await checkpoint_if_cancelled()
             stream.kept = None
             return kept
-        delivery: tuple[EventT_co, ...] | None
-        while (delivery := stream.advance()) is None:
+        reader = stream.reader
+        delivery: tuple[EventT_co, ...] | None = None
+        if reader is None or not reader.starved:  # else the wait looks for cancellation: 3 % of a paced event
+            await checkpoint_if_cancelled()
+            delivery = stream.advance()
+        while delivery is None:
             if not await stream.wait():
                 raise StopAsyncIteration
+            delivery = stream.advance()
         event = delivery[0]
         if len(delivery) > 1:
             stream.kept = delivery[1]

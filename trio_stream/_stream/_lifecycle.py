@@ -68,6 +68,7 @@ class StreamLifecycle:
     Attributes:
       state: Where it stands.
       kept: The event that is delivered before another one is read, or None.
+      reader: Reads the answer, while the stream is open.
       opened: The answer, once its first event has arrived; it stays when the stream has ended.
       error: What it ended with, if it failed.
     """
@@ -77,19 +78,19 @@ class StreamLifecycle:
         "_clocks",
         "_opening_scope",
         "_raw_events",
-        "_reader",
         "_request",
         "_watch",
         "error",
         "kept",
         "opened",
+        "reader",
         "state",
     )
 
     def __init__(self, request: StreamRequest, *, raw_events: bool) -> None:
         self._request = request
         self._raw_events = raw_events
-        self._reader: EventReader | None = None  # while it is open
+        self.reader: EventReader | None = None
         self._opening_scope: trio.CancelScope | None = None  # while it is being opened
         self._attempts = 0
         self._clocks: Clocks | None = None
@@ -152,7 +153,7 @@ class StreamLifecycle:
             opened.reader.body.close()
             self.check_open()
         self.state = StreamState.OPEN
-        self._reader = opened.reader
+        self.reader = opened.reader
         self.kept = opening.first[0]
         if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
             self._finish()
@@ -194,7 +195,7 @@ class StreamLifecycle:
           trio.ClosedResourceError: The stream was closed.
           trio.BusyResourceError: Another task is waiting for an event.
         """
-        reader = self._reader
+        reader = self.reader
         if reader is None:
             if self.state is StreamState.COMPLETE:
                 return None
@@ -240,7 +241,7 @@ class StreamLifecycle:
           APIError: The body failed.
           trio.ClosedResourceError: The stream was closed, also while this call waited.
         """
-        reader = self._reader
+        reader = self.reader
         if reader is None:
             if self.state is StreamState.COMPLETE:
                 return False
@@ -278,9 +279,9 @@ class StreamLifecycle:
 
     def _finish(self) -> None:
         """``message_stop`` came: the message is whole, and the connection may serve another request."""
-        assert self._reader is not None
+        assert self.reader is not None
         self.state = StreamState.COMPLETE
-        self._reader.body.finish()
+        self.reader.body.finish()
         self._let_go()
         self._tell_end(CallOutcome.COMPLETED)
 
@@ -333,7 +334,7 @@ class StreamLifecycle:
             self._tell_end(CallOutcome.LEFT, error=because)
 
     def _let_go(self) -> None:
-        self._reader = None
+        self.reader = None
         self._request.live.discard(self)
         if self._clocks is not None:
             self._request.watchdog.remove(self._clocks)

@@ -162,13 +162,14 @@ class Opening:
                     on_sent=on_sent,
                     on_connected=None if watch is None else watch.connected,
                 )
-                self._request_id = read_request_id(response.info)
+                headers = response.info.headers
+                self._request_id = read_request_id(headers)
                 if watch is not None:
                     watch.head_received(response.info, self._request_id)
-                body = decoded(response.info, response.body)
+                body = decoded(headers, response.body)
                 if watch is not None:
                     body = watch.tapped(body)
-                kind = kind_of_answer(response.info)
+                kind = kind_of_answer(response.info.status_code, headers)
                 if kind is AnswerKind.OTHER:
                     raise await read_error_answer(
                         response.info,

@@ -73,6 +73,9 @@ class EventReader:
       accept_missing_stop: Take a message with a ``stop_reason`` for complete when the body ends, or says so.
       request_id: For the log.
       decode: Makes an event of a raw one: `decode_event`, or what taps it.
+
+    Attributes:
+      starved: Whether it is known that `advance` would only say that it is time to `wait`.
     """
 
     __slots__ = (
@@ -99,6 +102,7 @@ class EventReader:
         "first_event_at",
         "first_text_at",
         "longest_gap",
+        "starved",
     )
 
     def __init__(
@@ -120,7 +124,11 @@ class EventReader:
         )
         self._json_answer = json_answer
         self._parser: EventStreamParser | JSONAnswer = (
-            json_answer() if is_json else EventStreamParser(max_event_bytes=limits.event_bytes)
+            json_answer()
+            if is_json
+            else EventStreamParser(
+                max_event_bytes=limits.event_bytes, max_eventless_bytes=limits.message_bytes + limits.event_bytes
+            )
         )
         self._accept_missing_stop = accept_missing_stop
         self._was_cut = False  # the body has ended in the middle of an event
@@ -135,6 +143,7 @@ class EventReader:
         self._scheduled_at = perf_counter()
         self._events_before_wait: int = 0
         self._last_read_at: float | None = None
+        self.starved = False
         self.first_byte_at: float | None = None
         self.first_event_at: float | None = None
         self.first_text_at: float | None = None
@@ -174,13 +183,15 @@ class EventReader:
                         raise error_from_event(cast("ErrorEvent", event), None)
                     if kind is UnknownEvent and cast("UnknownEvent", event).ends_stream:
                         return self._end()
-                delivery = self.accumulator.add(event)
+                delivery: Delivery = self.accumulator.add(event)
                 if not delivery:
                     continue
                 self.events += 1
                 if self._raw_events:
                     # The message has a delta with what the one before it had the first half of.
-                    return (event,) if kind is not ContentBlockDeltaEvent else delivery[:1]
+                    delivery = (event,) if kind is not ContentBlockDeltaEvent else delivery[:1]
+                if not pending:
+                    self.starved = self.body.drained and self._parser.failure is None
                 return delivery
             if self._parser.failure is not None:
                 raise self._parser.failure
@@ -219,6 +230,8 @@ class EventReader:
         if woken_at is None:
             self._wants_schedule_point = True
             return False
+        if len(pending) >= _EVENTS_PER_LOOK:  # of fewer there will be no look
+            self._scheduled_at = perf_counter()
         return True
 
     def _take_rest(self) -> bool:
@@ -294,6 +307,7 @@ class EventReader:
             # Whatever was decoded since the last wait. Only waiting counts, so once a wait is often enough.
             self._events_before_wait = self.events
             clocks.stall_used = 0.0
+        self.starved = False  # so that any other task learns from `advance` that this one waits
         self._waiting = True
         clocks.waiting_since = self._clock.current_time()
         try:
@@ -303,7 +317,6 @@ class EventReader:
             now = self._clock.current_time()
             clocks.wait_ends(now)
         self._woken_at = now
-        self._scheduled_at = perf_counter()
 
     def note_firsts(self) -> None:
         """Note the time of the first event and of the first text, if the last read brought them.

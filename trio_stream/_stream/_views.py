@@ -43,13 +43,17 @@ class PieceView(AsyncIterator[str]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> str:
-        await checkpoint_if_cancelled()
         stream = self._stream
         if self._pieces == () and stream.opened is not None:
             self._pieces = self._find_pieces(stream.opened.reader.accumulator)
+        reader = stream.reader
+        has_to_wait = reader is not None and reader.starved and self._next >= len(self._pieces)
+        if not has_to_wait:  # else the wait looks for cancellation, as in `StreamBase.__anext__`
+            await checkpoint_if_cancelled()
         while self._next >= len(self._pieces):
-            if not stream.skip() and not await stream.wait():
+            if (has_to_wait or not stream.skip()) and not await stream.wait():
                 raise StopAsyncIteration
+            has_to_wait = False
         piece = self._pieces[self._next]
         self._next += 1
         return piece

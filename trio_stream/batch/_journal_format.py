@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, final
 import msgspec
 
 import trio_stream._errors as _errors
-from trio_stream._errors import APIError, InvalidResponseError
+from trio_stream._errors import APIError, APIStatusError, InvalidResponseError
 from trio_stream._protocol import Message, TextBlock, Usage
 from trio_stream.batch._records import Outcome, Status
 
@@ -115,7 +115,7 @@ def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
     if outcome.usage is not None:
         record["usage"] = outcome.usage.to_dict()
     if outcome.error is not None:
-        record["error"] = describe_error(outcome.error)
+        record["error"] = describe_error(outcome.error) | _body_of(outcome.error)
     if outcome.message is not None:
         record["message"] = _without_repetition(outcome.message, outcome)
     if outcome.tag is not None:
@@ -137,7 +137,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 def _without_repetition(message: Message, outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a message, without text and usage where the record has the same."""
     fields = message.to_dict()
-    if message.usage == outcome.usage:
+    if message.usage == outcome.usage and not _unread_counts(message.usage):
         del fields["usage"]
     content = message.content
     if len(content) == 1 and isinstance(content[0], TextBlock) and fields["content"] == [_text_block(outcome.text)]:
@@ -193,8 +193,12 @@ def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     usage = Usage.from_wire(cast("dict[str, Any]", value))
-    # Reading keeps a count that cannot be read among the unknown fields. A record that has one tells no count.
-    return None if usage.extra.keys() & set(Usage.__struct_fields__) else usage
+    return None if _unread_counts(usage) else usage  # a record that has such a count tells none
+
+
+def _unread_counts(usage: Usage) -> bool:
+    """Whether there is a count that could not be read. It is kept among the unknown fields."""
+    return not usage.extra.keys().isdisjoint(Usage.__struct_fields__)
 
 
 def _message(value: object, text: str, usage: Usage | None) -> Message | None:
@@ -209,7 +213,20 @@ def _message(value: object, text: str, usage: Usage | None) -> Message | None:
     return message if usage is None or "usage" in fields else msgspec.structs.replace(message, usage=usage)
 
 
-# Errors. Their attributes are kept, except those that may be large or are objects.
+# Errors. Their attributes are kept, except those that are objects. What the API sent is kept whole, unless it is large.
+
+_LARGEST_BODY: Final = 65_536
+"""Bytes of JSON. Errors of the API have some hundred; what is larger is a page of something in between."""
+
+
+def _body_of(error: BaseException) -> dict[str, Any]:
+    """Return the body of an error's answer as a field of its description, with all its unknown fields."""
+    body: object = error.body if isinstance(error, APIStatusError) else None
+    try:
+        is_kept = body is not None and len(_encode(body)) <= _LARGEST_BODY
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError):
+        is_kept = False  # not from the API: whoever makes an error gives it any body
+    return {"body": body} if is_kept else {}
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

@@ -6,6 +6,7 @@ options and help (`_commands`), and how to write to terminals and pipes (`_termi
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -16,6 +17,7 @@ import trio
 import trio_stream as ts
 from trio_stream._protocol import JSON_ERRORS, decode_json
 from trio_stream._schemas import find_refusal, parse_message
+from trio_stream.cli._input_text import InputError, read_text, unreadable
 from trio_stream.cli._terminal import (
     BROKEN_PIPE,
     FAILED,
@@ -88,11 +90,14 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
     except BrokenPipeError:
         forget_stdout()
         return BROKEN_PIPE
-    except _SchemaError as error:
+    except (InputError, _SchemaError) as error:
         complain("ask", str(error))
         return USAGE
     except ts.APIError as error:
         _end_after_all(asking)
+        if _refuses_budget(error, question):
+            complain("ask", f"{question.model} takes no number of tokens to think: give --thinking alone ({error})")
+            return USAGE
         complain("ask", str(error))
         return FAILED
     except OSError as error:
@@ -103,7 +108,11 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
 
 
 def read_prompt(words: tuple[str, ...]) -> str:
-    """Join piped input and arguments: first the documents, then the question."""
+    """Join piped input and arguments: first the documents, then the question.
+
+    Raises:
+      InputError: Standard input cannot be read, or is not text.
+    """
     typed = " ".join(word for word in words if word != "-")
     wanted = not words or "-" in words
     stdin: TextIO | None = sys.stdin  # None where it is closed
@@ -112,7 +121,11 @@ def read_prompt(words: tuple[str, ...]) -> str:
     if stdin.isatty():
         sys.stderr.write("The prompt, and Ctrl-D at its end:\n")
         sys.stderr.flush()
-    piped = stdin.buffer.read().decode("utf-8", "replace")
+    name = "standard input"
+    try:
+        piped = read_text(stdin.buffer.read(), name)
+    except OSError as error:
+        raise InputError(unreadable(name, error)) from None
     return "\n\n".join(part for part in (piped.rstrip("\n"), typed) if part.strip())
 
 
@@ -142,6 +155,20 @@ def _no_key(error: ts.CredentialsError) -> str:
     if error.message.startswith("no authentication"):
         return "no API key: export ANTHROPIC_API_KEY=sk-ant-... (`trio-stream demo` needs none)"
     return str(error)
+
+
+def _refuses_budget(error: ts.APIError, question: Question) -> bool:
+    """Whether an error says that the model thinks as much as it likes, or not at all.
+
+    Which models those are is for the API to know. A number that is too small or too large is told in its own words.
+    """
+    return (
+        isinstance(error, ts.BadRequestError)
+        and question.thinking is not None
+        and "budget_tokens" in question.thinking
+        and "thinking" in error.message
+        and not re.search(r"greater|less|at least|at most", error.message)
+    )
 
 
 def _end_after_all(asking: _Asking | None) -> None:

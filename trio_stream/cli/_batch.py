@@ -34,11 +34,20 @@ from trio_stream.batch import (
     request_hash,
 )
 from trio_stream.cli._batch_dry_run import make_plan, print_plan
-from trio_stream.cli._batch_input import Entry, FileInput, Input, InputError, Part, PipeInput, Recipe, open_input
-from trio_stream.cli._batch_options import NOT_POSSIBLE, BatchOptions
+from trio_stream.cli._batch_input import Entry, FileInput, Input, Part, PipeInput, Recipe, open_input
+from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output, OutputError, Pending, output_line
 from trio_stream.cli._batch_progress import Report, View, make_view, write_line
-from trio_stream.cli._terminal import BROKEN_PIPE, INTERRUPTED, complain, forget_stdout, one_line
+from trio_stream.cli._input_text import InputError, read_text_file
+from trio_stream.cli._terminal import (
+    BROKEN_PIPE,
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    complain,
+    forget_stdout,
+    one_line,
+)
 
 ITEMS_FAILED: Final = 3
 """Exit code: it finished, but items failed; or it stopped because too many did."""
@@ -47,7 +56,7 @@ STOPPED: Final = 4
 """Exit code: a budget or a spend limit stopped the run."""
 
 _STOPPED_CODES: Final = {"max_errors": ITEMS_FAILED, "budget": STOPPED, "spend_limit": STOPPED}
-"""The other reasons are mistakes in how it was called (a wrong key, model or address), with their exit code."""
+"""After any other reason the exit code is that of a failure: the API refuses the key, the model or the address."""
 
 _WHAT_NOW: Final = {
     "authentication": "; is ANTHROPIC_API_KEY right? The same command continues from here",
@@ -68,19 +77,15 @@ def run(options: BatchOptions) -> int:
     with ExitStack() as stack:
         try:
             return _run(options, stack)
-        except (
-            _NotPossible,
-            InputError,
-            OutputError,
-            JournalError,
-            JournalConflictError,
-            ts.CredentialsError,
-        ) as error:
+        except (_NotPossible, InputError, ts.CredentialsError) as error:
             complain("batch", _sentence(error))
-            return NOT_POSSIBLE
+            return USAGE
+        except (OutputError, JournalError, JournalConflictError) as error:
+            complain("batch", str(error))
+            return FAILED
         except ts.APIError as error:  # of a dry run; those of items are outcomes
             complain("batch", str(error))
-            return NOT_POSSIBLE
+            return FAILED
         except KeyboardInterrupt:  # before or after signals are received as events
             complain("batch", "interrupted")
             return INTERRUPTED
@@ -103,11 +108,17 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
     if options.dry_run:
         return _dry_run(options, client, found)
     if found.duplicates:
-        names = ", ".join(one_line(name)[:40] for name in found.duplicates[:_NAMED])
+        named = [
+            f"{one_line(name)[:40]} (lines {first} and {second})"
+            for name, (first, second) in [*found.duplicates.items()][:_NAMED]
+        ]
         more = len(found.duplicates) - _NAMED
-        names += f" and {more} more" if more > 0 else ""
-        raise _NotPossible(f"ids must be unique, as answers are matched by id; these are repeated: {names}")
+        names = ", ".join(named) + (f" and {more} more" if more > 0 else "")
+        raise _NotPossible(
+            f"{options.input}: ids must be unique, as answers are matched by id; these are repeated: {names}"
+        )
     output_path = None if options.output == "-" else _shard_path(options.output, options)
+    _check_names(options)
     journal = _open_journal(options, output_path)
     if journal is not None:
         stack.callback(journal.close)
@@ -143,17 +154,34 @@ def _client(options: BatchOptions) -> ts.Client:
 def _recipe(options: BatchOptions) -> Recipe:
     defaults: dict[str, Any] = {"model": options.model, "max_tokens": options.max_tokens}
     if options.system is not None:
-        try:
-            defaults["system"] = Path(options.system).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise _NotPossible(f"cannot read {options.system}: {reason}") from None
+        defaults["system"] = read_text_file(options.system).strip()
+        if not defaults["system"]:
+            raise _NotPossible(f"{options.system} has no system prompt: it is empty")
     return Recipe(defaults, options.template)
 
 
 def _shard_path(name: str, options: BatchOptions) -> Path:
     """Return the path of a file, where ``{shard}`` in its name stands for the number of the shard."""
     return Path(name.replace("{shard}", str((options.shard or (0, 1))[0])))
+
+
+def _check_names(options: BatchOptions) -> None:
+    """Look whether a file that is written is the input.
+
+    Raises:
+      _NotPossible: It is.
+    """
+    source = Path(options.input)
+    for option, name in (
+        ("--output", options.output),
+        ("--journal", options.journal),
+        ("--summary", options.summary),
+    ):
+        if name is None or "-" in (name, options.input):
+            continue
+        path = _shard_path(name, options)
+        if path.exists() and path.samefile(source):
+            raise _NotPossible(f"{option} {name} is the input: name another file")
 
 
 def _open_journal(options: BatchOptions, output: Path | None) -> Journal | None:
@@ -340,13 +368,13 @@ class _Batch:
         """Return the exit code of the run."""
         stats = self._stats()
         if isinstance(self._input, PipeInput) and self._input.fault is not None:
-            complain("batch", f"{self._input.fault}; the lines before it are done")
-            return NOT_POSSIBLE
+            complain("batch", str(self._input.fault))
+            return USAGE
         if self._interruptions:
             return INTERRUPTED
         if stats.stopped is not None:
             complain("batch", f"stopped: {stats.stopped}{_WHAT_NOW.get(stats.stopped.reason, '')}")
-            return _STOPPED_CODES.get(stats.stopped.reason, NOT_POSSIBLE)
+            return _STOPPED_CODES.get(stats.stopped.reason, FAILED)
         return ITEMS_FAILED if stats.errors + stats.timeouts else 0
 
     def _stats(self) -> FanOutStats:

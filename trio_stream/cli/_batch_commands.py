@@ -10,35 +10,12 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast, final
+from typing import Any, Final, Literal, NoReturn, cast
 
 import click
 
-from trio_stream.cli._batch_options import MODEL, NOT_POSSIBLE, BatchOptions
-
-
-@final
-class OneCommand(click.Command):
-    """A command whose usage errors have an exit code of their own."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Do what click does, with the other exit code."""
-        with _other_exit_code():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Do what click does, with the other exit code."""
-        with _other_exit_code():
-            return super().invoke(ctx)
-
-
-class _other_exit_code:  # noqa: N801 - used as a function
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, click.UsageError):
-            error.__dict__["exit_code"] = NOT_POSSIBLE
+from trio_stream.cli._arguments import Finite, name, text
+from trio_stream.cli._batch_options import MODEL, BatchOptions
 
 
 def _read_concurrency(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int, int] | None:
@@ -56,7 +33,8 @@ def _read_concurrency(ctx: click.Context, param: click.Parameter, value: str) ->
 
 
 def _read_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    from trio_stream.cli._batch_input import InputError, parse_shard, shard_of_job_array  # noqa: PLC0415
+    from trio_stream.cli._batch_input import parse_shard, shard_of_job_array  # noqa: PLC0415
+    from trio_stream.cli._input_text import InputError  # noqa: PLC0415
 
     try:
         return shard_of_job_array(os.environ) if value is None else parse_shard(value)
@@ -100,25 +78,26 @@ The output has one line for each item that was answered or failed. A journal (OU
 whatever way the command was stopped, the same command continues where it was, and sends nothing again that has been
 answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps what has arrived.
 
-Exit status: 0; 1 if it cannot do what was asked (also if the API refuses the key, and if the first ten items all fail
-with the same error); 3 if it finished but items failed, or if --max-errors stopped it; 4 if a budget or a spend limit
-stopped it; 130 after Ctrl-C.
+Exit status: 0; 1 if the API refuses the key, if the first ten items all fail with the same error, or if output or
+journal cannot be used; 2 if the command line, the environment or the input is wrong; 3 if it finished but items failed,
+or if --max-errors stopped it; 4 if a budget or a spend limit stopped it; 130 after Ctrl-C.
 """
 
-_POSITIVE = click.IntRange(min=1)
-_SECONDS = click.FloatRange(min=0, min_open=True)
+_POSITIVE: Final = click.IntRange(min=1)
+_SECONDS: Final = Finite(min=0, min_open=True)
+_DOLLARS: Final = Finite(min=0, min_open=True)
 
 
-@click.command(help=_HELP, cls=OneCommand)
+@click.command(help=_HELP)
 @click.argument("input", metavar="INPUT")
 @click.option(
     "--output", "-o", required=True, metavar="FILE", help='Where to write the answers; "-" for standard output.'
 )
 @click.option("--journal", metavar="FILE", help='Default: OUTPUT.journal; none if the output is "-".')
-@click.option("--model", "-m", envvar="ANTHROPIC_MODEL", default=MODEL, show_default=True, metavar="NAME")
+@click.option("--model", "-m", type=name, envvar="ANTHROPIC_MODEL", default=MODEL, show_default=True, metavar="NAME")
 @click.option("--max-tokens", type=_POSITIVE, default=4096, show_default=True, metavar="N", help="For each answer.")
 @click.option("--system", metavar="FILE", help="A file with the system prompt.")
-@click.option("--template", metavar="TEXT", help="The prompt, with keys of the input in braces.")
+@click.option("--template", type=text, metavar="TEXT", help="The prompt, with keys of the input in braces.")
 @click.option(
     "--concurrency",
     callback=_read_concurrency,
@@ -134,7 +113,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--item-timeout", type=_SECONDS, metavar="SECONDS", help="For an item, retries included.")
 @click.option("--first-event-timeout", type=_SECONDS, metavar="SECONDS", help="From the request to its first event.")
 @click.option("--silence-timeout", type=_SECONDS, metavar="SECONDS", help="For any gap between two bytes.")
-@click.option("--max-cost", type=_SECONDS, metavar="DOLLARS", help="Start nothing new beyond this. Needs --price.")
+@click.option("--max-cost", type=_DOLLARS, metavar="DOLLARS", help="Start nothing new beyond this. Needs --price.")
 @click.option(
     "--max-output-tokens", type=_POSITIVE, metavar="N", help="Start nothing new beyond this, for all answers together."
 )
@@ -210,11 +189,11 @@ one from the first file is kept, and the conflict is reported.
 \b
   trio-stream merge answers-*.jsonl -o answers.jsonl
 
-Exit status: 0; 1 if it cannot do what was asked; 3 if there were conflicts.
+Exit status: 0; 1 if the output cannot be written; 2 if it cannot do what was asked; 3 if there were conflicts.
 """
 
 
-@click.command(help=_MERGE_HELP, cls=OneCommand)
+@click.command(help=_MERGE_HELP)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--output", "-o", required=True, metavar="FILE", help='Where to write the result; "-" for standard output.'

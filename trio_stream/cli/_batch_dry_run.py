@@ -114,7 +114,7 @@ def print_plan(plan: Plan, found: FileInput, options: BatchOptions) -> None:
         )
     rows.append(("time", _time(left, tokens_in, most_out, options)))
     if found.duplicates:
-        names = ", ".join(one_line(name)[:40] for name in found.duplicates[:_NAMED])
+        names = ", ".join(one_line(name)[:40] for name in [*found.duplicates][:_NAMED])
         more = "" if len(found.duplicates) <= _NAMED else ", ..."
         rows.append(("repeated ids", f"{len(found.duplicates)}: {names}{more}"))
     else:

@@ -1,6 +1,6 @@
 """The options of ``trio-stream batch``, as a value.
 
-What belongs here: the options, and the defaults and exit codes that several modules need. What does not: reading them
+What belongs here: the options, and the defaults that several modules need. What does not: reading them
 from a command line (`_batch_commands`), and acting on them (`_batch`).
 """
 
@@ -12,9 +12,6 @@ import msgspec
 
 MODEL = "claude-sonnet-5-5"
 """The model if neither ``--model`` nor ``ANTHROPIC_MODEL`` nor the line of the input names one."""
-
-NOT_POSSIBLE = 1
-"""Exit code of ``batch`` and ``merge`` if they cannot do what was asked. (Shells and schedulers use 2 otherwise.)"""
 
 
 class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from trio_stream._version import __version__
+from trio_stream.cli._arguments import Finite, name, text
 from trio_stream.cli._batch_commands import batch, merge
 from trio_stream.cli._batch_options import MODEL
 
@@ -80,11 +81,12 @@ if the reader of a pipe went away.
 
 
 @commands.command(help=_ASK_HELP)
-@click.argument("prompt", nargs=-1)
-@click.option("--system", "-s", metavar="TEXT", help="The system prompt.")
+@click.argument("prompt", nargs=-1, type=text)
+@click.option("--system", "-s", type=text, metavar="TEXT", help="The system prompt.")
 @click.option(
     "--model",
     "-m",
+    type=name,
     envvar="ANTHROPIC_MODEL",
     default=MODEL,
     show_default=True,
@@ -111,7 +113,7 @@ if the reader of a pipe went away.
 @click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     metavar="SECONDS",
     help="Give up when nothing arrives for this time. Default: 10 to connect, 600 to the first event, then 300.",
 )
@@ -149,18 +151,16 @@ def ask(
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="The port; 0 takes a free one."
 )
+@click.option("--ttft", type=Finite(min=0), default=0.3, show_default=True, help="Seconds to the first token.")
 @click.option(
-    "--ttft", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Seconds to the first token."
-)
-@click.option(
-    "--tps", type=click.FloatRange(min=0), default=40.0, show_default=True, help="Tokens per second; 0 for all at once."
+    "--tps", type=Finite(min=0), default=40.0, show_default=True, help="Tokens per second; 0 for all at once."
 )
 @click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Refuse more requests per minute, with 429.")
 @click.option("--itpm", type=click.IntRange(min=1), metavar="N", help="Refuse more input tokens per minute.")
 @click.option("--otpm", type=click.IntRange(min=1), metavar="N", help="Refuse more output tokens per minute.")
 @click.option(
     "--faults",
-    type=click.FloatRange(0, 100),
+    type=Finite(0, 100),
     default=0.0,
     metavar="PERCENT",
     help="The share of answers that fail: overload, a server error, an error or a cut in the middle.",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from trio_stream.batch import JournalError, MergeReport, merge_into, merge_journals
-from trio_stream.cli._terminal import BROKEN_PIPE, complain, forget_stdout, one_line
+from trio_stream.cli._input_json import what_it_is
+from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, complain, forget_stdout, one_line
 
 _CONFLICTS = 3
-_NOT_POSSIBLE = 1
 _NAMED = 20
 
 
@@ -29,21 +29,31 @@ def run(files: Sequence[Path], *, output: str, order: Literal["input", "completi
             report = merge_journals(files, output, order=wanted, overwrite=overwrite)
     except FileExistsError:
         complain("merge", f"{output} exists: give another name, or --overwrite")
-        return _NOT_POSSIBLE
+        return USAGE
     except JournalError as error:
-        complain("merge", str(error))
-        return _NOT_POSSIBLE
+        complain("merge", f"{error}{_what_instead(error.path)}")
+        return FAILED if error.path == Path(output) else USAGE
     except BrokenPipeError:
         forget_stdout()
         return BROKEN_PIPE
     except OSError as error:
         complain("merge", f"cannot write: {error.strerror or error}")
         forget_stdout()
-        return _NOT_POSSIBLE
+        return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     _tell(report, len(files))
     return _CONFLICTS if report.conflicts else 0
+
+
+def _what_instead(path: Path) -> str:
+    """Say what a file is that is of no kind that can be merged, if that is known."""
+    try:
+        with path.open("rb") as file:
+            what = what_it_is(file.read(4096))
+    except OSError:
+        what = None
+    return "" if what is None else f": {what}"
 
 
 def _tell(report: MergeReport, files: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def run(
         if isinstance(error, BaseExceptionGroup):
             raise
         complain("serve", f"cannot listen on {host} port {port}: {error.strerror or error}")
-        return FAILED
+        return USAGE if isinstance(error, socket.gaierror) else FAILED  # no such host: a mistake of the command line
     except KeyboardInterrupt:
         pass  # before or after signals are received as events
     return 0

@@ -12,10 +12,10 @@ import sys
 from typing import TextIO, cast, final
 
 FAILED = 1
-"""Exit code: the API or the network failed."""
+"""Exit code: the API, the network, or a file that is written failed."""
 
 USAGE = 2
-"""Exit code: the command cannot do what was asked."""
+"""Exit code: the command cannot do what was asked: the command line, the environment or the input is wrong."""
 
 INTERRUPTED = 130
 """Exit code: Ctrl-C."""
