@@ -143,7 +143,7 @@ class EventReader:
         self._scheduled_at = perf_counter()
         self._events_before_wait: int = 0
         self._last_read_at: float | None = None
-        self.starved = False
+        self.starved: bool = False
         self.first_byte_at: float | None = None
         self.first_event_at: float | None = None
         self.first_text_at: float | None = None

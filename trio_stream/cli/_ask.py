@@ -90,7 +90,7 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
     except BrokenPipeError:
         forget_stdout()
         return BROKEN_PIPE
-    except (InputError, _SchemaError) as error:
+    except InputError as error:
         complain("ask", str(error))
         return USAGE
     except ts.APIError as error:
@@ -129,25 +129,21 @@ def read_prompt(words: tuple[str, ...]) -> str:
     return "\n\n".join(part for part in (piped.rstrip("\n"), typed) if part.strip())
 
 
-class _SchemaError(Exception):
-    """The file of ``--schema`` has no schema that the API takes."""
-
-
 def read_schema(path: Path) -> dict[str, Any]:
     """Read the JSON Schema in a file.
 
     Raises:
-      _SchemaError: It cannot be read, is not JSON, or the API would refuse it.
+      InputError: It cannot be read, is not JSON, or the API would refuse it.
     """
     try:
         schema: dict[str, Any] = decode_json(path.read_bytes())
     except OSError as error:
-        raise _SchemaError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except JSON_ERRORS as error:
-        raise _SchemaError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}") from error
     refusal = find_refusal(schema)
     if refusal is not None:
-        raise _SchemaError(f"the API does not take the schema in {path}: {refusal}")
+        raise InputError(f"the API does not take the schema in {path}: {refusal}")
     return schema
 
 
