@@ -100,8 +100,8 @@ class Attempts:
             if error is None or unfit == self._retry_invalid:
                 return outcome
             unfit += 1
-            if not await self._back_off(active, error, 0.0):
-                return active.outcome("timeout", self._out_of_time(active))
+            if self._job.watch is not None:
+                self._job.watch.item_retries(active, error, 0.0)
 
     async def _ask(self, active: ActiveItem) -> Outcome:
         """Make requests until one is answered by a whole message, or the item is given up."""
