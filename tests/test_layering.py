@@ -33,6 +33,7 @@ ROOMS = [
     "_stream",
     "_client",
     "batch",
+    "agent",
     "trio_stream",
     "testing",
     "ray",
@@ -59,6 +60,7 @@ OUTSIDE = {
     "_stream": {"trio", "msgspec"},
     "_client": {"trio", "msgspec"},
     "batch": {"trio", "msgspec", "typing_extensions"},  # for type checkers alone: a TypeVar with a default
+    "agent": {"trio", "msgspec"},
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
     "ray": {"trio", "msgspec", "ray"},
