@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final, overload
 
 import trio
 
@@ -240,8 +240,8 @@ def _parameters(function: Callable[..., Any], *, strict: bool) -> Parameters:
 
 def _is_async(function: Callable[..., Any]) -> bool:
     while isinstance(function, functools.partial):
-        function = cast("functools.partial[Any]", function).func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _check_options(*, timeout: float | None, on_cancel: str, grace: float, errors: str, max_result: int) -> None:
@@ -289,14 +289,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
 
         @ts.tool(timeout=20)
         async def search(query: str, limit: int = 10) -> list[str]:
-            \"\"\"Search the web.
+            \"\"\"Search the web.\"\"\"
 
-            Args:
-              query: What to look for, in plain words.
-              limit: The most results to return.
-            \"\"\"
-
-    The signature and the docstring are what the model is told. The model's input is decoded straight into the
+    The signature and the docstring are what the model is told: the first part describes the tool, and the section
+    ``Args:`` its parameters. The model's input is decoded straight into the
     parameters: dataclasses, Structs, TypedDicts and models of pydantic arrive as what they are. Input that does not
     fit is answered with the place and the reason, and the function is not called. A parameter annotated with
     `ToolContext` gets the context of the call.
@@ -340,5 +336,5 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
       ValueError: An option is out of its range.
     """
     if function is None:
-        return lambda function: Tool(function, **options)
+        return functools.partial(Tool, **options)
     return Tool(function, **options)

@@ -8,7 +8,7 @@ what a reply leads to (`_turn`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, Literal, final
 
 import trio
 
