@@ -201,7 +201,9 @@ class Tool:
         if self._in_thread:
             # A limiter of its own: threads that were left behind hold no place of Trio's, and the runner's slots are
             # the bound.
-            value = await trio.to_thread.run_sync(bound, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+            limiter = trio.CapacityLimiter(1)
+            # In a tuple, since Trio refuses what is to be awaited, as the `def` around an `async def` returns it.
+            (value,) = await trio.to_thread.run_sync(lambda: (bound(),), abandon_on_cancel=True, limiter=limiter)
         else:
             value = bound()
         return await value if inspect.isawaitable(value) else value
