@@ -364,12 +364,23 @@ async def test_toolsets():
     async def click_on(coordinate: list[int]) -> str:
         return f"at {coordinate}"
 
+    @tool(toolset_name="computer")
+    async def screenshot() -> str:
+        return "a picture"
+
     async def browse(arguments: dict[str, Any], ctx: ToolContext) -> str:
         return f"{ctx.name} {arguments}"
 
     browser = Tool(call=browse, toolset_name="browser")
     assert repr(browser) == "<Tool 'browser'>"
-    tools = [click, click_on, {"type": "computer_toolset_20260801"}, {"type": "browser_toolset_20260801"}, browser]
+    tools = [
+        click,
+        click_on,
+        screenshot,
+        {"type": "computer_toolset_20260801"},
+        {"type": "browser_toolset_20260801"},
+        browser,
+    ]
     toolset = Toolset(tools)
     assert toolset.definitions == [
         click.definition,
@@ -384,6 +395,7 @@ async def test_toolsets():
                 called("click", {"coordinate": [1, 2]}, id="2", toolset_name="computer"),
                 called("navigate", {"url": "x"}, id="3", toolset_name="browser"),
                 called("zoom", id="4", toolset_name="computer"),
+                called("screenshot", id="5", toolset_name="computer"),
             )
         )
         await calls.join()
@@ -398,6 +410,7 @@ async def test_toolsets():
             "is_error": True,
             "toolset_name": "computer",
         },
+        {"type": "tool_result", "tool_use_id": "5", "content": "a picture", "toolset_name": "computer"},
     ]
 
 

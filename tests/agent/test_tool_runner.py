@@ -105,6 +105,18 @@ async def test_fallback_starts_nothing(autojump_clock):
     assert texts(calls) == ["not started: another model took over, and the call may not have been complete.", "done"]
 
 
+async def test_fallback_changes_no_result(autojump_clock):
+    """A call that has ended before keeps its own, and a reply may begin with the block."""
+    blocks = (FallbackBlock(), called("a"), FallbackBlock())
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a")], nursery)
+        feed(calls, *blocks[:2])
+        calls.calls["toolu_a"].cancel("not needed")
+        feed(calls, *blocks[2:])
+        calls.start_all(message(*blocks))
+    assert texts(calls) == ["not started: not needed."]
+
+
 @pytest.mark.parametrize("options", [{"eager": False}, {"exclusive": True}, {"exclusive": "files"}, {"approve": True}])
 async def test_some_wait_for_the_end_of_the_reply(autojump_clock, options):
     """Calls that are not eager, exclusive ones, and those that need approval."""
@@ -582,6 +594,25 @@ async def test_a_tool_fails_while_it_is_cancelled(autojump_clock, caplog, by, gr
     assert texts(calls) == expected[by]
     assert "the tool bad failed while it was being cancelled" in caplog.text
     assert "the clean-up failed" in caplog.text
+
+
+async def test_a_tool_is_cancelled_in_many_places(autojump_clock, caplog):
+    """A group of nothing but `Cancelled` is a cancellation like any other."""
+
+    async def twice() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            raise BaseExceptionGroup("two", [BaseExceptionGroup("one", [exc]), exc]) from None
+
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([a_tool("x", twice)], nursery)
+        calls.start_all(message(called("x")))
+        await trio.sleep(1)
+        calls.stop("Esc")
+        await calls.join()
+    assert texts(calls) == [f"stopped while it was running: Esc. {UNKNOWN}"]
+    assert caplog.text == ""
 
 
 async def test_what_a_tool_says_while_it_is_stopped_counts(autojump_clock):

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final, overload
+from typing import Any, Final, Literal, TypeAlias, final, overload
 
 import trio
 
@@ -19,11 +19,8 @@ from trio_stream._schemas import Parameters
 from trio_stream.agent._tool_context import ToolContext
 from trio_stream.agent._tool_result import MOST_CHARACTERS
 
-if TYPE_CHECKING:
-    from trio_stream.agent._tool_call import ToolCall
-
-NeedsApproval: TypeAlias = "bool | Callable[[ToolCall], bool]"
-"""Whether a call needs approval: always, never, or what a function says of the call."""
+NeedsApproval: TypeAlias = bool | Callable[[Any], bool]
+"""Whether a call needs approval: always, never, or what a function says of the `ToolCall`."""
 
 RawCall: TypeAlias = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
 """A function that takes the input of a call as the JSON object that it is."""
@@ -136,9 +133,10 @@ class Tool:
         self._in_thread = function is not None and not _is_async(function)
         self.toolset_name = toolset_name
         self.definition = self._define(definition, name, description, strict=strict)
-        self.name = name if self.definition is None else self.definition["name"]
-        if self.definition is None and self._parameters is not None and name is None:
-            self.name = self._parameters.name
+        if self.definition is not None:
+            self.name = self.definition["name"]
+        else:
+            self.name = self._parameters.name if name is None and self._parameters is not None else name
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise ValueError(
                 f"the API takes no tool of the name {self.name!r}: letters, digits, _ and -, at most 128 of them"

@@ -246,8 +246,6 @@ class ToolRunner:
             raise
 
     def _decided(self, call: ToolCall, reason: str | None) -> None:
-        if call.state is not CallState.ASKING:
-            return
         if reason is not None:
             call.deny(reason)
             return
