@@ -223,7 +223,7 @@ class _Probe(trio.abc.Instrument):
             return
         try:
             function()
-        except BaseException as error:  # noqa: BLE001 - Trio would only log it and drop this instrument
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - Trio would log it and go on
             # Not an `Exception` alone: pytest's `fail` raises none.
             self.failure = _Failure(f"{when} ({_place(task)})", error)
             self._scope.cancel(reason=f"cancel_everywhere: {when}")
