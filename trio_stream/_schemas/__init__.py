@@ -11,10 +11,17 @@ from trio_stream._schemas._closed import (
 from trio_stream._schemas._faults import (
     MismatchError as MismatchError,
 )
+from trio_stream._schemas._items import (
+    Items as Items,
+)
 from trio_stream._schemas._output_type import (
     OutputType as OutputType,
+    ask_for_output as ask_for_output,
     output_type as output_type,
 )
 from trio_stream._schemas._parameters import (
     Parameters as Parameters,
+)
+from trio_stream._schemas._parsing import (
+    parse_message as parse_message,
 )

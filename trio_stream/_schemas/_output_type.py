@@ -7,6 +7,7 @@ What belongs here: its schema in the API's form, and the value of an answer. Wha
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, final, get_args
 
 from trio_stream._schemas._closed import close_schema
@@ -75,6 +76,23 @@ def output_type(type_: type[T] | OutputType[T]) -> OutputType[T]:
     except TypeError:
         # Either it cannot be asked for, or it has no hash: an `Annotated` with a dict in it, for example.
         return OutputType(type_)
+
+
+def ask_for_output(params: Mapping[str, Any], output: OutputType[Any]) -> dict[str, Any]:
+    """Return the parameters of a request with the schema of a type as ``output_config.format``.
+
+    Args:
+      params: The parameters, which are not changed. Their ``output_config`` may have an effort, for example.
+      output: The type.
+
+    Raises:
+      TypeError: They ask for a format already.
+    """
+    config: Mapping[str, Any] = params.get("output_config") or {}
+    if config.get("format") is not None:
+        raise TypeError("output and output_config.format both say what the answer is to be: give one of them")
+    wanted = {"type": "json_schema", "schema": output.schema}
+    return {**params, "output_config": {**config, "format": wanted}}
 
 
 def _name(type_: Any) -> str:
