@@ -283,9 +283,10 @@ class ToolCall:
     async def _run_to_the_end(self, tool: Tool) -> None:
         """Run the tool shielded, by its timeout if all goes well, and for its grace once it is to stop."""
         assert tool.timeout is not None
+        shielded = trio.CancelScope(shield=True, deadline=trio.current_time() + tool.timeout)
         async with trio.open_nursery() as nursery:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + tool.timeout) as shielded:
-                nursery.start_soon(self._shorten, shielded, tool.grace)
+            nursery.start_soon(self._shorten, shielded, tool.grace)
+            with shielded:
                 self.end(CallState.DONE, await self._answer_of(tool))
             if shielded.cancelled_caught and self._stopping is None:
                 self._end_timed_out(tool)
@@ -316,7 +317,7 @@ class ToolCall:
         context = ToolContext(call_id=self.id, name=self.name, emit=self._around.emit, meter=self._around.meter)
         try:
             return Answer(content_of(await tool.run(self._arguments, context), limit=tool.max_result))
-        except trio.Cancelled as exc:
+        except trio.Cancelled as exc:  # noqa: ASYNC103 - one that nobody raised for a cancellation of this task
             if _is_cancelled():
                 raise
             error: BaseException = exc
