@@ -42,6 +42,12 @@ from trio_stream._protocol._headers import (
     param_headers as param_headers,
     parse_custom_headers as parse_custom_headers,
 )
+from trio_stream._protocol._history import (
+    Reply as Reply,
+    calls_by_programs as calls_by_programs,
+    is_unanswered as is_unanswered,
+    replies_as_history as replies_as_history,
+)
 from trio_stream._protocol._json import (
     JSON_ERRORS as JSON_ERRORS,
     decode_json as decode_json,

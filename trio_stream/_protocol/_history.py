@@ -20,7 +20,7 @@ would not fit any more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -50,6 +50,25 @@ _REPLY_CUT: Final = "not started: the reply was cut."
 _MALFORMED: Final = "not started: its input is not a JSON object."
 
 
+class Reply(NamedTuple):
+    """A reply of the model, as far as it came, and the results of its calls.
+
+    Attributes:
+      content: The blocks of the reply.
+      stop_reason: Why the model stopped, or None if the reply ended before it said so.
+      results: What the caller's tools returned. A call that stays and has no result here gets one that says so.
+    """
+
+    content: Sequence[ContentBlock]
+    stop_reason: str | None
+    results: ToolResults | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended where the model did not mean to end it."""
+        return self.stop_reason in _CUT or any(block.incomplete for block in self.content)
+
+
 def as_history(
     content: Sequence[ContentBlock], stop_reason: str | None, results: ToolResults | None
 ) -> list[MessageParam]:
@@ -67,21 +86,71 @@ def as_history(
       TypeError: ``results`` are not results.
       ValueError: there are two results for one call, or a result for a call that the reply does not have.
     """
-    cut = stop_reason in _CUT or any(block.incomplete for block in content)
-    given = _by_call(results, {block.id for block in content if isinstance(block, ToolUseBlock)})
-    kept = _calls_that_stay(content, cut=cut, paused=stop_reason == _PAUSED)
-    turn = _turn(content, kept)
-    if not turn:
-        return []
-    turns: list[MessageParam] = [{"role": "assistant", "content": cast("list[ContentBlockParam]", turn)}]
-    answers = [_answer(call, given, cut=cut) for call in kept.values() if isinstance(call, ToolUseBlock)]
-    if answers:
-        turns.append({"role": "user", "content": answers})
+    reply = Reply(content, stop_reason, results)
+    ours = any(isinstance(block, ToolUseBlock) and not block.incomplete for block in content)
+    # The reply that resumes this one, or the one after our results, begins with the results of the API's calls.
+    return replies_as_history([reply], goes_on=not reply.cut and (stop_reason == _PAUSED or ours))
+
+
+def replies_as_history(replies: Sequence[Reply], *, goes_on: bool) -> list[MessageParam]:
+    """Make the messages for replies of which each goes on where the one before it stopped.
+
+    A reply that was paused, or that has calls of the API's beside calls of the caller's, is answered by the next one:
+    it may hold the results of the former's calls. So what stays of one depends on what has come of the others.
+
+    Args:
+      replies: The replies in their order.
+      goes_on: Whether another reply is to go on where the last one stopped. If not, calls of the API's own without a
+        result go, unless a call that stays was made by one.
+
+    Returns:
+      For each reply what `as_history` returns.
+
+    Raises:
+      Exception: As `as_history`.
+    """
+    given = [
+        _by_call(reply.results, {block.id for block in reply.content if isinstance(block, ToolUseBlock)})
+        for reply in replies
+    ]
+    content = [block for reply in replies for block in reply.content]
+    kept = _calls_that_stay(content, goes_on=goes_on)
+    gone = {block.id for block in content if isinstance(block, InputBlock)} - kept.keys()
+    turns: list[MessageParam] = []
+    gap = False
+    for reply, results in zip(replies, given, strict=True):
+        turn = _turn(reply.content, kept, gone, gap=gap)
+        # The next reply was signed over this one as it was sent then, which was with the calls that go now.
+        gap = gap or any(not block.incomplete and getattr(block, "id", None) in gone for block in reply.content)
+        if not turn:
+            continue
+        turns.append({"role": "assistant", "content": cast("list[ContentBlockParam]", turn)})
+        answers = [
+            _answer(call, results, cut=reply.cut)
+            for call in reply.content
+            if isinstance(call, ToolUseBlock) and kept.get(call.id) is call
+        ]
+        if answers:
+            turns.append({"role": "user", "content": answers})
     return turns
 
 
-def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool) -> dict[str, InputBlock]:
-    """The calls that stay, by their ids and in their order."""
+def is_unanswered(replies: Sequence[Reply]) -> bool:
+    """Whether a call of the API's own is complete in the replies and has no result in them."""
+    calls, answered = _calls(block for reply in replies for block in reply.content)
+    return any(not isinstance(call, ToolUseBlock) and name not in answered for name, call in calls.items())
+
+
+def calls_by_programs(content: Iterable[ContentBlock]) -> bool:
+    """Whether one of the caller's tools was called by a program of the model's: only results may follow."""
+    return any(
+        isinstance(block, ToolUseBlock) and _field(block.caller, "tool_id") is not None and not block.incomplete
+        for block in content
+    )
+
+
+def _calls(content: Iterable[ContentBlock]) -> tuple[dict[str, InputBlock], set[str | None]]:
+    """The complete calls by their ids, and the ids of those that have a result."""
     calls: dict[str, InputBlock] = {}
     answered: set[str | None] = set()
     for block in content:
@@ -90,11 +159,15 @@ def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool
         if isinstance(block, InputBlock) and block.id:
             calls.setdefault(block.id, block)  # the API takes an id once
         answered.add(_field(block, "tool_use_id"))
-    ours = {name for name, call in calls.items() if isinstance(call, ToolUseBlock)}
-    if not cut and (paused or ours):
-        # The reply that resumes this one, or the one after our results, begins with the results of the API's calls.
+    return calls, answered
+
+
+def _calls_that_stay(content: Iterable[ContentBlock], *, goes_on: bool) -> dict[str, InputBlock]:
+    """The calls that stay, by their ids and in their order."""
+    calls, answered = _calls(content)
+    if goes_on:
         return calls
-    stay = ours | {name for name in calls if name in answered}
+    stay = {name for name, call in calls.items() if isinstance(call, ToolUseBlock) or name in answered}
     reached = 0
     while reached < len(stay):
         # A call that was made by another one's program needs that one, which may need another.
@@ -104,11 +177,11 @@ def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool
     return {name: call for name, call in calls.items() if name in stay}
 
 
-def _turn(content: Sequence[ContentBlock], kept: Mapping[str, InputBlock]) -> list[dict[str, Any]]:
+def _turn(
+    content: Sequence[ContentBlock], kept: Mapping[str, InputBlock], gone: AbstractSet[str], *, gap: bool
+) -> list[dict[str, Any]]:
     """The blocks that stay, in the form that a request takes."""
-    gone = {block.id for block in content if isinstance(block, InputBlock)} - kept.keys()
     turn: list[dict[str, Any]] = []
-    gap = False
     for block in content:
         if isinstance(block, TextBlock) and not block.text:
             continue  # it adds nothing, so leaving it out makes no gap
