@@ -86,6 +86,20 @@ def build_body(
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
 
 
+def encode_message(message: Mapping[str, object]) -> msgspec.Raw:
+    """Encode one message of a conversation, for many requests. Blocks of ours are allowed in it.
+
+    Raises:
+      TypeError: Something in it is not JSON.
+      ValueError: A number or a text cannot be written as JSON, or the nesting has no end.
+      InvalidToolInputError: A tool block of an answer was cut or is malformed.
+    """
+    try:
+        return msgspec.Raw(_encode(_plain(message, ("message",))))
+    except RecursionError:
+        raise ValueError("the message is nested too deeply, or within itself") from None
+
+
 def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
     """Say what is missing. A name that nobody knows comes first: often it is the missing one, mistyped.
 

@@ -1,0 +1,151 @@
+"""The committed messages of a conversation.
+
+What belongs here: keeping them as JSON, and what has to be known of them without decoding them all. What does not: the
+turn that is under way (`_turn`), and how the messages of a reply come about (`_protocol`).
+
+A message is encoded once. A request has most of its messages in common with the one before, so it costs nothing to make
+it of a thousand of them. What is committed never changes: messages are only appended, and `Conversation.compact` alone
+puts others in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast, final
+
+import msgspec
+
+from trio_stream._protocol import encode_message
+
+from ._steering import Said
+
+INTERRUPT_NOTE: Final = "(The reply before this was interrupted.)"
+
+
+class Entry(NamedTuple):
+    """A message, and what is known of it.
+
+    Attributes:
+      raw: The message as JSON.
+      role: Whose message it is.
+      blocks: How many blocks it has.
+      breakpoints: How many of them are breakpoints of the prompt cache.
+      holds_results: Whether it holds results of calls.
+      calls_by_programs: Whether it holds calls that a program of the model's has made.
+    """
+
+    raw: msgspec.Raw
+    role: str
+    blocks: int
+    breakpoints: int
+    holds_results: bool
+    calls_by_programs: bool
+
+
+@final
+class Transcript:
+    """Messages that only become more.
+
+    Attributes:
+      entries: The messages.
+      interrupted: Whether the last reply was cut, so that the next text has to say so.
+    """
+
+    __slots__ = ("entries", "interrupted")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.interrupted = False
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def append(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """Commit messages: all of them, or none if one cannot be encoded.
+
+        Raises:
+          Exception: As `encode_message`.
+        """
+        self.entries.extend([_entry(message) for message in messages])
+
+    def say(self, content: Said, note: str | None) -> None:
+        """Commit what the user says, after the note if the reply before was cut.
+
+        Raises:
+          Exception: As `encode_message`.
+        """
+        if note is not None and self.interrupted:
+            if isinstance(content, str):
+                content = f"{note}\n\n{content}"
+            else:
+                content = [{"type": "text", "text": note}, *content]
+        self.append([{"role": "user", "content": content}])
+        self.interrupted = False
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages, decoded: a list that the caller may change."""
+        return [msgspec.json.decode(entry.raw) for entry in self.entries]
+
+    @property
+    def waits_for_reply(self) -> bool:
+        """Whether the last message is one that the model has to answer."""
+        return bool(self.entries) and self.entries[-1].role == "user"
+
+    @property
+    def takes_only_a_reply(self) -> bool:
+        """Whether nothing but a reply may follow: a program of the model's waits for the results of its calls."""
+        return len(self.entries) > 1 and self.entries[-1].holds_results and self.entries[-2].calls_by_programs
+
+    def boundary(self, upto: int) -> int:
+        """The greatest number of messages, up to ``upto``, that can be taken without parting calls and results."""
+        if upto >= len(self.entries):
+            return len(self.entries)
+        boundary = 0
+        open_calls: set[str] = set()
+        for number, entry in enumerate(self.entries[: max(upto, 0)], start=1):
+            for block in _blocks(msgspec.json.decode(entry.raw)):
+                kind = block.get("type", "")
+                if kind.endswith("tool_use"):
+                    open_calls.add(block["id"])
+                elif isinstance(block.get("tool_use_id"), str):
+                    open_calls.discard(block["tool_use_id"])
+            if not open_calls:
+                boundary = number
+        return boundary
+
+
+def _entry(message: Mapping[str, Any]) -> Entry:
+    raw = encode_message(message)
+    return describe(raw, cast("Mapping[str, Any]", msgspec.json.decode(raw)))
+
+
+def describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
+    """What has to be known of a message.
+
+    Args:
+      raw: The message as JSON.
+      message: The same, decoded.
+    """
+    blocks = _blocks(message)
+    return Entry(
+        raw=raw,
+        role=message["role"],
+        blocks=len(blocks),
+        breakpoints=sum(1 for block in blocks if block.get("cache_control")),
+        holds_results=any(block.get("type") == "tool_result" for block in blocks),
+        calls_by_programs=any(block.get("type") == "tool_use" and _is_by_program(block) for block in blocks),
+    )
+
+
+def _blocks(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    content = message.get("content", ())
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(_objects(content))
+
+
+def _objects(content: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    return (block for block in content if isinstance(block, Mapping))
+
+
+def _is_by_program(block: Mapping[str, Any]) -> bool:
+    caller = block.get("caller")
+    return isinstance(caller, Mapping) and "tool_id" in caller
