@@ -82,6 +82,7 @@ from trio_stream._instruments import (
 )
 from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
+from trio_stream._nursery import NurseryBlock as NurseryBlock
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
 from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
