@@ -11,13 +11,16 @@ would find nothing and write everything again. Up to three more breakpoints, 18 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from trio_stream._protocol import encode_message
 
 from ._transcript import Entry
+
+Lifetime: TypeAlias = Literal["5m", "1h"]
+"""How long what is written to the cache lasts."""
 
 _APART: Final = 18
 _MOST: Final = 4
@@ -26,11 +29,17 @@ _MOST: Final = 4
 _UNMARKABLE: Final = frozenset({"thinking", "redacted_thinking"})
 
 
-def mark(entries: Sequence[Entry], *, elsewhere: int) -> list[msgspec.Raw]:
+def cache_breakpoint(lifetime: Lifetime) -> dict[str, Any]:
+    """A breakpoint, as ``cache_control`` has it."""
+    return {"type": "ephemeral", "ttl": lifetime} if lifetime != "5m" else {"type": "ephemeral"}
+
+
+def mark(entries: Sequence[Entry], lifetime: Lifetime, *, elsewhere: int) -> list[msgspec.Raw]:
     """The messages of a request, with breakpoints.
 
     Args:
       entries: The messages.
+      lifetime: How long what is written lasts.
       elsewhere: How many breakpoints the request has outside of its messages, the automatic one not counted.
     """
     raws = [entry.raw for entry in entries]
@@ -47,12 +56,12 @@ def mark(entries: Sequence[Entry], *, elsewhere: int) -> list[msgspec.Raw]:
             wanted += _APART
             left -= 1
         if places:
-            raws[number] = _mark_message(entry.raw, places)
+            raws[number] = _mark_message(entry.raw, places, cache_breakpoint(lifetime))
         distance += entry.blocks
     return raws
 
 
-def _mark_message(raw: msgspec.Raw, places: Sequence[int]) -> msgspec.Raw:
+def _mark_message(raw: msgspec.Raw, places: Sequence[int], control: dict[str, Any]) -> msgspec.Raw:
     message: dict[str, Any] = msgspec.json.decode(raw)
     content = message["content"]
     blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
@@ -61,6 +70,6 @@ def _mark_message(raw: msgspec.Raw, places: Sequence[int]) -> msgspec.Raw:
         for earlier in range(place, max(place - 3, -1), -1):
             block = blocks[earlier]
             if block.get("type") not in _UNMARKABLE and (block.get("type") != "text" or block["text"].strip()):
-                block.setdefault("cache_control", {"type": "ephemeral"})
+                block.setdefault("cache_control", control)
                 break
     return encode_message({**message, "content": blocks})

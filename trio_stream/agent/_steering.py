@@ -39,6 +39,11 @@ class Steering:
         """What has not been delivered, in the order in which it was said."""
         return [text.content for text in self._waiting]
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something was said that is to be delivered at once."""
+        return any(text.when == "now" for text in self._waiting)
+
     def add(self, content: Said, when: When) -> None:
         """Keep a text until it can be delivered."""
         self._waiting.append(Text(content, when))

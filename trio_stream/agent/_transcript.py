@@ -66,7 +66,7 @@ class Transcript:
         Raises:
           Exception: As `encode_message`.
         """
-        self.entries.extend([_entry(message) for message in messages])
+        self.entries.extend([encode(message) for message in messages])
 
     def say(self, content: Said, note: str | None) -> None:
         """Commit what the user says, after the note if the reply before was cut.
@@ -114,12 +114,17 @@ class Transcript:
         return boundary
 
 
-def _entry(message: Mapping[str, Any]) -> Entry:
+def encode(message: Mapping[str, Any]) -> Entry:
+    """Encode a message.
+
+    Raises:
+      Exception: As `encode_message`.
+    """
     raw = encode_message(message)
-    return describe(raw, cast("Mapping[str, Any]", msgspec.json.decode(raw)))
+    return _describe(raw, cast("Mapping[str, Any]", msgspec.json.decode(raw)))
 
 
-def describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
+def _describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
     """What has to be known of a message.
 
     Args:
