@@ -40,7 +40,7 @@ Misuse of an object raises Trio's own `ClosedResourceError` and `BusyResourceErr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import trio
 
@@ -378,22 +378,36 @@ class InvalidToolInputError(APIError, ValueError):
         self.incomplete = incomplete
 
 
+OutputFault: TypeAlias = Literal["truncated", "refused", "invalid"]
+"""Why a structured output cannot be used."""
+
+
 class OutputParseError(APIError, ValueError):
     """A structured output that cannot be used: cut, refused, or not of the type asked for.
 
     Attributes:
       text: The raw text as the model wrote it.
+      fault: ``"truncated"`` if the answer was cut, ``"refused"`` if the model would not answer, and ``"invalid"`` if
+        the text is not JSON, or does not fit the type.
       stop_reason: Why the model stopped.
     """
 
     text: str
+    fault: OutputFault
     stop_reason: str | None
 
     def __init__(
-        self, message: str, *, text: str, stop_reason: str | None = None, partial: Message | None = None
+        self,
+        message: str,
+        *,
+        text: str,
+        fault: OutputFault = "invalid",
+        stop_reason: str | None = None,
+        partial: Message | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
         self.text = text
+        self.fault = fault
         self.stop_reason = stop_reason
 
 

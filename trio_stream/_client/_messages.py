@@ -6,15 +6,18 @@ everything after it was entered (`_stream`).
 
 from __future__ import annotations
 
-from typing import Literal, Unpack, final, overload
+from typing import Any, Literal, TypeVar, Unpack, final, overload
 
 from trio_stream._protocol import Message, MessageTokensCount
+from trio_stream._schemas import OutputType
 from trio_stream._stream import EventStream, MessageStreamManager
 
 from ._count_tokens import count_tokens
 from ._options import BetaCountCall, BetaMessageCall, CountCall, MessageCall
 from ._requests import Requests
 from ._settings import Connections, Settings
+
+T = TypeVar("T")
 
 
 @final
@@ -29,20 +32,28 @@ class Messages:
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self._requests = Requests(settings, connections, beta=False)
 
-    def stream(self, **params: Unpack[MessageCall]) -> MessageStreamManager:
+    @overload
+    def stream(self, *, output: None = None, **params: Unpack[MessageCall]) -> MessageStreamManager: ...
+    @overload
+    def stream(self, *, output: type[T] | OutputType[T], **params: Unpack[MessageCall]) -> MessageStreamManager[T]: ...
+    def stream(
+        self, *, output: type[Any] | OutputType[Any] | None = None, **params: Unpack[MessageCall]
+    ) -> MessageStreamManager[Any]:
         """Stream a message: ``async with client.messages.stream(...) as stream``.
 
         Nothing is sent before the block is entered. The parameters are read now: changing ``messages`` later
         changes nothing.
 
         Args:
+          output: A type to ask the answer for: `MessageStream.parse` returns a value of it. Its schema is sent as
+            ``output_config.format``.
           **params: The parameters of the API, and the options every call takes.
 
         Raises:
-          TypeError: A parameter is missing, or is not JSON.
+          TypeError: A parameter is missing, or is not JSON; or there is no schema for ``output``.
           ValueError: A parameter this ``anthropic-version`` has removed, or a header that cannot be sent.
         """
-        return MessageStreamManager(self._requests.message(params))
+        return MessageStreamManager(self._requests.message(params, output))
 
     @overload
     async def create(self, *, stream: Literal[False] = False, **params: Unpack[MessageCall]) -> Message: ...
@@ -67,6 +78,33 @@ class Messages:
         """
         return await self._requests.create(params, stream=stream)
 
+    async def parse(self, *, output: type[T] | OutputType[T], **params: Unpack[MessageCall]) -> T:
+        """Ask for a value of a type, and wait for all of it.
+
+        ::
+
+            report = await client.messages.parse(output=Report, model=..., max_tokens=1024, messages=[...])
+
+        The message is streamed underneath. Where its tokens, or what has arrived so far, are of interest, use `stream`
+        with ``output=``. A checkpoint. When it is cancelled the connection closes.
+
+        Args:
+          output: The type: a msgspec Struct, a dataclass, a TypedDict, a NamedTuple, a pydantic model, or what is made
+            of such types and of plain ones with lists, unions, Literals and enums. For a type that is not a class
+            (``A | B``), type checkers want ``OutputType[A | B](A | B)``.
+          **params: The parameters of the API, and the options every call takes.
+
+        Returns:
+          The value.
+
+        Raises:
+          OutputParseError: The answer was cut or refused, or does not fit the type. The error has the text.
+          APIError: As `MessageStream.receive`.
+          TypeError: A parameter is missing, or is not JSON; or there is no schema for ``output``.
+          ValueError: A parameter this ``anthropic-version`` has removed, or a header that cannot be sent.
+        """
+        return await self._requests.parse(params, output)
+
     async def count_tokens(self, **params: Unpack[CountCall]) -> MessageTokensCount:
         """Count the input tokens of a request without making it.
 
@@ -90,13 +128,22 @@ class BetaMessages:
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self._requests = Requests(settings, connections, beta=True)
 
-    def stream(self, **params: Unpack[BetaMessageCall]) -> MessageStreamManager:
+    @overload
+    def stream(self, *, output: None = None, **params: Unpack[BetaMessageCall]) -> MessageStreamManager: ...
+    @overload
+    def stream(
+        self, *, output: type[T] | OutputType[T], **params: Unpack[BetaMessageCall]
+    ) -> MessageStreamManager[T]: ...
+    def stream(
+        self, *, output: type[Any] | OutputType[Any] | None = None, **params: Unpack[BetaMessageCall]
+    ) -> MessageStreamManager[Any]:
         """As `Messages.stream`.
 
         Args:
+          output: A type to ask the answer for.
           **params: The parameters of the API, ``betas``, and the options every call takes.
         """
-        return MessageStreamManager(self._requests.message(params))
+        return MessageStreamManager(self._requests.message(params, output))
 
     @overload
     async def create(self, *, stream: Literal[False] = False, **params: Unpack[BetaMessageCall]) -> Message: ...
@@ -112,6 +159,15 @@ class BetaMessages:
           **params: The parameters of the API, ``betas``, and the options every call takes.
         """
         return await self._requests.create(params, stream=stream)
+
+    async def parse(self, *, output: type[T] | OutputType[T], **params: Unpack[BetaMessageCall]) -> T:
+        """As `Messages.parse`.
+
+        Args:
+          output: The type.
+          **params: The parameters of the API, ``betas``, and the options every call takes.
+        """
+        return await self._requests.parse(params, output)
 
     async def count_tokens(self, **params: Unpack[BetaCountCall]) -> MessageTokensCount:
         """As `Messages.count_tokens`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import msgspec
 import trio
@@ -18,12 +18,15 @@ import trio
 from trio_stream._hidden import Hidden, HiddenHeaders
 from trio_stream._http import ConnectionInfo, Response
 from trio_stream._protocol import Message, build_body, check_sampling_params, count_retries, param_headers
+from trio_stream._schemas import OutputType, ask_for_output, output_type
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
 from trio_stream._timeouts import Timeouts
 
 from ._credentials import Secret
 from ._options import OPTION_NAMES
 from ._settings import UNSET, Connections, Settings, authenticates, check_max_retries
+
+T = TypeVar("T")
 
 _log = logging.getLogger("trio_stream")
 
@@ -45,9 +48,16 @@ class Requests:
         self._query: Mapping[str, object] = {"beta": "true"} if beta else {}
         self._usual_headers: dict[bool, _Headers] = {}
 
-    def message(self, call: Mapping[str, Any]) -> StreamRequest:
-        """A request for a streamed message."""
-        return self._prepare(MESSAGES_PATH, call, stream=True)
+    def message(self, call: Mapping[str, Any], output: type[Any] | OutputType[Any] | None = None) -> StreamRequest:
+        """A request for a streamed message, and for an answer of a type where that is given.
+
+        Raises:
+          TypeError: The type cannot be asked for.
+        """
+        if output is None:
+            return self._prepare(MESSAGES_PATH, call, stream=True)
+        wanted = output_type(output)
+        return self._prepare(MESSAGES_PATH, ask_for_output(call, wanted), stream=True, output=wanted)
 
     def count(self, call: Mapping[str, Any]) -> StreamRequest:
         """A request for a count of tokens."""
@@ -65,7 +75,17 @@ class Requests:
             await message_stream.until_done()
         return message_stream.message
 
-    def _prepare(self, path: str, call: Mapping[str, Any], *, stream: bool | None) -> StreamRequest:
+    async def parse(self, call: Mapping[str, Any], output: type[T] | OutputType[T]) -> T:
+        """Create a message, wait for it, and make a value of it."""
+        self._connections.run.enter()
+        manager: MessageStreamManager[T] = MessageStreamManager(self.message(call, output))
+        async with manager as stream:
+            await stream.until_done()
+        return stream.parse()
+
+    def _prepare(
+        self, path: str, call: Mapping[str, Any], *, stream: bool | None, output: OutputType[Any] | None = None
+    ) -> StreamRequest:
         params, options = call, _NO_OPTIONS
         if not OPTION_NAMES.isdisjoint(call):
             options = {name: value for name, value in call.items() if name in OPTION_NAMES}
@@ -97,6 +117,7 @@ class Requests:
             watchdog=connections.watchdog,
             run=connections.run,
             instruments=settings.instruments,
+            output=output,
         )
 
     def _headers(

@@ -51,6 +51,7 @@ from trio_stream._protocol._history import (
 from trio_stream._protocol._json import (
     JSON_ERRORS as JSON_ERRORS,
     decode_json as decode_json,
+    decode_with as decode_with,
 )
 from trio_stream._protocol._message import (
     Message as Message,

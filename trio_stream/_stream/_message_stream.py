@@ -7,12 +7,13 @@ stream (`_lifecycle`).
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, final
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, final, overload
 
 import trio
 
-from trio_stream._errors import IncompleteStreamError
+from trio_stream._errors import IncompleteStreamError, OutputParseError
 from trio_stream._protocol import Message, MessageStreamEvent
+from trio_stream._schemas import OutputType, output_type, parse_message
 
 from ._base import StreamBase
 from ._block import StreamBlock
@@ -20,11 +21,20 @@ from ._lifecycle import StreamLifecycle, StreamState
 from ._request import StreamRequest
 from ._views import PieceView, TextChunks
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    OutputT_co = TypeVarWithDefault("OutputT_co", default=Any, covariant=True)
+else:
+    OutputT_co = TypeVar("OutputT_co", covariant=True)
+
+T = TypeVar("T")
+
 _HOW_TO = "use `async with client.messages.stream(...) as stream:` and then `stream`"
 
 
 @final
-class MessageStream(StreamBase[MessageStreamEvent]):
+class MessageStream(StreamBase[MessageStreamEvent], Generic[OutputT_co]):
     """A message on its way, as ``client.messages.stream`` gives it.
 
     Iterating yields each wire event (``message_start``, ``content_block_start``, ``content_block_delta``,
@@ -32,12 +42,17 @@ class MessageStream(StreamBase[MessageStreamEvent]):
     to use: ``text``, ``thinking``, ``input_json``, ``citation``, ``signature``, ``compaction``.
 
     The plain attributes (``message``, ``text``, ``usage``, ``partial``, ``stats``...) outlive the block.
+
+    To type checkers it is generic in the type that was asked for with ``output=``, which `parse` returns.
     """
 
-    __slots__ = ("_text_view", "_thinking_view")
+    __slots__ = ("_output", "_text_view", "_thinking_view")
 
-    def __init__(self, stream: StreamLifecycle, block: StreamBlock) -> None:
+    def __init__(
+        self, stream: StreamLifecycle, block: StreamBlock, output: OutputType[OutputT_co] | None = None
+    ) -> None:
         super().__init__(stream, block)
+        self._output = output
         self._text_view: PieceView | None = None
         self._thinking_view: PieceView | None = None
 
@@ -112,6 +127,34 @@ class MessageStream(StreamBase[MessageStreamEvent]):
             raise RuntimeError(f"there is no text in this message: it has {kinds} content blocks")
         return message.text
 
+    @overload
+    def parse(self) -> OutputT_co: ...
+    @overload
+    def parse(self, output: type[T] | OutputType[T]) -> T: ...
+    def parse(self, output: type[Any] | OutputType[Any] | None = None) -> Any:
+        """Make a value of the whole message: of the type that was asked for with ``output=``, or of another one.
+
+        It is no wait: read the stream to its end first, for example with `until_done`.
+
+        Args:
+          output: The type, in place of the one that was asked for.
+
+        Raises:
+          OutputParseError: The answer was cut or refused, or does not fit the type.
+          APIError: As `message`: the stream failed, or is not at its end.
+          TypeError: There is no type to make it of, or it is not one that JSON can be decoded into.
+        """
+        wanted = self._output if output is None else output_type(output)
+        if wanted is None:
+            raise TypeError(
+                "there is no type to parse into: write stream.parse(T), or ask with messages.stream(output=T)"
+            )
+        try:
+            return parse_message(self.message, wanted)
+        except OutputParseError as error:
+            error.request_id = self.request_id
+            raise
+
     @property
     def current_message_snapshot(self) -> Message:
         """The message as far as it has been read.
@@ -126,7 +169,7 @@ class MessageStream(StreamBase[MessageStreamEvent]):
 
 
 @final
-class MessageStreamManager:
+class MessageStreamManager(Generic[OutputT_co]):
     """What ``client.messages.stream`` returns: ``async with`` it to make the request.
 
     Nothing happens before it is entered, and one that is never entered leaves nothing behind. Each entry is a
@@ -162,7 +205,7 @@ class MessageStreamManager:
             """Without it Python says itself what is missing, and nothing of ``async``."""
 
     @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> MessageStream:
+    async def __aenter__(self) -> MessageStream[OutputT_co]:
         """Send the request, and return when the first event other than ``ping`` has arrived.
 
         A checkpoint. Retries happen only here. When it is cancelled or fails, the connection is closed.
@@ -174,7 +217,7 @@ class MessageStreamManager:
         block = StreamBlock(stream)
         await block.enter()
         self._entered.append(block)
-        return MessageStream(stream, block)
+        return MessageStream(stream, block, self._request.output)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(

@@ -7,7 +7,7 @@ request is prepared (`_client`) and sent (`_http`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableSet
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,6 +18,7 @@ from trio_stream._instruments import Instruments
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
 from trio_stream._runs import OneRun
+from trio_stream._schemas import OutputType
 from trio_stream._timeouts import Timeouts
 
 from ._watchdog import Watchdog
@@ -91,6 +92,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
       watchdog: Watches the clocks of all open streams of the client.
       run: The run of Trio in which the client is used.
       instruments: Those of the client.
+      output: The type that the answer is asked for as, or None.
     """
 
     outgoing: OutgoingRequest
@@ -103,6 +105,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     watchdog: Watchdog
     run: OneRun
     instruments: Instruments
+    output: OutputType[Any] | None = None
 
 
 def locate(
