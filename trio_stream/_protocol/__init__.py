@@ -15,7 +15,9 @@ from trio_stream._protocol._api_error import (
     error_from_response as error_from_response,
 )
 from trio_stream._protocol._blocks import (
+    FallbackBlock as FallbackBlock,
     TextBlock as TextBlock,
+    ToolUseBlock as ToolUseBlock,
 )
 from trio_stream._protocol._decode import (
     decode_event as decode_event,
@@ -25,7 +27,10 @@ from trio_stream._protocol._error_words import (
 )
 from trio_stream._protocol._events import (
     ContentBlockDeltaEvent as ContentBlockDeltaEvent,
+    ContentBlockStartEvent as ContentBlockStartEvent,
+    ContentBlockStopEvent as ContentBlockStopEvent,
     ErrorEvent as ErrorEvent,
+    MessageDeltaEvent as MessageDeltaEvent,
     MessageStartEvent as MessageStartEvent,
     MessageStreamEvent as MessageStreamEvent,
     PingEvent as PingEvent,
@@ -67,6 +72,9 @@ from trio_stream._protocol._params import (
     MessageCreateParams as MessageCreateParams,
     RequestOptions as RequestOptions,
     SharedParams as SharedParams,
+)
+from trio_stream._protocol._params_content import (
+    ToolResultBlockParam as ToolResultBlockParam,
 )
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,

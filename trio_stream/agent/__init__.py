@@ -17,3 +17,22 @@ from trio_stream.agent._agent_events import (
     TurnStartEvent as TurnStartEvent,
     TurnStopEvent as TurnStopEvent,
 )
+from trio_stream.agent._approval import (
+    Approve as Approve,
+)
+from trio_stream.agent._tool import (
+    Tool as Tool,
+    tool as tool,
+)
+from trio_stream.agent._tool_call import (
+    CallState as CallState,
+    ToolCall as ToolCall,
+)
+from trio_stream.agent._tool_context import (
+    StopRun as StopRun,
+    ToolContext as ToolContext,
+    ToolError as ToolError,
+)
+from trio_stream.agent._tool_runner import (
+    ToolRunner as ToolRunner,
+)
