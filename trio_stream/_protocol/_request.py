@@ -89,8 +89,12 @@ def build_body(
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
 
 
-def encode_message(message: Mapping[str, object]) -> msgspec.Raw:
-    """Encode one message of a conversation, for many requests. Blocks of ours are allowed in it.
+def encode_json(value: object, name: str) -> msgspec.Raw:
+    """Encode a part of a request, for many requests. Messages and blocks of ours are allowed in it.
+
+    Args:
+      value: The part: a message of a conversation, for example.
+      name: What it is, for the texts of errors.
 
     Raises:
       TypeError: Something in it is not JSON.
@@ -98,9 +102,9 @@ def encode_message(message: Mapping[str, object]) -> msgspec.Raw:
       InvalidToolInputError: A tool block of an answer was cut or is malformed.
     """
     try:
-        return msgspec.Raw(_encode(_plain(message, ("message",))))
+        return msgspec.Raw(_encode(_plain(value, (name,))))
     except RecursionError:
-        raise ValueError("the message is nested too deeply, or within itself") from None
+        raise ValueError(f"the {name} is nested too deeply, or within itself") from None
 
 
 def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:

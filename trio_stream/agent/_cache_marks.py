@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from trio_stream._protocol import encode_message
+from trio_stream._protocol import encode_json
 
 from ._transcript import Entry
 
@@ -72,4 +72,4 @@ def _mark_message(raw: msgspec.Raw, places: Sequence[int], control: dict[str, An
             if block.get("type") not in _UNMARKABLE and (block.get("type") != "text" or block["text"].strip()):
                 block.setdefault("cache_control", control)
                 break
-    return encode_message({**message, "content": blocks})
+    return encode_json({**message, "content": blocks}, "message")

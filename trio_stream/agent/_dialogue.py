@@ -17,7 +17,7 @@ from trio_stream._stream import MessageStreamManager
 
 from ._cache_marks import Lifetime, cache_breakpoint, mark
 from ._toolset import Toolset
-from ._transcript import Entry, Transcript, encode
+from ._transcript import Transcript, encode
 from ._turn import Turn, history
 
 
@@ -82,6 +82,7 @@ class Dialogue:
       turn: The turn that is under way, or None.
       container: The container of the last reply that had one.
       usage: What the replies have used.
+      busy: Whether a run is under way.
     """
 
     def __init__(
@@ -105,6 +106,16 @@ class Dialogue:
         self.turn: Turn | None = None
         self.container: str | None = None
         self.usage = ConversationUsage()
+        self.busy = False
+
+    def check_idle(self) -> None:
+        """Refuse a second run.
+
+        Raises:
+          RuntimeError: One is under way.
+        """
+        if self.busy:
+            raise RuntimeError("a run of this conversation is under way: say something to it, or fork the conversation")
 
     def copy(self, upto: int | None) -> Dialogue:
         """A dialogue with the committed messages up to a number, and nothing that is under way."""
@@ -126,6 +137,15 @@ class Dialogue:
         """The conversation as it would be if nothing came any more: what is committed, and what is kept of the rest."""
         return [*self.transcript.messages(), *(dict(message) for message in history(self.open_replies()))]
 
+    def snapshot(self) -> Dialogue:
+        """A dialogue as this one would be if nothing came any more."""
+        snapshot = self.copy(None)
+        snapshot.usage = self.usage
+        replies = self.open_replies()
+        if replies:
+            snapshot.commit(replies, cut=replies[-1].stop_reason is None or bool(self.pending))
+        return snapshot
+
     def commit(self, replies: Sequence[Reply], *, cut: bool) -> None:
         """Commit replies and the results of their calls.
 
@@ -144,12 +164,15 @@ class Dialogue:
         """Add up what a reply used."""
         self.usage = self.usage.add_cut(message.usage) if cut else self.usage.add(message.usage)
 
-    def request(self, params: Mapping[str, Any], *, first: bool) -> MessageStreamManager:
+    def request(
+        self, params: Mapping[str, Any], *, first: bool, more: Sequence[Mapping[str, Any]] = ()
+    ) -> MessageStreamManager:
         """The next request.
 
         Args:
           params: Parameters of this run alone.
           first: Whether it is the first request of the run.
+          more: Messages after those of the conversation.
 
         Raises:
           Exception: As ``client.messages.stream``.
@@ -163,7 +186,7 @@ class Dialogue:
             given = call.get("container")
             call["container"] = {**given, "id": self.container} if isinstance(given, Mapping) else self.container
         call.update(self.fixed)
-        entries = [*self.transcript.entries, *_encode(history(self.pending, goes_on=True))]
+        entries = [*self.transcript.entries, *map(encode, history(self.pending, goes_on=True)), *map(encode, more)]
         if self.cache is None:
             call["messages"] = [entry.raw for entry in entries]
         else:
@@ -171,10 +194,6 @@ class Dialogue:
             call["messages"] = mark(entries, self.cache, elsewhere=_breakpoints(self.fixed))
         messages = self.client.beta.messages if "betas" in call else self.client.messages
         return messages.stream(**call)
-
-
-def _encode(messages: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    return [encode(message) for message in messages]
 
 
 def _breakpoints(fixed: Mapping[str, Any]) -> int:

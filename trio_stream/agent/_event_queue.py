@@ -20,7 +20,7 @@ from trio_stream.agent._agent_events import ApprovalEvent, NestedEvent, RunEvent
 MOST_WAITING: Final = 1_000
 """The number of events beyond which reading waits."""
 
-_NOBODY: Final = "nobody is there to ask"
+_NOBODY: Final = "it needs approval, and nobody is there to give it"
 
 
 @final

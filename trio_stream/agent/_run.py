@@ -14,9 +14,9 @@ from typing import Any, Final, NoReturn, Self, final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_stream._errors import APIError
 from trio_stream._nursery import NurseryBlock
 from trio_stream._protocol import Message
+from trio_stream._schemas import parse_message
 
 from ._agent_events import RunEvent
 from ._dialogue import Dialogue
@@ -207,7 +207,7 @@ class Run:
             raise RunStoppedError(self)
         if self._options.output is None:
             return self.message
-        return parse_output(self._options.output, self.message)
+        return parse_message(self.message, self._options.output)
 
     async def text(self) -> str:
         """Wait for the end of the run, and return the text of the last reply.

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from trio_stream._schemas import OutputType
+from trio_stream._schemas import OutputType, ask_for_output
 
 from ._approval import Approve
 from ._meter import Meter
@@ -30,7 +30,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     max_turns: int | None
     max_concurrent_tools: int
-    approve: Approve | None
+    approve: Approve | Literal["ask"] | None
     approval_timeout: float | None
     turn_retries: int
     meter: Meter
@@ -54,10 +54,4 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def request_params(self) -> dict[str, Any]:
         """The parameters of the API for the requests of this run alone."""
-        params = dict(self.params)
-        if self.output is not None:
-            params["output_config"] = {
-                **(params.get("output_config") or {}),
-                "format": {"type": "json_schema", "schema": self.output.schema},
-            }
-        return params
+        return dict(self.params) if self.output is None else ask_for_output(self.params, self.output)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, cast, final
 
 import msgspec
 
-from trio_stream._protocol import encode_message
+from trio_stream._protocol import encode_json
 
 from ._steering import Said
 
@@ -64,7 +64,7 @@ class Transcript:
         """Commit messages: all of them, or none if one cannot be encoded.
 
         Raises:
-          Exception: As `encode_message`.
+          Exception: As `encode_json`.
         """
         self.entries.extend([encode(message) for message in messages])
 
@@ -72,7 +72,7 @@ class Transcript:
         """Commit what the user says, after the note if the reply before was cut.
 
         Raises:
-          Exception: As `encode_message`.
+          Exception: As `encode_json`.
         """
         if note is not None and self.interrupted:
             if isinstance(content, str):
@@ -96,6 +96,15 @@ class Transcript:
         """Whether nothing but a reply may follow: a program of the model's waits for the results of its calls."""
         return len(self.entries) > 1 and self.entries[-1].holds_results and self.entries[-2].calls_by_programs
 
+    def unanswered_texts(self) -> list[Entry]:
+        """What the user has said since the last reply; results of calls are none of it."""
+        texts: list[Entry] = []
+        for entry in reversed(self.entries):
+            if entry.role == "assistant" or entry.holds_results:
+                break
+            texts.insert(0, entry)
+        return texts
+
     def boundary(self, upto: int) -> int:
         """The greatest number of messages, up to ``upto``, that can be taken without parting calls and results."""
         if upto >= len(self.entries):
@@ -118,13 +127,13 @@ def encode(message: Mapping[str, Any]) -> Entry:
     """Encode a message.
 
     Raises:
-      Exception: As `encode_message`.
+      Exception: As `encode_json`.
     """
-    raw = encode_message(message)
-    return _describe(raw, cast("Mapping[str, Any]", msgspec.json.decode(raw)))
+    raw = encode_json(message, "message")
+    return describe(raw, cast("Mapping[str, Any]", msgspec.json.decode(raw)))
 
 
-def _describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
+def describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
     """What has to be known of a message.
 
     Args:

@@ -39,7 +39,6 @@ _CUT: Final = "the reply was cut"
 _NOW: Final = "the user said something"
 _TRUNCATED: Final = "the reply was cut at its limit"
 _REFUSED: Final = "the model refused to go on"
-_ENDED: Final = "the reply ended without waiting for results"
 _NOT_SAVED: Final = "the conversation could not be saved"
 
 
@@ -311,13 +310,9 @@ class TurnLoop:
         if message is None or turn.state is not TurnState.READING:
             return  # it was stopped in its last moment
         turn.state = TurnState.CALLING
-        follows = what_follows(message)
-        if follows is Follows.CALLS:
-            turn.runner.start_all(message)
-        elif follows is Follows.REFUSED:
+        if what_follows(message) is Follows.REFUSED:
             turn.runner.stop(_REFUSED)
-        else:
-            turn.runner.start_no_more(_TRUNCATED if follows is Follows.TRUNCATED else _ENDED, message)
+        turn.runner.start_all(message)  # after other replies too: then it answers those that have not started
 
     def _close(self, turn: Turn) -> Follows | None:
         """Commit a turn, or keep it for the next reply to go on from. Nothing waits here.
@@ -364,7 +359,10 @@ class TurnLoop:
                 await self._options.save()
 
     async def _before_start(self, call: ToolCall) -> str | None:
-        """Save the conversation before a call starts; the reason why it must not, if that fails."""
+        """See whether a call may start, and save the conversation; the reason why it must not, or None."""
+        refusal = self._options.meter.take_call()
+        if refusal is not None:
+            return refusal
         try:
             await self._save()
         except Exception as error:  # noqa: BLE001 - raised where the events are read
