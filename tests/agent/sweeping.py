@@ -190,7 +190,7 @@ class Sweep:
         self._action = action
         self._api = ScriptedAPI()
         self._scope = trio.CancelScope()
-        self._inner: list[agent.Run] = []
+        self._said = False
         self.chat: agent.Conversation | None = None
         self.run: agent.Run | None = None
 
@@ -201,6 +201,7 @@ class Sweep:
         self.chat = agent.Conversation(client, model=MODEL, max_tokens=64, tools=tools, system="Be brief.")
         self.run = self.chat.run("hello", **self._case.options)
         self._scope = trio.CancelScope()
+        self._said = False
         async with self.run as run:
             with self._scope:
                 async for event in run:
@@ -237,6 +238,9 @@ class Sweep:
         if self.run.turns:
             assert self.run.outcome is not None
         check(self.chat)
+        # A text is delivered, or in `unsaid`, or `say` was False.
+        delivered = sum(1 for message in self.chat.messages if "listen" in str(message))
+        assert delivered + self.run.unsaid.count("listen") == int(self._said)
         self._api.add()
         for fork_at in range(len(self.chat.messages) + 1):
             check(self.chat.fork(fork_at))
