@@ -37,7 +37,7 @@ def needs_approval(call: ToolCall) -> bool:
         return rule
     try:
         return bool(rule(call))
-    except Exception:  # what cannot be judged is asked about
+    except Exception:  # noqa: BLE001 - what cannot be judged is asked about
         _log.warning("whether %s needs approval could not be found out", call.name, exc_info=True)
         return True
 
@@ -118,7 +118,7 @@ class Approvals:
             with trio.move_on_after(self._timeout) as clock:
                 try:
                     answer = await approve(call)
-                except Exception:  # an error is no permission
+                except Exception:  # noqa: BLE001 - an error is no permission
                     _log.warning("asking for approval of %s failed", call.name, exc_info=True)
                     answer = _FAILED
                 if answer is True:

@@ -84,6 +84,7 @@ class Schedule:
             place = line.index(call)
             later = list(line)[place + 1 :]
             self._lines[kind] = deque(list(line)[:place])
+            self._queue = [waiting for waiting in self._queue if waiting not in later]
             return later
         line.remove(call)
         return []

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, final, overload
+from typing import Any, Final, Literal, TypeAlias, final, overload
 
 import trio
 
@@ -19,11 +19,8 @@ from trio_stream._schemas import Parameters
 from trio_stream.agent._tool_context import ToolContext
 from trio_stream.agent._tool_result import MOST_CHARACTERS
 
-if TYPE_CHECKING:
-    from trio_stream.agent._tool_call import ToolCall
-
-NeedsApproval: TypeAlias = "bool | Callable[[ToolCall], bool]"
-"""Whether a call needs approval: always, never, or what a function says of the call."""
+NeedsApproval: TypeAlias = bool | Callable[[Any], bool]
+"""Whether a call needs approval: always, never, or what a function says of the `ToolCall`."""
 
 RawCall: TypeAlias = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
 """A function that takes the input of a call as the JSON object that it is."""
@@ -136,9 +133,10 @@ class Tool:
         self._in_thread = function is not None and not _is_async(function)
         self.toolset_name = toolset_name
         self.definition = self._define(definition, name, description, strict=strict)
-        self.name = name if self.definition is None else self.definition["name"]
-        if self.definition is None and self._parameters is not None and name is None:
-            self.name = self._parameters.name
+        if self.definition is not None:
+            self.name = self.definition["name"]
+        else:
+            self.name = self._parameters.name if name is None and self._parameters is not None else name
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise ValueError(
                 f"the API takes no tool of the name {self.name!r}: letters, digits, _ and -, at most 128 of them"
@@ -201,7 +199,9 @@ class Tool:
         if self._in_thread:
             # A limiter of its own: threads that were left behind hold no place of Trio's, and the runner's slots are
             # the bound.
-            value = await trio.to_thread.run_sync(bound, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+            limiter = trio.CapacityLimiter(1)
+            # In a tuple, since Trio refuses what is to be awaited, as the `def` around an `async def` returns it.
+            (value,) = await trio.to_thread.run_sync(lambda: (bound(),), abandon_on_cancel=True, limiter=limiter)
         else:
             value = bound()
         return await value if inspect.isawaitable(value) else value
@@ -240,8 +240,8 @@ def _parameters(function: Callable[..., Any], *, strict: bool) -> Parameters:
 
 def _is_async(function: Callable[..., Any]) -> bool:
     while isinstance(function, functools.partial):
-        function = cast("functools.partial[Any]", function).func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _check_options(*, timeout: float | None, on_cancel: str, grace: float, errors: str, max_result: int) -> None:
@@ -289,14 +289,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
 
         @ts.tool(timeout=20)
         async def search(query: str, limit: int = 10) -> list[str]:
-            \"\"\"Search the web.
+            \"\"\"Search the web.\"\"\"
 
-            Args:
-              query: What to look for, in plain words.
-              limit: The most results to return.
-            \"\"\"
-
-    The signature and the docstring are what the model is told. The model's input is decoded straight into the
+    The signature and the docstring are what the model is told: the first part describes the tool, and the section
+    ``Args:`` its parameters. The model's input is decoded straight into the
     parameters: dataclasses, Structs, TypedDicts and models of pydantic arrive as what they are. Input that does not
     fit is answered with the place and the reason, and the function is not called. A parameter annotated with
     `ToolContext` gets the context of the call.
@@ -340,5 +336,5 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
       ValueError: An option is out of its range.
     """
     if function is None:
-        return lambda function: Tool(function, **options)
+        return functools.partial(Tool, **options)
     return Tool(function, **options)

@@ -341,11 +341,7 @@ class ToolCall:
         raise _first(cancelled) from None
 
     async def _answer_error(self, tool: Tool, error: BaseException) -> Answer:
-        while isinstance(error, BaseExceptionGroup):
-            parts = cast("BaseExceptionGroup[BaseException]", error).exceptions
-            if len(parts) > 1:
-                break
-            error = parts[0]
+        error = _alone(error)
         try:
             if isinstance(error, StopRun):
                 return Answer(content_of(error.result, limit=tool.max_result), ends_run=True)
@@ -365,10 +361,22 @@ class ToolCall:
 
 
 def _is_cancelled() -> bool:
-    """Whether a cancellation is what `Cancelled` is about here. A tool may raise one of a scope of its own, too late."""
+    """Whether this task is cancelled. If it is not, a `Cancelled` that a tool raises is of a scope that has ended."""
     return trio.current_effective_deadline() == -math.inf
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
+def _parts(error: BaseException) -> tuple[BaseException, ...]:
+    """What a group holds; nothing for any other exception."""
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The exception in a group of one, as a nursery of the tool raises it."""
+    parts = _parts(error)
+    return _alone(parts[0]) if len(parts) == 1 else error
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first exception in a group."""
+    parts = _parts(error)
+    return _first(parts[0]) if parts else error

@@ -206,7 +206,8 @@ def _to_json(value: object) -> str:
     try:
         return msgspec.json.encode(value, enc_hook=_foreign).decode()
     except UnicodeEncodeError:  # a surrogate, which `json` lets through
-        return json.dumps(msgspec.to_builtins(value, enc_hook=_foreign, str_keys=True), ensure_ascii=False)
+        plain = msgspec.to_builtins(value, enc_hook=_foreign, str_keys=True)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _foreign(value: object) -> object:

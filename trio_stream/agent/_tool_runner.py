@@ -8,7 +8,7 @@ what a reply leads to (`_turn`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, Literal, final
 
 import trio
 
@@ -246,8 +246,6 @@ class ToolRunner:
             raise
 
     def _decided(self, call: ToolCall, reason: str | None) -> None:
-        if call.state is not CallState.ASKING:
-            return
         if reason is not None:
             call.deny(reason)
             return
