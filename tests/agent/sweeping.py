@@ -15,6 +15,7 @@ import trio_stream as ts
 from trio_stream import agent
 from trio_stream.testing import ScriptedAPI, block, call, cancel_everywhere, pause, say, server_tool, stop, think
 from trio_stream.testing._scripted import Script
+from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._strict import find_fault
 
 MODEL = "claude-sonnet-5-5"
@@ -88,6 +89,15 @@ async def remove(path: str) -> str:
     return f"removed {path}"
 
 
+def resuming(call_id: str, *steps: Any) -> Script:
+    """An answer that goes on from a call of the API's own, and another one where that call is not in the request."""
+
+    def script(request: RecordedRequest) -> Sequence[Any]:
+        return steps if call_id in str(request.body) else [say("Fine.")]
+
+    return script
+
+
 class Case:
     """A scenario.
 
@@ -123,19 +133,24 @@ CASES: dict[str, Case] = {
     ),
     "pause": Case(
         [think("hm"), server_tool("web_search", {"query": "x"}, id=SEARCH_ID, ttft=0.1), stop("pause_turn")],
-        [block(SEARCHED, ttft=0.1), say("So. ", ttft=0.1), call("look", {"query": "a"})],
+        resuming(SEARCH_ID, block(SEARCHED, ttft=0.1), say("So. ", ttft=0.1), call("look", {"query": "a"})),
         [say("Done.", ttft=0.1)],
         tools=[WEB_SEARCH, look],
     ),
     "beside": Case(
         [server_tool("web_search", {"query": "x"}, id=SEARCH_ID, ttft=0.1), call("look", {"query": "a"}, ttft=0.1)],
-        [block(SEARCHED, ttft=0.1), say("Done.", ttft=0.1)],
+        resuming(SEARCH_ID, block(SEARCHED, ttft=0.1), say("Done.", ttft=0.1)),
         tools=[WEB_SEARCH, look],
     ),
     "program": Case(
-        [server_tool("code_execution", {"code": "x"}, id=CODE_ID), call("look", {"query": "a"}, caller=PROGRAM, ttft=0.1)],
-        [call("look", {"query": "b"}, caller=PROGRAM, ttft=0.1)],
-        [block(RAN, ttft=0.1), say("Done.", ttft=0.1)],
+        [
+            server_tool("code_execution", {"code": "x"}, id=CODE_ID),
+            call("look", {"query": "a"}, caller=PROGRAM, ttft=0.1),
+            stop(container="container_1"),
+        ],
+        resuming(CODE_ID, call("look", {"query": "b"}, caller=PROGRAM, ttft=0.1)),
+        resuming(CODE_ID, say("It ran. ", ttft=0.1), block(RAN, ttft=0.1), say("Done.", ttft=0.1)),
+        resuming(CODE_ID, block(RAN, ttft=0.1), say("Done after all.", ttft=0.1)),
         tools=[CODE, look],
     ),
     "finish": Case(
@@ -262,6 +277,8 @@ def check(chat: agent.Conversation) -> None:
     if not snapshot.transcript.takes_only_a_reply:
         messages = [*messages, NEXT_TEXT]
     body = {"model": MODEL, "max_tokens": 64, "messages": messages, "stream": True, **dialogue.fixed}
+    if snapshot.container is not None:
+        body["container"] = snapshot.container
     fault = find_fault(body, beta=True)
     assert fault is None, f"{fault}: {messages}"
 

@@ -49,7 +49,7 @@ from trio_stream._protocol._headers import (
 )
 from trio_stream._protocol._history import (
     Reply as Reply,
-    calls_by_programs as calls_by_programs,
+    is_by_program as is_by_program,
     is_unanswered as is_unanswered,
     replies_as_history as replies_as_history,
 )

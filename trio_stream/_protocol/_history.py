@@ -20,7 +20,7 @@ would not fit any more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, cast
 
 import msgspec
 
@@ -92,7 +92,13 @@ def as_history(
     return replies_as_history([reply], goes_on=not reply.cut and (stop_reason == _PAUSED or ours))
 
 
-def replies_as_history(replies: Sequence[Reply], *, goes_on: bool) -> list[MessageParam]:
+def replies_as_history(
+    replies: Sequence[Reply],
+    *,
+    goes_on: bool,
+    container_known: bool = True,
+    waiting: AbstractSet[str] = frozenset(),
+) -> list[MessageParam]:
     """Make the messages for replies of which each goes on where the one before it stopped.
 
     A reply that was paused, or that has calls of the API's beside calls of the caller's, is answered by the next one:
@@ -102,6 +108,9 @@ def replies_as_history(replies: Sequence[Reply], *, goes_on: bool) -> list[Messa
       replies: The replies in their order.
       goes_on: Whether another reply is to go on where the last one stopped. If not, calls of the API's own without a
         result go, unless a call that stays was made by one.
+      container_known: Whether the container in which the model's programs run is known. Without it results for a
+        program cannot be sent, so calls that a program made go if the reply was cut before its end told.
+      waiting: The ids of calls of the API's own that stand before these replies without a result.
 
     Returns:
       For each reply what `as_history` returns.
@@ -114,7 +123,10 @@ def replies_as_history(replies: Sequence[Reply], *, goes_on: bool) -> list[Messa
         for reply in replies
     ]
     content = [block for reply in replies for block in reply.content]
-    kept = _calls_that_stay(content, goes_on=goes_on)
+    lost = set[str]()
+    if not container_known:
+        lost = {block.id for reply in replies if reply.cut for block in reply.content if is_by_program(block)}
+    kept = _calls_that_stay(content, lost, goes_on=goes_on)
     gone = {block.id for block in content if isinstance(block, InputBlock)} - kept.keys()
     turns: list[MessageParam] = []
     gap = False
@@ -132,21 +144,30 @@ def replies_as_history(replies: Sequence[Reply], *, goes_on: bool) -> list[Messa
         ]
         if answers:
             turns.append({"role": "user", "content": answers})
+    if not goes_on and replies and replies[-1].cut:
+        answered = _calls(content)[1]
+        if (waiting - answered) or (_unanswered(content) & kept.keys()):
+            # A program still waits for the results before: only the reply that goes on from them may follow, and this is
+            # not the whole of it.
+            while turns and turns[-1]["role"] == "assistant":
+                turns.pop()
     return turns
 
 
 def is_unanswered(replies: Sequence[Reply]) -> bool:
     """Whether a call of the API's own is complete in the replies and has no result in them."""
-    calls, answered = _calls(block for reply in replies for block in reply.content)
-    return any(not isinstance(call, ToolUseBlock) and name not in answered for name, call in calls.items())
+    return bool(_unanswered(block for reply in replies for block in reply.content))
 
 
-def calls_by_programs(content: Iterable[ContentBlock]) -> bool:
-    """Whether one of the caller's tools was called by a program of the model's: only results may follow."""
-    return any(
-        isinstance(block, ToolUseBlock) and _field(block.caller, "tool_id") is not None and not block.incomplete
-        for block in content
-    )
+def is_by_program(block: ContentBlock) -> TypeGuard[ToolUseBlock]:
+    """Whether a block is a call that a program of the model's has made: nothing but results may follow it."""
+    return isinstance(block, ToolUseBlock) and _field(block.caller, "tool_id") is not None
+
+
+def _unanswered(content: Iterable[ContentBlock]) -> set[str]:
+    """The ids of the API's own calls that have no result."""
+    calls, answered = _calls(content)
+    return {name for name, call in calls.items() if not isinstance(call, ToolUseBlock) and name not in answered}
 
 
 def _calls(content: Iterable[ContentBlock]) -> tuple[dict[str, InputBlock], set[str | None]]:
@@ -162,9 +183,12 @@ def _calls(content: Iterable[ContentBlock]) -> tuple[dict[str, InputBlock], set[
     return calls, answered
 
 
-def _calls_that_stay(content: Iterable[ContentBlock], *, goes_on: bool) -> dict[str, InputBlock]:
-    """The calls that stay, by their ids and in their order."""
+def _calls_that_stay(
+    content: Iterable[ContentBlock], lost: AbstractSet[str], *, goes_on: bool
+) -> dict[str, InputBlock]:
+    """The calls that stay, by their ids and in their order; none of those that are ``lost``."""
     calls, answered = _calls(content)
+    calls = {name: call for name, call in calls.items() if name not in lost}
     if goes_on:
         return calls
     stay = {name for name, call in calls.items() if isinstance(call, ToolUseBlock) or name in answered}

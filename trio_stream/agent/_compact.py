@@ -45,6 +45,6 @@ async def compact(dialogue: Dialogue, instructions: str | None) -> None:
         raise RuntimeError(f"there is no whole summary ({message.stop_reason}): the conversation is as it was")
     compacted = Transcript()
     compacted.append([{"role": "user", "content": _SUMMARY + message.text}])
-    compacted.entries.extend(transcript.unanswered_texts())
+    compacted.extend(transcript.unanswered_texts())
     # One assignment: before it nothing has changed, and after it everything has.
     dialogue.transcript = compacted

@@ -7,18 +7,18 @@ course of a run (`_turn_loop`), and what users see (`_conversation`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import msgspec
 
 from trio_stream._client import Client
-from trio_stream._protocol import Message, Reply, Usage
+from trio_stream._protocol import Message, Reply, Usage, replies_as_history
 from trio_stream._stream import MessageStreamManager
 
 from ._cache_marks import Lifetime, cache_breakpoint, mark
 from ._toolset import Toolset
 from ._transcript import Transcript, encode
-from ._turn import Turn, history
+from ._turn import Turn
 
 
 @final
@@ -124,7 +124,7 @@ class Dialogue:
         )
         entries = self.transcript.entries
         boundary = len(entries) if upto is None else self.transcript.boundary(upto)
-        copy.transcript.entries = entries[:boundary]
+        copy.transcript.extend(entries[:boundary])
         copy.transcript.interrupted = boundary == len(entries) and self.transcript.interrupted
         copy.container = self.container
         return copy
@@ -133,14 +133,35 @@ class Dialogue:
         """The replies that are not committed."""
         return list(self.pending) if self.turn is None else self.turn.replies()
 
+    def _history(self, replies: Sequence[Reply], *, goes_on: bool = False) -> list[Mapping[str, Any]]:
+        """The messages of replies that go on from one another.
+
+        Args:
+          replies: The replies.
+          goes_on: Whether they are sent in order to be gone on from.
+        """
+        kept = replies_as_history(
+            replies,
+            goes_on=goes_on,
+            container_known=self.known_container is not None,
+            waiting=self.transcript.unanswered,
+        )
+        return cast("list[Mapping[str, Any]]", kept)
+
+    @property
+    def known_container(self) -> str | None:
+        """The container of the model's programs, as far as it is known now."""
+        message = None if self.turn is None else self.turn.message
+        return self.container if message is None or message.container is None else message.container.id
+
     def messages(self) -> list[dict[str, Any]]:
         """The conversation as it would be if nothing came any more: what is committed, and what is kept of the rest."""
-        return [*self.transcript.messages(), *(dict(message) for message in history(self.open_replies()))]
+        return [*self.transcript.messages(), *(dict(message) for message in self._history(self.open_replies()))]
 
     def snapshot(self) -> Dialogue:
         """A dialogue as this one would be if nothing came any more."""
         snapshot = self.copy(None)
-        snapshot.usage = self.usage
+        snapshot.usage, snapshot.container = self.usage, self.known_container
         replies = self.open_replies()
         if replies:
             snapshot.commit(replies, cut=replies[-1].stop_reason is None or bool(self.pending))
@@ -153,7 +174,7 @@ class Dialogue:
           replies: The replies.
           cut: Whether the last of them stopped where nobody meant it to stop.
         """
-        kept = history(replies)
+        kept = self._history(replies)
         self.pending = []
         self.transcript.append(kept)
         if kept:
@@ -186,7 +207,7 @@ class Dialogue:
             given = call.get("container")
             call["container"] = {**given, "id": self.container} if isinstance(given, Mapping) else self.container
         call.update(self.fixed)
-        entries = [*self.transcript.entries, *map(encode, history(self.pending, goes_on=True)), *map(encode, more)]
+        entries = [*self.transcript.entries, *map(encode, self._history(self.pending, goes_on=True)), *map(encode, more)]
         if self.cache is None:
             call["messages"] = [entry.raw for entry in entries]
         else:

@@ -90,8 +90,8 @@ def from_json(client: Client, data: bytes | str, tools: Iterable[Tool | Mapping[
     dialogue.usage = ConversationUsage(
         total=Usage.from_wire(saved.usage), replies=saved.replies, unknown_replies=saved.unknown_replies
     )
-    dialogue.transcript.entries = [
-        describe(raw, cast("dict[str, Any]", msgspec.json.decode(raw))) for raw in saved.messages
-    ]
+    dialogue.transcript.extend(
+        [describe(raw, cast("dict[str, Any]", msgspec.json.decode(raw))) for raw in saved.messages]
+    )
     dialogue.transcript.interrupted = saved.interrupted
     return dialogue

@@ -19,6 +19,8 @@ from trio_stream._protocol import encode_json
 
 from ._steering import Said
 
+_SERVER_CALLS: Final = frozenset({"server_tool_use", "mcp_tool_use"})
+
 INTERRUPT_NOTE: Final = "(The reply before this was interrupted.)"
 
 
@@ -30,16 +32,22 @@ class Entry(NamedTuple):
       role: Whose message it is.
       blocks: How many blocks it has.
       breakpoints: How many of them are breakpoints of the prompt cache.
-      holds_results: Whether it holds results of calls.
+      holds_calls: Whether it holds calls of the caller's tools.
+      holds_results: Whether it holds their results.
       calls_by_programs: Whether it holds calls that a program of the model's has made.
+      server_calls: The ids of its calls of the API's own tools.
+      answers: The ids of the calls whose results it holds.
     """
 
     raw: msgspec.Raw
     role: str
     blocks: int
     breakpoints: int
+    holds_calls: bool
     holds_results: bool
     calls_by_programs: bool
+    server_calls: frozenset[str]
+    answers: frozenset[str]
 
 
 @final
@@ -49,13 +57,15 @@ class Transcript:
     Attributes:
       entries: The messages.
       interrupted: Whether the last reply was cut, so that the next text has to say so.
+      unanswered: The ids of calls of the API's own tools that have no result.
     """
 
-    __slots__ = ("entries", "interrupted")
+    __slots__ = ("entries", "interrupted", "unanswered")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.interrupted = False
+        self.unanswered: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -66,7 +76,13 @@ class Transcript:
         Raises:
           Exception: As `encode_json`.
         """
-        self.entries.extend([encode(message) for message in messages])
+        self.extend([encode(message) for message in messages])
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Commit messages that are encoded."""
+        self.entries.extend(entries)
+        for entry in entries:
+            self.unanswered = (self.unanswered | entry.server_calls) - entry.answers
 
     def say(self, content: Said, note: str | None) -> None:
         """Commit what the user says, after the note if the reply before was cut.
@@ -110,15 +126,10 @@ class Transcript:
         if upto >= len(self.entries):
             return len(self.entries)
         boundary = 0
-        open_calls: set[str] = set()
+        unanswered: frozenset[str] = frozenset()
         for number, entry in enumerate(self.entries[: max(upto, 0)], start=1):
-            for block in _blocks(msgspec.json.decode(entry.raw)):
-                kind = block.get("type", "")
-                if kind.endswith("tool_use"):
-                    open_calls.add(block["id"])
-                elif isinstance(block.get("tool_use_id"), str):
-                    open_calls.discard(block["tool_use_id"])
-            if not open_calls:
+            unanswered = (unanswered | entry.server_calls) - entry.answers
+            if not unanswered and not entry.holds_calls:
                 boundary = number
         return boundary
 
@@ -146,8 +157,11 @@ def describe(raw: msgspec.Raw, message: Mapping[str, Any]) -> Entry:
         role=message["role"],
         blocks=len(blocks),
         breakpoints=sum(1 for block in blocks if block.get("cache_control")),
+        holds_calls=any(block.get("type") == "tool_use" for block in blocks),
         holds_results=any(block.get("type") == "tool_result" for block in blocks),
         calls_by_programs=any(block.get("type") == "tool_use" and _is_by_program(block) for block in blocks),
+        server_calls=frozenset(block["id"] for block in blocks if block.get("type") in _SERVER_CALLS),
+        answers=frozenset(str(block.get("tool_use_id")) for block in blocks if "tool_use_id" in block),
     )
 
 

@@ -7,13 +7,13 @@ reply may stay (`_protocol`), and when a call starts (`_tool_runner`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final, cast, final
+from typing import Final, final
 
 import trio
 
-from trio_stream._protocol import Message, Reply, ToolUseBlock, is_unanswered, replies_as_history
+from trio_stream._protocol import Message, Reply, ToolUseBlock, is_unanswered
 from trio_stream._stream import MessageStream
 
 from ._tool_runner import ToolRunner
@@ -125,13 +125,3 @@ class Turn:
             return False
         follows = what_follows(message)
         return follows is Follows.RESUMED or (follows is Follows.CALLS and is_unanswered(self.replies()))
-
-
-def history(replies: Sequence[Reply], *, goes_on: bool = False) -> list[Mapping[str, Any]]:
-    """The messages of replies that go on from one another.
-
-    Args:
-      replies: The replies.
-      goes_on: Whether they are sent in order to be gone on from.
-    """
-    return cast("list[Mapping[str, Any]]", replies_as_history(replies, goes_on=goes_on))
