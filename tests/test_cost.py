@@ -208,7 +208,7 @@ async def test_objects_of_an_open_stream():
             gc.collect()
             objects = sum(1 for held in gc.get_objects() if in_package(held)) - before
             nursery.cancel_scope.cancel()
-    assert objects / streams <= 31.5
+    assert objects / streams <= 32.5  # one of them is the list of the pieces of a block, which is a class of ours
 
 
 def in_package(held: object) -> bool:

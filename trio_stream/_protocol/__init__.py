@@ -76,6 +76,9 @@ from trio_stream._protocol._params import (
 from trio_stream._protocol._params_content import (
     ToolResultBlockParam as ToolResultBlockParam,
 )
+from trio_stream._protocol._partial_json import (
+    PartialJSON as PartialJSON,
+)
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
     RateLimits as RateLimits,

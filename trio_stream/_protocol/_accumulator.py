@@ -53,6 +53,7 @@ from trio_stream._protocol._events import (
 from trio_stream._protocol._growth import Append, Collect
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._oddities import Oddity
+from trio_stream._protocol._partial_json import Pieces
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
 from trio_stream._protocol._values import NO_FIELDS, Tagged, Value, set_fields
@@ -379,7 +380,7 @@ class MessageAccumulator:
             return ()
         self._close(block)
         built = block.build()
-        block.pieces = []  # the block has them joined now; events that were delivered still share the old list
+        block.pieces = Pieces()  # the block has them joined now; events that were delivered still share the old list
         return (ContentBlockStopEvent(index, built, extra=event.extra),)
 
     def _close(self, block: BlockState) -> None:

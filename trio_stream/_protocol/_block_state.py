@@ -13,6 +13,7 @@ import msgspec
 from trio_stream._protocol._blocks import ContentBlock, UnknownBlock
 from trio_stream._protocol._deltas import Delta, UnknownDelta
 from trio_stream._protocol._growth import Append, Collect
+from trio_stream._protocol._partial_json import Pieces
 from trio_stream._protocol._values import Tagged
 
 
@@ -31,7 +32,7 @@ class BlockState:
         # The kind of delta that appends to `pieces`. None also while there is a half, so that no delta misses that.
         self.takes: type[Tagged] | None = None
         self.half = ""  # the first half of a surrogate pair, with which the last piece ended
-        self.pieces: list[str] = []
+        self.pieces = Pieces()
         self.collected: list[Any] | None = None
         self.changes: dict[str, Any] | None = None  # fields that were sent whole
         self.deltas: list[Delta] | None = None  # those that cannot be added: they are unknown or do not fit

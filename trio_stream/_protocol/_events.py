@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import msgspec
 
+from trio_stream._errors import InvalidToolInputError, OutputParseError
 from trio_stream._protocol._blocks import ContentBlock
 from trio_stream._protocol._citations import Citation
 from trio_stream._protocol._deltas import (
@@ -27,6 +28,7 @@ from trio_stream._protocol._deltas import (
     ThinkingDelta,
 )
 from trio_stream._protocol._error_words import find_sentence
+from trio_stream._protocol._json import JSON_ERRORS
 from trio_stream._protocol._message import (
     Container,
     ContextManagement,
@@ -34,7 +36,7 @@ from trio_stream._protocol._message import (
     Message,
     StopDetails,
 )
-from trio_stream._protocol._partial_json import parse_partial_json
+from trio_stream._protocol._partial_json import Pieces
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import MessageDeltaUsage
 from trio_stream._protocol._values import Extended, ExtendedT, Tagged, Unknown, Value
@@ -265,13 +267,30 @@ class TextEvent(_HelperEvent, frozen=True, gc=False, tag="text"):
     type: ClassVar[Literal["text"]] = "text"
     made_of: ClassVar[_DeltaClass] = TextDelta
     text: str
-    _pieces: list[str]  # of the whole block, shared with it: an event keeps no copy
+    _pieces: Pieces  # of the whole block, shared with it: an event keeps no copy
     _count: int  # the number of pieces at this event
 
     @property
     def snapshot(self) -> str:
         """The text of the block as of this event; joined when it is read."""
         return "".join(self._pieces[: self._count])
+
+    def parsed_snapshot(self) -> object:
+        """The JSON value of the text of the block as of this event: of an answer that was asked for with ``output=``.
+
+        Open arrays, objects and strings are closed where the text ends; an empty object while there is no value yet.
+        Only what is new since the last look is read, so looking at each event is fine. The value is correct for this
+        event, and what is closed within it is shared with later looks: read it, and do not change it.
+
+        Raises:
+          OutputParseError: the text is not the beginning of JSON.
+        """
+        try:
+            return self._pieces.value(self._count, trailing_strings=True)
+        except JSON_ERRORS as error:
+            raise OutputParseError(
+                f"the text so far is not the beginning of valid JSON: {error}", text=self.snapshot
+            ) from error
 
     def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
         """This event as JSON-able data."""
@@ -289,7 +308,7 @@ class ThinkingEvent(_HelperEvent, frozen=True, gc=False, tag="thinking"):
     type: ClassVar[Literal["thinking"]] = "thinking"
     made_of: ClassVar[_DeltaClass] = ThinkingDelta
     thinking: str
-    _pieces: list[str]
+    _pieces: Pieces
     _count: int
 
     @property
@@ -313,17 +332,27 @@ class InputJsonEvent(_HelperEvent, frozen=True, gc=False, tag="input_json"):
     type: ClassVar[Literal["input_json"]] = "input_json"
     made_of: ClassVar[_DeltaClass] = InputJSONDelta
     partial_json: str
-    _pieces: list[str]
+    _pieces: Pieces
     _count: int
 
     @property
     def snapshot(self) -> object:
-        """The input of the tool as of this event; parsed when it is read.
+        """The input of the tool as of this event; read when it is looked at.
+
+        Only what is new since the last look is read, so looking at each event is fine. The value is correct for this
+        event, and what is closed within it is shared with later looks: read it, and do not change it.
 
         Raises:
           InvalidToolInputError: what has arrived cannot be the beginning of JSON.
         """
-        return parse_partial_json("".join(self._pieces[: self._count]))
+        try:
+            return self._pieces.value(self._count)
+        except JSON_ERRORS as error:
+            raise InvalidToolInputError(
+                "the tool input so far is not the beginning of valid JSON",
+                input_json="".join(self._pieces[: self._count]),
+                incomplete=True,
+            ) from error
 
     def as_json(self, *, param: bool) -> dict[str, Any]:  # noqa: ARG002
         """This event as JSON-able data."""

@@ -11,6 +11,9 @@ from trio_stream._schemas._closed import (
 from trio_stream._schemas._faults import (
     MismatchError as MismatchError,
 )
+from trio_stream._schemas._items import (
+    Items as Items,
+)
 from trio_stream._schemas._output_type import (
     OutputType as OutputType,
     ask_for_output as ask_for_output,

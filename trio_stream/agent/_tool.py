@@ -74,7 +74,7 @@ class Tool:
     )
 
     name: str | None
-    definition: Mapping[str, Any] | None
+    definition: Any  # so that it can stand in ``tools`` of a request, of whose many kinds of definitions it is one
 
     def __init__(
         self,
@@ -302,6 +302,8 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     exception is logged to ``trio_stream`` and answered with its type and message. It never touches other calls.
 
     A ``def`` function runs in a thread. A call of it that is stopped leaves the thread behind, working for nobody.
+    A `trio.testing.MockClock` that jumps does not wait for threads: in tests, give it an ``autojump_threshold`` if
+    the tool has a ``timeout``.
 
     A call starts as soon as the reply has gone past it, while the rest of the reply still arrives.
 
