@@ -14,8 +14,8 @@ import trio
 import trio_stream as ts
 from trio_stream import agent
 from trio_stream.testing import ScriptedAPI, block, call, cancel_everywhere, pause, say, server_tool, stop, think
-from trio_stream.testing._scripted import Script
 from trio_stream.testing._requests import RecordedRequest
+from trio_stream.testing._scripted import Script
 from trio_stream.testing._strict import find_fault
 
 MODEL = "claude-sonnet-5-5"

@@ -147,8 +147,8 @@ def replies_as_history(
     if not goes_on and replies and replies[-1].cut:
         answered = _calls(content)[1]
         if (waiting - answered) or (_unanswered(content) & kept.keys()):
-            # A program still waits for the results before: only the reply that goes on from them may follow, and this is
-            # not the whole of it.
+            # A program still waits for the results before: only the reply that goes on from them may follow, and this
+            # is not the whole of it.
             while turns and turns[-1]["role"] == "assistant":
                 turns.pop()
     return turns

@@ -16,6 +16,7 @@ from trio_stream.agent._agent_events import (
     TurnRestartEvent as TurnRestartEvent,
     TurnStartEvent as TurnStartEvent,
     TurnStopEvent as TurnStopEvent,
+    is_agent_event as is_agent_event,
 )
 from trio_stream.agent._approval import (
     Approve as Approve,
@@ -48,4 +49,7 @@ from trio_stream.agent._tool_context import (
 )
 from trio_stream.agent._tool_runner import (
     ToolRunner as ToolRunner,
+)
+from trio_stream.agent._transcript import (
+    INTERRUPT_NOTE as INTERRUPT_NOTE,
 )

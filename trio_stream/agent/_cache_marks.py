@@ -16,8 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from trio_stream._protocol import encode_json
-
-from ._transcript import Entry
+from trio_stream.agent._transcript import Entry
 
 Lifetime: TypeAlias = Literal["5m", "1h"]
 """How long what is written to the cache lasts."""

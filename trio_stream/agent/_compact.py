@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ._dialogue import Dialogue
-from ._transcript import Transcript
+from trio_stream.agent._dialogue import Dialogue
+from trio_stream.agent._transcript import Transcript
 
 _ASK: Final = (
-    "Summarise this conversation for yourself: it will be replaced by your summary, and you go on from there. Keep what "
-    "was asked for, what was decided and why, what was found out (names, numbers, places in files, results of tools), "
-    "and what is left to do. Answer with the summary alone."
+    "Summarise this conversation for yourself: it will be replaced by your summary, and you go on from there. Keep "
+    "what was asked for, what was decided and why, what was found out (names, numbers, places in files, results of "
+    "tools), and what is left to do. Answer with the summary alone."
 )
 _SUMMARY: Final = "(What came before is summarised here.)\n\n"
 _WHOLE: Final = frozenset({"end_turn", "stop_sequence"})

@@ -14,20 +14,19 @@ import msgspec
 from trio_stream._client import Client
 from trio_stream._protocol import encode_json
 from trio_stream._schemas import output_type
-
-from ._approval import Approve
-from ._cache_marks import Lifetime
-from ._compact import compact
-from ._dialogue import ConversationUsage, Dialogue
-from ._meter import Meter
-from ._run import Run, RunStoppedError
-from ._run_options import DEFAULT_CONCURRENT_TOOLS, RunOptions
-from ._save import from_json, to_json
-from ._steering import content_of
-from ._sub_agent import sub_agent_tool
-from ._tool import Tool
-from ._toolset import Toolset
-from ._transcript import INTERRUPT_NOTE
+from trio_stream.agent._approval import Approve
+from trio_stream.agent._cache_marks import Lifetime
+from trio_stream.agent._compact import compact
+from trio_stream.agent._dialogue import ConversationUsage, Dialogue
+from trio_stream.agent._meter import Meter
+from trio_stream.agent._run import Run, RunStoppedError
+from trio_stream.agent._run_options import DEFAULT_CONCURRENT_TOOLS, RunOptions
+from trio_stream.agent._save import from_json, to_json
+from trio_stream.agent._steering import content_of
+from trio_stream.agent._sub_agent import sub_agent_tool
+from trio_stream.agent._tool import Tool
+from trio_stream.agent._toolset import Toolset
+from trio_stream.agent._transcript import INTERRUPT_NOTE
 
 T = TypeVar("T")
 
@@ -87,12 +86,8 @@ class Conversation:
         if toolset.definitions:
             given["tools"] = toolset.definitions
         # Encoded and decoded again: plain JSON, which nobody else holds and can change.
-        fixed: dict[str, Any] = {
-            name: msgspec.json.decode(encode_json(value, name)) for name, value in given.items()
-        }
-        self._dialogue = Dialogue(
-            client, params=params, fixed=fixed, tools=toolset, note=interrupt_note, cache=cache
-        )
+        fixed: dict[str, Any] = {name: msgspec.json.decode(encode_json(value, name)) for name, value in given.items()}
+        self._dialogue = Dialogue(client, params=params, fixed=fixed, tools=toolset, note=interrupt_note, cache=cache)
 
     def __repr__(self) -> str:
         return f"<Conversation: {len(self._dialogue.transcript)} messages>"
@@ -196,6 +191,7 @@ class Conversation:
           OutputParseError: The reply does not fit ``output``.
           RuntimeError: A run of this conversation is under way.
         """
+        result: Any = None
         async with self.run(*content, output=output, **options) as run:
             try:
                 result = await (run.text() if output is None else run.result())

@@ -14,11 +14,10 @@ import msgspec
 from trio_stream._client import Client
 from trio_stream._protocol import Message, Reply, Usage, replies_as_history
 from trio_stream._stream import MessageStreamManager
-
-from ._cache_marks import Lifetime, cache_breakpoint, mark
-from ._toolset import Toolset
-from ._transcript import Transcript, encode
-from ._turn import Turn
+from trio_stream.agent._cache_marks import Lifetime, cache_breakpoint, mark
+from trio_stream.agent._toolset import Toolset
+from trio_stream.agent._transcript import Transcript, encode
+from trio_stream.agent._turn import Turn
 
 
 @final
@@ -84,6 +83,8 @@ class Dialogue:
       usage: What the replies have used.
       busy: Whether a run is under way.
     """
+
+    cache: Lifetime | None
 
     def __init__(
         self,
@@ -199,15 +200,20 @@ class Dialogue:
           Exception: As ``client.messages.stream``.
         """
         call: dict[str, Any] = {**self.params, **params}
-        choice = call.get("tool_choice")
-        if not first and isinstance(choice, Mapping) and choice.get("type") in ("any", "tool"):
+        choice: Mapping[str, Any] = call.get("tool_choice") or {}
+        if not first and choice.get("type") in ("any", "tool"):
             # It would make the model call tools for ever.
             del call["tool_choice"]
         if self.container is not None:
-            given = call.get("container")
-            call["container"] = {**given, "id": self.container} if isinstance(given, Mapping) else self.container
+            given: object = call.get("container")
+            skills = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else None
+            call["container"] = self.container if skills is None else {**skills, "id": self.container}
         call.update(self.fixed)
-        entries = [*self.transcript.entries, *map(encode, self._history(self.pending, goes_on=True)), *map(encode, more)]
+        entries = [
+            *self.transcript.entries,
+            *map(encode, self._history(self.pending, goes_on=True)),
+            *map(encode, more),
+        ]
         if self.cache is None:
             call["messages"] = [entry.raw for entry in entries]
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, final
+from typing import Any, Final, NoReturn, Self, cast, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -17,15 +17,14 @@ from trio.lowlevel import enable_ki_protection
 from trio_stream._nursery import NurseryBlock
 from trio_stream._protocol import Message
 from trio_stream._schemas import parse_message
-
-from ._agent_events import RunEvent
-from ._dialogue import Dialogue
-from ._event_queue import EventQueue
-from ._meter import Meter
-from ._run_options import Outcome, RunOptions
-from ._steering import Said, When, content_of
-from ._tool_call import ToolCall
-from ._turn_loop import TurnLoop
+from trio_stream.agent._agent_events import RunEvent
+from trio_stream.agent._dialogue import Dialogue
+from trio_stream.agent._event_queue import EventQueue
+from trio_stream.agent._meter import Meter
+from trio_stream.agent._run_options import Outcome, RunOptions
+from trio_stream.agent._steering import Said, When, content_of
+from trio_stream.agent._tool_call import ToolCall
+from trio_stream.agent._turn_loop import TurnLoop
 
 _LEFT: Final = "the block of the run was left"
 
@@ -119,8 +118,8 @@ class Run:
     ) -> bool:
         """Stop whatever is under way, and wait for it; then commit what there is.
 
-        A run that was not at its end is ``cancelled`` if a `trio.Cancelled` leaves the block, else ``interrupted``. Which
-        exception leaves is as for a stream.
+        A run that was not at its end is ``cancelled`` if a `trio.Cancelled` leaves the block, else ``interrupted``.
+        Which exception leaves is as for a stream.
         """
         if self._block is None or self._place is not _Place.INSIDE:
             raise RuntimeError("this run was never entered, or has been left already")
@@ -306,5 +305,5 @@ class Run:
 
 def _is_cancelled(leaving: BaseException | None) -> bool:
     if isinstance(leaving, BaseExceptionGroup):
-        return leaving.subgroup(trio.Cancelled) is not None
+        return cast("BaseExceptionGroup[BaseException]", leaving).subgroup(trio.Cancelled) is not None
     return isinstance(leaving, trio.Cancelled)

@@ -11,9 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from trio_stream._schemas import OutputType, ask_for_output
-
-from ._approval import Approve
-from ._meter import Meter
+from trio_stream.agent._approval import Approve
+from trio_stream.agent._meter import Meter
 
 Outcome: TypeAlias = Literal[
     "completed", "interrupted", "cancelled", "failed", "truncated", "refused", "max_turns", "budget"

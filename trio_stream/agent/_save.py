@@ -9,18 +9,16 @@ Credentials, and the options of a client (timeouts, extra headers), are not save
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from trio_stream._client import OPTION_NAMES, Client
 from trio_stream._protocol import Usage, encode_json
-
-from ._cache_marks import Lifetime
-from ._dialogue import ConversationUsage, Dialogue
-from ._tool import Tool
-from ._toolset import Toolset
-from ._transcript import describe
+from trio_stream.agent._dialogue import ConversationUsage, Dialogue
+from trio_stream.agent._tool import Tool
+from trio_stream.agent._toolset import Toolset
+from trio_stream.agent._transcript import describe
 
 VERSION: Final = 1
 
@@ -35,7 +33,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     interrupted: bool = False
     container: str | None = None
     note: str | None = None
-    cache: Lifetime | None = None
+    cache: Literal["5m", "1h"] | None = None
     usage: dict[str, Any] = {}
     replies: int = 0
     unknown_replies: int = 0
@@ -83,9 +81,7 @@ def from_json(client: Client, data: bytes | str, tools: Iterable[Tool | Mapping[
     for definition in given.definitions:
         if definition.get("name") not in known:
             raise ValueError(f"the saved conversation has no tool {definition.get('name')!r}: its tools cannot change")
-    dialogue = Dialogue(
-        client, params=saved.params, fixed=saved.fixed, tools=given, note=saved.note, cache=saved.cache
-    )
+    dialogue = Dialogue(client, params=saved.params, fixed=saved.fixed, tools=given, note=saved.note, cache=saved.cache)
     dialogue.container = saved.container
     dialogue.usage = ConversationUsage(
         total=Usage.from_wire(saved.usage), replies=saved.replies, unknown_replies=saved.unknown_replies

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ._meter import Meter
-from ._run import Run
-from ._tool import Tool
-from ._tool_context import ToolContext, ToolError
+from trio_stream.agent._meter import Meter
+from trio_stream.agent._run import Run
+from trio_stream.agent._tool import Tool
+from trio_stream.agent._tool_context import ToolContext, ToolError
 
 _PARAMETER: Final = "prompt"
 

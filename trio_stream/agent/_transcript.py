@@ -16,8 +16,7 @@ from typing import Any, Final, NamedTuple, cast, final
 import msgspec
 
 from trio_stream._protocol import encode_json
-
-from ._steering import Said
+from trio_stream.agent._steering import Said
 
 _SERVER_CALLS: Final = frozenset({"server_tool_use", "mcp_tool_use"})
 
@@ -91,10 +90,8 @@ class Transcript:
           Exception: As `encode_json`.
         """
         if note is not None and self.interrupted:
-            if isinstance(content, str):
-                content = f"{note}\n\n{content}"
-            else:
-                content = [{"type": "text", "text": note}, *content]
+            is_text = isinstance(content, str)
+            content = f"{note}\n\n{content}" if is_text else [{"type": "text", "text": note}, *content]
         self.append([{"role": "user", "content": content}])
         self.interrupted = False
 
@@ -171,7 +168,7 @@ def _blocks(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _objects(content: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    return (block for block in content if isinstance(block, Mapping))
+    return (cast("Mapping[str, Any]", block) for block in content if isinstance(block, Mapping))
 
 
 def _is_by_program(block: Mapping[str, Any]) -> bool:

@@ -15,8 +15,7 @@ import trio
 
 from trio_stream._protocol import Message, Reply, ToolUseBlock, is_unanswered
 from trio_stream._stream import MessageStream
-
-from ._tool_runner import ToolRunner
+from trio_stream.agent._tool_runner import ToolRunner
 
 
 class Follows(Enum):
@@ -34,7 +33,10 @@ _RESUMED: Final = frozenset({"pause_turn", "compaction"})
 
 
 def what_follows(message: Message) -> Follows:
-    """What a whole reply leads to. A stop reason that nobody knows is taken for the end of what the model has to say."""
+    """What a whole reply leads to.
+
+    A stop reason that nobody knows is taken for the end of what the model has to say.
+    """
     reason = message.stop_reason
     called = any(isinstance(block, ToolUseBlock) and not block.incomplete for block in message.content)
     if reason in _TRUNCATED:

@@ -25,15 +25,14 @@ import trio
 
 from trio_stream._errors import APIError
 from trio_stream._protocol import Message, decide_retry
-
-from ._agent_events import SteerEvent, TurnRestartEvent, TurnStartEvent, TurnStopEvent
-from ._dialogue import Dialogue
-from ._event_queue import EventQueue
-from ._run_options import Outcome, RunOptions
-from ._steering import Said, Steering, When
-from ._tool_call import ToolCall
-from ._tool_runner import ToolRunner
-from ._turn import Follows, Turn, TurnState, what_follows
+from trio_stream.agent._agent_events import SteerEvent, TurnRestartEvent, TurnStartEvent, TurnStopEvent
+from trio_stream.agent._dialogue import Dialogue
+from trio_stream.agent._event_queue import EventQueue
+from trio_stream.agent._run_options import Outcome, RunOptions
+from trio_stream.agent._steering import Said, Steering, When
+from trio_stream.agent._tool_call import ToolCall
+from trio_stream.agent._tool_runner import ToolRunner
+from trio_stream.agent._turn import Follows, Turn, TurnState, what_follows
 
 _CUT: Final = "the reply was cut"
 _NOW: Final = "the user said something"
@@ -358,7 +357,7 @@ class TurnLoop:
             async with self._saving:
                 await self._options.save()
 
-    async def _before_start(self, call: ToolCall) -> str | None:
+    async def _before_start(self, _call: ToolCall) -> str | None:
         """See whether a call may start, and save the conversation; the reason why it must not, or None."""
         refusal = self._options.meter.take_call()
         if refusal is not None:
