@@ -9,8 +9,8 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_protocol`, `_errors`. Each imports
-only rooms below it.
+The rooms, from the top: `cli`, `testing`, `agent`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`,
+`_errors`. Each imports only rooms below it.
 """
 
 from trio_stream._client import (
@@ -47,6 +47,7 @@ from trio_stream._errors import (
     InvalidResponseError as InvalidResponseError,
     InvalidToolInputError as InvalidToolInputError,
     NotFoundError as NotFoundError,
+    OutputFault as OutputFault,
     OutputParseError as OutputParseError,
     OverloadedError as OverloadedError,
     PaymentRequiredError as PaymentRequiredError,
@@ -84,6 +85,11 @@ from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
 from trio_stream._nursery import NurseryBlock as NurseryBlock
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
+from trio_stream._schemas import (
+    Items as Items,
+    MismatchError as MismatchError,
+    OutputType as OutputType,
+)
 from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
     EventStream as EventStream,
@@ -99,8 +105,15 @@ from trio_stream.agent import (
     ApprovalEvent as ApprovalEvent,
     Approve as Approve,
     CallState as CallState,
+    Conversation as Conversation,
+    ConversationUsage as ConversationUsage,
+    Meter as Meter,
     NestedEvent as NestedEvent,
+    Run as Run,
     RunEvent as RunEvent,
+    RunOutcome as RunOutcome,
+    RunStoppedError as RunStoppedError,
+    SteerEvent as SteerEvent,
     StopRun as StopRun,
     Tool as Tool,
     ToolCall as ToolCall,
@@ -110,6 +123,9 @@ from trio_stream.agent import (
     ToolRunner as ToolRunner,
     ToolStartEvent as ToolStartEvent,
     ToolStopEvent as ToolStopEvent,
+    TurnRestartEvent as TurnRestartEvent,
+    TurnStartEvent as TurnStartEvent,
+    TurnStopEvent as TurnStopEvent,
     tool as tool,
 )
 from trio_stream.batch import (

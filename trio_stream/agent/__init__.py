@@ -20,6 +20,22 @@ from trio_stream.agent._agent_events import (
 from trio_stream.agent._approval import (
     Approve as Approve,
 )
+from trio_stream.agent._conversation import (
+    Conversation as Conversation,
+)
+from trio_stream.agent._dialogue import (
+    ConversationUsage as ConversationUsage,
+)
+from trio_stream.agent._meter import (
+    Meter as Meter,
+)
+from trio_stream.agent._run import (
+    Run as Run,
+    RunStoppedError as RunStoppedError,
+)
+from trio_stream.agent._run_options import (
+    RunOutcome as RunOutcome,
+)
 from trio_stream.agent._tool import (
     Tool as Tool,
     tool as tool,
