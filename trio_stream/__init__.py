@@ -94,6 +94,24 @@ from trio_stream._stream import (
 )
 from trio_stream._timeouts import Timeouts as Timeouts
 from trio_stream._version import __version__ as __version__
+from trio_stream.agent import (
+    AgentEvent as AgentEvent,
+    ApprovalEvent as ApprovalEvent,
+    Approve as Approve,
+    CallState as CallState,
+    NestedEvent as NestedEvent,
+    RunEvent as RunEvent,
+    StopRun as StopRun,
+    Tool as Tool,
+    ToolCall as ToolCall,
+    ToolContext as ToolContext,
+    ToolError as ToolError,
+    ToolProgressEvent as ToolProgressEvent,
+    ToolRunner as ToolRunner,
+    ToolStartEvent as ToolStartEvent,
+    ToolStopEvent as ToolStopEvent,
+    tool as tool,
+)
 from trio_stream.batch import (
     Adaptive as Adaptive,
     FanOut as FanOut,

@@ -145,6 +145,9 @@ async def a_function() -> None: ...
         (lambda: Tool(call=a_call, toolset_name="computer", definition={"name": "x"}), TypeError, "toolset"),
         (lambda: Tool(a_function, name="no spaces"), ValueError, "no spaces"),
         (lambda: Tool(a_function, name="x" * 129), ValueError, "at most 128"),
+        (lambda: Tool(a_function, approve="ask"), TypeError, "whom to ask"),
+        (lambda: Tool(a_function, approve=a_call), TypeError, "plain function"),
+        (lambda: Tool(a_function, exclusive=None), TypeError, "exclusive"),
         (lambda: Tool(a_function, timeout=0), ValueError, "timeout"),
         (lambda: Tool(a_function, timeout=float("nan")), ValueError, "timeout"),
         (lambda: Tool(a_function, on_cancel="go on"), ValueError, "on_cancel"),
@@ -213,9 +216,34 @@ async def test_input_that_is_no_json_object(given):
     assert call.input == {}
 
 
-async def test_no_input():
+@pytest.mark.parametrize("given", ["", " ", "{}", "null "])
+async def test_no_input(given):
     """The API sends an empty text for a tool without parameters."""
-    assert await content(Tool(a_function), "") == ""
+    expected = "not started: its input is not a JSON object." if given == "null " else ""
+    assert await content(Tool(a_function), given) == expected
+
+
+async def test_a_function_changes_its_input():
+    """The history has what the model wrote."""
+
+    async def call(arguments: dict[str, Any], ctx: ToolContext) -> None:
+        arguments["items"].append(arguments.pop("more"))
+
+    async def function(items: list[int], more: int) -> None:
+        items.append(more)
+
+    for changing in (Tool(call=call, definition={"name": "x"}), Tool(function)):
+        assert (await run(changing, {"items": [], "more": 1})).block.input == {"items": [], "more": 1}
+
+
+async def test_input_with_a_lone_surrogate():
+    """As everywhere, it is U+FFFD."""
+
+    @tool
+    async def length(text: str) -> str:
+        return text
+
+    assert await content(length, '{"text": "a\\ud800"}') == "a\ufffd"
 
 
 async def test_no_such_tool():
@@ -318,6 +346,25 @@ async def test_a_def_under_a_mock_clock(mock_clock):
         "quick",
     ]
     assert trio.current_time() == 0
+
+
+async def test_a_def_finishes():
+    """Its thread goes on anyway, so what it did may as well be known."""
+    begun, may_end = trio.Event(), threading.Event()
+
+    @tool(on_cancel="finish", timeout=60)
+    def work() -> str:
+        trio.from_thread.run_sync(begun.set)
+        assert may_end.wait(10)
+        return "worked"
+
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([work], nursery)
+        calls.start_all(message(called("work")))
+        await begun.wait()
+        nursery.cancel_scope.cancel(reason="Esc")
+        may_end.set()
+    assert texts(calls) == ["worked"]
 
 
 async def test_threads_that_are_left_behind_hold_nobody_up():

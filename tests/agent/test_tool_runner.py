@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any
 
 import pytest
@@ -410,6 +411,63 @@ async def test_the_nursery_is_cancelled(autojump_clock):
     ]
 
 
+async def test_words_of_trio_go_to_nobody(autojump_clock):
+    """They hold the exception of another task, which may be anything, and the address of the task."""
+
+    async def fail() -> None:
+        await trio.sleep(0.5)
+        raise RuntimeError("a secret")
+
+    with pytest.raises(ExceptionGroup):
+        async with trio.open_nursery() as nursery:
+            calls = ToolRunner([sleeper("a"), sleeper("b", on_cancel="finish", timeout=9, grace=0.1)], nursery)
+            calls.start_all(message(called("a"), called("b")))
+            nursery.start_soon(fail)
+    assert texts(calls) == [f"stopped while it was running: it was cancelled. {UNKNOWN}"] * 2
+
+
+async def test_a_finishing_call_holds_no_result_back(autojump_clock):
+    """In its grace the others are told why they were not started."""
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([finisher([], 3)], nursery, max_concurrent_tools=1)
+        calls.start_all(message(called("a", id="1"), called("a", id="2")))
+        nursery.start_soon(check_soon := Checks(calls, 2))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel(reason="Esc")
+    assert check_soon.seen == [f"stopped while it was running: Esc. {UNKNOWN}", "not started: Esc."]
+    assert texts(calls) == ["done", "not started: Esc."]
+
+
+class Checks:
+    """Looks at the results at a time, whatever is cancelled."""
+
+    def __init__(self, calls: ToolRunner, at: float) -> None:
+        self.calls = calls
+        self.at = at
+        self.seen: list[Any] = []
+
+    async def __call__(self) -> None:
+        with trio.CancelScope(shield=True, deadline=self.at):
+            await trio.sleep_forever()
+        self.seen = texts(self.calls)
+
+
+async def test_a_call_begins_with_the_context_of_the_runner(autojump_clock):
+    """Not with that of the call whose end made room for it."""
+    variable = contextvars.ContextVar("variable", default="of the runner")
+    seen: list[str] = []
+
+    async def function() -> None:
+        seen.append(variable.get())
+        variable.set("of a call")
+
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([a_tool("x", function)], nursery, max_concurrent_tools=1)
+        calls.start_all(message(*[called("x", id=str(number)) for number in range(3)]))
+        await calls.join()
+    assert seen == ["of the runner"] * 3
+
+
 async def test_a_cancellation_finds_only_a_question(autojump_clock):
     """With no call running, whoever waits for the answer tells of it."""
     async with trio.open_nursery() as nursery:
@@ -709,9 +767,7 @@ async def test_what_comes_before_a_call_fails(autojump_clock):
             calls = ToolRunner([sleeper("a")], nursery, max_concurrent_tools=1, before_start=before)
             calls.start_all(message(called("a", id="1"), called("a", id="2")))
     assert isinstance(caught.value.exceptions[0], OSError)
-    first, second = texts(calls)
-    assert first == "not started: what has to come before it failed."
-    assert second.startswith("not started: ")
+    assert texts(calls) == ["not started: what has to come before it failed.", "not started: it was cancelled."]
 
 
 # Events

@@ -6,6 +6,7 @@ does not: when a call starts and what it is answered (`_tool_call`), and which t
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import re
@@ -74,7 +75,7 @@ class Tool:
     )
 
     name: str | None
-    definition: Mapping[str, Any] | None
+    definition: Any  # so that it can stand in ``tools`` of a request, of whose many kinds of definitions it is one
 
     def __init__(
         self,
@@ -126,6 +127,7 @@ class Tool:
         """
         if (function is None) is (call is None):
             raise TypeError("a tool is made of a function, or of call=, and of one of them only")
+        _check_rules(approve, exclusive)
         _check_options(timeout=timeout, on_cancel=on_cancel, grace=grace, errors=errors, max_result=max_result)
         self._call = call
         self._function = function
@@ -177,8 +179,8 @@ class Tool:
         """
         given = block.input  # first: what is not JSON is told in the same way for every tool
         if self._parameters is None:
-            return given
-        return self._parameters.decode(block.input_json or "{}")
+            return copy.deepcopy(given)  # the block's own stands in the history, whatever the function does to it
+        return self._parameters.decode(block.input_json if given else "{}")
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> Any:
         """Call the function, in a thread if it is a ``def``.
@@ -244,6 +246,13 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
+def _check_rules(approve: object, exclusive: object) -> None:
+    if not isinstance(approve, bool) and (not callable(approve) or _is_async(approve)):
+        raise TypeError(f"approve of a tool is a bool or a plain function, not {approve!r}: whom to ask, the run says")
+    if not isinstance(exclusive, (bool, str)):
+        raise TypeError(f"exclusive is a bool or the name of a group, not {exclusive!r}")
+
+
 def _check_options(*, timeout: float | None, on_cancel: str, grace: float, errors: str, max_result: int) -> None:
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be seconds above 0, or None, not {timeout!r}")
@@ -302,6 +311,8 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     exception is logged to ``trio_stream`` and answered with its type and message. It never touches other calls.
 
     A ``def`` function runs in a thread. A call of it that is stopped leaves the thread behind, working for nobody.
+    A `trio.testing.MockClock` that jumps does not wait for threads: in tests, give it an ``autojump_threshold`` if
+    the tool has a ``timeout``.
 
     A call starts as soon as the reply has gone past it, while the rest of the reply still arrives.
 

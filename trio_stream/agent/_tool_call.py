@@ -239,7 +239,7 @@ class ToolCall:
             with self._scope:
                 await self._start()
         except trio.Cancelled as exc:
-            self._around.cancelled(exc.reason or _CANCELLED)
+            self._around.cancelled(reason_of(exc))
             self._end_stopped(_CANCELLED)
             raise
         except BaseException as exc:
@@ -297,7 +297,8 @@ class ToolCall:
             await trio.sleep_forever()
         except trio.Cancelled as exc:
             if not self.has_ended:
-                self._stopping = self._stopping or exc.reason or _CANCELLED
+                if self._stopping is None:
+                    self._around.cancelled(reason_of(exc))
                 shielded.deadline = min(shielded.deadline, trio.current_time() + grace)
             raise
 
@@ -358,6 +359,14 @@ class ToolCall:
 
     def _log(self, error: BaseException, what: str) -> None:
         _log.warning("the tool %s %s (call %s)", self.name, what, self.id, exc_info=error)
+
+
+def reason_of(cancelled: trio.Cancelled) -> str:
+    """What the model is told of a cancellation: what was said by whoever cancelled, and nothing of Trio's own words.
+
+    Trio's name the task that failed and its exception, which are the business of nobody who reads the history.
+    """
+    return (cancelled.source == "explicit" and cancelled.reason) or _CANCELLED
 
 
 def _is_cancelled() -> bool:

@@ -7,7 +7,8 @@ what a reply leads to (`_turn`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextvars
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, final
 
 import trio
@@ -26,7 +27,7 @@ from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._approval import Approvals, Approve, needs_approval
 from trio_stream.agent._schedule import Schedule
 from trio_stream.agent._tool import Tool
-from trio_stream.agent._tool_call import BeforeStart, CallState, Surroundings, ToolCall
+from trio_stream.agent._tool_call import BeforeStart, CallState, Surroundings, ToolCall, reason_of
 from trio_stream.agent._tool_context import Emit
 from trio_stream.agent._tool_result import THE_END
 from trio_stream.agent._toolset import Toolset
@@ -89,6 +90,7 @@ class ToolRunner:
         "_all_ended",
         "_approvals",
         "_around",
+        "_context",
         "_fell_back",
         "_is_whole",
         "_last",
@@ -121,6 +123,7 @@ class ToolRunner:
             raise ValueError(f"approval_timeout must be seconds above 0, or None, not {approval_timeout!r}")
         self._toolset = tools if isinstance(tools, Toolset) else Toolset(tools)
         self._nursery = nursery
+        self._context = contextvars.copy_context()
         self.calls = {}
         self._around = Surroundings(emit or _nobody, self._ended, self.stop, before_start, meter)
         self._schedule = Schedule(max_concurrent_tools)
@@ -235,14 +238,14 @@ class ToolRunner:
                 call.state = CallState.READY
                 self._schedule.add(call)
         if asked and self._approvals.begin(asked):
-            self._nursery.start_soon(self._ask)
+            self._start_task(self._ask, "approvals of tools")
         self._take_turns()
 
     async def _ask(self) -> None:
         try:
             await self._approvals.ask()
         except trio.Cancelled as exc:
-            self.stop(exc.reason or "it was cancelled")
+            self.stop(reason_of(exc))
             raise
 
     def _decided(self, call: ToolCall, reason: str | None) -> None:
@@ -258,7 +261,12 @@ class ToolRunner:
             return
         while (call := self._schedule.take()) is not None:
             call.state = CallState.STARTING
-            self._nursery.start_soon(call.run, name=f"tool {call.name}")
+            self._start_task(call.run, f"tool {call.name}")
+
+    def _start_task(self, function: Callable[[], Awaitable[None]], name: str) -> None:
+        # In the context of whoever made the runner. A call often starts in the task of the one that ended before it,
+        # and what that set (the span it is in, for one) is none of its business.
+        self._context.run(lambda: self._nursery.start_soon(function, name=name))
 
     def _ended(self, call: ToolCall) -> None:
         self._under_way.discard(call)
