@@ -26,6 +26,9 @@ _LONGEST_NAME: Final = 128
 _NOT_AT_THE_ROOT: Final = ("oneOf", "anyOf", "allOf")
 """Keywords that the API refuses at the root of a schema."""
 
+_TEXTS: Final = ("text/", "application/json")
+"""How the types of files begin that are texts."""
+
 _IMAGES: Final[Mapping[bytes, str]] = {
     b"\x89PNG\r\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -39,7 +42,7 @@ def definition_of(tool: mcp_types.Tool, server: str, taken: Collection[str]) -> 
     Args:
       tool: The tool, as its server describes it.
       server: The name of the server.
-      taken: The names of the server's other tools, which this one cannot have.
+      taken: The names of other tools, which this one cannot have.
     """
     definition: Block = {"name": _name_of(f"{server}__{tool.name}", taken)}
     schema = {name: part for name, part in tool.input_schema.items() if name not in _NOT_AT_THE_ROOT}
@@ -85,7 +88,8 @@ def _blocks_of(part: mcp_types.ContentBlock) -> Iterator[Block]:
             yield _text(f"[a recording ({mime_type}, {_size(data)}), which cannot be shown]")
         case mcp_types.ResourceLink():
             yield _text(_link(part))
-        case mcp_types.EmbeddedResource(resource=resource):
+        case _:
+            resource = part.resource
             if isinstance(resource, mcp_types.TextResourceContents):
                 yield _text(f"[{resource.uri}]\n{resource.text}")
             else:
@@ -103,7 +107,7 @@ def _link(link: mcp_types.ResourceLink) -> str:
 
 
 def _file(data: str, mime_type: str, what: str) -> Block:
-    """An image or a PDF as what its bytes say it is: the API refuses one that is not what it is said to be."""
+    """An image or a PDF as what its bytes say it is, for the API refuses one that is something else; or a text."""
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
@@ -112,6 +116,8 @@ def _file(data: str, mime_type: str, what: str) -> Block:
     if content.startswith(b"%PDF-"):
         return {"type": "document", "source": {**source, "media_type": "application/pdf"}}
     media_type = _image_type(content)
+    if media_type is None and mime_type.startswith(_TEXTS):
+        return _text(content.decode(errors="replace"))
     if media_type is None:
         return _text(f"[{what} ({mime_type}, {_size(data)}), which cannot be shown]")
     return {"type": "image", "source": {**source, "media_type": media_type}}

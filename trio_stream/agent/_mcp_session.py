@@ -25,7 +25,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import mcp_types
 import msgspec
@@ -161,9 +161,10 @@ class Session:
             with self._scope:
                 await self._keep()
             if not self.opened.is_set():
-                self._fail(TimeoutError(f"it took longer than {self._connect_timeout:g} seconds"))
+                seconds = f"it took longer than {self._connect_timeout:g} seconds"
+                self._fail("the block was left" if self._leave.is_set() else seconds, None)
         except* Exception as errors:  # noqa: BLE001 - this task is one among those of a program, and ends nobody else
-            self._fail(errors)
+            self._fail(str(failed(errors).content), _alone(errors))
         finally:
             self._state = _State.ENDED
             self.opened.set()
@@ -183,15 +184,15 @@ class Session:
             # Closing the connection may take a while, and nothing can be started in this nursery any more.
             self._state = _State.ENDED
 
-    def _fail(self, error: Exception) -> None:
-        self._failure = str(failed(error).content)
+    def _fail(self, why: str, cause: Exception | None) -> None:
+        self._failure = why
         if not self.opened.is_set():
-            self.unreachable = ServerUnreachableError(f"the server {self._name!r} cannot be reached: {self._failure}")
-            self.unreachable.__cause__ = error
+            self.unreachable = ServerUnreachableError(f"the server {self._name!r} cannot be reached: {why}")
+            self.unreachable.__cause__ = cause
         elif self._leave.is_set():
-            _log.debug("closing the MCP server %r failed: %s", self._name, self._failure)
+            _log.debug("closing the MCP server %r failed: %s", self._name, why)
         else:
-            _log.warning("the MCP server %r ended: %s", self._name, self._failure)
+            _log.warning("the MCP server %r ended: %s", self._name, why)
 
     async def call(self, name: str, arguments: dict[str, Any], ctx: ToolContext) -> mcp_types.CallToolResult | None:
         """Make a call, and wait for its result; None if the server has forgotten the session.
@@ -242,6 +243,14 @@ class Session:
             if isinstance(error, MCPError) and (_is_forgotten(error) or _is_disconnected(self._client)):
                 self.retire()
         call.done.set()
+
+
+def _alone(error: Exception) -> Exception:
+    """The exception, out of groups that hold nothing else."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    group = cast("ExceptionGroup[Exception]", error)
+    return _alone(group.exceptions[0]) if len(group.exceptions) == 1 else group
 
 
 def _is_disconnected(client: Client | None) -> bool:

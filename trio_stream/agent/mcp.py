@@ -23,13 +23,13 @@ Needs the extra: ``pip install 'trio-stream[mcp]'``.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import types
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final, final
 
-import mcp_types
 import trio
 from mcp import Client
 
@@ -42,6 +42,7 @@ from trio_stream.agent._mcp_session import (
 )
 from trio_stream.agent._tool import NeedsApproval, Tool
 from trio_stream.agent._tool_context import ToolContext, ToolError
+from trio_stream.agent._tool_result import MOST_CHARACTERS
 
 _log = logging.getLogger("trio_stream")
 
@@ -60,7 +61,7 @@ class Server:
       approve: Whether calls need approval, as for `Tool`.
       timeout: Seconds that a call may run.
       connect_timeout: Seconds for opening a session and listing the tools.
-      max_result: Characters of text of a result that the model is shown; None for as many as other tools.
+      max_result: Characters of text of a result that the model is shown.
     """
 
     __slots__ = ("approve", "connect", "connect_timeout", "max_result", "name", "only", "required", "timeout")
@@ -75,7 +76,7 @@ class Server:
         approve: NeedsApproval = False,
         timeout: float = 300.0,
         connect_timeout: float = 30.0,
-        max_result: int | None = None,
+        max_result: int = MOST_CHARACTERS,
     ) -> None:
         """Describe a server; nothing is opened yet.
 
@@ -155,13 +156,12 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
         await self._block.enter()
         self._links = [_Link(server, self._block.nursery) for server in self._servers]
         try:
-            sessions = [link.open() for link in self._links]
-            for session in sessions:
-                await session.opened.wait()
-            return [tool for link, session in zip(self._links, sessions, strict=True) for tool in link.tools(session)]
+            tools: dict[str, Tool] = {}
+            for link in self._links:
+                await link.add_tools(tools)
+            return list(tools.values())
         except BaseException as error:
-            if await self._block.exit(error):
-                raise AssertionError("an error ended here") from error
+            await self._block.exit(error)
             raise
 
     async def __aexit__(
@@ -179,59 +179,47 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
 
 @final
 class _Link:
-    """A server, and the session with it while there is one."""
+    """A server, and the session with it: the one there is, until the next call needs another."""
 
     def __init__(self, server: Server, nursery: trio.Nursery) -> None:
         self._server = server
         self._nursery = nursery
-        self._session: Session | None = None
+        self._session = self._start()
         self._closed = False
 
-    def open(self) -> Session:
-        """The session for the next call: the one there is, or a new one if that has ended. It may not be open yet."""
-        session = self._session
-        if session is None or not session.takes_calls:
-            if session is not None:
-                session.retire()
-            session = self._session = Session(self._server.name, self._server.connect, self._server.connect_timeout)
-            self._nursery.start_soon(session.run, name=f"MCP server {self._server.name}")
+    def _start(self) -> Session:
+        session = Session(self._server.name, self._server.connect, self._server.connect_timeout)
+        self._nursery.start_soon(session.run, name=f"MCP server {self._server.name}")
         return session
 
     def close(self) -> None:
-        """Let the session end, and open no other."""
+        """Let the session end, and start no other."""
         self._closed = True
-        if self._session is not None:
-            self._session.leave()
+        self._session.leave()
 
-    def tools(self, session: Session) -> list[Tool]:
-        """The tools that the server offers.
+    async def add_tools(self, tools: dict[str, Tool]) -> None:
+        """Add the tools that the server offers to others, by their names.
 
         Raises:
           ServerUnreachableError: It cannot be reached, and is required.
         """
-        if session.unreachable is not None:
-            if self._server.required:
-                raise session.unreachable from session.unreachable.__cause__
-            _log.warning("%s, so it has no tools", session.unreachable)
-            return []
-        return list(self._tools(session.offered))
-
-    def _tools(self, offered: Iterable[mcp_types.Tool]) -> Iterable[Tool]:
         server = self._server
-        options: dict[str, Any] = {} if server.max_result is None else {"max_result": server.max_result}
-        taken: set[str] = set()
-        for tool in offered:
-            if server.only is None or tool.name in server.only:
-                definition = definition_of(tool, server.name, taken)
-                taken.add(definition["name"])
-                call = self._function(tool.name)
-                yield Tool(definition=definition, call=call, approve=server.approve, timeout=server.timeout, **options)
-
-    def _function(self, name: str) -> Callable[[dict[str, Any], ToolContext], Awaitable[Any]]:
-        async def call(arguments: dict[str, Any], ctx: ToolContext) -> Any:
-            return await self._call(name, arguments, ctx)
-
-        return call
+        await self._session.opened.wait()
+        unreachable = self._session.unreachable
+        if unreachable is not None:
+            if server.required:
+                raise unreachable
+            _log.warning("%s, so it has no tools", unreachable)
+        for offered in self._session.offered:
+            if server.only is None or offered.name in server.only:
+                definition = definition_of(offered, server.name, tools)
+                tools[definition["name"]] = Tool(
+                    definition=definition,
+                    call=functools.partial(self._call, offered.name),
+                    approve=server.approve,
+                    timeout=server.timeout,
+                    max_result=server.max_result,
+                )
 
     async def _call(self, name: str, arguments: dict[str, Any], ctx: ToolContext) -> Any:
         result = await (await self._opened()).call(name, arguments, ctx)
@@ -246,9 +234,13 @@ class _Link:
         return content
 
     async def _opened(self) -> Session:
+        """An open session: the one there is, or a new one if that takes no more calls."""
         if self._closed:
             raise ToolError(f"not started: the server {self._server.name!r} has been closed.")
-        session = self.open()
+        if not self._session.takes_calls:
+            self._session.retire()
+            self._session = self._start()
+        session = self._session
         await session.opened.wait()
         if session.unreachable is not None:
             raise ToolError(f"not started: {session.unreachable}")

@@ -76,6 +76,8 @@ def file(data: bytes, mime_type: str | None = None) -> mcp.EmbeddedResource:
                 },
             ],
         ),
+        (file("é".encode(), "text/plain"), [text("[file:///x]"), text("é")]),
+        (file(b"{\xff}", "application/json"), [text("[file:///x]"), text("{\ufffd}")]),
         (
             file(b"zip"),
             [text("[file:///x]"), text("[a file (of a kind not told, 3 bytes), which cannot be shown]")],

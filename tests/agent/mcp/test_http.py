@@ -15,20 +15,28 @@ pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:R
 UNKNOWN = "Whether it had effects is not known."
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_server_that_goes_and_comes_back(mode: str) -> None:
-    """The call that finds it gone is told so, the one under which it went too, and later ones work again."""
-    async with http_server() as server, servers(Server("tests", http(server.port, mode))) as offered:
+async def test_a_server_that_goes_and_comes_back() -> None:
+    """The call under which it went is told so, those that find it gone too, and later ones work again.
+
+    With the protocol of today, and with that which has sessions.
+    """
+    async with (
+        http_server() as server,
+        servers(Server("now", http(server.port)), Server("once", http(server.port, "legacy"))) as offered,
+    ):
         tools = Tools(offered)
-        assert await tools.call("tests__add", a=1, b=2) == "3"
-        died = await tools.call("tests__die")
-        assert died.startswith("error: The server 'tests' ended while the call was running: ")
+        for name in ("now", "once"):
+            assert await tools.call(f"{name}__add", a=1, b=2) == "3"
+        died = await tools.call("now__die")
+        assert died.startswith("error: The server 'now' ended while the call was running: ")
         assert died.endswith(UNKNOWN)
-        gone = [await tools.call("tests__add", a=1, b=2) for _ in range(3)]
-        assert gone[-1].startswith("error: not started: the server 'tests' cannot be reached: ConnectError")
-        assert all(text.startswith("error: ") for text in gone)
+        for name in ("now", "once"):
+            gone = [await tools.call(f"{name}__add", a=1, b=2) for _ in range(3)]
+            assert all(text.startswith("error: ") for text in gone)
+            assert gone[-1].startswith(f"error: not started: the server '{name}' cannot be reached: ConnectError")
         await server.start()
-        assert await tools.call("tests__add", a=3, b=4) == "7"
+        for name in ("now", "once"):
+            assert await tools.call(f"{name}__add", a=3, b=4) == "7"
 
 
 async def test_a_session_that_the_server_forgot_is_opened_again(tmp_path: Path) -> None:

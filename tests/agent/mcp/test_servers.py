@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import mcp
 import mcp_types
@@ -16,7 +17,8 @@ from mcp.server.mcpserver import MCPServer
 
 import trio_stream as ts
 from tests.agent.mcp.use import Tools, stdio
-from trio_stream.agent import ToolContext, ToolError
+from tests.processes import PYTHON, environment
+from trio_stream.agent import Tool, ToolContext, ToolError
 from trio_stream.agent.mcp import Server, ServerUnreachableError, servers
 
 MISSING = stdio("trio-stream-no-such-program")
@@ -65,6 +67,25 @@ async def test_the_tools_of_several_servers(autojump_clock: trio.testing.MockClo
     assert (here.connected, there.connected) == (1, 1)
 
 
+async def test_names_are_one_tools_each(autojump_clock: trio.testing.MockClock) -> None:
+    """Also where the names of servers and tools run into each other."""
+
+    class Odd(Strange):
+        async def list_tools(self, cursor: str | None) -> mcp_types.ListToolsResult:
+            tools = [mcp_types.Tool(name=name, input_schema={"type": "object"}) for name in ("b__c", "c", "c")]
+            return mcp_types.ListToolsResult(tools=tools)
+
+    async with servers(Server("a", Odd(well).connect), Server("a__b", Odd(well).connect)) as tools:
+        assert [tool.name for tool in tools] == [
+            "a__b__c",
+            "a__c",
+            "a__c_2",
+            "a__b__b__c",
+            "a__b__c_2",
+            "a__b__c_3",
+        ]
+
+
 @pytest.mark.parametrize("name", ["", "a b", "é", "x" * 65])
 def test_names_of_servers(name: str) -> None:
     """They become part of a tool's name."""
@@ -87,17 +108,16 @@ async def test_a_server_that_is_not_required_has_no_tools_if_it_cannot_be_reache
     async with servers(Server("gone", MISSING, required=False), Server("here", here.connect)) as tools:
         assert [tool.name for tool in tools] == ["here__echo", "here__sleep"]
         assert await Tools(tools).call("here__echo", text="Hello.") == "Hello."
-    (record,) = [record for record in caplog.records if record.name == "trio_stream"]
-    assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("the server 'gone' cannot be reached: FileNotFoundError: ")
-    assert record.getMessage().endswith(", so it has no tools")
+    (record,) = records_of(caplog)
+    assert record.startswith("WARNING: the server 'gone' cannot be reached: FileNotFoundError: ")
+    assert record.endswith(", so it has no tools")
 
 
 async def test_a_server_that_is_required_has_to_be_reached() -> None:
     """The error names the server and says why, and is no group."""
     here = Here()
     with pytest.raises(
-        ServerUnreachableError, match="^the server 'gone' cannot be reached: FileNotFoundError"
+        ServerUnreachableError, match=r"^the server 'gone' cannot be reached: FileNotFoundError"
     ) as caught:
         async with servers(Server("here", here.connect), Server("gone", MISSING)):
             pytest.fail("entered")
@@ -142,7 +162,7 @@ class Stream:
     async def aclose(self) -> None:
         self._channel.close()
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,7 +172,7 @@ class Stream:
 async def test_a_server_that_says_nothing_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
     """After its time for connecting."""
     silent = Silent()
-    with pytest.raises(ServerUnreachableError, match="TimeoutError: it took longer than 3 seconds"):
+    with pytest.raises(ServerUnreachableError, match="it took longer than 3 seconds"):
         async with servers(Server("silent", silent.connect, connect_timeout=3)):
             pytest.fail("entered")
     assert trio.current_time() == pytest.approx(3)
@@ -230,7 +250,7 @@ class Strange:
         self.connected += 1
         return self
 
-    async def __aenter__(self) -> Strange:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -243,9 +263,10 @@ class Strange:
 
     async def call_tool(self, name: str, arguments: Any, progress_callback: Any) -> mcp_types.CallToolResult:
         self.calls += 1
+        number = self.calls
         self.progress = progress_callback
-        await trio.sleep(self.calls)
-        return self._call(self.calls)
+        await trio.sleep(number)
+        return self._call(number)
 
 
 def well(number: int) -> mcp_types.CallToolResult:
@@ -328,65 +349,80 @@ async def test_progress_that_comes_late_is_dropped(autojump_clock: trio.testing.
         assert tools.events == []
 
 
-@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
-async def test_a_transport_that_fails(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, level: int
-) -> None:
-    """While it is closed, that is no matter; before, the calls are told, and the next one has another."""
-    here = Here()
-    fail = trio.Event()
+class Failing(Strange):
+    """A client whose transport fails: a task of it, when ``cut`` is set or it is closed."""
 
-    class Failing(mcp.Client):
-        async def __aenter__(self) -> mcp.Client:
-            self._group = trio.open_nursery()
-            nursery = await self._group.__aenter__()
+    def __init__(self, *, at_the_end: bool) -> None:
+        super().__init__(well)
+        self.cut = trio.Event()
+        self._at_the_end = at_the_end
+
+    def connect(self) -> Any:
+        self.connected += 1
+        return self._transport()
+
+    @asynccontextmanager
+    async def _transport(self) -> AsyncIterator[Self]:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(self._fail)
-            self._nursery = nursery
-            return await super().__aenter__()
-
-        async def _fail(self) -> None:
-            await fail.wait()
-            raise OSError("the wire is cut")
-
-        async def __aexit__(self, *error: Any) -> None:
-            await super().__aexit__(*error)
-            if level == logging.DEBUG:
-                fail.set()
+            yield self
+            if self._at_the_end:
+                self.cut.set()
             else:
-                self._nursery.cancel_scope.cancel(reason="closed")
-            await self._group.__aexit__(*error)
+                nursery.cancel_scope.cancel(reason="closed")
 
-    def connect() -> mcp.Client:
-        return Failing(here._server)
+    async def _fail(self) -> None:
+        await self.cut.wait()
+        self.cut = trio.Event()
+        raise OSError("the wire is cut")
 
-    caplog.set_level(logging.DEBUG, "trio_stream")
-    async with servers(Server("here", connect)) as offered:
+
+def records_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname}: {record.getMessage()}" for record in caplog.records if record.name == "trio_stream"]
+
+
+async def test_a_transport_that_fails_under_a_call(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call is told, the block goes on, and the next call has another session."""
+    failing = Failing(at_the_end=False)
+    async with servers(Server("s", failing.connect)) as offered, trio.open_nursery() as nursery:
         tools = Tools(offered)
-        if level == logging.WARNING:
-            async with trio.open_nursery() as nursery:
 
-                @nursery.start_soon
-                async def cut() -> None:
-                    await trio.sleep(1)
-                    fail.set()
+        @nursery.start_soon
+        async def cut() -> None:
+            await trio.sleep(0.5)
+            failing.cut.set()
 
-                said = await tools.call("here__sleep")
-            assert said == (
-                "error: The server 'here' ended while the call was running: OSError: the wire is cut. "
-                "Whether it had effects is not known."
-            )
-            fail = trio.Event()
-            assert await tools.call("here__echo", text="x") == "x"
-    assert [record.levelno for record in caplog.records if record.name == "trio_stream"] == [level]
+        assert await tools.call("s__tool0") == (
+            "error: The server 's' ended while the call was running: OSError: the wire is cut. "
+            "Whether it had effects is not known."
+        )
+        assert await tools.call("s__tool0") == "2"
+    assert failing.connected == 2
+    assert records_of(caplog) == ["WARNING: the MCP server 's' ended: OSError: the wire is cut"]
+
+
+async def test_a_transport_that_fails_when_it_is_closed(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is no matter any more."""
+    caplog.set_level(logging.DEBUG, "trio_stream")
+    async with servers(Server("s", Failing(at_the_end=True).connect)) as offered:
+        assert await Tools(offered).call("s__tool0") == "1"
+    assert records_of(caplog) == ["DEBUG: closing the MCP server 's' failed: OSError: the wire is cut"]
+
+
+def session_of(tool: Tool) -> Any:
+    call: Any = tool._call
+    return call.func.__self__._session
 
 
 async def test_a_session_that_ends_between_two_steps(autojump_clock: trio.testing.MockClock) -> None:
     """A call that was waiting for it to open is told that it was not started."""
     strange = Strange(well)
     async with servers(Server("s", strange.connect)) as offered:
-        (tool, *_) = offered
-        link = tool._call.__closure__[1].cell_contents  # type: ignore[union-attr]
-        session = link._session
+        session = session_of(offered[0])
         session.leave()
         await trio.sleep(1)
         with pytest.raises(ToolError, match="not started: the server 's' has just ended"):
@@ -400,11 +436,15 @@ async def test_leaving_while_a_session_is_opened_again(autojump_clock: trio.test
     silent = Silent()
     strange = Strange(well)
     connects = iter([strange.connect, silent.connect])
+
+    def connect() -> mcp.Client:
+        return next(connects)()
+
     said: list[str] = []
     async with trio.open_nursery() as nursery:
-        async with servers(Server("s", lambda: next(connects)())) as offered:
+        async with servers(Server("s", connect)) as offered:
             tools = Tools(offered)
-            offered[0]._call.__closure__[1].cell_contents._session.leave()  # type: ignore[union-attr]
+            session_of(offered[0]).leave()
             await trio.sleep(1)
 
             @nursery.start_soon
@@ -418,5 +458,13 @@ async def test_leaving_while_a_session_is_opened_again(autojump_clock: trio.test
 
 
 def test_it_is_found_below_the_package() -> None:
-    """`trio_stream.mcp` is this module, and the package does not import it by itself."""
+    """`trio_stream.mcp` is this module; other names that there are not stay errors."""
     assert ts.mcp.servers is servers
+    with pytest.raises(AttributeError, match="module 'trio_stream' has no attribute 'mpc'"):
+        ts.mpc  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_nobody_imports_it_who_does_not_use_it() -> None:
+    """Its package is an extra, and slow to import."""
+    program = "import sys, trio_stream; sys.exit(any(name.startswith(('mcp', 'pydantic')) for name in sys.modules))"
+    assert subprocess.run([PYTHON, "-c", program], env=environment(), check=False).returncode == 0
