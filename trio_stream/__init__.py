@@ -9,8 +9,8 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_protocol`, `_errors`. Each imports
-only rooms below it.
+The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`, `_errors`.
+Each imports only rooms below it.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -49,6 +49,7 @@ from trio_stream._errors import (
     InvalidResponseError as InvalidResponseError,
     InvalidToolInputError as InvalidToolInputError,
     NotFoundError as NotFoundError,
+    OutputFault as OutputFault,
     OutputParseError as OutputParseError,
     OverloadedError as OverloadedError,
     PaymentRequiredError as PaymentRequiredError,
@@ -86,6 +87,11 @@ from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
 from trio_stream._nursery import NurseryBlock as NurseryBlock
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
+from trio_stream._schemas import (
+    Items as Items,
+    MismatchError as MismatchError,
+    OutputType as OutputType,
+)
 from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
     EventStream as EventStream,

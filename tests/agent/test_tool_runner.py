@@ -354,6 +354,7 @@ async def test_nothing_starts_after_stop(autojump_clock):
         calls = ToolRunner([sleeper("a")], nursery)
         feed(calls, called("a", id="1"))
         calls.stop("enough")
+        calls.stop("more than enough")
         feed(calls, called("a", id="2"), TextBlock(text="."))
         calls.start_all(message(called("a", id="1"), called("a", id="2"), called("a", id="3")))
         await calls.join()
@@ -754,6 +755,21 @@ async def test_what_comes_before_a_call(autojump_clock):
         (call_id, "STARTING", f"stopped while it was running: the program ended. {UNKNOWN}") for call_id in ("1", "2")
     ]
     assert texts(calls) == ["done", "not started: the budget is used up.", "not started: Esc."]
+
+
+async def test_what_comes_before_a_call_stops_it(autojump_clock):
+    """Not one line of the tool runs after that, though nothing has waited since."""
+    log: list[str] = []
+
+    async def before(call: ToolCall) -> None:
+        call.cancel("on second thoughts")
+
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a", log=log)], nursery, before_start=before)
+        calls.start_all(message(called("a")))
+        await calls.join()
+    assert log == []
+    assert texts(calls) == ["not started: on second thoughts."]
 
 
 async def test_what_comes_before_a_call_fails(autojump_clock):

@@ -47,6 +47,12 @@ from trio_stream._protocol._headers import (
     param_headers as param_headers,
     parse_custom_headers as parse_custom_headers,
 )
+from trio_stream._protocol._history import (
+    Reply as Reply,
+    is_by_program as is_by_program,
+    is_unanswered as is_unanswered,
+    replies_as_history as replies_as_history,
+)
 from trio_stream._protocol._json import (
     JSON_ERRORS as JSON_ERRORS,
     decode_json as decode_json,
@@ -80,6 +86,7 @@ from trio_stream._protocol._rate_limits import (
 from trio_stream._protocol._request import (
     build_body as build_body,
     check_sampling_params as check_sampling_params,
+    encode_json as encode_json,
 )
 from trio_stream._protocol._retry import (
     decide_retry as decide_retry,

@@ -89,6 +89,24 @@ def build_body(
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
 
 
+def encode_json(value: object, name: str) -> msgspec.Raw:
+    """Encode a part of a request, for many requests. Messages and blocks of ours are allowed in it.
+
+    Args:
+      value: The part: a message of a conversation, for example.
+      name: What it is, for the texts of errors.
+
+    Raises:
+      TypeError: Something in it is not JSON.
+      ValueError: A number or a text cannot be written as JSON, or the nesting has no end.
+      InvalidToolInputError: A tool block of an answer was cut or is malformed.
+    """
+    try:
+        return msgspec.Raw(_encode(_plain(value, (name,))))
+    except RecursionError:
+        raise ValueError(f"the {name} is nested too deeply, or within itself") from None
+
+
 def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
     """Say what is missing. A name that nobody knows comes first: often it is the missing one, mistyped.
 

@@ -70,11 +70,19 @@ def decode_msgspec(decode: Callable[[bytes], T], text: bytes) -> T:
 
 
 def codec_for(type_: Any) -> MsgspecType | PydanticType:
-    """What decodes a type.
+    """What decodes a type; made once for each, as a program asks often for a few.
 
     Raises:
       TypeError: Nothing does.
     """
+    try:
+        return _cached(type_)
+    except TypeError:
+        # Either nothing does, or it has no hash: an `Annotated` with a list in it, for example.
+        return _make(type_)
+
+
+def _make(type_: Any) -> MsgspecType | PydanticType:
     if _is_model(type_):
         return PydanticType(type_)
     try:
@@ -85,6 +93,9 @@ def codec_for(type_: Any) -> MsgspecType | PydanticType:
             return PydanticType(type_)
         except TypeError:
             raise error from None
+
+
+_cached = functools.lru_cache(maxsize=256)(_make)
 
 
 def decode_custom(type_: type, value: Any) -> Any:
@@ -116,7 +127,7 @@ def _faults(error: msgspec.ValidationError) -> list[Fault]:
     """What msgspec's error says: ``Expected `int`, got `str` - at `$.items[0]```."""
     text = str(error)
     if match := _KEY.fullmatch(text):
-        return [Fault(match["path"], f"a key: {match['reason']}")]
+        return [Fault(match["path"], f"one of its keys does not fit: {match['reason'].lower()}")]
     match = _VALUE.fullmatch(text)
     path, reason = (match["path"], match["reason"]) if match else ("", text)
     inner = error.__cause__

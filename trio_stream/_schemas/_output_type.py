@@ -53,7 +53,7 @@ class OutputType(Generic[T]):
         Raises:
           MismatchError: It does not fit, or is not JSON. The text says where.
         """
-        value: T = self._decode(text.encode(errors="replace") if isinstance(text, str) else text)
+        value: T = self._decode(_as_bytes(text))
         return value
 
 
@@ -78,6 +78,17 @@ def output_type(type_: type[T] | OutputType[T]) -> OutputType[T]:
         return OutputType(type_)
 
 
+def decode_as(type_: type[T] | OutputType[T], text: str | bytes) -> T:
+    """Make a value of JSON that nobody asked a schema for, so that the type may have keys that are not known before.
+
+    Raises:
+      MismatchError: It does not fit, or is not JSON.
+      TypeError: It is not a type that JSON can be decoded into.
+    """
+    value: T = (type_ if isinstance(type_, OutputType) else codec_for(type_)).decode(_as_bytes(text))
+    return value
+
+
 def ask_for_output(params: Mapping[str, Any], output: OutputType[Any]) -> dict[str, Any]:
     """Return the parameters of a request with the schema of a type as ``output_config.format``.
 
@@ -93,6 +104,10 @@ def ask_for_output(params: Mapping[str, Any], output: OutputType[Any]) -> dict[s
         raise TypeError("output and output_config.format both say what the answer is to be: give one of them")
     wanted = {"type": "json_schema", "schema": output.schema}
     return {**params, "output_config": {**config, "format": wanted}}
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode(errors="replace") if isinstance(text, str) else text
 
 
 def _name(type_: Any) -> str:

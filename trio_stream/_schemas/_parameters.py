@@ -87,7 +87,10 @@ class Parameters:
         if builder.definitions:
             self.schema["$defs"] = builder.definitions
         if strict:
-            self.schema = close_schema(self.schema)
+            try:
+                self.schema = close_schema(self.schema)
+            except TypeError as error:
+                raise TypeError(f"{self.name}() cannot have a strict schema: {error}") from None
         struct = msgspec.defstruct(self.name, fields, kw_only=True, forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(struct, dec_hook=decode_custom).decode
 

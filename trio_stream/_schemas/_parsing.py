@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from trio_stream._errors import OutputParseError
 from trio_stream._protocol import Message, TextBlock
 from trio_stream._schemas._faults import MismatchError
-from trio_stream._schemas._output_type import OutputType
+from trio_stream._schemas._output_type import OutputType, decode_as
 
 T = TypeVar("T")
 
@@ -19,17 +19,18 @@ _CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 _REFUSED: Final = "refusal"
 
 
-def parse_message(message: Message, output: OutputType[T]) -> T:
+def parse_message(message: Message, output: type[T] | OutputType[T]) -> T:
     """Make a value of what a message says.
 
     A message that was cut has no value, even if what there is of it fits: a number may have lost its last digits.
 
     Args:
       message: A whole message.
-      output: The type that was asked for.
+      output: The type.
 
     Raises:
       OutputParseError: The message was cut or refused, or does not fit.
+      TypeError: It is not a type that JSON can be decoded into.
     """
     text, stop_reason = output_text(message), message.stop_reason
     if stop_reason in _CUT:
@@ -45,7 +46,7 @@ def parse_message(message: Message, output: OutputType[T]) -> T:
             "the model refused to answer", text=text, fault="refused", stop_reason=stop_reason, partial=message
         )
     try:
-        return output.decode(text)
+        return decode_as(output, text)
     except MismatchError as error:
         raise OutputParseError(
             f"the output cannot be used: {error}", text=text, stop_reason=stop_reason, partial=message

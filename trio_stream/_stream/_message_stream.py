@@ -13,7 +13,7 @@ import trio
 
 from trio_stream._errors import IncompleteStreamError, OutputParseError
 from trio_stream._protocol import Message, MessageStreamEvent
-from trio_stream._schemas import OutputType, output_type, parse_message
+from trio_stream._schemas import OutputType, parse_message
 
 from ._base import StreamBase
 from ._block import StreamBlock
@@ -144,7 +144,7 @@ class MessageStream(StreamBase[MessageStreamEvent], Generic[OutputT_co]):
           APIError: As `message`: the stream failed, or is not at its end.
           TypeError: There is no type to make it of, or it is not one that JSON can be decoded into.
         """
-        wanted = self._output if output is None else output_type(output)
+        wanted = self._output if output is None else output
         if wanted is None:
             raise TypeError(
                 "there is no type to parse into: write stream.parse(T), or ask with messages.stream(output=T)"

@@ -16,9 +16,23 @@ from trio_stream.agent._agent_events import (
     TurnRestartEvent as TurnRestartEvent,
     TurnStartEvent as TurnStartEvent,
     TurnStopEvent as TurnStopEvent,
+    is_agent_event as is_agent_event,
 )
 from trio_stream.agent._approval import (
     Approve as Approve,
+)
+from trio_stream.agent._conversation import (
+    Conversation as Conversation,
+)
+from trio_stream.agent._dialogue import (
+    ConversationUsage as ConversationUsage,
+)
+from trio_stream.agent._meter import (
+    Meter as Meter,
+)
+from trio_stream.agent._run import (
+    Run as Run,
+    RunStoppedError as RunStoppedError,
 )
 from trio_stream.agent._tool import (
     Tool as Tool,
@@ -35,4 +49,7 @@ from trio_stream.agent._tool_context import (
 )
 from trio_stream.agent._tool_runner import (
     ToolRunner as ToolRunner,
+)
+from trio_stream.agent._transcript import (
+    INTERRUPT_NOTE as INTERRUPT_NOTE,
 )

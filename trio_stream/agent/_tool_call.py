@@ -216,8 +216,8 @@ class ToolCall:
         """Give this call its result, unless it has one."""
         if self.has_ended:
             return
+        self._answer = answer  # before the state: a KeyboardInterrupt may come between any two lines
         self.state = state
-        self._answer = answer
         self._around.emit(
             ToolStopEvent(
                 id=self.id, name=self.name, is_error=answer.is_error, result=cast("Mapping[str, Any]", self.result())

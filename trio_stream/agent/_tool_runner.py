@@ -22,6 +22,7 @@ from trio_stream._protocol import (
     MessageDeltaEvent,
     ToolResultBlockParam,
     ToolUseBlock,
+    is_by_program,
 )
 from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._approval import Approvals, Approve, needs_approval
@@ -217,6 +218,9 @@ class ToolRunner:
     def _start_last(self) -> None:
         call, self._last = self._last, None
         if call is None or self._fell_back or call.state is not CallState.WAITING:
+            return
+        if is_by_program(call.block):
+            # The end of the reply tells in which container the program waits; results cannot be sent without it.
             return
         if call.tool is None or not call.tool.waits_for_reply:
             self._start([call])
