@@ -9,8 +9,8 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`, `_errors`.
-Each imports only rooms below it.
+The rooms, from the top: `cli`, `testing`, `agent`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`,
+`_errors`. Each imports only rooms below it.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -107,8 +107,15 @@ from trio_stream.agent import (
     ApprovalEvent as ApprovalEvent,
     Approve as Approve,
     CallState as CallState,
+    Conversation as Conversation,
+    ConversationUsage as ConversationUsage,
+    Meter as Meter,
     NestedEvent as NestedEvent,
+    Run as Run,
     RunEvent as RunEvent,
+    RunOutcome as RunOutcome,
+    RunStoppedError as RunStoppedError,
+    SteerEvent as SteerEvent,
     StopRun as StopRun,
     Tool as Tool,
     ToolCall as ToolCall,
@@ -118,6 +125,9 @@ from trio_stream.agent import (
     ToolRunner as ToolRunner,
     ToolStartEvent as ToolStartEvent,
     ToolStopEvent as ToolStopEvent,
+    TurnRestartEvent as TurnRestartEvent,
+    TurnStartEvent as TurnStartEvent,
+    TurnStopEvent as TurnStopEvent,
     tool as tool,
 )
 from trio_stream.batch import (

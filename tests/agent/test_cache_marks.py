@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tests.agent.talking import conversation, wait
-from trio_stream import agent
 from trio_stream.testing import ScriptedAPI, call, say, think
 
 
@@ -59,4 +58,3 @@ async def test_breakpoints_of_texts_and_beside_thinking(autojump_clock):
     assert len(places) == 2
     assert all(18 <= place % 18 + 18 <= 20 for place in places)
     assert {request.status for request in api.requests} == {200}
-    assert isinstance(agent.INTERRUPT_NOTE, str)

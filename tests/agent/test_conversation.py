@@ -330,7 +330,7 @@ async def test_sub_agents(autojump_clock):
     inner = conversation(api, wait)
     chat = conversation(api, inner.as_tool("helper", "Helps."))
     meter = agent.Meter()
-    async with chat.run("go", meter=meter) as run:
+    async with chat.run("go", meter=meter, max_concurrent_tools=1) as run:
         events = await read(run)
     nested = [event for event in events if isinstance(event, agent.NestedEvent)]
     assert {event.name for event in nested} == {"helper"}

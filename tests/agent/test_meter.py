@@ -51,5 +51,5 @@ def test_calls_are_limited_by_themselves():
 @pytest.mark.parametrize("limits", [{"tool_calls": -1}, {"requests": -1}, {"cost": 1}])
 def test_limits_that_are_refused(limits):
     """Where they are given."""
-    with pytest.raises(ValueError, match="budget|meter"):
+    with pytest.raises(ValueError, match=r"budget|meter"):
         agent.Meter(**limits)

@@ -13,9 +13,11 @@ import pytest
 import trio
 
 from tests.agent.replies import Events, called, feed, message, texts
-from trio_stream.agent import Tool, ToolCall, ToolContext, ToolProgressEvent, ToolRunner, tool
+from trio_stream.agent import Meter, Tool, ToolCall, ToolContext, ToolProgressEvent, ToolRunner, tool
 from trio_stream.agent._toolset import Toolset
 from trio_stream.types import TextBlock
+
+METER = Meter()
 
 
 @dataclasses.dataclass
@@ -265,11 +267,11 @@ async def test_the_context():
 
     @tool
     async def function(x: int, about: ToolContext) -> str:
-        return f"{x} {about.call_id} {about.name} {about.meter}"
+        return f"{x} {about.call_id} {about.name} {about.meter is METER}"
 
     assert function.definition is not None
     assert list(function.definition["input_schema"]["properties"]) == ["x"]
-    assert (await run(function, {"x": 1}, meter="m")).result()["content"] == "1 1 function m"
+    assert (await run(function, {"x": 1}, meter=METER)).result()["content"] == "1 1 function True"
 
 
 async def test_asynchronous_functions_in_disguise():

@@ -21,6 +21,7 @@ from tests.agent.replies import (
     texts,
 )
 from trio_stream.agent import (
+    Meter,
     NestedEvent,
     StopRun,
     Tool,
@@ -791,17 +792,17 @@ async def test_what_comes_before_a_call_fails(autojump_clock):
 
 async def test_events(autojump_clock):
     """A start and a stop for each call that runs, a stop for each that does not, and what the tools tell."""
-    events = Events()
+    events, meter = Events(), Meter()
 
     async def call(arguments: dict[str, Any], ctx: ToolContext) -> str:
-        assert (ctx.name, ctx.meter) == ("a", "the meter")
+        assert (ctx.name, ctx.meter) == ("a", meter)
         ctx.progress(0.5)
         ctx.bubble(events[0])
         return "done"
 
     tool = Tool(definition={"name": "a", "input_schema": {}}, call=call)
     async with trio.open_nursery() as nursery:
-        calls = ToolRunner([tool], nursery, emit=events.append, meter="the meter")
+        calls = ToolRunner([tool], nursery, emit=events.append, meter=meter)
         calls.start_all(message(called("a", {"x": 1}), called("b")))
         await calls.join()
     assert events.told() == ["tool_stop b", "tool_start a", "tool_progress a", "nested a", "tool_stop a"]

@@ -16,7 +16,6 @@ from trio_stream.agent._agent_events import (
     TurnRestartEvent as TurnRestartEvent,
     TurnStartEvent as TurnStartEvent,
     TurnStopEvent as TurnStopEvent,
-    is_agent_event as is_agent_event,
 )
 from trio_stream.agent._approval import (
     Approve as Approve,
@@ -34,6 +33,9 @@ from trio_stream.agent._run import (
     Run as Run,
     RunStoppedError as RunStoppedError,
 )
+from trio_stream.agent._run_options import (
+    RunOutcome as RunOutcome,
+)
 from trio_stream.agent._tool import (
     Tool as Tool,
     tool as tool,
@@ -49,7 +51,4 @@ from trio_stream.agent._tool_context import (
 )
 from trio_stream.agent._tool_runner import (
     ToolRunner as ToolRunner,
-)
-from trio_stream.agent._transcript import (
-    INTERRUPT_NOTE as INTERRUPT_NOTE,
 )

@@ -203,8 +203,3 @@ AgentEvent: TypeAlias = (
 
 RunEvent: TypeAlias = MessageStreamEvent | AgentEvent
 """Any event of a run."""
-
-
-def is_agent_event(event: RunEvent) -> bool:
-    """Whether an event is one that the run has added, and not one of its streams."""
-    return isinstance(event, _AgentEvent)

@@ -15,7 +15,7 @@ from typing import Final, final
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
-from trio_stream.agent._agent_events import ApprovalEvent, NestedEvent, RunEvent, is_agent_event
+from trio_stream.agent._agent_events import AgentEvent, ApprovalEvent, NestedEvent, RunEvent
 
 MOST_WAITING: Final = 1_000
 """The number of events beyond which reading waits."""
@@ -81,7 +81,7 @@ class EventQueue:
 
     def drop_stream_events(self) -> None:
         """Drop the events of streams that nobody has taken yet. Those of turns and tools stay."""
-        kept = [event for event in self._events if is_agent_event(event)]
+        kept = [event for event in self._events if isinstance(event, AgentEvent)]
         self._events.clear()
         self._events.extend(kept)
         self._writer.unpark_all()

@@ -21,7 +21,7 @@ from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._dialogue import Dialogue
 from trio_stream.agent._event_queue import EventQueue
 from trio_stream.agent._meter import Meter
-from trio_stream.agent._run_options import Outcome, RunOptions
+from trio_stream.agent._run_options import RunOptions, RunOutcome
 from trio_stream.agent._steering import Said, When, content_of
 from trio_stream.agent._tool_call import ToolCall
 from trio_stream.agent._turn_loop import TurnLoop
@@ -262,7 +262,7 @@ class Run:
     # What can be read at any time.
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RunOutcome | None:
         """How the run has ended; None before it has.
 
         ``completed``: the model has nothing more to say, or a tool raised `StopRun`. ``interrupted``: by `interrupt`,

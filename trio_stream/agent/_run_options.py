@@ -14,7 +14,7 @@ from trio_stream._schemas import OutputType, ask_for_output
 from trio_stream.agent._approval import Approve
 from trio_stream.agent._meter import Meter
 
-Outcome: TypeAlias = Literal[
+RunOutcome: TypeAlias = Literal[
     "completed", "interrupted", "cancelled", "failed", "truncated", "refused", "max_turns", "budget"
 ]
 """How a run ended."""

@@ -30,6 +30,7 @@ import trio
 from trio_stream._errors import InvalidToolInputError
 from trio_stream._protocol import ToolResultBlockParam, ToolUseBlock
 from trio_stream.agent._agent_events import ToolStartEvent, ToolStopEvent
+from trio_stream.agent._meter import Meter
 from trio_stream.agent._tool import Tool
 from trio_stream.agent._tool_context import Emit, StopRun, ToolContext, ToolError
 from trio_stream.agent._tool_result import (
@@ -91,7 +92,7 @@ class Surroundings(NamedTuple):
     ended: Callable[[ToolCall], None]
     cancelled: Callable[[str], None]
     before_start: BeforeStart | None
-    meter: Any
+    meter: Meter | None
 
 
 @final

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, final
 
 from trio_stream.agent._agent_events import NestedEvent, RunEvent, ToolProgressEvent
+from trio_stream.agent._meter import Meter
 
 Emit: TypeAlias = Callable[[RunEvent], None]
 """Takes an event to whoever reads the events of the run. It neither waits nor fails."""
@@ -36,7 +37,7 @@ class ToolContext:
 
     __slots__ = ("_emit", "call_id", "meter", "name")
 
-    def __init__(self, *, call_id: str, name: str, emit: Emit, meter: Any = None) -> None:
+    def __init__(self, *, call_id: str, name: str, emit: Emit, meter: Meter | None = None) -> None:
         self.call_id = call_id
         self.name = name
         self.meter = meter

@@ -26,6 +26,7 @@ from trio_stream._protocol import (
 )
 from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._approval import Approvals, Approve, needs_approval
+from trio_stream.agent._meter import Meter
 from trio_stream.agent._schedule import Schedule
 from trio_stream.agent._tool import Tool
 from trio_stream.agent._tool_call import BeforeStart, CallState, Surroundings, ToolCall, reason_of
@@ -77,7 +78,8 @@ class ToolRunner:
       before_start: Awaited before each call that starts, when it is its turn; `results` tells of the call as one
         that runs already. It returns None, or the reason why the call must not start. If it raises, the call
         is not started and the exception goes on, out of the nursery.
-      meter: What tools get as `ToolContext.meter`.
+      meter: Counts the calls, and limits them: one beyond its limits is not started. Tools get it as
+        `ToolContext.meter`.
 
     Attributes:
       calls: The calls by their ids, in the order of the reply.
@@ -116,7 +118,7 @@ class ToolRunner:
         approval_timeout: float | None = None,
         emit: Emit | None = None,
         before_start: BeforeStart | None = None,
-        meter: Any = None,
+        meter: Meter | None = None,
     ) -> None:
         if max_concurrent_tools < 1:
             raise ValueError(f"max_concurrent_tools must be at least 1, not {max_concurrent_tools!r}")
@@ -264,6 +266,10 @@ class ToolRunner:
         if self._stop_reason is not None:
             return
         while (call := self._schedule.take()) is not None:
+            refusal = None if self._around.meter is None else self._around.meter.take_call()
+            if refusal is not None:
+                call.deny(refusal)
+                continue
             call.state = CallState.STARTING
             self._start_task(call.run, f"tool {call.name}")
 

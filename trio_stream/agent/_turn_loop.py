@@ -28,7 +28,7 @@ from trio_stream._protocol import Message, decide_retry
 from trio_stream.agent._agent_events import SteerEvent, TurnRestartEvent, TurnStartEvent, TurnStopEvent
 from trio_stream.agent._dialogue import Dialogue
 from trio_stream.agent._event_queue import EventQueue
-from trio_stream.agent._run_options import Outcome, RunOptions
+from trio_stream.agent._run_options import RunOptions, RunOutcome
 from trio_stream.agent._steering import Said, Steering, When
 from trio_stream.agent._tool_call import ToolCall
 from trio_stream.agent._tool_runner import ToolRunner
@@ -76,7 +76,7 @@ class TurnLoop:
         self._past_calls: dict[str, ToolCall] = {}
         self._nursery: trio.Nursery | None = None
         self.steering = Steering()
-        self.outcome: Outcome | None = None
+        self.outcome: RunOutcome | None = None
         self.reason: str | None = None
         self.error: Exception | None = None
         self.message: Message | None = None
@@ -112,7 +112,7 @@ class TurnLoop:
         if self._dialogue.turn is not None:
             self._dialogue.turn.stop(reason)
 
-    def settle(self, outcome: Outcome, reason: str | None) -> bool:
+    def settle(self, outcome: RunOutcome, reason: str | None) -> bool:
         """The block has been left, and nothing runs any more: commit what there is.
 
         Args:
@@ -131,7 +131,7 @@ class TurnLoop:
         self._queue.close(self.error)
         return len(self._dialogue.transcript) > before
 
-    def _end(self, outcome: Outcome, reason: str | None) -> None:
+    def _end(self, outcome: RunOutcome, reason: str | None) -> None:
         """Decide how the run ends; the first decision counts."""
         if self.outcome is None:
             self.outcome, self.reason = outcome, reason
@@ -358,10 +358,7 @@ class TurnLoop:
                 await self._options.save()
 
     async def _before_start(self, _call: ToolCall) -> str | None:
-        """See whether a call may start, and save the conversation; the reason why it must not, or None."""
-        refusal = self._options.meter.take_call()
-        if refusal is not None:
-            return refusal
+        """Save the conversation before a call starts; the reason why it must not, if that fails."""
         try:
             await self._save()
         except Exception as error:  # noqa: BLE001 - raised where the events are read
