@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final, cast, final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_stream._errors import APIError
 from trio_stream._protocol import Message, decide_retry
@@ -147,6 +148,7 @@ class TurnLoop:
 
     # The task.
 
+    @enable_ki_protection
     async def run(self, nursery: trio.Nursery) -> None:
         """Run turns until the run has ended.
 
@@ -291,8 +293,7 @@ class TurnLoop:
             turn.begin_reading(stream)
             async for event in stream:
                 runner.feed(event)
-                queue.put(event)
-                if queue.full:
+                if queue.put(event):
                     await queue.wait_for_room()
 
     def _restart_delay(self, turn: Turn, error: APIError, retries: int) -> float | None:
