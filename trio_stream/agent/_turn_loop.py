@@ -269,7 +269,8 @@ class TurnLoop:
                 if delay is None:
                     return error if turn.state is TurnState.READING else None
                 retries += 1
-                self._count_cut(turn)
+                assert turn.message is not None  # only a reply that has begun is asked for again
+                self._count_cut(turn.message)
                 turn.runner.stop(_CUT)
                 turn.begin_again(self._new_runner(nursery))
                 self._queue.drop_stream_events()
@@ -330,11 +331,11 @@ class TurnLoop:
         dialogue.turn = None
         if message is not None:
             self.message = message
-            dialogue.count(message, cut=not whole)
             if whole:
+                dialogue.count(message, cut=False)
                 self._options.meter.add(message.usage)
             else:
-                self._options.meter.add_cut(message)
+                self._count_cut(message)
             if message.container is not None:
                 dialogue.container = message.container.id
         if goes_on:
@@ -346,10 +347,9 @@ class TurnLoop:
         )
         return None if message is None or turn_stopped else what_follows(message)
 
-    def _count_cut(self, turn: Turn) -> None:
-        if turn.message is not None:
-            self._dialogue.count(turn.message, cut=True)
-            self._options.meter.add_cut(turn.message)
+    def _count_cut(self, message: Message) -> None:
+        self._dialogue.count(message, cut=True)
+        self._options.meter.add_cut(message)
 
     # Saving.
 
