@@ -148,8 +148,9 @@ async def test_saved_before_each_call_and_after_each_commit(autojump_clock):
     assert files[-1] == chat.messages
 
 
+@pytest.mark.parametrize("for_good", [True, False])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-async def test_saving_fails(number, autojump_clock):
+async def test_saving_fails(number, for_good, autojump_clock):
     """The call is not started, and the run fails with that error."""
     count = 0
 
@@ -158,6 +159,8 @@ async def test_saving_fails(number, autojump_clock):
         count += 1
         if count == number:
             raise OSError("disk full")
+        if count > number and for_good:
+            raise OSError("disk still full")
 
     api = ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")], [say("Fine.")])
     chat = conversation(api, wait)

@@ -133,14 +133,13 @@ class TurnLoop:
         return len(self._dialogue.transcript) > before
 
     def _end(self, outcome: RunOutcome, reason: str | None) -> None:
-        """Decide how the run ends; the first decision counts."""
-        if self.outcome is None:
-            self.outcome, self.reason = outcome, reason
-            if self._dialogue.turn is not None:
-                self._dialogue.turn.stop(reason or outcome)
+        """Decide how the run ends, which nothing has decided before, and stop what is under way."""
+        self.outcome, self.reason = outcome, reason
+        if self._dialogue.turn is not None:
+            self._dialogue.turn.stop(reason or outcome)
 
     def _fail(self, error: Exception, reason: str) -> None:
-        """End with an error, whatever was decided before: it must not be lost."""
+        """End with an error, the first there is, whatever was decided before: it must not be lost."""
         if self.error is None:
             self.outcome, self.reason, self.error = "failed", reason, error
             if self._dialogue.turn is not None:
