@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, final
 from trio_stream.agent._agent_events import NestedEvent, RunEvent, ToolProgressEvent
 from trio_stream.agent._meter import Meter
 
-Emit: TypeAlias = Callable[[RunEvent], None]
+Emit: TypeAlias = Callable[[RunEvent], object]
 """Takes an event to whoever reads the events of the run. It neither waits nor fails."""
 
 
