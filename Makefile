@@ -51,7 +51,7 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
 
 soak: $(VENV)/.dev
-	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/batch/test_rate_control.py \
+	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/agent tests/batch/test_rate_control.py \
 		tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev

@@ -60,6 +60,13 @@ async def look(query: str) -> str:
 
 
 @agent.tool
+async def glance(query: str) -> str:
+    """Look something up quickly."""
+    await trio.sleep(0.01)
+    return f"found {query}"
+
+
+@agent.tool
 async def fail(query: str) -> str:
     """Fail, after a while."""
     await trio.sleep(0.1)
@@ -139,6 +146,13 @@ def sub_agent(client: ts.Client) -> agent.Tool:
     inner = agent.Conversation(client, model=MODEL, max_tokens=64, tools=[look])
     return inner.as_tool("helper", "Helps.")
 
+
+QUICK = Case(
+    [say("Both. "), call("glance", {"query": "a"}), call("glance", {"query": "b"}, ttft=0.01)],
+    [think("so", ttft=0.01), say("Done.")],
+    tools=[glance],
+)
+"""For a real port, and so for real time."""
 
 CASES: dict[str, Case] = {
     "thinking": Case(
@@ -236,9 +250,10 @@ class Sweep:
 
     def __init__(self, case: Case, action: str) -> None:
         self._case = case
+        self.port: str | None = None  # where `api` is served; None: it is called in memory
         self._action = action
-        self._api = ScriptedAPI()
         self._scripts: deque[Script] = deque()
+        self.api = ScriptedAPI(default=self._script)
         self._scope = trio.CancelScope()
         self._said = False
         self.chat: agent.Conversation | None = None
@@ -246,8 +261,7 @@ class Sweep:
 
     async def fn(self) -> None:
         self._scripts = deque(self._case.scripts)
-        self._api = ScriptedAPI(default=self._script)
-        client = ts.Client(api_key="test", transport=self._api)
+        client = ts.Client(api_key="test", base_url=self.port, transport=self.api if self.port is None else None)
         tools = [sub_agent(client) if part == "sub-agent" else part for part in self._case.tools]
         self.chat = agent.Conversation(client, model=MODEL, max_tokens=64, tools=tools, system="Be brief.")
         self.run = self.chat.run("hello", **self._case.options)
@@ -294,7 +308,6 @@ class Sweep:
         # A text is delivered, or in `unsaid`, or `say` was False.
         delivered = sum(1 for message in self.chat.messages if "listen" in str(message))
         assert delivered + self.run.unsaid.count("listen") == int(self._said)
-        self._api.add()
         for fork_at in range(len(self.chat.messages) + 1):
             check(self.chat.fork(fork_at))
         self._scripts.clear()
@@ -303,7 +316,7 @@ class Sweep:
             await again.result()
         assert again.outcome == "completed"
         assert again.unsaid == []
-        refused = [request for request in self._api.requests if request.status == 400]
+        refused = [request for request in self.api.requests if request.status == 400]
         assert refused == [], refused
 
 
@@ -334,7 +347,18 @@ def check(chat: agent.Conversation) -> None:
 
 async def sweep(name: str, action: str, when: Any) -> int:
     """Do something to a case at each of its steps. Returns at how many."""
-    one = Sweep(CASES[name], action)
+    return await everywhere(Sweep(CASES[name], action), action, when)
+
+
+async def sweep_over_a_port(action: str, when: Any) -> int:
+    """Do something to a case at each of its steps, over sockets. Returns at how many."""
+    one = Sweep(QUICK, action)
+    async with one.api.serve() as server:
+        one.port = server.base_url
+        return await everywhere(one, action, when)
+
+
+async def everywhere(one: Sweep, action: str, when: Any) -> int:
     act: Callable[[], object] | None = None if action == "cancel" else one.act
     after: Callable[[], Awaitable[None]] = one.after
     return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when)

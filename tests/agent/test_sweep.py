@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep
+from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep, sweep_over_a_port
 
 ACTIONS = ["cancel", "interrupt", "now", "next", "idle", "call", "leave"]
 LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
@@ -22,6 +22,16 @@ async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
         pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
     points = await sweep(name, action, "both" if LONG else "after")
     print(f"{name}, {action}: {points} points")
+    assert points > 10
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_over_a_port(action: str) -> None:
+    """The same over sockets; nothing of them is left either."""
+    if not LONG and action != "cancel":
+        pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
+    points = await sweep_over_a_port(action, "both" if LONG else "after")
+    print(f"over a port, {action}: {points} points")
     assert points > 10
 
 
