@@ -787,6 +787,25 @@ async def test_what_comes_before_a_call_fails(autojump_clock):
     assert texts(calls) == ["not started: what has to come before it failed.", "not started: it was cancelled."]
 
 
+async def test_a_thousand_calls_beyond_the_limit(autojump_clock):
+    """They are answered one after the other, and not each within the one before."""
+    blocks = [called("a", id=str(number)) for number in range(2_000)]
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a")], nursery, meter=Meter(tool_calls=2), max_concurrent_tools=1)
+        calls.start_all(message(*blocks))
+        await calls.join()
+    assert texts(calls) == ["done"] * 2 + ["not started: the budget is used up: 2 of 2 tool calls."] * 1_998
+
+
+async def test_a_nursery_that_is_closed():
+    """A call cannot start there. That is a mistake of the program, and the call is told of as not started."""
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a")], nursery)
+    with pytest.raises(RuntimeError, match="closed"):
+        calls.start_all(message(called("a")))
+    assert texts(calls) == [NOT_YET]
+
+
 # Events
 
 
