@@ -33,7 +33,7 @@ from trio_stream.agent import (
     ToolStartEvent,
     ToolStopEvent,
 )
-from trio_stream.types import FallbackBlock, TextBlock
+from trio_stream.types import FallbackBlock, ServerToolCaller20260120, TextBlock
 
 UNKNOWN = "Whether it had effects is not known."
 NOT_YET = "not started: the program ended."
@@ -137,6 +137,21 @@ async def test_some_wait_for_the_end_of_the_reply(autojump_clock, options):
         calls.start_all(message(called("a")))
         await calls.join()
     assert log[-2:] == ["a starts 0", "a ends 1"]
+    assert texts(calls) == ["done"]
+
+
+async def test_a_call_of_a_program_waits_for_the_end_of_the_reply(autojump_clock):
+    """Its result can be sent only with the container, which the end of the reply tells."""
+    log: list[str] = []
+    block = called("a", caller=ServerToolCaller20260120(tool_id="srvtoolu_1"))
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a", log=log)], nursery)
+        feed(calls, block, TextBlock(text="More."))
+        calls.feed(delta("tool_use"))
+        await settle()
+        assert log == []
+        calls.start_all(message(block))
+        await calls.join()
     assert texts(calls) == ["done"]
 
 
