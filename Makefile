@@ -3,7 +3,7 @@
 #   make demo    streams over real sockets, against a scripted API on a loopback port
 #   make test    the tests, warnings as errors, on all cores, with the coverage that is promised of every room
 #   make check   linters and type checkers
-#   make sdk     the official SDKs in .venv-sdk, for the tests and benchmarks that compare with them
+#   make sdk     the official SDKs, and a server of MCP, in .venv-sdk, for the tests and benchmarks that use them
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make wheel   the wheel and the sdist, into dist
 #   make dist-test  the wheel and the sdist, built, and the wheel used in an empty environment
@@ -69,9 +69,11 @@ $(VENV)-sdk/.sdk: Makefile
 	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@
 
-# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`.
+# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`. And a server of MCP
+# that is not made with the Python package.
 $(VENV)-sdk/.npm: $(VENV)-sdk/.sdk
-	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV)-sdk @anthropic-ai/sdk@1.14.0; fi
+	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV)-sdk \
+		@anthropic-ai/sdk@1.14.0 @modelcontextprotocol/server-everything@2026.8.31; fi
 	@touch $@
 
 # Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.

@@ -13,6 +13,8 @@ The rooms, from the top: `cli`, `testing`, `agent`, `batch`, `_client`, `_stream
 `_errors`. Each imports only rooms below it.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from trio_stream._client import (
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,
@@ -226,3 +228,15 @@ from trio_stream.types import (
     WebFetchToolResultBlock as WebFetchToolResultBlock,
     WebSearchToolResultBlock as WebSearchToolResultBlock,
 )
+
+if _TYPE_CHECKING:
+    from trio_stream.agent import mcp as mcp
+else:
+
+    def __getattr__(name: str) -> object:
+        # The package that it needs is an extra, and takes longer to import than all of this one.
+        if name == "mcp":
+            import importlib  # noqa: PLC0415 - hardly anybody needs it
+
+            return importlib.import_module("trio_stream.agent.mcp")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

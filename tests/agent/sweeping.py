@@ -6,14 +6,28 @@ What belongs here: the scenarios, what is done to them, and the check. What does
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 import trio_stream as ts
 from trio_stream import agent
-from trio_stream.testing import ScriptedAPI, block, call, cancel_everywhere, pause, say, server_tool, stop, think
+from trio_stream.testing import (
+    ScriptedAPI,
+    block,
+    call,
+    cancel_everywhere,
+    disconnect,
+    fail as fail_with,
+    pause,
+    say,
+    server_tool,
+    stop,
+    think,
+)
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._scripted import Script
 from trio_stream.testing._strict import find_fault
@@ -96,6 +110,13 @@ def resuming(call_id: str, *steps: Any) -> Script:
         return steps if call_id in str(request.body) else [say("Fine.")]
 
     return script
+
+
+def going_on(request: RecordedRequest) -> Sequence[Any]:
+    """What the model says when it is asked again: a program's result first, where one waits for it."""
+    text = str(request.body)
+    waits = CODE_ID in text and "code_execution_tool_result" not in text
+    return [block(RAN), say("Fine.")] if waits else [say("Fine.")]
 
 
 class Case:
@@ -186,6 +207,19 @@ CASES: dict[str, Case] = {
         tools=[remove, look],
         approve="ask",
     ),
+    "cut": Case(
+        [think("hm"), say("I ", ttft=0.1), say("am "), disconnect()],
+        [say("I am ", ttft=0.1), call("look", {"query": "a"}, ttft=0.1), say("so ", ttft=0.1), fail_with("api_error")],
+        tools=[look],
+    ),
+    "truncated": Case(
+        [say("I "), call("look", {"query": "a"}, ttft=0.1), call("look", '{"que', ttft=0.1), stop("max_tokens")],
+        tools=[look],
+    ),
+    "refused": Case(
+        [say("I "), call("look", {"query": "a"}, ttft=0.1), call("pay", {"amount": 1}), stop("refusal")],
+        tools=[look, pay],
+    ),
     "sub-agents": Case(
         [call("helper", {"prompt": "first"}), call("helper", {"prompt": "second"}, ttft=0.05)],
         [call("look", {"query": "a"}, ttft=0.1)],
@@ -204,27 +238,31 @@ class Sweep:
         self._case = case
         self._action = action
         self._api = ScriptedAPI()
+        self._scripts: deque[Script] = deque()
         self._scope = trio.CancelScope()
         self._said = False
         self.chat: agent.Conversation | None = None
         self.run: agent.Run | None = None
 
     async def fn(self) -> None:
-        self._api = ScriptedAPI(*self._case.scripts, default=[say("Fine.")])
+        self._scripts = deque(self._case.scripts)
+        self._api = ScriptedAPI(default=self._script)
         client = ts.Client(api_key="test", transport=self._api)
         tools = [sub_agent(client) if part == "sub-agent" else part for part in self._case.tools]
         self.chat = agent.Conversation(client, model=MODEL, max_tokens=64, tools=tools, system="Be brief.")
         self.run = self.chat.run("hello", **self._case.options)
         self._scope = trio.CancelScope()
         self._said = False
-        async with self.run as run:
-            with self._scope:
-                async for event in run:
-                    if isinstance(event, agent.ApprovalEvent):
-                        if event.input["path"] == "a":
-                            event.allow()
-                        else:
-                            event.deny("not b")
+        try:
+            async with self.run as run:
+                with self._scope:
+                    await answer(run)
+        except ts.APIError:
+            assert run.outcome == "failed"
+
+    def _script(self, request: RecordedRequest) -> Iterable[Any]:
+        script = self._scripts.popleft() if self._scripts else going_on
+        return script(request) if callable(script) else script
 
     def act(self) -> None:
         run = self.run
@@ -259,6 +297,7 @@ class Sweep:
         self._api.add()
         for fork_at in range(len(self.chat.messages) + 1):
             check(self.chat.fork(fork_at))
+        self._scripts.clear()
         again = self.chat.run("go on")
         async with again:
             await again.result()
@@ -266,6 +305,16 @@ class Sweep:
         assert again.unsaid == []
         refused = [request for request in self._api.requests if request.status == 400]
         assert refused == [], refused
+
+
+async def answer(run: agent.Run) -> None:
+    """Read the events, and answer those that ask."""
+    async for event in run:
+        if isinstance(event, agent.ApprovalEvent):
+            if event.input["path"] == "a":
+                event.allow()
+            else:
+                event.deny("not b")
 
 
 def check(chat: agent.Conversation) -> None:
@@ -289,3 +338,60 @@ async def sweep(name: str, action: str, when: Any) -> int:
     act: Callable[[], object] | None = None if action == "cancel" else one.act
     after: Callable[[], Awaitable[None]] = one.after
     return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when)
+
+
+BLOCKS: Mapping[str, Sequence[Any]] = {
+    "ours": [think("hm"), say("text "), call("look", {"query": "a"}), call("look", '{"que'), say(" ")],
+    "broken": [call("look", "{broken"), think("hm"), call("look", {"query": "a"}), say("x ")],
+    "theirs": [
+        say("text "),
+        server_tool("web_search", {"query": "x"}, id=SEARCH_ID),
+        think("hm"),
+        call("look", {"query": "a"}),
+        block(SEARCHED),
+        think("so"),
+        say("found "),
+    ],
+    "programs": [
+        think("hm"),
+        server_tool("code_execution", {"code": "x"}, id=CODE_ID),
+        call("look", {"query": "a"}, caller=PROGRAM),
+        call("look", {"query": "b"}, caller=PROGRAM),
+        say("text"),
+    ],
+}
+"""Replies that end after any of their blocks."""
+
+ENDINGS: Mapping[str, Sequence[Any]] = {
+    "cut": [disconnect()],
+    "cut cleanly": [disconnect(clean=True)],
+    "error": [fail_with("overloaded_error")],
+    "refused request": [fail_with("invalid_request_error")],
+    "open block": [pause(0.1), stop("max_tokens", close_block=False)],
+    "truncated": [stop("max_tokens", container="container_1")],
+    "too long": [stop("model_context_window_exceeded", container="container_1")],
+    "refusal": [stop("refusal", container="container_1")],
+    "end": [stop("end_turn", container="container_1")],
+    "calls": [stop("tool_use", container="container_1")],
+}
+
+
+async def end(blocks: Sequence[Any], ending: Sequence[Any]) -> None:
+    """Have a reply end in some way, look at the history after every event, and go on."""
+
+    api = ScriptedAPI([*blocks, *ending], default=going_on)
+    client = ts.Client(api_key="test", transport=api, max_retries=0)
+    chat = agent.Conversation(client, model=MODEL, max_tokens=64, tools=[look, WEB_SEARCH, CODE])
+    with contextlib.suppress(ts.APIError):
+        async with chat.run("hello", turn_retries=0) as run:
+            async for _ in run:
+                check(chat)
+    check(chat)
+    other = agent.Conversation.from_json(client, chat.to_json(), tools=[look])
+    assert other.messages == chat.messages
+    for one in (chat, other):
+        async with one.run("go on") as run:
+            assert (await run.result()).text == "Fine."
+        check(one)
+    refused = [request for request in api.requests if request.status == 400]
+    assert refused == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.agent.talking import conversation, wait
+from trio_stream.agent._cache_marks import mark
 from trio_stream.testing import ScriptedAPI, call, say, think
 
 
@@ -58,3 +59,14 @@ async def test_breakpoints_of_texts_and_beside_thinking(autojump_clock):
     assert len(places) == 2
     assert all(18 <= place % 18 + 18 <= 20 for place in places)
     assert {request.status for request in api.requests} == {200}
+
+
+async def test_a_place_that_cannot_be_marked(autojump_clock):
+    """Where there is nothing but thinking, there is no breakpoint."""
+    chat = conversation(ScriptedAPI(), cache="5m")
+    thinking = {"type": "thinking", "thinking": "x", "signature": "s"}
+    chat._dialogue.transcript.append(
+        [{"role": "assistant", "content": [thinking] * 20}, {"role": "user", "content": "go"}]
+    )
+    raws = mark(chat._dialogue.transcript.entries, "5m", elsewhere=0)
+    assert b"cache_control" not in b"".join(raws)

@@ -11,7 +11,7 @@ import trio
 import trio_stream as ts
 from tests.agent.talking import client_of, conversation, read, results_in, sent, wait
 from trio_stream import agent
-from trio_stream.testing import ScriptedAPI, call, http_error, pause, say, server_tool, stop, think
+from trio_stream.testing import ScriptedAPI, block, call, http_error, pause, say, server_tool, stop, think, usage
 
 WEB_SEARCH = {"type": "web_search_20260209", "name": "web_search"}
 
@@ -123,8 +123,6 @@ async def test_fork_does_not_part_a_server_call_from_its_result(autojump_clock):
 
 
 def searched(call_id: str) -> list[Any]:
-    from trio_stream.testing import block
-
     return [block({"type": "web_search_tool_result", "tool_use_id": call_id, "content": []})]
 
 
@@ -150,8 +148,9 @@ async def test_saved_before_each_call_and_after_each_commit(autojump_clock):
     assert files[-1] == chat.messages
 
 
+@pytest.mark.parametrize("for_good", [True, False])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-async def test_saving_fails(number, autojump_clock):
+async def test_saving_fails(number, for_good, autojump_clock):
     """The call is not started, and the run fails with that error."""
     count = 0
 
@@ -160,6 +159,8 @@ async def test_saving_fails(number, autojump_clock):
         count += 1
         if count == number:
             raise OSError("disk full")
+        if count > number and for_good:
+            raise OSError("disk still full")
 
     api = ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")], [say("Fine.")])
     chat = conversation(api, wait)
@@ -295,8 +296,6 @@ async def test_a_text_waits_for_a_program_across_runs(autojump_clock):
         "tool_use_id": "s1",
         "content": {"type": "code_execution_result", "stdout": "", "stderr": "", "return_code": 0, "content": []},
     }
-    from trio_stream.testing import block
-
     api = ScriptedAPI(
         [
             server_tool("code_execution", {}, id="s1"),
@@ -348,3 +347,25 @@ async def test_betas(autojump_clock):
     chat = conversation(api, betas=["something-2026-01-01"])
     await chat.ask("go")
     assert api.requests[0].betas == ["something-2026-01-01"] or "something-2026-01-01" in api.requests[0].betas
+
+
+async def test_compact_without_any_reply(autojump_clock):
+    """What the user has said stays beside the summary."""
+    api = ScriptedAPI([http_error(400)], [say("They said go.")])
+    chat = conversation(api)
+    with pytest.raises(agent.RunStoppedError):
+        await chat.ask("go")
+    await chat.compact()
+    assert [message["content"][:6] for message in chat.messages] == ["(What ", "go"]
+    assert "tool_choice" not in api.requests[1].body
+
+
+async def test_usage_is_added_up(autojump_clock):
+    """Over all replies of the conversation."""
+    numbers = {"cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
+    api = ScriptedAPI(default=[usage(input_tokens=10, output_tokens=2, **numbers), say("Done.")])
+    chat = conversation(api)
+    await chat.ask("go")
+    await chat.ask("go")
+    assert (chat.usage.input_tokens, chat.usage.output_tokens, chat.usage.replies) == (20, 4, 2)
+    assert (chat.usage.cache_read_input_tokens, chat.usage.cache_creation_input_tokens) == (10, 6)

@@ -74,6 +74,36 @@ async def test_now_stops_the_reply_and_its_calls(autojump_clock):
     assert text["content"] == "stop that"
 
 
+async def test_now_between_two_turns(autojump_clock):
+    """Nothing is there to stop, and it goes with the next request; a second interrupt changes nothing."""
+
+    async def save(chat: agent.Conversation) -> None:
+        if run.turns == 1 and len(chat.messages) == 3 and not run.unsaid and chat._dialogue.turn is None:
+            assert run.say("hurry", when="now")
+
+    api = ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")])
+    chat = conversation(api, wait)
+    async with chat.run("go", save=save) as run:
+        await run.result()
+        run.interrupt("no effect")
+    assert [message["role"] for message in sent(api, 1)] == ["user", "assistant", "user", "user"]
+    assert run.outcome == "completed"
+
+
+async def test_interrupt_between_two_turns(autojump_clock):
+    """There is no other request."""
+
+    async def save(chat: agent.Conversation) -> None:
+        if len(chat.messages) == 3 and chat._dialogue.turn is None:
+            run.interrupt("enough")
+
+    chat = conversation(ScriptedAPI([call("wait", {"seconds": 1})]), wait)
+    async with chat.run("go", save=save) as run:
+        await read(run)
+    assert (run.outcome, run.reason) == ("interrupted", "enough")
+    assert results_in(chat.messages[2]) == ["waited 1"]
+
+
 async def test_now_after_a_paused_reply(autojump_clock):
     """It is not resumed: its open call goes."""
     saving: list[Any] = []

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.agent.sweeping import CASES, sweep
+from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep
 
 ACTIONS = ["cancel", "interrupt", "now", "next", "idle", "call", "leave"]
 LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
@@ -23,3 +23,12 @@ async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
     points = await sweep(name, action, "both" if LONG else "after")
     print(f"{name}, {action}: {points} points")
     assert points > 10
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", BLOCKS)
+async def test_a_reply_ends_after_any_of_its_blocks(name: str, ending: str, autojump_clock: object) -> None:
+    """In every way; the history is valid all the time, also as a file, and the conversation goes on."""
+    blocks = BLOCKS[name]
+    for count in range(len(blocks) + 1):
+        await end(blocks[:count], ENDINGS[ending])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,3 +345,57 @@ async def test_unusual_redirections(redirection: str, code: int, words: str) -> 
     assert done.returncode == code
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+CLOSED = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+
+
+async def test_an_answer_by_a_schema(tmp_path: Path) -> None:
+    """The schema is sent, and the answer is JSON."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(CLOSED))
+    done, body = await ask("--schema", str(path), "What?", script=[think("Hm."), say('{"n": 5}')])
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == {"n": 5}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": CLOSED}}
+
+
+@pytest.mark.parametrize(
+    ("script", "err"),
+    [
+        ([say('{"n": '), stop("max_tokens")], "the answer was cut at --max-tokens\n"),
+        ([say("No."), stop("refusal")], "the model refused to answer\n"),
+        ([say("Sure!")], ""),
+    ],
+)
+@pytest.mark.parametrize("how", [[], ["--json"]])
+async def test_an_answer_that_is_no_json(script: list[Step], err: str, how: list[str], tmp_path: Path) -> None:
+    """It is told by the exit status."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(CLOSED))
+    done, _ = await ask("--schema", str(path), *how, "What?", script=script)
+    assert done.code == 1
+    assert err in done.err
+    assert "the answer is not whole JSON\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"type": "object"}', 'the API does not take the schema in {path}: $: an object needs "additionalProperties"'),
+        ("{", "{path} is not JSON: "),
+        ("[]", "a JSON Schema is an object"),
+        (None, "cannot read {path}"),
+    ],
+)
+async def test_a_schema_that_is_none(text: str | None, says: str, tmp_path: Path) -> None:
+    """It is said before anything is sent."""
+    path = tmp_path / "schema.json"
+    if text is None:
+        path = Path("/proc/self/mem")
+    else:
+        path.write_text(text)
+    done, body = await ask("--schema", str(path), "What?")
+    assert done.code == 2
+    assert body is None
+    assert says.format(path=path) in done.err if "{path}" in says else says in done.err

@@ -86,6 +86,39 @@ async def many(client: ts.Client, rows: list[Row]) -> dict[int, str]:
     return texts | {first.tag.number: first.text, second.tag.number: second.text, -1: untyped[0].text}
 
 
+async def extract(client: ts.Client, rows: list[Row]) -> list[Row]:
+    shared: ts.MessageCall = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": []}
+    found = await client.messages.parse(output=Row, **shared)
+    assert_type(found, Row)
+    assert_type(await client.beta.messages.parse(output=list[Row], **shared), list[Row])
+    items = ts.Items(Row)
+    async with client.messages.stream(output=list[Row], **shared) as stream:
+        async for text in stream.text_stream:
+            for row in items.feed(text):
+                assert_type(row, Row)
+    assert_type(stream.parse(), list[Row])
+    assert_type(stream.parse(dict[str, int]), dict[str, int])
+    async with client.messages.stream(**shared) as plain:
+        read_out(plain)
+    read_out(stream)
+    assert_type(ts.OutputType(Row), ts.OutputType[Row])
+    either = ts.OutputType[Row | int](Row | int)
+    assert_type(await client.messages.parse(output=either, **shared), Row | int)
+    async with ts.fan_out(
+        client, [ts.Item("a", tag=row) for row in rows], output=Row, retry_invalid=1, model="m", max_tokens=5
+    ) as results:
+        async for outcome in results:
+            assert_type(outcome.value, Row)
+            assert_type(outcome.tag, Row)
+    for answer in await ts.gather_outcomes(client, ["a"], output=Row, model="m", max_tokens=5):
+        assert_type(answer.value, Row)
+    return [found]
+
+
+def read_out(stream: ts.MessageStream) -> str:
+    return stream.text
+
+
 def why(message: ts.Message, outcome: ts.Outcome) -> str:
     reason: str | None = message.stop_reason
     return "cut" if message.stop_reason == "max_tokens" or outcome.stop_reason == "a_new_reason" else str(reason)

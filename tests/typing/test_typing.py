@@ -31,6 +31,8 @@ async def mistakes(client: ts.Client, message: ts.Message, item: ts.Item[int]) -
     (await ts.hedge(client, item, after=1)).tag.upper()
     message.to_param()["rule"]
     client.messages.stream(model="m", max_tokens=1, messages=[]).text_stream
+    (await client.messages.parse(output=int, model="m", max_tokens=1, messages=[])).upper()
+    (await ts.gather_outcomes(client, ["a"], output=int))[0].value.upper()
     ts.Client(auth="basic")
     ts.Client(api_key=5)
 """

@@ -25,3 +25,6 @@ from trio_stream._schemas._parameters import (
 from trio_stream._schemas._parsing import (
     parse_message as parse_message,
 )
+from trio_stream._schemas._refusals import (
+    find_refusal as find_refusal,
+)

@@ -7,7 +7,7 @@ The rules are those of https://platform.claude.com/docs/en/build-with-claude/str
 SDK's ``transform_schema``:
 
     object     "additionalProperties": false, always. A property with a default is required: the model says each
-    string     the formats in `_FORMATS`
+    string     the formats in `FORMATS`
     array      "items"; "minItems" of 0 or 1
     any        "$ref" and "$defs" without a circle, "anyOf", "allOf", "enum" and "const" of plain values, "title",
                "description"
@@ -24,11 +24,11 @@ import msgspec
 
 from trio_stream._schemas._type_schema import Schema, whole_schema
 
-_FORMATS: Final = frozenset(
+FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 _KINDS: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
-_DEFINITIONS: Final = ("$defs", "definitions")
+DEFINITIONS: Final = ("$defs", "definitions")
 _SAYS_NOTHING: Final = frozenset({"$schema", "$id", "$comment", "discriminator"})
 """Keywords that tell a model nothing that the others do not."""
 
@@ -49,10 +49,10 @@ def close_schema(schema: Mapping[str, Any]) -> Schema:
 @final
 class _Closing:
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._root = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
+        self._root = {name: value for name, value in schema.items() if name not in DEFINITIONS}
         self._given: dict[str, Schema] = {
             f"#/{place}/{name}": definition
-            for place in _DEFINITIONS
+            for place in DEFINITIONS
             for name, definition in schema.get(place, {}).items()
         }
         self._closed: dict[str, Schema] = {}
@@ -84,7 +84,7 @@ class _Closing:
                     closed.update(self._object(rest, path))
                 case "array":
                     closed.update(self._array(rest, path))
-                case "string" if rest.get("format") in _FORMATS:
+                case "string" if rest.get("format") in FORMATS:
                     closed["format"] = rest.pop("format")
                 case _:
                     pass
@@ -154,9 +154,14 @@ def _only_kind(kind: object, path: str) -> str:
 def _plain_values(rest: Schema, path: str) -> Schema:
     closed: Schema = {name: rest.pop(name) for name in ("enum", "const") if name in rest}
     for value in (*closed.get("enum", ()), closed.get("const")):
-        if not isinstance(value, str | int | float | None):
+        if not is_plain(value):
             raise TypeError(f"{path} has a value that is not a string, a number, a boolean or null: the API takes none")
     return closed
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value may be one of an enum."""
+    return isinstance(value, str | int | float | None)
 
 
 def _tell(closed: Schema, rest: Schema) -> Schema:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, final, get_args
+from typing import Any, Generic, TypeVar, final, get_args, overload
 
 from trio_stream._schemas._closed import close_schema
 from trio_stream._schemas._codec import codec_for
@@ -26,21 +26,22 @@ class OutputType(Generic[T]):
         and of plain ones with lists, unions, Literals and enums.
 
     Attributes:
-      type: The type.
       schema: Its JSON Schema in the form that ``output_config.format`` takes. It belongs to this object.
 
     Raises:
       TypeError: There is no such schema, for example since a dict in it has keys that are not known before.
     """
 
-    __slots__ = ("_decode", "schema", "type")
+    __slots__ = ("_decode", "schema")
 
-    type: Any
     schema: Schema
 
-    def __init__(self, type_: type[T]) -> None:
+    @overload
+    def __init__(self, type_: type[T]) -> None: ...
+    @overload
+    def __init__(self, type_: object) -> None: ...  # `A | B`, of which no type checker knows T
+    def __init__(self, type_: object) -> None:
         codec = codec_for(type_)
-        self.type = type_
         try:
             self.schema = close_schema(codec.schema())
         except TypeError as error:

@@ -13,7 +13,6 @@ from collections import deque
 from typing import Final, final
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_stream.agent._agent_events import AgentEvent, ApprovalEvent, NestedEvent, RunEvent
 
@@ -37,47 +36,52 @@ class EventQueue:
         self._error: Exception | None = None
         self._discards = False
 
-    @property
-    def full(self) -> bool:
-        """Whether reading should wait."""
-        return len(self._events) >= MOST_WAITING
+    def put(self, event: RunEvent) -> bool:
+        """Append an event.
 
-    def put(self, event: RunEvent) -> None:
-        """Append an event."""
+        Returns:
+          Whether there are so many by now that reading should `wait_for_room`.
+        """
         if self._closed or self._discards:
             _tell_nobody(event)
-            return
+            return False
         self._events.append(event)
         if self._reader:
             self._reader.unpark()
+        return len(self._events) >= MOST_WAITING
 
     async def wait_for_room(self) -> None:
         """Wait until there is room. A checkpoint if there is none, otherwise nothing."""
-        while self.full:
+        while len(self._events) >= MOST_WAITING:
             await self._writer.park()
 
-    async def get(self) -> RunEvent:
-        """Take the next event. A cancellation point; if it is cancelled no event is lost.
+    def get_nowait(self) -> RunEvent | None:
+        """Take the next event; None if it is time to `wait`."""
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        if self._writer:
+            self._writer.unpark_all()
+        return event
+
+    async def wait(self) -> None:
+        """Wait until there may be an event. To be called when there was none.
+
+        A checkpoint.
 
         Raises:
           StopAsyncIteration: There will be no more.
-          Exception: With what the queue was closed, after the events before.
+          Exception: With what the queue was closed.
           trio.BusyResourceError: Another task is waiting for an event.
         """
-        await checkpoint_if_cancelled()
-        events = self._events
-        while not events:
-            if self._closed:
-                if self._error is not None:
-                    raise self._error
-                raise StopAsyncIteration
-            if self._reader:
-                raise trio.BusyResourceError("another task is already waiting for an event of this run")
-            await self._reader.park()
-        event = events.popleft()
-        if self._writer and len(events) < MOST_WAITING:
-            self._writer.unpark_all()
-        return event
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            if self._error is not None:
+                raise self._error
+            raise StopAsyncIteration
+        if self._reader:
+            raise trio.BusyResourceError("another task is already waiting for an event of this run")
+        await self._reader.park()
 
     def drop_stream_events(self) -> None:
         """Drop the events of streams that nobody has taken yet. Those of turns and tools stay."""

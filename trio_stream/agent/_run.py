@@ -6,13 +6,14 @@ run (`_turn_loop`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, cast, final
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_stream._nursery import NurseryBlock
 from trio_stream._protocol import Message
@@ -177,9 +178,12 @@ class Run:
           APIError: The run has failed; after all events that came before.
           trio.BusyResourceError: Another task is waiting for an event.
         """
-        if self._place is _Place.BEFORE:
-            self._not_entered()
-        return await self._queue.get()
+        await checkpoint_if_cancelled()
+        while (event := self._queue.get_nowait()) is None:
+            if self._place is _Place.BEFORE:
+                self._not_entered()
+            await self._queue.wait()
+        return event
 
     async def result(self) -> Any:
         """Wait for the end of the run, without its events.
@@ -200,8 +204,9 @@ class Run:
             self._not_entered()
         self._queue.discard()
         await trio.lowlevel.checkpoint()
-        async for _ in self:
-            raise AssertionError("events are discarded")
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                await self._queue.wait()
         if self.outcome != "completed" or self.message is None:
             raise RunStoppedError(self)
         if self._options.output is None:
@@ -225,6 +230,7 @@ class Run:
 
     # Acting on it, from any task.
 
+    @enable_ki_protection
     def interrupt(self, reason: str = "interrupted") -> None:
         """End the run now, keeping what can be kept.
 
@@ -237,6 +243,7 @@ class Run:
         if self._place is _Place.INSIDE:
             self._loop.interrupt(reason)
 
+    @enable_ki_protection
     def say(self, *content: str | Mapping[str, Any], when: When = "next") -> bool:
         """Say something to the model while the run goes on.
 

@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final, cast, final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_stream._errors import APIError
 from trio_stream._protocol import Message, decide_retry
@@ -132,14 +133,13 @@ class TurnLoop:
         return len(self._dialogue.transcript) > before
 
     def _end(self, outcome: RunOutcome, reason: str | None) -> None:
-        """Decide how the run ends; the first decision counts."""
-        if self.outcome is None:
-            self.outcome, self.reason = outcome, reason
-            if self._dialogue.turn is not None:
-                self._dialogue.turn.stop(reason or outcome)
+        """Decide how the run ends, which nothing has decided before, and stop what is under way."""
+        self.outcome, self.reason = outcome, reason
+        if self._dialogue.turn is not None:
+            self._dialogue.turn.stop(reason or outcome)
 
     def _fail(self, error: Exception, reason: str) -> None:
-        """End with an error, whatever was decided before: it must not be lost."""
+        """End with an error, the first there is, whatever was decided before: it must not be lost."""
         if self.error is None:
             self.outcome, self.reason, self.error = "failed", reason, error
             if self._dialogue.turn is not None:
@@ -147,6 +147,7 @@ class TurnLoop:
 
     # The task.
 
+    @enable_ki_protection
     async def run(self, nursery: trio.Nursery) -> None:
         """Run turns until the run has ended.
 
@@ -267,7 +268,8 @@ class TurnLoop:
                 if delay is None:
                     return error if turn.state is TurnState.READING else None
                 retries += 1
-                self._count_cut(turn)
+                assert turn.message is not None  # only a reply that has begun is asked for again
+                self._count_cut(turn.message)
                 turn.runner.stop(_CUT)
                 turn.begin_again(self._new_runner(nursery))
                 self._queue.drop_stream_events()
@@ -291,8 +293,7 @@ class TurnLoop:
             turn.begin_reading(stream)
             async for event in stream:
                 runner.feed(event)
-                queue.put(event)
-                if queue.full:
+                if queue.put(event):
                     await queue.wait_for_room()
 
     def _restart_delay(self, turn: Turn, error: APIError, retries: int) -> float | None:
@@ -329,11 +330,11 @@ class TurnLoop:
         dialogue.turn = None
         if message is not None:
             self.message = message
-            dialogue.count(message, cut=not whole)
             if whole:
+                dialogue.count(message, cut=False)
                 self._options.meter.add(message.usage)
             else:
-                self._options.meter.add_cut(message)
+                self._count_cut(message)
             if message.container is not None:
                 dialogue.container = message.container.id
         if goes_on:
@@ -345,10 +346,9 @@ class TurnLoop:
         )
         return None if message is None or turn_stopped else what_follows(message)
 
-    def _count_cut(self, turn: Turn) -> None:
-        if turn.message is not None:
-            self._dialogue.count(turn.message, cut=True)
-            self._options.meter.add_cut(turn.message)
+    def _count_cut(self, message: Message) -> None:
+        self._dialogue.count(message, cut=True)
+        self._options.meter.add_cut(message)
 
     # Saving.
 

@@ -30,6 +30,7 @@ class ActiveItem:
       request_hash: `request_hash` of its parameters; only with a journal.
       place: Its zero-based position among the items that are sent in this run; None if it is not sent.
       attempts: Requests made so far.
+      failures: How many of them failed in another way.
       refusals: How many of them the API refused to take (429, 529).
       began_at: When its first request was made, by `trio.current_time`; None before.
       used: Seconds of ``item_timeout`` that are used up by attempts and back-offs that are over.
@@ -41,6 +42,7 @@ class ActiveItem:
     __slots__ = (
         "attempts",
         "began_at",
+        "failures",
         "index",
         "item",
         "key",
@@ -62,6 +64,7 @@ class ActiveItem:
         self.request_hash: str = ""
         self.place: int | None = None
         self.attempts: int = 0
+        self.failures: int = 0
         self.refusals: int = 0
         self.began_at: float | None = None
         self.used: float = 0.0

@@ -13,12 +13,14 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
+import msgspec
 import trio
 
 from trio_stream._client import Client
-from trio_stream._errors import APIError, APITimeoutError, TotalTimeoutError
+from trio_stream._errors import APIError, APITimeoutError, OutputParseError, TotalTimeoutError
 from trio_stream._money import Ledger
-from trio_stream._protocol import Judgement, RateLimits, Verdict, judge, retry_delay
+from trio_stream._protocol import Judgement, Message, RateLimits, TextBlock, Verdict, judge, retry_delay
+from trio_stream._schemas import OutputType, parse_message
 from trio_stream._stream import EarlierAttempts, MessageStream, MessageStreamManager
 
 from ._active_item import ActiveItem
@@ -44,8 +46,9 @@ class Attempts:
     One object serves all items of a job, whose tasks run `run` at the same time. What belongs to one item is on its
     `ActiveItem`, or local to its `run`.
 
-    Two counts end the retries of an item: its failures (at most ``max_attempts``), and the refusals (429, 529) that
-    cost nothing and say nothing about the item, of which there may be many more.
+    Three counts end the retries of an item: its failures (at most ``max_attempts``); the refusals (429, 529) that
+    cost nothing and say nothing about the item, of which there may be many more; and the answers that are whole and no
+    value of the type that was asked for (``retry_invalid``).
 
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
@@ -77,6 +80,8 @@ class Attempts:
         self._item_timeout = math.inf if options.item_timeout is None else options.item_timeout
         self._max_attempts = options.max_attempts
         self._on_event = options.on_event
+        self._wanted = options.wanted
+        self._retry_invalid = options.retry_invalid
         self.retries: int = 0
 
     async def run(self, active: ActiveItem) -> Outcome:
@@ -86,8 +91,22 @@ class Attempts:
           JournalError: The journal cannot be written.
           Exception: ``on_event`` raised it, or the client was closed.
         """
+        unfit = 0
+        while True:
+            outcome = await self._ask(active)
+            if outcome.status != "ok" or self._wanted is None:
+                return outcome
+            outcome, error = _judge(outcome, self._wanted)
+            if error is None or unfit == self._retry_invalid:
+                return outcome
+            unfit += 1
+            if not await self._back_off(active, error, 0.0):
+                return active.outcome("timeout", self._out_of_time(active))
+
+    async def _ask(self, active: ActiveItem) -> Outcome:
+        """Make requests until one is answered by a whole message, or the item is given up."""
         new_permit = _permits(active.params)
-        failures = overloads = 0
+        overloads = 0
         earlier = EarlierAttempts()
         while True:
             permit = new_permit()
@@ -124,12 +143,27 @@ class Attempts:
                 delay = _delay(judgement, overloads)
                 overloads += 1
             else:
-                delay = _delay(judgement, failures)
-                failures += 1
-            if delay is None or failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
+                delay = _delay(judgement, active.failures)
+                active.failures += 1
+            if delay is None or active.failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
                 return active.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
             if not await self._back_off(active, error, delay):
                 return active.outcome("timeout", self._out_of_time(active))
+
+    def reread(self, known: Outcome | None) -> Outcome | None:
+        """Give an answer of the journal its value: that is not written, since the message is.
+
+        Returns:
+          None if the item is to be sent: there is no answer, or one that does not fit, where such are sent again.
+        """
+        wanted = self._wanted
+        if known is None or known.status != "cached" or wanted is None:
+            return known
+        message = known.message
+        if message is None:
+            message = Message(content=(TextBlock(text=known.text),), stop_reason=known.stop_reason)
+        outcome, error = _judge(known, wanted, message)
+        return outcome if error is None or not self._retry_invalid else None
 
     def _tell_failure(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
         """Tell the governor, and instruments of the pause that may follow."""
@@ -250,6 +284,19 @@ class Attempts:
 
 
 _PROMPT: Final = ("system", "messages", "tools")
+
+
+def _judge(
+    outcome: Outcome, wanted: OutputType[Any], message: Message | None = None
+) -> tuple[Outcome, OutputParseError | None]:
+    """Give an outcome whose message is whole its value; or the status and the error that there is in place of one."""
+    message = message or outcome.message
+    assert message is not None
+    try:
+        return msgspec.structs.replace(outcome, value=parse_message(message, wanted)), None
+    except OutputParseError as error:
+        error.request_id = outcome.request_id
+        return msgspec.structs.replace(outcome, status=error.fault, error=error), error
 
 
 def _permits(params: Mapping[str, Any]) -> Callable[[], Permit]:

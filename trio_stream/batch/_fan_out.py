@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Generic, Literal, Unpack, final
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, final, get_args
 
 import trio
 
 from trio_stream._client import Client, SharedCall
+from trio_stream._errors import OutputFault
 from trio_stream._money import Budget, Ledger
+from trio_stream._schemas import OutputType
 
 from ._attempts import Attempts
 from ._block import Block
@@ -35,7 +37,7 @@ from ._limiter import HeaderRateLimiter, RateLimiter
 from ._moments import JobWatch
 from ._options import DEFAULTS, FanOutOptions, OnEvent
 from ._outbox import Outbox
-from ._records import JournalLike, Outcome, TagT
+from ._records import JournalLike, Outcome, TagT, ValueT, with_defaults
 from ._settling import Settler
 from ._stats import FanOutStats
 from ._stopping import FanOutStoppedError
@@ -44,7 +46,7 @@ from ._workers import Workers
 
 
 @final
-class FanOut(Generic[TagT]):
+class FanOut(Generic[TagT, ValueT]):
     """Many requests at once; made by `fan_out`, used once.
 
     ``async with`` it, and iterate over it for the outcomes in the order in which they come.
@@ -56,6 +58,13 @@ class FanOut(Generic[TagT]):
       skip_rest: Whether a job that stops by itself (a budget, say) still takes the remaining items, to give each a
         ``skipped`` outcome. With None it does if ``items`` has a length.
     """
+
+    if not TYPE_CHECKING:
+
+        @classmethod
+        def __class_getitem__(cls, types: Any) -> Any:
+            """Fill in what type checkers take for the default, which Python knows since 3.13."""
+            return super().__class_getitem__(with_defaults(types))
 
     def __init__(
         self, client: Client, items: Items[TagT], options: FanOutOptions, *, skip_rest: bool | None = None
@@ -87,13 +96,14 @@ class FanOut(Generic[TagT]):
             keeper=keeper,
             governor=self._governor,
             ledger=self._ledger,
+            attempts=self._attempts,
             workers=Workers(self._job, self._attempts, settler),
             settler=settler,
         )
         self._block = Block(self._job, keeper)
 
     @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> FanOut[TagT]:
+    async def __aenter__(self) -> FanOut[TagT, ValueT]:
         """Open the journal and start. Not a checkpoint.
 
         Raises:
@@ -133,10 +143,10 @@ class FanOut(Generic[TagT]):
             if self._job.watch is not None:
                 self._job.watch.end(self.stats)
 
-    def __aiter__(self) -> FanOut[TagT]:
+    def __aiter__(self) -> FanOut[TagT, ValueT]:
         return self
 
-    async def __anext__(self) -> Outcome[TagT]:
+    async def __anext__(self) -> Outcome[TagT, ValueT]:
         """Return the next outcome: that of whichever item ends next.
 
         A checkpoint. If it is cancelled nothing is lost.
@@ -164,7 +174,7 @@ class FanOut(Generic[TagT]):
         self._job.abort()
 
     @property
-    def unread(self) -> tuple[Outcome[TagT], ...]:
+    def unread(self) -> tuple[Outcome[TagT, ValueT], ...]:
         """The outcomes that nobody has taken. After the block this includes the items that leaving it cancelled."""
         return self._outbox.unread
 
@@ -179,6 +189,7 @@ class FanOut(Generic[TagT]):
             cached=counts["cached"],
             errors=counts["error"],
             timeouts=counts["timeout"],
+            invalid=sum(counts[fault] for fault in get_args(OutputFault)),
             cancelled=counts["cancelled"],
             skipped=counts["skipped"],
             in_flight=len(job.active),
@@ -215,8 +226,10 @@ def fan_out(
     warmup: bool = DEFAULTS.warmup,
     budget: Budget | None = DEFAULTS.budget,
     on_event: OnEvent | None = DEFAULTS.on_event,
+    output: type[ValueT] | OutputType[ValueT] | None = None,
+    retry_invalid: int = DEFAULTS.retry_invalid,
     **params: Unpack[SharedCall],
-) -> FanOut[TagT]:
+) -> FanOut[TagT, ValueT]:
     """Make many requests at once, and get their outcomes in the order in which they come.
 
     ::
@@ -256,12 +269,18 @@ def fan_out(
         the prompt cache. ``stats.cache_hit_rate`` tells how well that worked.
       budget: How much may be used of tokens, money or requests. None for no limit.
       on_event: Called with the item and each event of its stream. It may be async.
+      output: A type to ask the answers for: each outcome that is ``ok`` or ``cached`` has a ``value`` of it. Answers
+        that are no value have the status ``truncated``, ``refused`` or ``invalid``, and an `OutputParseError`. The
+        schema is part of the request, so that a journal is one of this schema.
+      retry_invalid: How many more times an item is sent whose answer is no value of ``output``. Each costs what a
+        request costs.
       **params: The parameters that all requests share: those of ``client.messages.stream``, and ``timeout``. With
         ``betas``, requests go through ``client.beta.messages.stream``.
 
     Raises:
       ValueError: An option is invalid, or conflicts with another.
-      TypeError: An option has the wrong type, or a parameter is not one of a fan-out (``max_retries``, ``stream``).
+      TypeError: An option has the wrong type, or a parameter is not one of a fan-out (``max_retries``, ``stream``); or
+        there is no schema for ``output``.
     """
     options = FanOutOptions(
         limit=limit,
@@ -274,6 +293,8 @@ def fan_out(
         warmup=warmup,
         budget=budget,
         on_event=on_event,
+        output=output,
+        retry_invalid=retry_invalid,
         params=dict(params),
     )
     return FanOut(client, items, options)

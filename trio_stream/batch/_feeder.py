@@ -11,8 +11,10 @@ from typing import final
 import trio
 
 from trio_stream._money import Ledger
+from trio_stream._schemas import ask_for_output
 
 from ._active_item import ActiveItem
+from ._attempts import Attempts
 from ._governor import Governor
 from ._items import Source
 from ._job import Job
@@ -47,17 +49,20 @@ class Feeder:
         keeper: JournalKeeper,
         governor: Governor,
         ledger: Ledger,
+        attempts: Attempts,
         workers: Workers,
         settler: Settler,
     ) -> None:
         self.taken: int = 0
         self._source = source
         self._options = options
+        self._wanted = options.wanted
         self._job = job
         self._outbox = outbox
         self._keeper = keeper
         self._governor = governor
         self._ledger = ledger
+        self._attempts = attempts
         self._workers = workers
         self._settler = settler
         self._sent = 0  # items for which a worker was started, and those that failed before
@@ -119,12 +124,14 @@ class Feeder:
         active = ActiveItem(item, self.taken, merge_params(item.request, self._options.params))
         self.taken += 1
         try:
+            if self._wanted is not None:
+                active.params = ask_for_output(active.params, self._wanted)
             self._keeper.identify(active)
         except (TypeError, ValueError) as error:
             active.place = self._next_place()
             self._settler.settle(active, active.outcome("error", error))
             return
-        known = self._keeper.lookup(active)
+        known = self._attempts.reread(self._keeper.lookup(active))
         if known is not None:
             self._settler.settle(active, known, from_journal=True)
         elif self._job.stopped is not None:

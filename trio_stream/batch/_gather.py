@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack, cast
 
 from trio_stream._client import Client
+from trio_stream._schemas import OutputType
 
 from ._fan_out import FanOut
 from ._items import Items
 from ._options import FanOutOptions, GatherCall
-from ._records import Outcome, TagT
+from ._records import Outcome, TagT, ValueT
 
 
 async def gather_texts(client: Client, items: Items[TagT], **options: Unpack[GatherCall]) -> list[str]:
@@ -41,12 +42,20 @@ async def gather_texts(client: Client, items: Items[TagT], **options: Unpack[Gat
       FanOutStoppedError: The budget was used up.
       Exception: Whatever the iterable of items, the journal or ``on_event`` raised.
     """
+    if "output" in options:
+        raise TypeError("output is not an option here: gather_texts returns texts, and gather_outcomes has the values")
     outcomes = await _gather(client, items, "raise", options)
     # A journal may also give an outcome that is no answer, such as the error of an earlier run.
     return [outcome.unwrap() for outcome in outcomes]
 
 
-async def gather_outcomes(client: Client, items: Items[TagT], **options: Unpack[GatherCall]) -> list[Outcome[TagT]]:
+async def gather_outcomes(
+    client: Client,
+    items: Items[TagT],
+    *,
+    output: type[ValueT] | OutputType[ValueT] | None = None,
+    **options: Unpack[GatherCall],
+) -> list[Outcome[TagT, ValueT]]:
     """Send all items, and return their outcomes in the order of the items.
 
     An item that fails does not make this raise: its ``outcome.status`` tells.
@@ -56,6 +65,7 @@ async def gather_outcomes(client: Client, items: Items[TagT], **options: Unpack[
     Args:
       client: Sends the requests.
       items: Prompts, parameters or `Item`, as for `fan_out`.
+      output: A type to ask the answers for, as for `fan_out`: outcomes that are ``ok`` have a ``value`` of it.
       **options: The options of `fan_out` except ``on_error``, and the parameters that all requests share.
 
     Returns:
@@ -64,7 +74,7 @@ async def gather_outcomes(client: Client, items: Items[TagT], **options: Unpack[
     Raises:
       Exception: Whatever the iterable of items, the journal or ``on_event`` raised.
     """
-    return await _gather(client, items, "capture", options)
+    return await _gather(client, items, "capture", {**options, "output": output})
 
 
 async def _gather(

@@ -13,7 +13,7 @@ import msgspec
 
 from ._active_item import ActiveItem
 from ._journal import Journal
-from ._records import Item, JournalConflictError, JournalLike, Outcome, request_hash
+from ._records import FAILED, Item, JournalConflictError, JournalLike, Outcome, request_hash
 
 
 @final
@@ -94,7 +94,8 @@ class JournalKeeper:
 
     def end(self, active: ActiveItem, outcome: Outcome) -> None:
         """Note how an item ended, if it was sent or failed; an item that was never sent is left for the next run."""
-        ended = outcome.status in ("ok", "error", "timeout") or (outcome.status == "skipped" and active.attempts > 0)
+        ended = outcome.status == "ok" or outcome.status in FAILED
+        ended = ended or (outcome.status == "skipped" and active.attempts > 0)
         # An item whose parameters cannot be sent has no hash, so it has no key either.
         if self._journal is not None and active.key and ended:
             self._journal.end(active.key, outcome)

@@ -14,6 +14,7 @@ import msgspec
 from trio_stream._client import SharedCall
 from trio_stream._money import Budget
 from trio_stream._protocol import MessageStreamEvent
+from trio_stream._schemas import OutputType, output_type
 
 from ._limiter import RateLimiter
 from ._records import Item, JournalLike
@@ -44,6 +45,8 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
     warmup: bool = False
     budget: Budget | None = None
     on_event: OnEvent | None = None
+    output: type[Any] | OutputType[Any] | None = None
+    retry_invalid: int = 0
     params: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     """The parameters that all requests share. Not an option: `fan_out` takes them by their own names."""
 
@@ -57,6 +60,11 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"item_timeout must be a positive number of seconds, not {self.item_timeout!r}")
         if self.max_errors is not None and not self.max_errors >= 0:
             raise ValueError(f"max_errors must not be negative: {self.max_errors!r}")
+        if self.retry_invalid < 0:
+            raise ValueError(f"retry_invalid must not be negative: {self.retry_invalid!r}")
+        if self.retry_invalid and self.output is None:
+            raise ValueError("retry_invalid is for answers that do not fit a type: give that as output")
+        _ = self.wanted  # whether there is a schema
         if "max_retries" in self.params:
             raise TypeError("max_retries is not a parameter of a fan-out: use max_attempts")
         if "stream" in self.params:
@@ -72,6 +80,11 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         options = {name: value for name, value in keywords.items() if name in OPTIONS}
         return cls(**options, params={name: value for name, value in keywords.items() if name not in OPTIONS})
+
+    @property
+    def wanted(self) -> OutputType[Any] | None:
+        """``output`` with its schema; None without one."""
+        return None if self.output is None else output_type(self.output)
 
     @property
     def bounds(self) -> Adaptive:
@@ -91,6 +104,7 @@ class GatherCall(SharedCall, total=False):
     warmup: bool
     budget: Budget | None
     on_event: OnEvent | None
+    retry_invalid: int
 
 
 OPTIONS: Final = frozenset(FanOutOptions.__struct_fields__) - {"params"}

@@ -9,34 +9,44 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, cast, final, get_args
 
 import msgspec
 
+from trio_stream._errors import OutputFault
 from trio_stream._protocol import Message, MessageStopReason, Usage, build_body
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     TagT = TypeVar("TagT", default=Any)
+    ValueT = TypeVar("ValueT", default=Any)
 else:
     from typing import TypeVar
 
     TagT = TypeVar("TagT")
+    ValueT = TypeVar("ValueT")
 
 Request: TypeAlias = str | Mapping[str, Any]
 """A prompt, or the parameters of ``client.messages.stream``."""
 
-Status: TypeAlias = Literal["ok", "error", "timeout", "cancelled", "skipped", "cached"]
+Status: TypeAlias = Literal[
+    "ok", "error", "timeout", "cancelled", "skipped", "cached", "truncated", "refused", "invalid"
+]
 """How an item ended.
 
-* ``ok``: its message is whole.
+* ``ok``: its message is whole. Where the answer was asked for as a type (``output=``), it has a value too.
 * ``error``: its last attempt failed.
 * ``timeout``: ``item_timeout``, or a clock of the last attempt, ran out.
 * ``cancelled``: it was under way when the fan-out was aborted or left.
 * ``skipped``: it was not started, or not tried again, because the fan-out had stopped (a budget, a spend limit).
 * ``cached``: the journal had its answer.
+* ``truncated``, ``refused``, ``invalid``: with ``output=`` only, what keeps an answer that is whole from being a value.
+  It was cut, the model refused to answer, or it does not fit the type. Without ``output=`` such an answer is ``ok``.
 """
+
+FAILED: Final[frozenset[Status]] = frozenset({"error", "timeout", *get_args(OutputFault)})
+"""How items end that have an error of their own."""
 
 # Parameters that change how a request is sent and not what it asks. A resumed run may use other clocks, for example.
 _OPTIONS: Final = frozenset({"timeout", "max_retries", "extra_headers", "extra_query", "extra_body", "stream"})
@@ -95,7 +105,7 @@ class Item(msgspec.Struct, Generic[TagT], frozen=True):
 
 
 @final
-class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omit_defaults=True):
+class Outcome(msgspec.Struct, Generic[TagT, ValueT], frozen=True, kw_only=True, repr_omit_defaults=True):
     """How one item ended.
 
     Args:
@@ -104,6 +114,8 @@ class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omi
       tag: The item's tag.
       status: How it ended; see `Status`.
       text: The text of all text blocks, joined. If the message is not whole, the part of it that arrived.
+      value: The answer as a value of the type that was asked for with ``output=``; None without one, or where there is
+        no such value. To type checkers `Outcome` is generic in the type.
       message: The message, or as much of it as arrived; None if nothing did, or if the journal had only the text.
       error: The error that the item ended with; None if there was none.
       usage: The tokens of the last attempt. Those of earlier attempts are in the fan-out's ``stats``.
@@ -119,6 +131,7 @@ class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omi
     tag: TagT = cast("Any", None)
     status: Status
     text: str = ""
+    value: ValueT = cast("Any", None)
     message: Message | None = None
     error: Exception | None = None
     usage: Usage | None = None
@@ -127,6 +140,13 @@ class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omi
     seconds: float = 0.0
     request_id: str | None = None
     stop_reason: MessageStopReason | None = None
+
+    if not TYPE_CHECKING:
+
+        @classmethod
+        def __class_getitem__(cls, types: Any) -> Any:
+            """Fill in what type checkers take for the default, which Python knows since 3.13."""
+            return super().__class_getitem__(with_defaults(types))
 
     @property
     def finished(self) -> bool:
@@ -143,12 +163,17 @@ class Outcome(msgspec.Struct, Generic[TagT], frozen=True, kw_only=True, repr_omi
         if self.finished:
             return self.text
         error = self.error
-        if error is not None and self.status in ("error", "timeout"):
+        if error is not None and self.status in FAILED:
             # It may be raised several times, and each time with the traceback of that time only.
             raise error.with_traceback(None)
         name = f"item {self.index}" if self.id is None else f"item {self.id!r}"
         why = "" if error is None else f": {error}"
         raise UnfinishedError(f"{name} was {self.status}{why}", outcome=self) from error
+
+
+def with_defaults(types: Any) -> tuple[Any, Any]:
+    """The two types of a generic class here, of which the second may be left out."""
+    return cast("tuple[Any, Any]", types) if isinstance(types, tuple) else (types, Any)
 
 
 class JournalLike(Protocol):
@@ -188,7 +213,7 @@ class JournalLike(Protocol):
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended. Called before anybody gets its outcome.
 
-        The status is ``ok``, ``error`` or ``timeout``; or ``skipped`` for an item that was tried and then given up
+        The status is ``ok`` or one of `FAILED`; or ``skipped`` for an item that was tried and then given up
         because the fan-out stopped. The next run should start such an item again.
 
         Args:

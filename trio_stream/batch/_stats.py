@@ -24,6 +24,7 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       cached: Items whose answer was in the journal.
       errors: Items whose last attempt failed.
       timeouts: Items that ran out of time.
+      invalid: Items whose answer is no value of ``output``: ``truncated``, ``refused`` and ``invalid`` together.
       cancelled: Items that were under way when the fan-out was aborted or left.
       skipped: Items that were never started, or were given up when the fan-out stopped.
       in_flight: Items that have been started and have not ended.
@@ -52,6 +53,7 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
     errors: int = 0
     timeouts: int = 0
+    invalid: int = 0
     cancelled: int = 0
     skipped: int = 0
     in_flight: int = 0

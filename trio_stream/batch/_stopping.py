@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 from trio_stream._errors import APIError, APIStatusError
 from trio_stream._protocol import AccountReason
 
-from ._records import Outcome
+from ._records import FAILED, Outcome
 
 StopReason: TypeAlias = Literal[
     "budget", "max_errors", "same_error", "authentication", "permission", "spend_limit", "drain", "abort"
@@ -110,7 +110,7 @@ class Failures:
         if outcome.status in ("skipped", "cancelled"):
             return None
         self._done += 1
-        failed = outcome.status in ("error", "timeout")
+        failed = outcome.status in FAILED
         self._failed += failed
         if self._limit is None:
             return None if place is None else self._compare(outcome, place, answered=answered)

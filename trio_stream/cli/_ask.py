@@ -7,12 +7,15 @@ options and help (`_commands`), and how to write to terminals and pipes (`_termi
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, TextIO, final
 
 import msgspec
 import trio
 
 import trio_stream as ts
+from trio_stream._protocol import JSON_ERRORS, decode_json
+from trio_stream._schemas import find_refusal, parse_message
 from trio_stream.cli._terminal import (
     BROKEN_PIPE,
     FAILED,
@@ -26,6 +29,9 @@ from trio_stream.cli._terminal import (
 
 _MAX_TOKENS = 4096
 
+_ANYTHING: Any = Any
+"""As a type that an answer is decoded as: any JSON will do."""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments and options of the command.
@@ -36,6 +42,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
       model: The model.
       max_tokens: The most tokens of the answer; None for 4096 plus the budget for thinking.
       thinking: The API's ``thinking`` parameter.
+      schema: A file with the JSON Schema that the answer is to follow, or None.
       as_json: Whether to print events rather than text.
       usage: Whether to print tokens and timings at the end.
     """
@@ -45,6 +52,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     max_tokens: int | None
     thinking: dict[str, Any] | None
+    schema: Path | None
     as_json: bool
     usage: bool
 
@@ -66,9 +74,13 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
         if not prompt.strip():
             complain("ask", "there is no prompt: trio-stream ask PROMPT, or pipe it in")
             return USAGE
-        asking = _Asking(question, prompt, Output(sys.stdout))
+        schema = None if question.schema is None else read_schema(question.schema)
+        asking = _Asking(question, prompt, schema, Output(sys.stdout))
         trio.run(asking.run, client)
         asking.end()
+        if not asking.useful:
+            complain("ask", "the answer is not whole JSON")
+            return FAILED
     except KeyboardInterrupt:
         _end_after_all(asking)
         complain("ask", "interrupted")
@@ -76,6 +88,9 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
     except BrokenPipeError:
         forget_stdout()
         return BROKEN_PIPE
+    except _SchemaError as error:
+        complain("ask", str(error))
+        return USAGE
     except ts.APIError as error:
         _end_after_all(asking)
         complain("ask", str(error))
@@ -101,6 +116,28 @@ def read_prompt(words: tuple[str, ...]) -> str:
     return "\n\n".join(part for part in (piped.rstrip("\n"), typed) if part.strip())
 
 
+class _SchemaError(Exception):
+    """The file of ``--schema`` has no schema that the API takes."""
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """Read the JSON Schema in a file.
+
+    Raises:
+      _SchemaError: It cannot be read, is not JSON, or the API would refuse it.
+    """
+    try:
+        schema: dict[str, Any] = decode_json(path.read_bytes())
+    except OSError as error:
+        raise _SchemaError(f"cannot read {path}: {error.strerror or error}") from error
+    except JSON_ERRORS as error:
+        raise _SchemaError(f"{path} is not JSON: {error}") from error
+    refusal = find_refusal(schema)
+    if refusal is not None:
+        raise _SchemaError(f"the API does not take the schema in {path}: {refusal}")
+    return schema
+
+
 def _no_key(error: ts.CredentialsError) -> str:
     if error.message.startswith("no authentication"):
         return "no API key: export ANTHROPIC_API_KEY=sk-ant-... (`trio-stream demo` needs none)"
@@ -120,9 +157,10 @@ def _end_after_all(asking: _Asking | None) -> None:
 class _Asking:
     """One question and its answer. It keeps what `end` needs, also after an interruption."""
 
-    def __init__(self, question: Question, prompt: str, output: Output) -> None:
+    def __init__(self, question: Question, prompt: str, schema: dict[str, Any] | None, output: Output) -> None:
         self._question = question
         self._prompt = prompt
+        self._schema = schema
         self._output = output
         self._stream: ts.MessageStream | ts.EventStream | None = None
         self._seconds = 0.0
@@ -160,6 +198,18 @@ class _Asking:
                         thought = False
                     output.text(event.text)
 
+    @property
+    def useful(self) -> bool:
+        """Whether the answer is what was asked for: any text, or whole JSON."""
+        if self._schema is None:
+            return True
+        assert self._stream is not None
+        try:
+            parse_message(self._stream.message, _ANYTHING)
+        except ts.OutputParseError:
+            return False
+        return True
+
     def end(self) -> None:
         """End the line, and write the notes about the answer to standard error. Only the first call does anything."""
         if self._ended:
@@ -188,6 +238,8 @@ class _Asking:
             params["system"] = question.system
         if question.thinking is not None:
             params["thinking"] = question.thinking
+        if self._schema is not None:
+            params["output_config"] = {"format": {"type": "json_schema", "schema": self._schema}}
         return params
 
     def _usage_line(self, stream: ts.MessageStream | ts.EventStream, usage: ts.Usage) -> str:

@@ -7,6 +7,7 @@ of ``batch`` and ``merge`` (`_batch_commands`).
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -64,11 +65,17 @@ is put before the arguments.
   trio-stream ask "Why are nurseries called nurseries?"
   git diff | trio-stream ask "Write a commit message for this."
 
+With --schema the answer is JSON that follows a JSON Schema:
+
+\b
+  trio-stream ask --schema invoice.json < letter.txt | jq .total
+
 With --json standard output has one JSON object per line: the events as the API sends them ("message_start",
 "content_block_delta", ...), without "ping" and without fields that are null.
 
-Exit status: 0; 1 if the API or the network failed; 2 if it cannot do what was asked (no key, no prompt); 130 after
-Ctrl-C (what has arrived stays); 141 if the reader of a pipe went away.
+Exit status: 0; 1 if the API or the network failed, or if the answer to --schema is not whole JSON; 2 if it cannot do
+what was asked (no key, no prompt, a schema that the API does not take); 130 after Ctrl-C (what has arrived stays); 141
+if the reader of a pipe went away.
 """
 
 
@@ -93,6 +100,12 @@ Ctrl-C (what has arrived stays); 141 if the reader of a pipe went away.
     metavar="[TOKENS]",
     help="Let the model think first: as much as it likes, or up to TOKENS. Shown dimmed, on terminals only.",
 )
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Ask for JSON that follows the JSON Schema in this file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each event of the stream as a line of JSON.")
 @click.option("--usage", is_flag=True, help="At the end, print tokens and timings to standard error.")
 @click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
@@ -109,6 +122,7 @@ def ask(
     model: str,
     max_tokens: int | None,
     thinking: dict[str, object] | None,
+    schema: Path | None,
     as_json: bool,
     usage: bool,
     base_url: str | None,
@@ -123,6 +137,7 @@ def ask(
         model=model,
         max_tokens=max_tokens,
         thinking=thinking,
+        schema=schema,
         as_json=as_json,
         usage=usage,
     )

@@ -133,6 +133,10 @@ class StreamBatch:
         # Checked here, and not in the actor. An error is raised by the call that it belongs to, so the fan-out, which
         # serves all calls, captures it.
         chosen = FanOutOptions.of(options)
+        if chosen.output is not None:
+            raise TypeError(
+                "output is not an option of a StreamBatch: its rows have texts, which a later map may parse"
+            )
         if on_error not in ("capture", "raise"):
             raise ValueError(f"on_error must be 'capture' or 'raise', not {on_error!r}")
         journals = None
