@@ -33,7 +33,7 @@ from trio_stream.agent import (
     ToolStartEvent,
     ToolStopEvent,
 )
-from trio_stream.types import FallbackBlock, TextBlock
+from trio_stream.types import FallbackBlock, ServerToolCaller20260120, TextBlock
 
 UNKNOWN = "Whether it had effects is not known."
 NOT_YET = "not started: the program ended."
@@ -137,6 +137,21 @@ async def test_some_wait_for_the_end_of_the_reply(autojump_clock, options):
         calls.start_all(message(called("a")))
         await calls.join()
     assert log[-2:] == ["a starts 0", "a ends 1"]
+    assert texts(calls) == ["done"]
+
+
+async def test_a_call_of_a_program_waits_for_the_end_of_the_reply(autojump_clock):
+    """Its result can be sent only with the container, which the end of the reply tells."""
+    log: list[str] = []
+    block = called("a", caller=ServerToolCaller20260120(tool_id="srvtoolu_1"))
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a", log=log)], nursery)
+        feed(calls, block, TextBlock(text="More."))
+        calls.feed(delta("tool_use"))
+        await settle()
+        assert log == []
+        calls.start_all(message(block))
+        await calls.join()
     assert texts(calls) == ["done"]
 
 
@@ -785,6 +800,25 @@ async def test_what_comes_before_a_call_fails(autojump_clock):
             calls.start_all(message(called("a", id="1"), called("a", id="2")))
     assert isinstance(caught.value.exceptions[0], OSError)
     assert texts(calls) == ["not started: what has to come before it failed.", "not started: it was cancelled."]
+
+
+async def test_a_thousand_calls_beyond_the_limit(autojump_clock):
+    """They are answered one after the other, and not each within the one before."""
+    blocks = [called("a", id=str(number)) for number in range(2_000)]
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a")], nursery, meter=Meter(tool_calls=2), max_concurrent_tools=1)
+        calls.start_all(message(*blocks))
+        await calls.join()
+    assert texts(calls) == ["done"] * 2 + ["not started: the budget is used up: 2 of 2 tool calls."] * 1_998
+
+
+async def test_a_nursery_that_is_closed():
+    """A call cannot start there. That is a mistake of the program, and the call is told of as not started."""
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner([sleeper("a")], nursery)
+    with pytest.raises(RuntimeError, match="closed"):
+        calls.start_all(message(called("a")))
+    assert texts(calls) == [NOT_YET]
 
 
 # Events

@@ -75,6 +75,15 @@ class Tool:
     )
 
     name: str | None
+    toolset_name: str | None
+    timeout: float | None
+    approve: NeedsApproval
+    exclusive: bool | str
+    eager: bool
+    on_cancel: Literal["stop", "finish"]
+    grace: float
+    errors: Literal["show", "hide"]
+    max_result: int
     definition: Any  # so that it can stand in ``tools`` of a request, of whose many kinds of definitions it is one
 
     def __init__(

@@ -124,6 +124,14 @@ class ToolCall:
         "toolset_name",
     )
 
+    id: str
+    name: str
+    toolset_name: str | None
+    block: ToolUseBlock
+    tool: Tool | None
+    index: int
+    state: CallState
+
     def __init__(self, block: ToolUseBlock, tool: Tool | None, index: int, around: Surroundings) -> None:
         self.block = block
         self.id = block.id

@@ -37,6 +37,10 @@ class ToolContext:
 
     __slots__ = ("_emit", "call_id", "meter", "name")
 
+    call_id: str
+    name: str
+    meter: Meter | None
+
     def __init__(self, *, call_id: str, name: str, emit: Emit, meter: Meter | None = None) -> None:
         self.call_id = call_id
         self.name = name

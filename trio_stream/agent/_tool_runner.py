@@ -104,6 +104,7 @@ class ToolRunner:
         "_schedule",
         "_seen",
         "_stop_reason",
+        "_takes_turns",
         "_toolset",
         "_under_way",
         "calls",
@@ -139,6 +140,7 @@ class ToolRunner:
         self._fell_back = False
         self._is_whole = False
         self._stop_reason: str | None = None
+        self._takes_turns = False  # so that a thousand refused calls are not a thousand calls deep
         self._under_way: set[ToolCall] = set()  # from where they are to start until they end
         self._all_ended = trio.lowlevel.ParkingLot()
 
@@ -268,15 +270,19 @@ class ToolRunner:
         self._take_turns()
 
     def _take_turns(self) -> None:
-        if self._stop_reason is not None:
+        if self._stop_reason is not None or self._takes_turns:
             return
-        while (call := self._schedule.take()) is not None:
-            refusal = None if self._around.meter is None else self._around.meter.take_call()
-            if refusal is not None:
-                call.deny(refusal)
-                continue
-            call.state = CallState.STARTING
-            self._start_task(call.run, f"tool {call.name}")
+        self._takes_turns = True
+        try:
+            while (call := self._schedule.take()) is not None:
+                refusal = None if self._around.meter is None else self._around.meter.take_call()
+                if refusal is not None:
+                    call.deny(refusal)  # which leads here again, and the loop goes on with the next
+                    continue
+                self._start_task(call.run, f"tool {call.name}")
+                call.state = CallState.STARTING
+        finally:
+            self._takes_turns = False
 
     def _start_task(self, function: Callable[[], Awaitable[None]], name: str) -> None:
         # In the context of whoever made the runner. A call often starts in the task of the one that ended before it,

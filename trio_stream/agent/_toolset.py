@@ -32,9 +32,12 @@ class Toolset:
 
     __slots__ = ("definitions", "tools")
 
+    definitions: list[dict[str, Any]]
+    tools: dict[tuple[str | None, str | None], Tool]
+
     def __init__(self, tools: Iterable[Tool | Mapping[str, Any]] = ()) -> None:
-        self.definitions: list[dict[str, Any]] = []
-        self.tools: dict[tuple[str | None, str | None], Tool] = {}
+        self.definitions = []
+        self.tools = {}
         names: set[object] = set()
         for entry in tools:
             definition = _definition(entry)
