@@ -107,9 +107,9 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
     A call that is cancelled ends at once, whatever the server does; the server is told. What a server reports on the
     way becomes a `ToolProgressEvent` with a `Progress`.
 
-    Entering is a checkpoint; if it is cancelled, everything is closed. Leaving waits until the sessions are closed: 5
-    seconds at most for servers that answer slowly; and a process that does not end by itself is killed by the client of
-    MCP within about 6. The block owns a nursery, and follows the contract of `NurseryBlock`.
+    Entering is a checkpoint; if it is cancelled, everything is closed. Leaving waits until the sessions are closed. That
+    is bounded: by 5 seconds for a server that answers slowly, and by about 10 for a process that neither reads nor
+    ends, which the client of MCP kills. The block owns a nursery, and follows the contract of `NurseryBlock`.
 
     Args:
       servers: The servers.
@@ -128,6 +128,7 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
         self._links: list[_Link] = []
         self._block: NurseryBlock | None = None
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> list[Tool]:
         if self._block is not None:
             raise RuntimeError("this block has been entered before: make another")
@@ -143,6 +144,7 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
             await self._block.exit(error)
             raise
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

@@ -41,7 +41,8 @@ _CLOSE_SECONDS: Final = 5.0
 """Seconds for a session to say goodbye to its server when the block is left."""
 
 _FORGOTTEN: Final = re.compile(
-    r"(bad request: )?(no valid session|(mcp )?session\b.*\b(terminated|not found|expired|unknown|invalid))",
+    r"(bad request: )?(no valid session|(invalid|unknown) (mcp )?session|server not initialized"
+    r"|(mcp )?session( id)? (is )?(terminated|not found|expired|unknown|invalid))",
     re.IGNORECASE,
 )
 """What servers, and the client, say of a session that is not known."""
