@@ -42,11 +42,10 @@ async def main() -> None:
         chat = ts.Conversation(client, model=MODEL, max_tokens=1024, tools=tools)
         async with chat.run("What do I have to buy?", max_turns=5) as run:
             async for event in run:
-                match event:
-                    case ts.TextEvent(text=text):
-                        print(text, end="", flush=True)
-                    case ts.ToolStopEvent(name=name, is_error=is_error):
-                        print(f"\n[{name}{' failed' if is_error else ''}]")
+                if event.type == "text":
+                    print(event.text, end="", flush=True)
+                elif event.type == "tool_stop":
+                    print(f"\n[{event.name}{' failed' if event.is_error else ''}]")
     print(f"\n{run.outcome} after {run.turns} turns, {chat.usage.output_tokens} output tokens")
 
 

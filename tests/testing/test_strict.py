@@ -220,6 +220,14 @@ BAD: list[tuple[JSON, str]] = [
         body(user("a"), assistant(use()), user(result(content=7))),
         "messages.2.content.0.tool_result.content: Input should be a valid list",
     ),
+    (
+        body(
+            user("a"),
+            assistant(use()),
+            user(result(content=[text(), {"type": "image", "source": {}}], is_error=True)),
+        ),
+        "messages.2.content.0.tool_result.content: all content must be type `text` if `is_error` is true",
+    ),
     (body(user(use())), "messages.0.content.0: `tool_use` blocks are not permitted in `user` messages"),
     (body(user("a"), assistant(result()), user("b")), "messages.1.content.0: `tool_result` blocks are not permitted"),
     (

@@ -1,7 +1,7 @@
 """From MCP to the Messages API: the definitions of tools, and the content of their results.
 
-What belongs here: pure functions from one form to the other. What does not: sessions and calls (`mcp`), and the size of
-results (`_tool_result`).
+What belongs here: pure functions from one form to the other. What does not: sessions and calls (`_mcp_session`), and
+the size of results (`_tool_result`).
 
 A server is not under anybody's control, and what the API refuses once it refuses in every later request of the
 conversation. So names, schemas and images are made what the API takes, and what it has no form for is told in words.

@@ -1,7 +1,7 @@
 """One session with an MCP server, in a task of its own, and the calls in it.
 
 What belongs here: opening a session, keeping it, the calls that run in it, and its end. What does not: when a session
-is opened again, and the tools that are made of it (`mcp`).
+is opened again, and the tools that are made of it (`_mcp_servers`).
 
 The session and its calls have tasks of their own for two reasons. What the client of MCP opens has to be closed in the
 reverse order, and a transport that fails cancels everything inside its block: neither may reach the tasks of an agent.
@@ -41,7 +41,8 @@ _CLOSE_SECONDS: Final = 5.0
 """Seconds for a session to say goodbye to its server when the block is left."""
 
 _FORGOTTEN: Final = re.compile(
-    r"(bad request: )?(no valid session|(mcp )?session\b.*\b(terminated|not found|expired|unknown|invalid))",
+    r"(bad request: )?(no valid session|(invalid|unknown) (mcp )?session|server not initialized"
+    r"|(mcp )?session( id)? (is )?(terminated|not found|expired|unknown|invalid))",
     re.IGNORECASE,
 )
 """What servers, and the client, say of a session that is not known."""

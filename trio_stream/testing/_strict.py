@@ -236,7 +236,9 @@ def _check_result(block: Fields, path: str, kinds: frozenset[str]) -> None:
         return
     inner = (kinds & {"text", "image", "document", "search_result"}) | {"tool_reference", "browser_state"}
     for index, item in enumerate(list_of(content, f"{path}.tool_result.content")):
-        _check_block(item, f"{path}.tool_result.content.{index}", inner)
+        part = _check_block(item, f"{path}.tool_result.content.{index}", inner)
+        if block.get("is_error") and part["type"] != "text":
+            raise Fault(f"{path}.tool_result.content", "all content must be type `text` if `is_error` is true")
 
 
 def _check_role(blocks: Sequence[Fields], path: str, role: str, *, beta: bool) -> None:

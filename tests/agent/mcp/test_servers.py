@@ -286,7 +286,9 @@ async def test_a_list_of_tools_without_an_end(autojump_clock: trio.testing.MockC
         "Session not found",
         "session expired",
         "Bad Request: No valid session ID provided",
-        "MCP session 7 is unknown",
+        "Bad Request: Server not initialized",
+        "Invalid session ID",
+        "MCP session is unknown",
     ],
 )
 async def test_a_server_that_forgets_every_session(autojump_clock: trio.testing.MockClock, says: str) -> None:
@@ -347,6 +349,18 @@ async def test_progress_that_comes_late_is_dropped(autojump_clock: trio.testing.
         await tools.call("s__tool0")
         await strange.progress(1, None, None)
         assert tools.events == []
+
+
+async def test_a_server_that_takes_no_leave_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    """After 5 seconds."""
+
+    class Clinging(Strange):
+        async def __aexit__(self, *_: object) -> None:
+            await trio.sleep_forever()
+
+    async with servers(Server("s", Clinging(well).connect)) as tools:
+        assert tools
+    assert trio.current_time() == pytest.approx(5)
 
 
 class Failing(Strange):
