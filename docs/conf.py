@@ -51,7 +51,7 @@ nitpick_ignore_regex = [
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(AccessTokenLike|Check|EventT_co|FanOutOptions|Index|OnEvent|Request|Serving|Status|TagT|Timeout|Unpack|(Beta)?(Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|Check|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|Status|T|TagT|Timeout|Unpack|ValueT|(Beta)?(Count|Message)Call)",
     ),
 ]
 

@@ -43,6 +43,7 @@ NAMES = [
     "custom_transport",
     "error_handling",
     "extended_thinking",
+    "extract_documents",
     "final_message_after_block",
     "final_text_only",
     "interrupt_with_ctrl_c",
@@ -137,6 +138,14 @@ def checks_timeouts(out: str, api: ScriptedAPI) -> None:
     assert len(api.disconnects) == 2
 
 
+def checks_extraction(out: str, api: ScriptedAPI) -> None:
+    schemas = [request.body["output_config"]["format"]["schema"] for request in api.requests]
+    assert all(schema == schemas[0] for schema in schemas)
+    assert schemas[0]["required"] == ["number", "currency", "lines", "due"]
+
+
+INVOICE = '{"number": "17", "currency": "USD", "lines": [{"item": "tea", "quantity": 2, "price": 4.5}], "due": null}'
+
 _HELLO = [say("Hello there.")]
 
 EXPECTED = {
@@ -183,6 +192,13 @@ EXPECTED = {
         prints=["answered: Hello there.", "there is no such model", "no-such-model"],
     ),
     "extended_thinking": Expected([think("Divide by small primes."), say("Yes, it is.")], check=checks_thinking),
+    "extract_documents": Expected(
+        *[[say('{"number": 1, "currency": "USD", "lines": []}')], [say(INVOICE[:30]), stop("max_tokens")]],
+        *[[say(INVOICE)]] * 500,
+        requests=502,
+        prints=["500 ok\n500 invoices over 4500.00, ", "run it again: "],
+        check=checks_extraction,
+    ),
     "final_message_after_block": Expected(
         _HELLO, prints=["Hello there.", "1 content blocks, 12 characters", "stop reason end_turn, 3 output tokens"]
     ),
@@ -328,7 +344,9 @@ async def test_interrupt_with_ctrl_c() -> None:
     assert len(api.disconnects) == 1
 
 
-@pytest.mark.parametrize("name", ["tool_use", "multi_turn_conversation", "extended_thinking", "batch_jsonl"])
+@pytest.mark.parametrize(
+    "name", ["tool_use", "multi_turn_conversation", "extended_thinking", "batch_jsonl", "extract_documents"]
+)
 async def test_the_scripted_model_serves_them_too(name: str, tmp_path: Path) -> None:
     """As the README says: they also run against `trio-stream serve`."""
     api = ScriptedAPI(default=scripted_model(ttft=0.0, tps=None))

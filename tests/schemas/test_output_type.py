@@ -6,7 +6,10 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import subprocess
+import sys
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 import msgspec
@@ -345,11 +348,25 @@ def test_pydantic_models_within_others() -> None:
     assert value == Holder(Model(days=[]), [Pet(pet=Cat(kind="cat"))])
 
 
+def test_pydantic_models_without_a_schema() -> None:
+    """It is said why."""
+
+    class Called(pydantic.BaseModel):
+        function: Callable[[], int]
+
+    with pytest.raises(TypeError, match="Cannot generate a JsonSchema"):
+        OutputType(Called)
+
+
+def test_without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what msgspec does not take is taken by nobody."""
+    monkeypatch.delitem(sys.modules, "pydantic")
+    with pytest.raises(TypeError, match="may not contain any additional types"):
+        OutputType(int | Thing)
+
+
 def test_pydantic_is_not_imported() -> None:
     """Whoever has a model has done that."""
-    import subprocess
-    import sys
-
     code = (
         "import sys, dataclasses, trio_stream._schemas as s\n"
         "@dataclasses.dataclass\nclass P:\n    x: int\n"

@@ -102,7 +102,7 @@ async def extract(client: ts.Client, rows: list[Row]) -> list[Row]:
         read_out(plain)
     read_out(stream)
     assert_type(ts.OutputType(Row), ts.OutputType[Row])
-    either = ts.OutputType[Row | int](Row | int)
+    either: ts.OutputType[Row | int] = ts.OutputType(Row | int)
     assert_type(await client.messages.parse(output=either, **shared), Row | int)
     async with ts.fan_out(
         client, [ts.Item("a", tag=row) for row in rows], output=Row, retry_invalid=1, model="m", max_tokens=5

@@ -91,7 +91,7 @@ class Messages:
         Args:
           output: The type: a msgspec Struct, a dataclass, a TypedDict, a NamedTuple, a pydantic model, or what is made
             of such types and of plain ones with lists, unions, Literals and enums. For a type that is not a class
-            (``A | B``), type checkers want ``OutputType[A | B](A | B)``.
+            (``A | B``), type checkers want an `OutputType`.
           **params: The parameters of the API, and the options every call takes.
 
         Returns:

@@ -79,7 +79,7 @@ class PartialJSON:
         self._open: list[_Container] = []  # the spine, from the root inwards; each is in the one before
         self._names: list[str] = []  # of the member that is being read, for each of `_open`; unused for arrays
         self._next = _Next.VALUE
-        self._token: list[str] = []  # the pieces of the string or scalar that may go on; a string with its first quote
+        self._token: list[str] = []  # the pieces of the string or scalar that may go on; of a string the first is "
         self._escaped = False  # the last character of the string that is open is a backslash that begins an escape
         self._fault: str | None = None  # why this is not JSON
         self._first_array: list[Any] | None = None
@@ -141,11 +141,12 @@ class PartialJSON:
 
     def _pending(self, *, trailing_strings: bool) -> tuple[()] | tuple[Any]:
         """The value of the string or scalar that may go on, if it has one."""
-        token = "".join(self._token)
-        if not token.startswith('"'):
-            return (_decode(token),) if _WHOLE_SCALAR.fullmatch(token) else ()
-        if not trailing_strings or self._next in _NAMING:
+        is_string = self._token[:1] == ['"']
+        if is_string and (not trailing_strings or self._next in _NAMING):
             return ()
+        token = "".join(self._token)
+        if not is_string:
+            return (_decode(token),) if _WHOLE_SCALAR.fullmatch(token) else ()
         return (_decode(_HALF_AN_ESCAPE.sub(r"\g<whole>", token, count=1) + '"'),)
 
     def _read(self, text: str) -> None:
@@ -153,9 +154,7 @@ class PartialJSON:
         while position < len(text):
             token = _TOKEN.match(text, position)
             if token is None:
-                if text[position:].strip(" \t\n\r"):
-                    self._refuse(text[position])
-                return
+                return  # white space
             position = token.end()
             match token.lastgroup:
                 case "mark":
@@ -176,7 +175,7 @@ class PartialJSON:
 
     def _go_on(self, text: str, position: int = 0) -> int:
         """Read more of the string or scalar that may go on; return where it ends."""
-        if not self._token[0].startswith('"'):
+        if self._token[0] != '"':
             end = _end_of(_SCALAR_GOES_ON.match(text, position))
             self._token.append(text[position:end])
             if end < len(text):
@@ -337,6 +336,5 @@ class Pieces(list[str]):
             scanner, scanned = PartialJSON(), 0
         else:
             self.scanned = count
-        for piece in self[scanned:count]:
-            scanner.feed(piece)
+        scanner.feed("".join(self[scanned:count]))
         return scanner.snapshot(trailing_strings=trailing_strings)

@@ -10,7 +10,6 @@ not tell a field with a default from one that may be absent, which a schema that
 from __future__ import annotations
 
 import inspect
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import EnumMeta
@@ -139,9 +138,9 @@ class SchemaBuilder:
         # Of `Page[int]` the name is `Page`, and its text has the rest.
         name = re.sub(r"\w+\.", "", str(cls)) if get_args(cls) else cls.__name__
         name = free = _UNSAFE.sub("_", name)
-        for number in itertools.count(2):
-            if free not in self.definitions:
-                break
+        number = 1
+        while free in self.definitions:
+            number += 1
             free = f"{name}_{number}"
         return free
 

@@ -213,8 +213,9 @@ class JournalLike(Protocol):
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended. Called before anybody gets its outcome.
 
-        The status is ``ok`` or one of `FAILED`; or ``skipped`` for an item that was tried and then given up
-        because the fan-out stopped. The next run should start such an item again.
+        The status is ``ok``, ``error``, ``timeout``, or one of the three that ``output=`` has for answers that are no
+        value; or ``skipped`` for an item that was tried and then given up because the fan-out stopped. The next run
+        should start such an item again.
 
         Args:
           key: The item's key.
