@@ -74,14 +74,14 @@ class Server:
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"a server's name has letters, digits, _ and -, at most 64 of them, unlike {name!r}")
-        self.name = name
-        self.connect = connect
-        self.required = required
-        self.only = only
+        self.name: str = name
+        self.connect: Callable[[], Client] = connect
+        self.required: bool = required
+        self.only: Collection[str] | None = only
         self.approve: NeedsApproval = approve
-        self.timeout = timeout
-        self.connect_timeout = connect_timeout
-        self.max_result = max_result
+        self.timeout: float = timeout
+        self.connect_timeout: float = connect_timeout
+        self.max_result: int = max_result
 
     def __repr__(self) -> str:
         return f"<Server {self.name!r}>"
