@@ -3,7 +3,7 @@
 #   make demo    streams over real sockets, against a scripted API on a loopback port
 #   make test    the tests, warnings as errors, on all cores, with the coverage that is promised of every room
 #   make check   linters and type checkers
-#   make sdk     the official SDKs in .venv-sdk, for the tests and benchmarks that compare with them
+#   make sdk     the official SDKs, and a server of MCP, in .venv-sdk, for the tests and benchmarks that use them
 #   make test-httpx2   the tests that use httpx, with its fork httpx2 in its place
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make wheel   the wheel and the sdist, into dist
@@ -60,7 +60,7 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 
 soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
-		tests/batch/test_rate_control.py tests/cli/test_batch.py tests/cli/test_batch_resume.py
+		tests/agent tests/batch/test_rate_control.py tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz
@@ -77,9 +77,11 @@ $(VENV)-sdk/.sdk: Makefile
 	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@
 
-# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`.
+# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`. And a server of MCP
+# that is not made with the Python package.
 $(VENV)-sdk/.npm: $(VENV)-sdk/.sdk
-	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV)-sdk @anthropic-ai/sdk@1.14.0; fi
+	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV)-sdk \
+		@anthropic-ai/sdk@1.14.0 @modelcontextprotocol/server-everything@2026.8.31; fi
 	@touch $@
 
 # Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.

@@ -231,6 +231,11 @@ def test_every_name_of_the_ray_adapter_is_in_the_reference(name: str) -> None:
     assert documented().get(f"trio_stream.ray.{name}") == 1
 
 
+@pytest.mark.parametrize("name", public_names(ts.mcp))
+def test_every_name_for_mcp_is_in_the_reference(name: str) -> None:
+    assert documented().get(f"trio_stream.agent.mcp.{name}") == 1
+
+
 @pytest.mark.parametrize("name", public_names(trio_stream.transport))
 def test_every_name_for_transports_is_in_the_reference(name: str) -> None:
     found = documented()

@@ -35,6 +35,7 @@ ROOMS = [
     "_stream",
     "_client",
     "batch",
+    "agent",
     "trio_stream",
     "testing",
     "ray",
@@ -62,6 +63,7 @@ OUTSIDE = {
     "_stream": {"trio", "msgspec", "typing_extensions"},  # for type checkers alone: a TypeVar with a default
     "_client": {"trio", "msgspec"},
     "batch": {"trio", "msgspec", "typing_extensions"},  # the same
+    "agent": {"trio", "msgspec", "mcp", "mcp_types"},  # an extra, as a test below sees to
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
     "ray": {"trio", "msgspec", "ray"},
@@ -79,6 +81,9 @@ RIGHT = {
 # Rooms whose modules may be imported one by one: names for annotations are many, and a face with all of them helps
 # nobody. What other rooms use is in the face of `_protocol`; `types` alone takes the rest from the modules.
 OPEN_TO = {"_protocol": {"types"}}
+
+# Second faces: of what needs an extra, which the face of the room must not import.
+MORE_FACES = {"trio_stream.agent.mcp"}
 
 
 def room_of(path: Path) -> str:
@@ -159,7 +164,16 @@ def test_rooms_are_entered_by_their_face(path):
             and target not in (room, "trio_stream")
             and room not in OPEN_TO.get(target, ())
         ):
-            assert module == f"trio_stream.{target}", f"{room} reaches past the face of {target}: {module}"
+            face = module == f"trio_stream.{target}" or module in MORE_FACES
+            assert face, f"{room} reaches past the face of {target}: {module}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "agent"], ids=name_of)
+def test_only_what_is_for_mcp_needs_its_package(path):
+    """It is an extra."""
+    if "mcp" not in path.stem:
+        found = imports(path)
+        assert not [module for module in found if module.split(".")[0] in ("mcp", "mcp_types") or "mcp" in module]
 
 
 def names_from(path: Path, module: str) -> set[str]:

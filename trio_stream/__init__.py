@@ -9,9 +9,11 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `testing`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`, `_errors`.
-Each imports only rooms below it.
+The rooms, from the top: `cli`, `testing`, `agent`, `batch`, `_client`, `_stream`, `_http`, `_schemas`, `_protocol`,
+`_errors`. Each imports only rooms below it.
 """
+
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from trio_stream._client import (
     BetaCountCall as BetaCountCall,
@@ -83,6 +85,7 @@ from trio_stream._instruments import (
 )
 from trio_stream._limits import Limits as Limits
 from trio_stream._money import Budget as Budget, Prices as Prices
+from trio_stream._nursery import NurseryBlock as NurseryBlock
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
 from trio_stream._schemas import (
     Items as Items,
@@ -99,6 +102,34 @@ from trio_stream._stream import (
 )
 from trio_stream._timeouts import Timeouts as Timeouts
 from trio_stream._version import __version__ as __version__
+from trio_stream.agent import (
+    AgentEvent as AgentEvent,
+    ApprovalEvent as ApprovalEvent,
+    Approve as Approve,
+    CallState as CallState,
+    Conversation as Conversation,
+    ConversationUsage as ConversationUsage,
+    Meter as Meter,
+    NestedEvent as NestedEvent,
+    Run as Run,
+    RunEvent as RunEvent,
+    RunOutcome as RunOutcome,
+    RunStoppedError as RunStoppedError,
+    SteerEvent as SteerEvent,
+    StopRun as StopRun,
+    Tool as Tool,
+    ToolCall as ToolCall,
+    ToolContext as ToolContext,
+    ToolError as ToolError,
+    ToolProgressEvent as ToolProgressEvent,
+    ToolRunner as ToolRunner,
+    ToolStartEvent as ToolStartEvent,
+    ToolStopEvent as ToolStopEvent,
+    TurnRestartEvent as TurnRestartEvent,
+    TurnStartEvent as TurnStartEvent,
+    TurnStopEvent as TurnStopEvent,
+    tool as tool,
+)
 from trio_stream.batch import (
     Adaptive as Adaptive,
     FanOut as FanOut,
@@ -197,3 +228,15 @@ from trio_stream.types import (
     WebFetchToolResultBlock as WebFetchToolResultBlock,
     WebSearchToolResultBlock as WebSearchToolResultBlock,
 )
+
+if _TYPE_CHECKING:
+    from trio_stream.agent import mcp as mcp
+else:
+
+    def __getattr__(name: str) -> object:
+        # The package that it needs is an extra, and takes longer to import than all of this one.
+        if name == "mcp":
+            import importlib  # noqa: PLC0415 - hardly anybody needs it
+
+            return importlib.import_module("trio_stream.agent.mcp")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -125,15 +125,12 @@ class Ledger:
 
     def used_up(self) -> str | None:
         """Return a sentence that says which limit has been reached; None while more may be started."""
-        budget = self._budget
-        for name, limit, used in (
-            ("output tokens", budget.output_tokens, self.output_tokens),
-            ("cost", budget.cost, self.cost),
-            ("requests", budget.requests, self.requests),
-        ):
-            if limit is not None and used >= limit:
-                return f"the budget is used up: {used:.10g} of {limit:.10g} {name}"
-        return None
+        return self.used_up_beside_requests() or _say_used_up("requests", self._budget.requests, self.requests)
+
+    def used_up_beside_requests(self) -> str | None:
+        """As `used_up`, for what makes no request."""
+        tokens = _say_used_up("output tokens", self._budget.output_tokens, self.output_tokens)
+        return tokens or _say_used_up("cost", self._budget.cost, self.cost)
 
     def has_room(self, under_way: int, unsent: Callable[[], int]) -> bool:
         """Whether the budget has room for one more item beside those under way.
@@ -154,3 +151,9 @@ class Ledger:
         if budget.output_tokens is not None and self.output_tokens * (1 + share) > budget.output_tokens:
             return False
         return budget.cost is None or self.cost * (1 + share) <= budget.cost
+
+
+def _say_used_up(name: str, limit: float | None, used: float) -> str | None:
+    if limit is None or used < limit:
+        return None
+    return f"the budget is used up: {used:.10g} of {limit:.10g} {name}"

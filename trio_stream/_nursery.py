@@ -34,7 +34,25 @@ from ._runs import current_run
 
 @final
 class NurseryBlock:
-    """One nursery, opened and closed by hand from an asynchronous context manager.
+    """A nursery that an ``async with`` block of your own opens and closes, with the exception contract of a stream.
+
+    A class that owns tasks needs a nursery between its ``__aenter__`` and its ``__aexit__``. Trio's own would wrap
+    every exception of the block into a group. With this one, exceptions leave as themselves: see "Which exception
+    leaves the block" in the documentation of cancellation. ::
+
+        class Ticker:
+            async def __aenter__(self) -> Ticker:
+                self._block = ts.NurseryBlock("ticker")
+                await self._block.enter()
+                self._block.nursery.start_soon(self._tick)
+                return self
+
+            async def __aexit__(self, kind, error, traceback) -> bool:
+                self._block.check_may_leave()
+                self._block.nursery.cancel_scope.cancel(reason="the ticker is closed")
+                return await self._block.exit(error)
+
+    Whatever has to be let go of in any case comes before `exit`, which waits for the tasks.
 
     Args:
       owner: What the block is of, in the sentences of errors: "stream", for example.
@@ -58,12 +76,14 @@ class NurseryBlock:
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 
     async def enter(self) -> None:
-        """Open the nursery in the current task. Not a checkpoint."""
+        """Open the nursery in the current task. Not a checkpoint, so nothing can come between it and what follows."""
         self.task = trio.lowlevel.current_task()
         self.nursery = await self._manager.__aenter__()
 
     def check_may_leave(self) -> None:
-        """Refuse to leave in another task, or out of order.
+        """Refuse to leave in another task than the one that entered, or before a nursery that was entered later.
+
+        Call it first in ``__aexit__``. If it raises, let go of what the block owns and do not call `exit`.
 
         Raises:
           RuntimeError: Leaving now would corrupt Trio's stack of nurseries.
@@ -82,10 +102,19 @@ class NurseryBlock:
             )
 
     async def exit(self, body: BaseException | None) -> bool:
-        """Close the nursery, waiting for its tasks, after the body ended with ``body``.
+        """Close the nursery, waiting for its tasks, after the body of the block ended with ``body``.
+
+        If the body failed, the tasks are cancelled. A schedule point. A cancellation from outside cancels the tasks
+        too, and this still waits until they have ended.
+
+        Args:
+          body: The exception that ended the body, as ``__aexit__`` gets it; None if there was none.
 
         Returns:
           What ``__aexit__`` returns: True when ``body`` ends here, False when it goes on as itself.
+
+        Raises:
+          BaseException: What the contract says, if that is not ``body``.
         """
         cancelled, failure = _separate(body)
         if failure is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -315,8 +316,9 @@ async def test_a_cancelled_wait_takes_nothing(autojump_clock):
             10_000,
         ),
         ({}, 1),
+        ({"messages": [msgspec.Raw(b"x" * 400)]}, 102),
     ],
-    ids=["text", "image", "document", "nothing"],
+    ids=["text", "image", "document", "nothing", "JSON already"],
 )
 def test_estimates(params, tokens):
     assert estimate_input_tokens(params) == pytest.approx(tokens, rel=0.02)

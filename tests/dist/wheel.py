@@ -75,14 +75,14 @@ def expect(found: Iterable[str], wanted: set[str]) -> None:
 
 
 def install(wheel: Path, place: Path) -> str:
-    """Make an environment with the wheel, its dependencies and those of the command, and nothing else.
+    """Make an environment with the wheel, its dependencies, those of the command and those of MCP, and nothing else.
 
     Returns:
       Its Python.
     """
     venv.create(place, with_pip=True)
     python = str(place / "bin" / "python")
-    run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", f"trio-stream[cli] @ {wheel.as_uri()}")
+    run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", f"trio-stream[cli,mcp] @ {wheel.as_uri()}")
     run(python, "-m", "pip", "--disable-pip-version-check", "check")
     # Neither the current folder nor any variable may help to find it.
     done = subprocess.run([python, "-I", "-W", "error", "-c", _WHERE], cwd=place, check=True, capture_output=True, text=True)

@@ -49,6 +49,7 @@ NAMES = [
     "final_text_only",
     "interrupt_with_ctrl_c",
     "manual_enter_and_exit",
+    "mcp_server",
     "multi_turn_conversation",
     "race_best_of_three",
     "raw_event_stream",
@@ -93,6 +94,13 @@ def checks_tool_use(out: str, api: ScriptedAPI) -> None:
     assert use["input"] == {"city": "Lisbon"}
     assert result["tool_use_id"] == use["id"]
     assert "in Lisbon" in result["content"]
+
+
+def checks_mcp(out: str, api: ScriptedAPI) -> None:
+    first, second = api.requests
+    (tool,) = first.body["tools"]
+    assert (tool["name"], tool["description"]) == ("notes__read_note", "Read the note on a topic.")
+    assert second.messages[-1]["content"][0]["content"] == [{"type": "text", "text": "Milk, bread, a stream."}]
 
 
 def checks_conversation(out: str, api: ScriptedAPI) -> None:
@@ -202,6 +210,13 @@ EXPECTED = {
         [say("Three.")],
         requests=3,
         prints=["by hand: One.\nexit stack: Two.\nexit stack: Three.\n"],
+    ),
+    "mcp_server": Expected(
+        [say("Let me see."), call("notes__read_note", {"topic": "shopping"})],
+        [say("Milk and bread.")],
+        requests=2,
+        prints=["Let me see.\n[notes__read_note]\nMilk and bread.\ncompleted after 2 turns, "],
+        check=checks_mcp,
     ),
     "multi_turn_conversation": Expected(
         [say("First answer.")],

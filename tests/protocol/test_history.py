@@ -10,7 +10,14 @@ import pytest
 
 from tests.corpora import DUPLICATE_START, Recorded, parametrized
 from trio_stream import InvalidToolInputError, Message
-from trio_stream._protocol import EventStreamParser, MessageAccumulator, build_body, decode_event
+from trio_stream._protocol import (
+    EventStreamParser,
+    MessageAccumulator,
+    Reply,
+    build_body,
+    decode_event,
+    replies_as_history,
+)
 from trio_stream.testing._signing import sign
 from trio_stream.testing._strict import find_fault
 
@@ -255,6 +262,10 @@ def test_a_plain_append_says_what_to_do(block: JSON) -> None:
     build_body({"model": "m", "max_tokens": 1, "messages": [ASKED, *reply.as_history(), NEXT]}, stream=True)
 
 
+def is_by_program(block: JSON) -> bool:
+    return block["type"] == "tool_use" and block.get("caller", {}).get("type", "direct") != "direct"
+
+
 def snapshots(data: bytes) -> list[Message]:
     """The message after each event of a stream that may end anywhere."""
     parser, accumulator = EventStreamParser(), MessageAccumulator()
@@ -269,11 +280,76 @@ def snapshots(data: bytes) -> list[Message]:
 
 @parametrized(but=(DUPLICATE_START,))
 def test_every_recorded_stream_cut_anywhere_goes_back(stream: Recorded) -> None:
-    """Cut after every event, and at 200 bytes of it, the API takes the reply back, and a turn of the user after it."""
+    """Cut after every event, and at 200 bytes of it, the API takes the reply back, and a turn of the user after it.
+
+    After calls of the model's programs only their results may follow, and no turn of the user.
+    """
     replies = snapshots(stream.whole)
     assert replies
     for cut in random.Random(stream.name).choices(range(len(stream.whole)), k=200):
         replies += snapshots(stream.whole[:cut])[-1:]
     for reply in replies:
-        sent = build_body(request(*reply.as_history()), stream=True)
-        assert find_fault(json.loads(sent), beta=True) is None
+        history: Any = reply.as_history()
+        answers_a_program = len(history) == 2 and any(map(is_by_program, history[0]["content"]))
+        body = {**request(*history), "container": "c1"}
+        if answers_a_program:
+            del body["messages"][-1]
+        assert find_fault(json.loads(build_body(body, stream=True)), beta=True) is None
+
+
+# Replies that go on from one another.
+
+
+def together(*replies: tuple[list[JSON], str | None], goes_on: bool = False, **options: Any) -> list[JSON]:
+    parts = [Reply(message(*content, stop_reason=reason).content, reason) for content, reason in replies]
+    turns: Any = replies_as_history(parts, goes_on=goes_on, **options)
+    return turns
+
+
+PAUSED: tuple[list[JSON], str] = ([think(), server_call()], "pause_turn")
+
+
+def test_a_paused_reply_goes_back_as_it_came() -> None:
+    """To be gone on from; and with the reply that answers its call."""
+    assert together(PAUSED, goes_on=True) == [{"role": "assistant", "content": PAUSED[0]}]
+    answered = together(PAUSED, ([server_result(), text()], "end_turn"))
+    assert [turn["content"] for turn in answered] == [PAUSED[0], [server_result(), text()]]
+
+
+def test_a_paused_reply_that_nothing_goes_on_from_is_cut() -> None:
+    """Its open call goes, and thinking that was signed over it, also in the reply after it."""
+    assert together(PAUSED) == []
+    assert together(PAUSED, ([text(), think(), text()], None)) == [
+        {"role": "assistant", "content": [text(), text()]},
+    ]
+
+
+def test_a_call_beside_ours_is_answered_after_our_results() -> None:
+    """It stays if it is, and goes if it is not."""
+    beside: tuple[list[JSON], str] = ([server_call(), call()], "tool_use")
+    answered = together(beside, ([server_result(), text()], "end_turn"))
+    assert [turn["role"] for turn in answered] == ["assistant", "user", "assistant"]
+    assert answered[0]["content"] == beside[0]
+    assert together(beside, ([text()], None))[0]["content"] == [call()]
+
+
+def test_a_program_waits_for_the_whole_reply() -> None:
+    """What is cut of the reply that was to go on from its results cannot stay, unless it has more calls."""
+    asked: tuple[list[JSON], str] = ([code_call(), program_call("t1")], "tool_use")
+    assert [turn["role"] for turn in together(asked, ([text()], None))] == ["assistant", "user"]
+    assert len(together(asked, ([text(), program_call("t2")], None))) == 4
+    assert together(([text()], None), waiting={"s1"}) == []
+    assert len(together(([text()], "end_turn"), waiting={"s1"})) == 1
+    assert len(together(([server_result(), text()], None), waiting={"s1"})) == 1
+
+
+def test_a_cut_call_by_a_program_needs_a_known_container() -> None:
+    """Otherwise its result could not be sent, and it goes with the call of its program."""
+    blocks = [text(), code_call(), program_call("t1")]
+    assert together((blocks, None), container_known=False) == [{"role": "assistant", "content": [text()]}]
+    assert len(together((blocks, None), container_known=True)) == 2
+    assert len(together((blocks, "tool_use"), container_known=False)) == 2
+
+
+def program_call(name: str) -> JSON:
+    return call(name, caller={"type": "code_execution_20260120", "tool_id": "s1"})

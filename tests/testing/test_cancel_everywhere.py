@@ -312,6 +312,174 @@ async def test_a_frozen_heap_stays_frozen() -> None:
         gc.unfreeze()
 
 
+async def test_an_action_is_called_at_every_step_in_place_of_a_cancellation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each run but the first and the last has its action once, one step later each time, and is not cancelled."""
+    log: Log = []
+
+    async def fn() -> None:
+        for number in range(3):
+            log.append(str(number))
+            await trio.sleep(1)
+
+    runs: list[Log] = []
+
+    def check() -> None:
+        runs.append(log.copy())
+        log.clear()
+
+    assert await cancel_everywhere(fn, check, action=lambda: log.append("action"), when="after") == 4
+    assert runs == [
+        ["0", "1", "2"],
+        ["0", "action", "1", "2"],
+        ["0", "1", "action", "2"],
+        ["0", "1", "2", "action"],
+        ["0", "1", "2", "action"],  # after the last step, in which nothing more is done
+        ["0", "1", "2"],
+    ]
+
+
+async def test_an_action_reaches_what_the_run_made() -> None:
+    """Through a variable that the function sets, which is how an agent is interrupted."""
+    scope: trio.CancelScope | None = None
+    ended: list[bool] = []
+
+    async def fn() -> None:
+        nonlocal scope
+        scope = None
+        await trio.lowlevel.checkpoint()
+        scope = trio.CancelScope()
+        with scope:
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+        ended.append(scope.cancelled_caught)
+
+    def action() -> None:
+        if scope is not None:
+            scope.cancel(reason="the test")
+
+    assert await cancel_everywhere(fn, action=action, when="before") == 5
+    assert ended == [False, False, False, True, True, True, False]
+
+
+async def test_the_watch_is_called_after_every_step_of_the_run_alone() -> None:
+    """Of the run's own tasks and in every run, and once more after the action."""
+    looks = 0
+
+    def watch() -> None:
+        nonlocal looks
+        looks += 1
+
+    async def other() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    async def fn() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.checkpoint)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        steps = await cancel_everywhere(fn, watch=watch, action=lambda: None, when="before")
+        nursery.cancel_scope.cancel(reason="seen")
+    assert looks == steps * (steps + 2) + steps  # each run takes the same number of steps
+
+
+@pytest.mark.parametrize("fails", [AssertionError("not valid"), pytest.fail.Exception("not valid")])
+async def test_a_watch_that_fails_ends_the_run_and_names_the_step(fails: BaseException) -> None:
+    """Also where the error is none of `Exception`, and the first failure is the one that is told."""
+    state = ""
+    ended = False
+
+    def watch() -> None:
+        if state == "broken":
+            raise fails
+
+    async def fn() -> None:
+        nonlocal state, ended
+        state = "good"
+        await trio.lowlevel.checkpoint()
+        state = "broken"
+        await trio.lowlevel.checkpoint()
+        ended = True
+
+    with pytest.raises(
+        AssertionError,
+        match=r"^without any cancellation: `watch` fails after task step 1 \(.*fn in test_.*\): \w+: not valid$",
+    ) as caught:
+        await cancel_everywhere(fn, watch=watch)
+    assert caught.value.__cause__ is fails
+    assert not ended
+
+
+async def test_a_watch_that_fails_after_a_cancellation() -> None:
+    """The sentence says at which step the run was cancelled, and after which the condition did not hold."""
+    bad = False
+
+    async def fn() -> None:
+        nonlocal bad
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            bad = True
+            raise
+
+    def watch() -> None:
+        assert not bad, "is bad"
+
+    text = r"cancelled before task step 0 \(.*\): `watch` fails after task step \d \(.*\): AssertionError: is bad"
+    with pytest.raises(AssertionError, match=text):
+        await cancel_everywhere(fn, watch=watch)
+
+
+async def test_an_action_that_fails_or_leaves_the_condition_broken() -> None:
+    """Both are told with the step; an action that failed is not followed by a look."""
+    done = False
+
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    def action() -> None:
+        nonlocal done
+        done = True
+
+    def failing() -> None:
+        action()
+        raise ValueError("no")
+
+    def watch() -> None:
+        assert not done, "was done"
+
+    with pytest.raises(AssertionError, match=r"^action called before task step 0 .*: `action` fails .*ValueError: no"):
+        await cancel_everywhere(fn, action=failing, watch=watch)
+    done = False
+    with pytest.raises(
+        AssertionError, match=r"^action called after task step 0 .*: `watch` fails right after `action`"
+    ):
+        await cancel_everywhere(fn, action=action, watch=watch, when="after")
+
+
+async def test_a_run_without_its_action_is_told_as_that() -> None:
+    """The first run and the last have no action."""
+    calls = 0
+
+    async def fn() -> None:
+        await trio.lowlevel.checkpoint()
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        assert calls not in (1, 6)
+
+    with pytest.raises(AssertionError, match=r"^without any action: the check fails"):
+        await cancel_everywhere(fn, check, action=lambda: None, when="after")
+    calls = 2
+    with pytest.raises(AssertionError, match=r"^after 2 steps without an action: the check fails"):
+        await cancel_everywhere(fn, check, action=lambda: None, when="after")
+
+
 async def test_in_memory_under_a_mock_clock(autojump_clock: trio.testing.MockClock) -> None:
     api = ScriptedAPI(default=[say("a b", ttft=1, tps=1), say("c", ttft=5)])
 

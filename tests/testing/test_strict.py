@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trio_stream.testing._signing import sign
+from trio_stream.testing._signing import sign, sign_summary
 from trio_stream.testing._strict import dropped_thinking, find_fault, takes_prefill
 
 JSON = dict[str, Any]
@@ -45,6 +45,26 @@ def body(*messages: JSON, **fields: Any) -> JSON:
     return {"model": "claude-opus-5", "max_tokens": 10, "messages": list(messages or [user("hi")]), **fields}
 
 
+def searched(use_id: str = "s1", **fields: Any) -> JSON:
+    return {"type": "server_tool_use", "id": use_id, "name": "web_search", "input": {}, **fields}
+
+
+def found(use_id: str = "s1") -> JSON:
+    return {"type": "web_search_tool_result", "tool_use_id": use_id, "content": []}
+
+
+def program() -> JSON:
+    return searched(name="code_execution")
+
+
+def by_program(use_id: str = "t1", program_id: str = "s1") -> JSON:
+    return use(use_id, caller={"type": "code_execution_20260120", "tool_id": program_id})
+
+
+MARKED = text(cache_control={"type": "ephemeral"})
+SUMMARIZE = {"type": "summarize"}
+LONG = text(cache_control={"type": "ephemeral", "ttl": "1h"})
+
 GOOD: list[tuple[str, JSON]] = [
     ("plain", body()),
     ("blocks", body(user(text(), {"type": "image", "source": {}}, {"type": "document", "source": {}, "title": "t"}))),
@@ -78,6 +98,32 @@ GOOD: list[tuple[str, JSON]] = [
         body(user("a"), assistant(use(caller={"type": "direct"}, toolset_name=None)), user(result())),
     ),
     ("nulls", body(thinking=None, system=None, tools=None, tool_choice=None)),
+    ("the API's call and its result", body(user("a"), assistant(searched(), found(), text()), user("b"))),
+    ("a paused turn that went on", body(user("a"), assistant(searched()), assistant(found(), text()), user("b"))),
+    ("and paused again", body(user("a"), assistant(searched()), assistant(found(), searched("s2")))),
+    (
+        "the API's call beside ours",
+        body(user("a"), assistant(searched(), use()), user(result()), assistant(found(), text()), user("b")),
+    ),
+    ("and not answered yet", body(user("a"), assistant(searched(), use()), user(result()))),
+    ("a program's call", body(user("a"), assistant(program(), by_program()), user(result()), container="c1")),
+    (
+        "a program that goes on calling",
+        body(
+            user("a"),
+            assistant(program(), by_program()),
+            user(result()),
+            assistant(by_program("t2")),
+            user(result("t2")),
+            assistant({**found(), "type": "code_execution_tool_result"}, text()),
+            user("b"),
+        ),
+    ),
+    ("a toolset", body(user("a"), assistant(use(toolset_name="x")), user(result(toolset_name="x")))),
+    ("an automatic breakpoint", body(user(*[MARKED] * 3, text()), cache_control=MARKED["cache_control"])),
+    ("one where there is one already", body(user(*[MARKED] * 4), cache_control=MARKED["cache_control"])),
+    ("longer before shorter", body(user(LONG, MARKED, text()), system=[LONG], cache_control=MARKED["cache_control"])),
+    ("one on text alone", body(user(MARKED, MARKED), user("x"), cache_control=MARKED["cache_control"])),
 ]
 
 
@@ -174,6 +220,14 @@ BAD: list[tuple[JSON, str]] = [
         body(user("a"), assistant(use()), user(result(content=7))),
         "messages.2.content.0.tool_result.content: Input should be a valid list",
     ),
+    (
+        body(
+            user("a"),
+            assistant(use()),
+            user(result(content=[text(), {"type": "image", "source": {}}], is_error=True)),
+        ),
+        "messages.2.content.0.tool_result.content: all content must be type `text` if `is_error` is true",
+    ),
     (body(user(use())), "messages.0.content.0: `tool_use` blocks are not permitted in `user` messages"),
     (body(user("a"), assistant(result()), user("b")), "messages.1.content.0: `tool_result` blocks are not permitted"),
     (
@@ -214,6 +268,48 @@ BAD: list[tuple[JSON, str]] = [
         "messages.3.content.0: `tool_result` blocks must come first",
     ),
     (body(user("a"), assistant(use(), use()), user(result())), "messages.1.content.1: `tool_use` ids must be unique"),
+    (
+        body(user("a"), assistant(use(toolset_name="x")), user(result())),
+        "messages.2.content.0.tool_result.toolset_name: must be",
+    ),
+    # Calls of the API's own tools
+    (
+        body(user("a"), assistant(searched(), text()), user("b")),
+        "messages.1: `web_search` tool use with id `s1` was found without a corresponding `web_search_tool_result` block",
+    ),
+    (
+        body(user("a"), assistant(searched(name="tool_search_tool_regex")), user("b")),
+        "messages.1: `tool_search_tool_regex` tool use with id `s1` was found without a corresponding `tool_search_tool_",
+    ),
+    (
+        body(user("a"), assistant(searched(), use()), user(result()), assistant(text()), user("b")),
+        "messages.1: `web_search` tool use with id `s1` was found without",
+    ),
+    (
+        body(user("a"), assistant(searched()), {"role": "system", "content": "b"}),
+        "messages.1: `web_search` tool use with id `s1` was found without",
+    ),
+    (
+        body(user("a"), assistant(found(), text()), user("b")),
+        "messages.1.content.0: unexpected `tool_use_id` found in `web_search_tool_result` blocks: s1.",
+    ),
+    # Calls of programs
+    (
+        body(user("a"), assistant(program(), by_program()), user(result(), text()), container="c1"),
+        "messages.2.content.1: only `tool_result` blocks are permitted",
+    ),
+    (
+        body(user("a"), assistant(program(), by_program()), user(result()), user("b"), container="c1"),
+        "messages.3.content.0: only `tool_result` blocks are permitted",
+    ),
+    (
+        body(user("a"), assistant(by_program()), user(result()), container="c1"),
+        "messages.1.content.0.tool_use.caller.tool_id: no `server_tool_use` block before it has the id s1",
+    ),
+    (
+        body(user("a"), assistant(program(), by_program()), user(result())),
+        "container_id is required when there are pending tool uses",
+    ),
     # Ends
     (
         body(user("a"), assistant(text(), thinking()), user("b")),
@@ -239,6 +335,26 @@ BAD: list[tuple[JSON, str]] = [
             tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}],
         ),
         "messages: A maximum of 4 blocks with cache_control may be provided. Found 5.",
+    ),
+    (
+        body(user(*[MARKED] * 4, text()), cache_control=MARKED["cache_control"]),
+        "messages: A maximum of 4 blocks with cache_control may be provided. Found 5.",
+    ),
+    (
+        body(user("a"), assistant(use()), user(result(content=[*[MARKED] * 4])), cache_control=MARKED["cache_control"]),
+        "messages: A maximum of 4 blocks with cache_control may be provided. Found 5.",
+    ),
+    (
+        body(user(text(), LONG), cache_control=MARKED["cache_control"]),
+        "cache_control.ttl: the last block has a breakpoint with another ttl: messages.0.content.1",
+    ),
+    (
+        body(user(MARKED, text()), cache_control=LONG["cache_control"]),
+        "messages.0.content.1.cache_control.ttl: a ttl='1h' cache_control block must not come after",
+    ),
+    (
+        body(user(LONG), tools=[{**TOOL, "cache_control": {"type": "ephemeral", "ttl": "5m"}}]),
+        "messages.0.content.0.cache_control.ttl: a ttl='1h' cache_control block must not come after",
     ),
 ]
 
@@ -274,6 +390,103 @@ def test_betas_know_more() -> None:
     assert find_fault(body(user("a"), system), beta=True) is None
     assert find_fault(body(user("a"), system)) == "messages.1.clear_at: Extra inputs are not permitted"
     assert find_fault(body(user("a"), {"role": "system", "output_config": {}}, user("b")), beta=True) is None
+
+
+SUMMARY: JSON = {"type": "compaction", "content": "so far", "signature": sign_summary("so far")}
+EDITED: JSON = {"type": "compaction", "content": "so far", "encrypted_content": "x"}
+RECORDED: JSON = {**SUMMARY, "signature": "recorded"}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [assistant(SUMMARY), user("a")],
+        [assistant(RECORDED), user("a")],
+        [assistant(SUMMARY)],
+        [assistant(EDITED, text()), user("a")],
+        [user("a"), assistant(EDITED, text()), user("b"), assistant(EDITED, text()), user("c")],
+        [assistant(SUMMARY), user("a"), assistant({**EDITED, "content": None}, text()), user("b")],
+    ],
+)
+def test_summaries_that_are_taken_back(messages: list[JSON]) -> None:
+    """One with a signature at the beginning; those of an edit wherever they came."""
+    assert find_fault(body(*messages), beta=True) is None
+
+
+@pytest.mark.parametrize(
+    ("request_body", "start"),
+    [
+        (
+            body(user("a"), assistant(SUMMARY), user("b")),
+            "messages.1.content.0: the `compaction` block must be the first",
+        ),
+        (
+            body(assistant(SUMMARY), assistant(EDITED), user("b")),
+            "messages.1.content.0: `messages` holds more than one `compaction` block with content.",
+        ),
+        (
+            body(assistant({**EDITED, "content": ""}, text()), user("b")),
+            "messages.0.content.0.compaction.content: content",
+        ),
+        (body(assistant({**SUMMARY, "content": "other"}), user("b")), "messages.0.content.0: the `content` of the"),
+        (
+            body(assistant(SUMMARY), user("b"), context_management={"edits": [{"type": "compact_20260112"}]}),
+            "context_management: a compaction edit cannot be combined",
+        ),
+        (body(compaction={"type": "other"}), "compaction.type: Input should be 'summarize'"),
+        (body(compaction={"type": "summarize", "x": 1}), "compaction.x: Extra inputs"),
+        (body(compaction={"type": "summarize", "instructions": 1}), "compaction.instructions: Input should be"),
+        (body(compaction=SUMMARIZE, stop_sequences=["x"]), "stop_sequences: cannot be combined with `compaction`"),
+        (body(compaction=SUMMARIZE, context_management={}), "context_management: cannot be combined"),
+        (
+            body(compaction=SUMMARIZE, output_config={"format": {"type": "json_schema", "schema": {}}}),
+            "output_config.format: cannot be combined",
+        ),
+        (body(compaction=SUMMARIZE, tools=[TOOL], tool_choice={"type": "any"}), 'tool_choice: type "any" and "tool"'),
+        (
+            body(user("a"), assistant(searched()), compaction=SUMMARIZE),
+            "messages.1: the compaction request ends on an `assistant` turn that is not finished",
+        ),
+        (
+            body(user("a"), assistant(searched(), found()), compaction=SUMMARIZE),
+            "messages.1: the compaction request ends on an `assistant` turn that is not finished",
+        ),
+        (body(user("a"), assistant(use()), compaction=SUMMARIZE), "messages.1: `tool_use` ids were found without"),
+    ],
+)
+def test_what_is_wrong_about_summaries(request_body: JSON, start: str) -> None:
+    fault = find_fault(request_body, beta=True)
+    assert fault is not None
+    assert fault.startswith(start), fault
+
+
+def test_a_whole_conversation_can_be_summarized() -> None:
+    """It may end with the assistant, also on models that take no prefill."""
+    config = {"type": "summarize", "instructions": "In one line."}
+    for messages in ([user("a")], [user("a"), assistant("b")], [assistant(SUMMARY), user("a"), assistant("b")]):
+        assert (
+            find_fault(body(*messages, compaction=config, tools=[TOOL], tool_choice={"type": "auto"}), beta=True)
+            is None
+        )
+
+
+def test_an_mcp_call_of_the_apis_is_answered_too() -> None:
+    """Under its own names."""
+    asked = {"type": "mcp_tool_use", "id": "m1", "name": "read", "server_name": "files", "input": {}}
+    told = {"type": "mcp_tool_result", "tool_use_id": "m1", "is_error": False, "content": []}
+    assert find_fault(body(user("a"), assistant(asked, told, text()), user("b")), beta=True) is None
+    fault = find_fault(body(user("a"), assistant(asked, text()), user("b")), beta=True)
+    assert fault == "messages.1: `read` tool use with id `m1` was found without a corresponding `mcp_tool_result` block"
+    fault = find_fault(body(user("a"), assistant(told, text()), user("b")), beta=True)
+    assert fault is not None
+    assert "Each `mcp_tool_result` block must have a corresponding `mcp_tool_use` block before it." in fault
+
+
+def test_counting_needs_no_container() -> None:
+    """It has no such parameter."""
+    counted = body(user("a"), assistant(program(), by_program()), user(result()))
+    del counted["max_tokens"]
+    assert find_fault(counted, counting=True) is None
 
 
 def test_counting_takes_less() -> None:

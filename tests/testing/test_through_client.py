@@ -14,14 +14,17 @@ import trio_stream as ts
 from trio_stream.testing import (
     ScriptedAPI,
     Step,
+    block,
     call,
     cancel_everywhere,
+    compact,
     disconnect,
     fail,
     http_error,
     ping,
     say,
     scripted_model,
+    server_tool,
     stall,
     stop,
     think,
@@ -196,3 +199,83 @@ async def test_cancelled_everywhere_on_a_real_port() -> None:
             assert client.statistics().active == 0
 
         assert await cancel_everywhere(fn, check) > 10
+
+
+FOUND: dict[str, Any] = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_paused_reply_goes_on(*, stream: bool) -> None:
+    """Sent back as it is, the API's call is answered at the beginning of the next reply; with a question it is a 400."""
+    api = ScriptedAPI(
+        [say("Wait."), server_tool("web_search", id="s1"), stop("pause_turn")], [block(FOUND), say("No.")]
+    )
+    messages = list(PARAMS["messages"])
+
+    async def ask() -> ts.Message:
+        params: Any = {**PARAMS, "messages": messages}
+        if not stream:
+            return await client.messages.create(**params)
+        async with client.messages.stream(**params) as answer:
+            return await answer.get_final_message()
+
+    async with client_of(api) as client:
+        paused = await ask()
+        assert paused.stop_reason == "pause_turn"
+        messages += [paused, {"role": "user", "content": "Well?"}]
+        with pytest.raises(ts.BadRequestError, match="`web_search` tool use with id `s1` was found without"):
+            await ask()
+        messages.pop()
+        messages.append(await ask())
+        assert messages[-1].text == "No."
+        messages.append({"role": "user", "content": "Well?"})
+        api.add([say("That is all.")])
+        assert (await ask()).text == "That is all."
+
+
+async def test_a_program_that_calls_a_tool() -> None:
+    """Its container comes with the reply, and the request with its results has to name that."""
+    program = {"type": "code_execution_20260120", "tool_id": "s1"}
+    api = ScriptedAPI(
+        [
+            server_tool("code_execution", {"code": "f()"}, id="s1"),
+            call("f", id="t1", caller=program),
+            stop(container="c1"),
+        ],
+        [block({"type": "code_execution_tool_result", "tool_use_id": "s1", "content": {}}), say("Done.")],
+    )
+    async with client_of(api) as client:
+        first = await client.messages.create(**PARAMS)
+        assert first.container is not None
+        history = [*PARAMS["messages"], *first.as_history({"t1": "7"})]
+        with pytest.raises(ts.BadRequestError, match="container_id is required"):
+            await client.messages.create(**{**PARAMS, "messages": history})
+        answer = await client.messages.create(**{**PARAMS, "messages": history}, container=first.container.id)
+        assert answer.text == "Done."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["a script", "the scripted model"])
+async def test_a_conversation_is_summarized_and_goes_on(model: str, *, stream: bool) -> None:
+    """The summary stands at the beginning, in place of what it is of, and is taken back there alone and unchanged."""
+    api = ScriptedAPI([compact("They said hello.")]) if model == "a script" else ScriptedAPI()
+    api.add(scripted_model(ttft=0, tps=None), scripted_model(ttft=0, tps=None))
+    history: list[Any] = [*PARAMS["messages"], {"role": "assistant", "content": "Hello."}]
+    async with client_of(api) as client:
+        params: Any = {**PARAMS, "messages": history, "betas": ["compact-2026-09-01"]}
+        config: Any = {"type": "summarize"}
+        if stream:
+            async with client.beta.messages.stream(**params, compaction=config) as answer:
+                summary = await answer.get_final_message()
+        else:
+            summary = await client.beta.messages.create(**params, compaction=config)
+        assert summary.stop_reason == "compaction"
+        assert [block.type for block in summary.content] == ["compaction"]
+        asked = {"role": "user", "content": "And now?"}
+        assert (await client.beta.messages.create(**{**params, "messages": [summary, asked]})).text
+        with pytest.raises(ts.BadRequestError, match="must be the first block of the conversation"):
+            await client.beta.messages.create(**{**params, "messages": [asked, summary, asked]})
+        (block_of_it,) = summary.content
+        changed = {"role": "assistant", "content": [{**block_of_it.to_dict(), "content": "Nothing."}]}
+        with pytest.raises(ts.BadRequestError, match="differs from the text its `signature` recorded"):
+            await client.beta.messages.create(**{**params, "messages": [changed, asked]})

@@ -14,6 +14,7 @@ from trio_stream.testing import (
     Step,
     block,
     call,
+    compact,
     disconnect,
     event,
     fail,
@@ -120,6 +121,22 @@ def test_whole_blocks_arrive_in_their_start() -> None:
     assert found[-2]["delta"]["stop_reason"] == "end_turn"
 
 
+@pytest.mark.parametrize(("summary", "fields"), [("so far", {}), ("so far", {"signature": None}), (None, {})])
+def test_a_summary(summary: str | None, fields: dict[str, Any]) -> None:
+    """It arrives in one delta; with a signature, unless it failed or is one of an edit."""
+    found = events_of(compact(summary, tool_changes=[], **fields))
+    start = found[1]["content_block"]
+    assert start["type"] == "compaction"
+    assert start["content"] is None
+    assert bool(start["signature"]) is (summary is not None and "signature" not in fields)
+    assert start["tool_changes"] == []
+    assert [e["delta"] for e in found if e["type"] == "content_block_delta"] == [
+        {"type": "compaction_delta", "content": summary}
+    ]
+    whole = json.loads(text_of([compact(summary, **fields)], stream=False))
+    assert whole["content"][0]["content"] == summary
+
+
 def test_citations_follow_the_text() -> None:
     citation = {"type": "char_location", "cited_text": "x", "document_index": 0}
     found = events_of(say("as written", citations=[citation]))
@@ -139,6 +156,20 @@ def test_citations_follow_the_text() -> None:
         ([call("f"), stop()], {"stop_reason": "tool_use", "stop_sequence": None}),
         ([call("f"), say("x")], {"stop_reason": "tool_use", "stop_sequence": None}),
         ([server_tool("f"), stop("pause_turn")], {"stop_reason": "pause_turn", "stop_sequence": None}),
+        ([compact("so far")], {"stop_reason": "compaction", "stop_sequence": None}),
+        ([compact("so far"), say("x")], {"stop_reason": "end_turn", "stop_sequence": None}),
+        (
+            [stop(container="c1")],
+            {
+                "stop_reason": "end_turn",
+                "stop_sequence": None,
+                "container": {"id": "c1", "expires_at": "2026-12-31T00:00:00Z"},
+            },
+        ),
+        (
+            [stop(container={"id": "c1"})],
+            {"stop_reason": "end_turn", "stop_sequence": None, "container": {"id": "c1"}},
+        ),
     ],
 )
 def test_stop_reasons(script: list[Step], expected: dict[str, Any]) -> None:

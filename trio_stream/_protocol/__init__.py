@@ -15,7 +15,9 @@ from trio_stream._protocol._api_error import (
     error_from_response as error_from_response,
 )
 from trio_stream._protocol._blocks import (
+    FallbackBlock as FallbackBlock,
     TextBlock as TextBlock,
+    ToolUseBlock as ToolUseBlock,
 )
 from trio_stream._protocol._decode import (
     decode_event as decode_event,
@@ -25,7 +27,10 @@ from trio_stream._protocol._error_words import (
 )
 from trio_stream._protocol._events import (
     ContentBlockDeltaEvent as ContentBlockDeltaEvent,
+    ContentBlockStartEvent as ContentBlockStartEvent,
+    ContentBlockStopEvent as ContentBlockStopEvent,
     ErrorEvent as ErrorEvent,
+    MessageDeltaEvent as MessageDeltaEvent,
     MessageStartEvent as MessageStartEvent,
     MessageStreamEvent as MessageStreamEvent,
     PingEvent as PingEvent,
@@ -41,6 +46,12 @@ from trio_stream._protocol._headers import (
     count_retries as count_retries,
     param_headers as param_headers,
     parse_custom_headers as parse_custom_headers,
+)
+from trio_stream._protocol._history import (
+    Reply as Reply,
+    is_by_program as is_by_program,
+    is_unanswered as is_unanswered,
+    replies_as_history as replies_as_history,
 )
 from trio_stream._protocol._json import (
     JSON_ERRORS as JSON_ERRORS,
@@ -62,6 +73,9 @@ from trio_stream._protocol._params import (
     RequestOptions as RequestOptions,
     SharedParams as SharedParams,
 )
+from trio_stream._protocol._params_content import (
+    ToolResultBlockParam as ToolResultBlockParam,
+)
 from trio_stream._protocol._partial_json import (
     PartialJSON as PartialJSON,
 )
@@ -72,6 +86,7 @@ from trio_stream._protocol._rate_limits import (
 from trio_stream._protocol._request import (
     build_body as build_body,
     check_sampling_params as check_sampling_params,
+    encode_json as encode_json,
 )
 from trio_stream._protocol._retry import (
     decide_retry as decide_retry,

@@ -20,7 +20,7 @@ would not fit any more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, cast
 
 import msgspec
 
@@ -50,6 +50,25 @@ _REPLY_CUT: Final = "not started: the reply was cut."
 _MALFORMED: Final = "not started: its input is not a JSON object."
 
 
+class Reply(NamedTuple):
+    """A reply of the model, as far as it came, and the results of its calls.
+
+    Attributes:
+      content: The blocks of the reply.
+      stop_reason: Why the model stopped, or None if the reply ended before it said so.
+      results: What the caller's tools returned. A call that stays and has no result here gets one that says so.
+    """
+
+    content: Sequence[ContentBlock]
+    stop_reason: str | None
+    results: ToolResults | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended where the model did not mean to end it."""
+        return self.stop_reason in _CUT or any(block.incomplete for block in self.content)
+
+
 def as_history(
     content: Sequence[ContentBlock], stop_reason: str | None, results: ToolResults | None
 ) -> list[MessageParam]:
@@ -67,21 +86,92 @@ def as_history(
       TypeError: ``results`` are not results.
       ValueError: there are two results for one call, or a result for a call that the reply does not have.
     """
-    cut = stop_reason in _CUT or any(block.incomplete for block in content)
-    given = _by_call(results, {block.id for block in content if isinstance(block, ToolUseBlock)})
-    kept = _calls_that_stay(content, cut=cut, paused=stop_reason == _PAUSED)
-    turn = _turn(content, kept)
-    if not turn:
-        return []
-    turns: list[MessageParam] = [{"role": "assistant", "content": cast("list[ContentBlockParam]", turn)}]
-    answers = [_answer(call, given, cut=cut) for call in kept.values() if isinstance(call, ToolUseBlock)]
-    if answers:
-        turns.append({"role": "user", "content": answers})
+    reply = Reply(content, stop_reason, results)
+    ours = any(isinstance(block, ToolUseBlock) and not block.incomplete for block in content)
+    # The reply that resumes this one, or the one after our results, begins with the results of the API's calls.
+    return replies_as_history([reply], goes_on=not reply.cut and (stop_reason == _PAUSED or ours))
+
+
+def replies_as_history(
+    replies: Sequence[Reply],
+    *,
+    goes_on: bool,
+    container_known: bool = True,
+    waiting: AbstractSet[str] = frozenset(),
+) -> list[MessageParam]:
+    """Make the messages for replies of which each goes on where the one before it stopped.
+
+    A reply that was paused, or that has calls of the API's beside calls of the caller's, is answered by the next one:
+    it may hold the results of the former's calls. So what stays of one depends on what has come of the others.
+
+    Args:
+      replies: The replies in their order.
+      goes_on: Whether another reply is to go on where the last one stopped. If not, calls of the API's own without a
+        result go, unless a call that stays was made by one.
+      container_known: Whether the container in which the model's programs run is known. Without it results for a
+        program cannot be sent, so calls that a program made go if the reply was cut before its end told.
+      waiting: The ids of calls of the API's own that stand before these replies without a result.
+
+    Returns:
+      For each reply what `as_history` returns.
+
+    Raises:
+      Exception: As `as_history`.
+    """
+    given = [
+        _by_call(reply.results, {block.id for block in reply.content if isinstance(block, ToolUseBlock)})
+        for reply in replies
+    ]
+    content = [block for reply in replies for block in reply.content]
+    lost = set[str]()
+    if not container_known:
+        lost = {block.id for reply in replies if reply.cut for block in reply.content if is_by_program(block)}
+    kept = _calls_that_stay(content, lost, goes_on=goes_on)
+    gone = {block.id for block in content if isinstance(block, InputBlock)} - kept.keys()
+    turns: list[MessageParam] = []
+    gap = False
+    for reply, results in zip(replies, given, strict=True):
+        turn = _turn(reply.content, kept, gone, gap=gap)
+        # The next reply was signed over this one as it was sent then, which was with the calls that go now.
+        gap = gap or any(not block.incomplete and getattr(block, "id", None) in gone for block in reply.content)
+        if not turn:
+            continue
+        turns.append({"role": "assistant", "content": cast("list[ContentBlockParam]", turn)})
+        answers = [
+            _answer(call, results, cut=reply.cut)
+            for call in reply.content
+            if isinstance(call, ToolUseBlock) and kept.get(call.id) is call
+        ]
+        if answers:
+            turns.append({"role": "user", "content": answers})
+    if not goes_on and replies and replies[-1].cut:
+        answered = _calls(content)[1]
+        if (waiting - answered) or (_unanswered(content) & kept.keys()):
+            # A program still waits for the results before: only the reply that goes on from them may follow, and this
+            # is not the whole of it.
+            while turns and turns[-1]["role"] == "assistant":
+                turns.pop()
     return turns
 
 
-def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool) -> dict[str, InputBlock]:
-    """The calls that stay, by their ids and in their order."""
+def is_unanswered(replies: Sequence[Reply]) -> bool:
+    """Whether a call of the API's own is complete in the replies and has no result in them."""
+    return bool(_unanswered(block for reply in replies for block in reply.content))
+
+
+def is_by_program(block: ContentBlock) -> TypeGuard[ToolUseBlock]:
+    """Whether a block is a call that a program of the model's has made: nothing but results may follow it."""
+    return isinstance(block, ToolUseBlock) and _field(block.caller, "tool_id") is not None
+
+
+def _unanswered(content: Iterable[ContentBlock]) -> set[str]:
+    """The ids of the API's own calls that have no result."""
+    calls, answered = _calls(content)
+    return {name for name, call in calls.items() if not isinstance(call, ToolUseBlock) and name not in answered}
+
+
+def _calls(content: Iterable[ContentBlock]) -> tuple[dict[str, InputBlock], set[str | None]]:
+    """The complete calls by their ids, and the ids of those that have a result."""
     calls: dict[str, InputBlock] = {}
     answered: set[str | None] = set()
     for block in content:
@@ -90,11 +180,18 @@ def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool
         if isinstance(block, InputBlock) and block.id:
             calls.setdefault(block.id, block)  # the API takes an id once
         answered.add(_field(block, "tool_use_id"))
-    ours = {name for name, call in calls.items() if isinstance(call, ToolUseBlock)}
-    if not cut and (paused or ours):
-        # The reply that resumes this one, or the one after our results, begins with the results of the API's calls.
+    return calls, answered
+
+
+def _calls_that_stay(
+    content: Iterable[ContentBlock], lost: AbstractSet[str], *, goes_on: bool
+) -> dict[str, InputBlock]:
+    """The calls that stay, by their ids and in their order; none of those that are ``lost``."""
+    calls, answered = _calls(content)
+    calls = {name: call for name, call in calls.items() if name not in lost}
+    if goes_on:
         return calls
-    stay = ours | {name for name in calls if name in answered}
+    stay = {name for name, call in calls.items() if isinstance(call, ToolUseBlock) or name in answered}
     reached = 0
     while reached < len(stay):
         # A call that was made by another one's program needs that one, which may need another.
@@ -104,11 +201,11 @@ def _calls_that_stay(content: Sequence[ContentBlock], *, cut: bool, paused: bool
     return {name: call for name, call in calls.items() if name in stay}
 
 
-def _turn(content: Sequence[ContentBlock], kept: Mapping[str, InputBlock]) -> list[dict[str, Any]]:
+def _turn(
+    content: Sequence[ContentBlock], kept: Mapping[str, InputBlock], gone: AbstractSet[str], *, gap: bool
+) -> list[dict[str, Any]]:
     """The blocks that stay, in the form that a request takes."""
-    gone = {block.id for block in content if isinstance(block, InputBlock)} - kept.keys()
     turn: list[dict[str, Any]] = []
-    gap = False
     for block in content:
         if isinstance(block, TextBlock) and not block.text:
             continue  # it adds nothing, so leaving it out makes no gap

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Required, TypeAlias, TypedDict
 
+import msgspec
+
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._params_content import RequestToolAdditionBlockParam, RequestToolRemovalBlockParam
 from trio_stream._protocol._params_documents import TextBlockParam
@@ -35,13 +37,14 @@ class SystemMessageParam(TypedDict, total=False):
     """Instructions between two turns. All fields but ``role`` and ``content`` are beta."""
 
     role: Required[Literal["system"]]
-    content: str | Iterable[TextBlockParam | RequestToolAdditionBlockParam | RequestToolRemovalBlockParam]
+    content: str | Iterable[TextBlockParam | RequestToolAdditionBlockParam | RequestToolRemovalBlockParam] | msgspec.Raw
     clear_at: Literal["next_user_message", "never"] | None
     output_config: SystemMessageOutputConfigParam | None
 
 
-InputMessage: TypeAlias = MessageParam | SystemMessageParam | Message
-"""What may stand in ``messages``: a turn as a typed dict, or a `Message` as the API gave it."""
+InputMessage: TypeAlias = MessageParam | SystemMessageParam | Message | msgspec.Raw
+"""What may stand in ``messages``: a turn as a typed dict, a `Message` as the API gave it, or a turn that is JSON
+already, as a `msgspec.Raw`."""
 
 # ----- thinking, output, tools
 
@@ -329,7 +332,7 @@ class CountTokensParams(_CountFields, total=False):
     """The parameters of `Messages.count_tokens`. ``user_profile_id`` and ``workspace_id`` travel as headers."""
 
     model: Required[str]
-    messages: Required[Iterable[InputMessage]]
+    messages: Required[Iterable[InputMessage] | msgspec.Raw]
 
 
 class MessageCreateParams(CountTokensParams, _CreateFields, total=False):
@@ -369,7 +372,7 @@ class SharedParams(_CreateFields, _BetaCreateFields, total=False):
     """The parameters that many requests share, as `fan_out` takes them. Each request may bring what is missing."""
 
     model: str
-    messages: Iterable[InputMessage]
+    messages: Iterable[InputMessage] | msgspec.Raw
     max_tokens: int
 
 

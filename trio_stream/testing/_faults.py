@@ -6,7 +6,7 @@ What belongs here: what the modules of strictness share. What does not: any rule
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,25 @@ class Fault(Exception):  # noqa: N818 - a finding; turned into a sentence
 
     def __init__(self, path: str | None, problem: str) -> None:
         super().__init__(problem if path is None else f"{path}: {problem}")
+
+
+class Placed(NamedTuple):
+    """A block of a conversation whose own form has been found right.
+
+    Attributes:
+      path: Where it is, as the API writes it.
+      role: The role of its message.
+      block: The block.
+    """
+
+    path: str
+    role: str
+    block: Fields
+
+    @property
+    def message(self) -> str:
+        """The place of its message, as the API writes it."""
+        return self.path.partition(".content")[0]
 
 
 class Betas(msgspec.Struct, frozen=True):

@@ -30,7 +30,8 @@ def scripted_model(*, ttft: float = 0.3, tps: float | None = 40.0) -> Callable[[
     It answers in 30 to 80 words about Trio, structured concurrency and streams, chosen by the prompt. It thinks first
     if thinking is on. It calls each of the tools that the request defines, all at once and with plausible input; with
     ``disable_parallel_tool_use`` one after another, and with a ``tool_choice`` that forces it, one. When it has the
-    results, it answers. And it keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for its output.
+    results, it answers. And it keeps to ``max_tokens``, ``stop_sequences`` and a JSON schema for its output. It
+    answers a request for a compaction with a summary.
 
     Args:
       ttft: Seconds to the first token.
@@ -55,6 +56,8 @@ class _Answer:
         self._number = int.from_bytes(hashlib.sha256(seed.encode(errors="replace")).digest()[:8], "big")
 
     def steps(self) -> list[s.Step]:
+        if self._body.get("compaction") is not None:
+            return [s.compact(f"They spoke of: {_shorten(self._prompt, 30)}", ttft=self._ttft)]
         steps: list[s.Step] = []
         config = as_object(self._body.get("thinking"))
         if config.get("type") in ("enabled", "adaptive"):

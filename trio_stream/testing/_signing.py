@@ -1,4 +1,4 @@
-"""The signatures of thinking blocks.
+"""The signatures of thinking blocks and of summaries.
 
 What belongs here: making them and finding the ones that no longer fit, pure and without state. What does not:
 any other rule of the API (`_strict`).
@@ -23,6 +23,7 @@ from trio_stream.testing._json import as_list, as_object
 
 _MARK = b"trio-stream:1:"
 _SIZE = 16
+_NO_PREFIX = b"compaction".ljust(_SIZE)  # a summary stands for what came before, and is bound to none of it
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -41,6 +42,16 @@ def sign(body: Mapping[str, Any], before: Sequence[Mapping[str, Any]], thinking:
     for content in before:
         prefix.add("assistant", content)
     return _signature(prefix.digest(), thinking)
+
+
+def sign_summary(text: str) -> str:
+    """The signature of a ``compaction`` block."""
+    return _signature(_NO_PREFIX, text)
+
+
+def is_altered_summary(signature: str, text: str) -> bool:
+    """Whether the signature of a ``compaction`` block was made here, and for another text."""
+    return _ours(signature) and signature != _signature(_NO_PREFIX, text)
 
 
 class Mismatch(NamedTuple):

@@ -52,6 +52,12 @@ class RedactedThink(Step, frozen=True):
     ttft: float
 
 
+class Compact(Step, frozen=True):
+    summary: str | None
+    fields: Mapping[str, Any]
+    ttft: float
+
+
 class Pause(Step, frozen=True):
     seconds: float
 
@@ -81,6 +87,7 @@ class Stop(Step, frozen=True):
     sequence: str | None
     details: Mapping[str, Any] | None
     close_block: bool
+    container: Mapping[str, Any] | None = None
 
 
 class Disconnect(Step, frozen=True):
@@ -178,6 +185,20 @@ def redacted_think(data: str | None = None, *, ttft: float = 0.0) -> Step:
     return RedactedThink(data, _seconds(ttft, "ttft"))
 
 
+def compact(summary: str | None, *, ttft: float = 0.0, **fields: Any) -> Step:
+    """A ``compaction`` block: the summary that stands for the conversation so far.
+
+    A strict `ScriptedAPI` takes it back at the beginning of a conversation.
+
+    Args:
+      summary: The text of the summary. None is a compaction that failed.
+      ttft: Seconds before the block begins. For the first block of a script that is before the answer's head.
+      fields: More fields of the block, such as ``tool_changes``. ``signature=None`` makes it one without a signature,
+        as the edits of ``context_management`` do.
+    """
+    return Compact(summary, fields, _seconds(ttft, "ttft"))
+
+
 def block(fields: Mapping[str, Any], *, ttft: float = 0.0) -> Step:
     """A content block that arrives whole in its ``content_block_start``, for example the result of a server tool."""
     if not isinstance(fields.get("type"), str):
@@ -247,6 +268,7 @@ def stop(
     sequence: str | None = None,
     *,
     details: Mapping[str, Any] | None = None,
+    container: Mapping[str, Any] | str | None = None,
     close_block: bool = True,
 ) -> Step:
     """The end of the message: ``message_delta`` and ``message_stop``.
@@ -254,14 +276,18 @@ def stop(
     A script that has none ends as if it had ``stop()``.
 
     Args:
-      reason: ``stop_reason``. None takes the right one: ``tool_use`` after a `call`, otherwise ``end_turn``.
+      reason: ``stop_reason``. None takes the right one: ``tool_use`` after a `call`, ``compaction`` after nothing but
+        a `compact`, otherwise ``end_turn``. ``"pause_turn"`` is for a reply that the next request sends back to go on.
       sequence: ``stop_sequence``. Without ``reason``, the reason is ``stop_sequence`` then.
       details: ``stop_details``, for refusals.
+      container: The container in which the model's programs run, or its id.
       close_block: Whether to send the last ``content_block_stop``. The API may leave it out after ``max_tokens``.
     """
     if reason is None and sequence is not None:
         reason = "stop_sequence"
-    return Stop(reason, sequence, details, close_block)
+    if isinstance(container, str):
+        container = {"id": container, "expires_at": "2026-12-31T00:00:00Z"}
+    return Stop(reason, sequence, details, close_block, container)
 
 
 def disconnect(*, clean: bool = False, reset: bool = False) -> Step:

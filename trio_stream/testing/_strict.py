@@ -1,8 +1,9 @@
 """What the Messages API refuses about a request, and how it says so.
 
 What belongs here: the rules for a conversation, pure: a decoded body in, the first fault's sentence out, beginning with
-its path as the API writes it. What does not: the other parameters (`_strict_params`), images and documents
-(`_strict_sources`), headers and keys (`_scripted`), signatures themselves (`_signing`).
+its path as the API writes it. What does not: the other parameters (`_strict_params`), calls and their results
+(`_strict_calls`), images and documents (`_strict_sources`), summaries (`_strict_compaction`), cache breakpoints
+(`_strict_cache`), headers and keys (`_scripted`), signatures themselves (`_signing`).
 
 The rules are those a client can break by a mistake in keeping a conversation: they are not a full schema.
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from trio_stream.testing._faults import EXTRA, Betas, Fault, Fields, check_str, fields_of, list_of
-from trio_stream.testing._json import as_list, as_object, at_path
+from trio_stream.testing._faults import EXTRA, Betas, Fault, Fields, Placed, check_str, fields_of, list_of
+from trio_stream.testing._json import at_path
 from trio_stream.testing._models import preserves_thinking, takes_prefill as takes_prefill
 from trio_stream.testing._signing import Mismatch, mismatches
+from trio_stream.testing._strict_cache import check_breakpoints
+from trio_stream.testing._strict_calls import check_calls
+from trio_stream.testing._strict_compaction import check_compaction
 from trio_stream.testing._strict_params import NEWEST_VERSION as NEWEST_VERSION, VERSIONS as VERSIONS, check_params
 from trio_stream.testing._strict_sources import check_source, check_transformations
 
@@ -63,7 +67,6 @@ _ASSISTANT_BLOCKS = (
 )
 _BLOCKS = _USER_BLOCKS | _ASSISTANT_BLOCKS
 _BETA_BLOCKS = _BLOCKS | _BETA_SERVER_BLOCKS | _BETA_USER_BLOCKS
-_MOST_BREAKPOINTS = 4
 
 _NON_EMPTY = "all messages must have non-empty content except for the optional final assistant message"
 
@@ -89,7 +92,7 @@ def find_fault(
     asked = Betas(beta or bool(names), names)
     try:
         check_params(body, version, asked, counting=counting)
-        _check_conversation(body, beta=asked.any)
+        _check_conversation(body, beta=asked.any, counting=counting)
     except Fault as fault:
         return str(fault)
     return None
@@ -125,7 +128,7 @@ class _Turn:
         self.blocks = blocks
 
 
-def _check_conversation(body: Fields, *, beta: bool) -> None:
+def _check_conversation(body: Fields, *, beta: bool, counting: bool) -> None:
     system = body.get("system")
     if system is not None and not isinstance(system, str):
         for index, item in enumerate(list_of(system, "system")):
@@ -137,12 +140,18 @@ def _check_conversation(body: Fields, *, beta: bool) -> None:
         _check_message(message, f"messages.{number}", beta=beta, last=number == len(messages) - 1)
         for number, message in enumerate(messages)
     ]
-    if turns[0].role != "user":
+    if turns[0].role != "user" and not _begins_with_summary(turns[0]):
         raise Fault("messages", 'first message must use the "user" role')
-    _check_pairs(turns)
-    _check_ends(turns, str(body["model"]))
-    _check_breakpoints(body)
+    merged = _merged(turns)
+    check_calls(merged, container=body.get("container"), counting=counting)
+    check_compaction(body, merged)
+    _check_ends(turns, merged, body)
+    check_breakpoints(body)
     _check_signatures(body)
+
+
+def _begins_with_summary(first: _Turn) -> bool:
+    return bool(first.blocks) and first.blocks[0]["type"] == "compaction"
 
 
 def _check_signatures(body: Fields) -> None:
@@ -227,7 +236,9 @@ def _check_result(block: Fields, path: str, kinds: frozenset[str]) -> None:
         return
     inner = (kinds & {"text", "image", "document", "search_result"}) | {"tool_reference", "browser_state"}
     for index, item in enumerate(list_of(content, f"{path}.tool_result.content")):
-        _check_block(item, f"{path}.tool_result.content.{index}", inner)
+        part = _check_block(item, f"{path}.tool_result.content.{index}", inner)
+        if block.get("is_error") and part["type"] != "text":
+            raise Fault(f"{path}.tool_result.content", "all content must be type `text` if `is_error` is true")
 
 
 def _check_role(blocks: Sequence[Fields], path: str, role: str, *, beta: bool) -> None:
@@ -246,95 +257,34 @@ def _check_role(blocks: Sequence[Fields], path: str, role: str, *, beta: bool) -
             raise Fault(f"{path}.content.{index}", "text content blocks must contain non-whitespace text")
 
 
-def _merged(turns: Sequence[_Turn]) -> list[list[tuple[str, str, Fields]]]:
-    """The blocks as (path, role, block). To the API, consecutive messages of one role are one turn."""
-    merged: list[list[tuple[str, str, Fields]]] = []
+def _merged(turns: Sequence[_Turn]) -> list[list[Placed]]:
+    """The blocks by turns. To the API, consecutive messages of one role are one turn."""
+    merged: list[list[Placed]] = []
     for turn in turns:
-        blocks = [(f"{turn.path}.content.{index}", turn.role, block) for index, block in enumerate(turn.blocks)]
-        if merged and blocks and merged[-1][0][1] == turn.role:
+        blocks = [Placed(f"{turn.path}.content.{index}", turn.role, block) for index, block in enumerate(turn.blocks)]
+        if merged and blocks and merged[-1][0].role == turn.role:
             merged[-1].extend(blocks)
         elif blocks:
             merged.append(blocks)
     return merged
 
 
-def _check_pairs(turns: Sequence[_Turn]) -> None:
-    """Check that every ``tool_use`` has its ``tool_result`` first in the next turn, and the other way round."""
-    asked: dict[str, str] = {}  # id -> path of the turn's message
-    for blocks in _merged(turns):
-        answered: set[str] = set()
-        other = False
-        for path, _, block in blocks:
-            if block["type"] != "tool_result":
-                other = True
-                continue
-            use = str(block["tool_use_id"])
-            if use not in asked:
-                raise Fault(
-                    path,
-                    f"unexpected `tool_use_id` found in `tool_result` blocks: {use}. Each `tool_result` block must "
-                    "have a corresponding `tool_use` block in the previous message.",
-                )
-            if use in answered:
-                raise Fault(
-                    path,
-                    f"each tool_use must have a single result. Found multiple `tool_result` blocks with id: {use}",
-                )
-            if other:
-                raise Fault(path, "`tool_result` blocks must come first in the content after `tool_use`")
-            answered.add(use)
-        _all_answered(asked, answered)
-        asked = {}
-        for path, _, block in blocks:
-            if block["type"] == "tool_use":
-                if block["id"] in asked:
-                    raise Fault(path, "`tool_use` ids must be unique")
-                asked[str(block["id"])] = path
-    _all_answered(asked, set())
-
-
-def _all_answered(asked: Mapping[str, str], answered: set[str]) -> None:
-    missing = [use for use in asked if use not in answered]
-    if missing:
-        raise Fault(
-            asked[missing[0]].partition(".content.")[0],
-            f"`tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(missing)}. Each "
-            "`tool_use` block must have a corresponding `tool_result` block in the next message.",
-        )
-
-
-def _check_ends(turns: Sequence[_Turn], model: str) -> None:
+def _check_ends(turns: Sequence[_Turn], merged: Sequence[Sequence[Placed]], body: Fields) -> None:
     """Check how assistant turns, and the conversation, end."""
-    for blocks in _merged(turns):
+    for blocks in merged:
         path, role, block = blocks[-1]
         if role == "assistant" and block["type"] in ("thinking", "redacted_thinking"):
             raise Fault(path, "The final block in an assistant message cannot be `thinking`.")
     last = turns[-1]
-    if last.role != "assistant" or not last.blocks:
+    if last.role != "assistant" or not last.blocks or body.get("compaction") is not None:
         return
     final = last.blocks[-1]
     if final["type"] == "server_tool_use" or final["type"] in _SERVER_BLOCKS | _BETA_SERVER_BLOCKS:
         return  # a paused turn is sent back as it is, to go on
-    if not takes_prefill(model):
+    if not takes_prefill(str(body["model"])):
         raise Fault(
             last.path,
             "This model does not support assistant message prefill. The conversation must end with a user message.",
         )
     if final["type"] == "text" and final["text"] != final["text"].rstrip():
         raise Fault(last.path, "final assistant content cannot end with trailing whitespace")
-
-
-def _check_breakpoints(body: Fields) -> None:
-    found = _breakpoints([body.get("system"), body.get("tools"), body.get("messages")])
-    if found > _MOST_BREAKPOINTS:
-        raise Fault(
-            "messages",
-            f"A maximum of {_MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {found}.",
-        )
-
-
-def _breakpoints(value: Any) -> int:
-    fields = as_object(value)
-    own = 1 if fields.get("cache_control") else 0
-    inner = as_list(value) or as_list(fields.get("content"))
-    return own + sum(map(_breakpoints, inner))

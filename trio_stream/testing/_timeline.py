@@ -15,7 +15,8 @@ import msgspec
 
 from trio_stream.testing import _steps as s
 from trio_stream.testing._json import as_object
-from trio_stream.testing._signing import sign
+from trio_stream.testing._signing import sign, sign_summary
+from trio_stream.testing._whole import WholeMessage
 from trio_stream.testing._wire import (
     ERROR_STATUSES,
     MODEL,
@@ -167,7 +168,7 @@ def _streamed(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment
 
 
 def _whole(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
-    message = _Whole()
+    message = WholeMessage()
     more: Mapping[str, str | None] = {}
     status = 200
     as_is: list[bytes] = []
@@ -199,7 +200,7 @@ def _whole(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
 
 def _watched(items: Iterator[_Item], on_complete: Callable[[Mapping[str, Any]], None]) -> Iterator[_Item]:
     """The items, with a look at the message that they add up to."""
-    message: _Whole | None = _Whole()
+    message: WholeMessage | None = WholeMessage()
     for item in items:
         if isinstance(item, _Event) and message is not None:
             try:
@@ -210,54 +211,6 @@ def _watched(items: Iterator[_Item], on_complete: Callable[[Mapping[str, Any]], 
                 if item.fields["type"] == "message_stop":
                     on_complete(message.fields)
         yield item
-
-
-@final
-class _Whole:
-    """The message that the events of a stream add up to."""
-
-    def __init__(self) -> None:
-        self.fields: dict[str, Any] = {}
-        self._input = ""
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        kind = event["type"]
-        if kind == "message_start":
-            self.fields = dict(event["message"])
-            self.fields["content"] = []
-        elif kind == "content_block_start":
-            self._input = ""
-            self.fields["content"].append(dict(event["content_block"]))
-        elif kind == "content_block_delta":
-            self._delta(event["delta"])
-        elif kind == "content_block_stop":
-            self._finish_input()
-        elif kind == "message_delta":
-            self._finish_input()
-            self.fields.update(event["delta"])
-            self.fields["usage"] = {**self.fields["usage"], **event["usage"]}
-
-    def _delta(self, delta: Mapping[str, Any]) -> None:
-        last: dict[str, Any] = self.fields["content"][-1]
-        kind = delta["type"]
-        if kind == "input_json_delta":
-            self._input += str(delta["partial_json"])
-        elif kind == "citations_delta":
-            last["citations"] = [*(last.get("citations") or ()), delta["citation"]]
-        elif kind == "signature_delta":
-            last["signature"] = delta["signature"]
-        elif kind == "text_delta":
-            last["text"] += delta["text"]
-        elif kind == "thinking_delta":
-            last["thinking"] += delta["thinking"]
-
-    def _finish_input(self) -> None:
-        if self._input:
-            try:
-                self.fields["content"][-1]["input"] = msgspec.json.decode(self._input)
-            except msgspec.DecodeError as error:
-                raise ValueError("a tool input that is not JSON can only be streamed") from error
-            self._input = ""
 
 
 @final
@@ -299,6 +252,8 @@ class _Script:
             case s.Block():
                 yield from self._begin_block(step.fields, step.ttft)
                 self._content.append(dict(step.fields))
+            case s.Compact():
+                yield from self._compact(step)
             case s.RedactedThink():
                 data = step.data or self._make_id("redacted")
                 fields = {"type": "redacted_thinking", "data": data}
@@ -443,6 +398,16 @@ class _Script:
             value = {}
         self._content.append({**fields, "input": value})
 
+    def _compact(self, step: s.Compact) -> Iterator[_Item]:
+        summary = step.summary
+        fields: dict[str, Any] = {"type": "compaction", "content": None, "encrypted_content": None}
+        fields["signature"] = None if summary is None else sign_summary(summary)
+        fields |= step.fields
+        yield from self._begin_block(fields, step.ttft)
+        yield self._delta({"type": "compaction_delta", "content": summary})
+        self._output_tokens += count_tokens(summary or "")
+        self._content.append({**fields, "content": summary})
+
     def _make_id(self, prefix: str) -> str:
         self._ids += 1
         return make_id(prefix, self._context.number, self._ids)
@@ -453,16 +418,23 @@ class _Script:
             yield from self._end_block()
         self._ended = True
         delta: dict[str, Any] = {
-            "stop_reason": step.reason or ("tool_use" if self._called else "end_turn"),
+            "stop_reason": step.reason or self._natural_reason(),
             "stop_sequence": step.sequence,
         }
         if step.details is not None:
             delta["stop_details"] = step.details
+        if step.container is not None:
+            delta["container"] = step.container
         used = self._counted(max(1, self._output_tokens))
         if self._thinking_tokens:
             used["output_tokens_details"] = {"thinking_tokens": self._thinking_tokens}
         yield _Event({"type": "message_delta", "delta": delta, "usage": {**used, **self._usage}})
         yield _Event({"type": "message_stop"})
+
+    def _natural_reason(self) -> str:
+        if self._called:
+            return "tool_use"
+        return "compaction" if {block["type"] for block in self._content} == {"compaction"} else "end_turn"
 
     def _counted(self, output_tokens: int) -> dict[str, Any]:
         return {

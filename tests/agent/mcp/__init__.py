@@ -1,0 +1,1 @@
+"""Servers of MCP, real ones, and what becomes of their tools."""

@@ -1,0 +1,44 @@
+"""Whatever is done to a run at whichever of its steps, the history is valid and the conversation goes on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep, sweep_over_a_port
+
+ACTIONS = ["cancel", "interrupt", "now", "next", "idle", "call", "leave"]
+LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
+
+# In the short form each case meets one action, and each action at least one case.
+SAMPLE = {(name, ACTIONS[index % len(ACTIONS)]) for index, name in enumerate(CASES)}
+
+
+@pytest.mark.parametrize(("name", "action"), [(name, action) for name in CASES for action in ACTIONS])
+async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
+    """The history is checked after every step, and the conversation continued after each run."""
+    if not LONG and (name, action) not in SAMPLE:
+        pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
+    points = await sweep(name, action, "both" if LONG else "after")
+    print(f"{name}, {action}: {points} points")
+    assert points > 10
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_over_a_port(action: str) -> None:
+    """The same over sockets; nothing of them is left either."""
+    if not LONG and action != "cancel":
+        pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
+    points = await sweep_over_a_port(action, "both" if LONG else "after")
+    print(f"over a port, {action}: {points} points")
+    assert points > 10
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", BLOCKS)
+async def test_a_reply_ends_after_any_of_its_blocks(name: str, ending: str, autojump_clock: object) -> None:
+    """In every way; the history is valid all the time, also as a file, and the conversation goes on."""
+    blocks = BLOCKS[name]
+    for count in range(len(blocks) + 1):
+        await end(blocks[:count], ENDINGS[ending])
