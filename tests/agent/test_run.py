@@ -521,6 +521,19 @@ async def test_misuse(autojump_clock):
         await run.__aenter__()
 
 
+async def test_left_out_of_order(autojump_clock):
+    """It is refused as for any nursery, and what the run had under way is stopped all the same."""
+    chat = conversation(ScriptedAPI([say("I am "), pause(9)]))
+    run = chat.run("go")
+    await run.__aenter__()
+    async with trio.open_nursery():
+        await trio.sleep(1)
+        with pytest.raises(RuntimeError, match="reverse order"):
+            await run.__aexit__(None, None, None)
+    await run.__aexit__(None, None, None)
+    assert run.outcome == "interrupted"
+
+
 async def test_a_request_that_cannot_be_made(autojump_clock):
     """Its error is raised where the events are read."""
     chat = conversation(ScriptedAPI(), temperature=1)

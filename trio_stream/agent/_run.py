@@ -124,10 +124,11 @@ class Run:
         """
         if self._block is None or self._place is not _Place.INSIDE:
             raise RuntimeError("this run was never entered, or has been left already")
-        self._block.check_may_leave()
-        self._place = _Place.BEHIND
+        # Before the check: where the nursery cannot be closed here, its tasks should still end soon.
         self._loop.leave(_LEFT)
         self._block.nursery.cancel_scope.cancel(reason=_LEFT)
+        self._block.check_may_leave()
+        self._place = _Place.BEHIND
         leaving: BaseException | None = exc
         try:
             ended = await self._block.exit(exc)
