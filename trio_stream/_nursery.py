@@ -36,9 +36,9 @@ from ._runs import current_run
 class NurseryBlock:
     """A nursery that an ``async with`` block of your own opens and closes, with the exception contract of a stream.
 
-    A class that owns tasks needs a nursery between its `__aenter__` and its `__aexit__`. Trio's own would wrap every
-    exception of the block into a group. With this one, exceptions leave as themselves: see "Which exception leaves the
-    block" in the documentation of cancellation. ::
+    A class that owns tasks needs a nursery between its ``__aenter__`` and its ``__aexit__``. Trio's own would wrap
+    every exception of the block into a group. With this one, exceptions leave as themselves: see "Which exception
+    leaves the block" in the documentation of cancellation. ::
 
         class Ticker:
             async def __aenter__(self) -> Ticker:
@@ -83,7 +83,7 @@ class NurseryBlock:
     def check_may_leave(self) -> None:
         """Refuse to leave in another task than the one that entered, or before a nursery that was entered later.
 
-        Call it first in `__aexit__`. If it raises, let go of what the block owns and do not call `exit`.
+        Call it first in ``__aexit__``. If it raises, let go of what the block owns and do not call `exit`.
 
         Raises:
           RuntimeError: Leaving now would corrupt Trio's stack of nurseries.
@@ -108,7 +108,7 @@ class NurseryBlock:
         too, and this still waits until they have ended.
 
         Args:
-          body: The exception that ended the body, as `__aexit__` gets it; None if there was none.
+          body: The exception that ended the body, as ``__aexit__`` gets it; None if there was none.
 
         Returns:
           What ``__aexit__`` returns: True when ``body`` ends here, False when it goes on as itself.

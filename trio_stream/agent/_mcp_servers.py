@@ -107,9 +107,9 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
     A call that is cancelled ends at once, whatever the server does; the server is told. What a server reports on the
     way becomes a `ToolProgressEvent` with a `Progress`.
 
-    Entering is a checkpoint; if it is cancelled, everything is closed. Leaving waits until the sessions are closed. That
-    is bounded: by 5 seconds for a server that answers slowly, and by about 10 for a process that neither reads nor
-    ends, which the client of MCP kills. The block owns a nursery, and follows the contract of `NurseryBlock`.
+    Entering is a checkpoint; if it is cancelled, everything is closed. Leaving waits until the sessions are closed,
+    which is bounded: by 5 seconds for a server that answers slowly, and by about 10 for a process that neither reads
+    nor ends, which the client of MCP kills. The block owns a nursery, and follows the contract of `NurseryBlock`.
 
     Args:
       servers: The servers.
@@ -141,7 +141,7 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
                 await link.add_tools(tools)
             return list(tools.values())
         except BaseException as error:
-            await self._block.exit(error)
+            await self._block.exit(error)  # noqa: ASYNC102 - a nursery ends what is in it, whatever is cancelled
             raise
 
     @trio.lowlevel.enable_ki_protection
@@ -156,7 +156,7 @@ class servers:  # noqa: N801 - it is used as a function is: ``async with servers
             link.close()
         self._block.check_may_leave()
         # Nobody cancels the nursery from within, so no exception of the body ends here.
-        await self._block.exit(error)
+        await self._block.exit(error)  # noqa: ASYNC102 - the sessions bound themselves
 
 
 @final
