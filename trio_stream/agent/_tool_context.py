@@ -12,8 +12,8 @@ from typing import Any, TypeAlias, final
 from trio_stream.agent._agent_events import NestedEvent, RunEvent, ToolProgressEvent
 from trio_stream.agent._meter import Meter
 
-Emit: TypeAlias = Callable[[RunEvent], None]
-"""Takes an event to whoever reads the events of the run. It neither waits nor fails."""
+Emit: TypeAlias = Callable[[RunEvent], object]
+"""Takes an event to whoever reads the events of the run. It neither waits nor fails; what it returns is not looked at."""
 
 
 @final
