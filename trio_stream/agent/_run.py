@@ -131,7 +131,7 @@ class Run:
         self._place = _Place.BEHIND
         leaving: BaseException | None = exc
         try:
-            ended = await self._block.exit(exc)
+            ended = await self._block.exit(exc)  # noqa: ASYNC102 - waits as a nursery does
             if ended:
                 leaving = None
         except BaseException as other:
@@ -140,7 +140,7 @@ class Run:
         finally:
             committed = self._settle(leaving)
         if committed and leaving is None and self._options.save is not None:
-            await self._options.save()
+            await self._options.save()  # noqa: ASYNC102 - nothing is cancelled here, and nothing is on its way out
         return ended
 
     def _settle(self, leaving: BaseException | None) -> bool:
