@@ -132,11 +132,15 @@ class Case:
     Args:
       scripts: The answers of the API.
       tools: The tools of the conversation.
+      outcome: How a run ends to which nothing is done, if it is not completed.
       options: Of the run.
     """
 
-    def __init__(self, *scripts: Script, tools: Sequence[Any] = (), **options: Any) -> None:
+    def __init__(
+        self, *scripts: Script, tools: Sequence[Any] = (), outcome: agent.RunOutcome | None = None, **options: Any
+    ) -> None:
         self.scripts = scripts
+        self.outcome = outcome
         self.tools = tools
         self.options = options
 
@@ -225,14 +229,17 @@ CASES: dict[str, Case] = {
         [think("hm"), say("I ", ttft=0.1), say("am "), disconnect()],
         [say("I am ", ttft=0.1), call("look", {"query": "a"}, ttft=0.1), say("so ", ttft=0.1), fail_with("api_error")],
         tools=[look],
+        outcome="failed",
     ),
     "truncated": Case(
         [say("I "), call("look", {"query": "a"}, ttft=0.1), call("look", '{"que', ttft=0.1), stop("max_tokens")],
         tools=[look],
+        outcome="truncated",
     ),
     "refused": Case(
         [say("I "), call("look", {"query": "a"}, ttft=0.1), call("pay", {"amount": 1}), stop("refusal")],
         tools=[look, pay],
+        outcome="refused",
     ),
     "sub-agents": Case(
         [call("helper", {"prompt": "first"}), call("helper", {"prompt": "second"}, ttft=0.05)],
@@ -256,6 +263,7 @@ class Sweep:
         self.api = ScriptedAPI(default=self._script)
         self._scope = trio.CancelScope()
         self._said = False
+        self._undisturbed = True  # the first run is
         self.chat: agent.Conversation | None = None
         self.run: agent.Run | None = None
 
@@ -297,6 +305,8 @@ class Sweep:
     def watch(self) -> None:
         if self.chat is not None:
             check(self.chat)
+        if self.chat is not None and self.run is not None:
+            check_results(self.chat, self.run)
 
     async def after(self) -> None:
         """The run has ended, however: the conversation goes on, and no request was refused."""
@@ -304,7 +314,11 @@ class Sweep:
         assert self.run is not None
         if self.run.turns:
             assert self.run.outcome is not None
-        check(self.chat)
+        self.watch()
+        if self._undisturbed:
+            self._undisturbed = False
+            assert self.run.outcome in ("completed", self._case.outcome)
+            assert "Done." in str(self.chat.messages[-1]) or self._case.outcome is not None
         # A text is delivered, or in `unsaid`, or `say` was False.
         delivered = sum(1 for message in self.chat.messages if "listen" in str(message))
         assert delivered + self.run.unsaid.count("listen") == int(self._said)
@@ -318,6 +332,26 @@ class Sweep:
         assert again.unsaid == []
         refused = [request for request in self.api.requests if request.status == 400]
         assert refused == [], refused
+
+
+def check_results(chat: agent.Conversation, run: agent.Run) -> None:
+    """Each call that stays has one result, in the order of the calls, and it is the truth."""
+    asked: list[str] = []
+    for message in chat.messages[run.first_message :]:
+        blocks = [] if isinstance(message["content"], str) else message["content"]
+        results = [part for part in blocks if part["type"] == "tool_result"]
+        if message["role"] == "assistant":
+            asked = [part["id"] for part in blocks if part["type"] == "tool_use"]
+        elif results:
+            assert [result["tool_use_id"] for result in results] == asked
+        for result in results:
+            one = run.calls[result["tool_use_id"]]
+            if one.has_ended:
+                assert result == one.result()
+            elif one.state in (agent.CallState.STARTING, agent.CallState.RUNNING):
+                assert result["content"].startswith("stopped while it was running: ")
+            else:
+                assert result["content"].startswith("not started: ")
 
 
 async def answer(run: agent.Run) -> None:

@@ -286,6 +286,8 @@ async def test_compact_while_a_program_waits(autojump_clock):
         await read(run)
     with pytest.raises(RuntimeError, match="waits for results"):
         await chat.compact()
+    with pytest.raises(RuntimeError, match="waits for results"):
+        chat.append({"role": "system", "content": "x"})
 
 
 async def test_a_text_waits_for_a_program_across_runs(autojump_clock):
@@ -358,6 +360,22 @@ async def test_compact_without_any_reply(autojump_clock):
     await chat.compact()
     assert [message["content"][:6] for message in chat.messages] == ["(What ", "go"]
     assert "tool_choice" not in api.requests[1].body
+
+
+async def test_appended_messages(autojump_clock):
+    """Instructions change by a message, and the beginning stays as it is."""
+    api = ScriptedAPI([say("Done.")], [say("Fertig.")], [call("wait", {"seconds": 1}), pause(1)])
+    chat = conversation(api, wait, system="Be brief.")
+    await chat.ask("go")
+    chat.append({"role": "system", "content": "Speak German."})
+    assert await chat.ask("again") == "Fertig."
+    assert [message["role"] for message in sent(api, 1)] == ["user", "assistant", "system", "user"]
+    assert api.requests[1].body["system"] == "Be brief."
+    with pytest.raises(ValueError, match="replies come from the API"):
+        chat.append({"role": "assistant", "content": "I said so."})
+    async with chat.run("more"):
+        with pytest.raises(RuntimeError, match="under way"):
+            chat.append({"role": "system", "content": "x"})
 
 
 async def test_usage_is_added_up(autojump_clock):

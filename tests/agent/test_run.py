@@ -521,6 +521,19 @@ async def test_misuse(autojump_clock):
         await run.__aenter__()
 
 
+async def test_left_out_of_order(autojump_clock):
+    """It is refused as for any nursery, and what the run had under way is stopped all the same."""
+    chat = conversation(ScriptedAPI([say("I am "), pause(9)]))
+    run = chat.run("go")
+    await run.__aenter__()
+    async with trio.open_nursery():
+        await trio.sleep(1)
+        with pytest.raises(RuntimeError, match="reverse order"):
+            await run.__aexit__(None, None, None)
+    await run.__aexit__(None, None, None)
+    assert run.outcome == "interrupted"
+
+
 async def test_a_request_that_cannot_be_made(autojump_clock):
     """Its error is raised where the events are read."""
     chat = conversation(ScriptedAPI(), temperature=1)
@@ -560,3 +573,23 @@ async def test_nothing_is_left_behind(autojump_clock):
         await trio.sleep(1)
     assert api.open_streams == 0
     gc.collect()
+
+
+async def test_three_tools_beside_the_stream(autojump_clock):
+    """Asked for within 0.9 s, each takes 1 s: all is done after 1.9 s, and not after 3.9."""
+    calls = [call("wait", {"seconds": 1}, ttft=0.3) for _ in range(3)]
+    api = ScriptedAPI(calls, [say("Done.")])
+    assert await conversation(api, wait).ask("go") == "Done."
+    assert trio.current_time() == pytest.approx(1.9)
+
+
+async def test_interrupt_with_five_calls(autojump_clock):
+    """It takes no time, whatever they do."""
+    calls = [call("wait", {"seconds": 60}) for _ in range(5)]
+    chat = conversation(ScriptedAPI([*calls, say("and")]), wait)
+    async with chat.run("go") as run:
+        await trio.sleep(1)
+        run.interrupt()
+        await read(run)
+    assert trio.current_time() == 1
+    assert len(results_in(chat.messages[2])) == 5

@@ -201,6 +201,29 @@ class Conversation:
                 raise
         return result
 
+    def append(self, message: Mapping[str, Any]) -> None:
+        """Append a message of the user's or of the system's, without a request.
+
+        ``system`` and ``tools`` never change. What is to be different from here on is appended: new instructions as
+        ``{"role": "system", "content": "..."}``, tools of the API's that come and go as ``tool_addition`` and
+        ``tool_removal`` blocks in such a message.
+
+        Args:
+          message: The message.
+
+        Raises:
+          RuntimeError: A run is under way, or a program of the model's waits for results, so that only a reply may
+            follow.
+          ValueError: It is a message of the assistant's.
+          TypeError: It is not JSON.
+        """
+        self._dialogue.check_idle()
+        if message.get("role") not in ("user", "system"):
+            raise ValueError("a message of the user's or of the system's can be appended: replies come from the API")
+        if self._dialogue.transcript.takes_only_a_reply:
+            raise RuntimeError("a program of the model's waits for results, so only a reply may follow: run first")
+        self._dialogue.transcript.append([message])
+
     # Copies.
 
     def fork(self, upto: int | None = None) -> Conversation:

@@ -124,13 +124,14 @@ class Run:
         """
         if self._block is None or self._place is not _Place.INSIDE:
             raise RuntimeError("this run was never entered, or has been left already")
-        self._block.check_may_leave()
-        self._place = _Place.BEHIND
+        # Before the check: where the nursery cannot be closed here, its tasks should still end soon.
         self._loop.leave(_LEFT)
         self._block.nursery.cancel_scope.cancel(reason=_LEFT)
+        self._block.check_may_leave()
+        self._place = _Place.BEHIND
         leaving: BaseException | None = exc
         try:
-            ended = await self._block.exit(exc)
+            ended = await self._block.exit(exc)  # noqa: ASYNC102 - waits as a nursery does
             if ended:
                 leaving = None
         except BaseException as other:
@@ -139,7 +140,7 @@ class Run:
         finally:
             committed = self._settle(leaving)
         if committed and leaving is None and self._options.save is not None:
-            await self._options.save()
+            await self._options.save()  # noqa: ASYNC102 - nothing is cancelled here, and nothing is on its way out
         return ended
 
     def _settle(self, leaving: BaseException | None) -> bool:

@@ -13,7 +13,7 @@ from trio_stream.agent._agent_events import NestedEvent, RunEvent, ToolProgressE
 from trio_stream.agent._meter import Meter
 
 Emit: TypeAlias = Callable[[RunEvent], object]
-"""Takes an event to whoever reads the events of the run. It neither waits nor fails."""
+"""Takes an event to whoever reads the events of the run. It neither waits nor fails, and may return anything."""
 
 
 @final
