@@ -17,6 +17,7 @@ import trio
 import trio_stream as ts
 from trio_stream._protocol import JSON_ERRORS, decode_json
 from trio_stream._schemas import find_refusal, parse_message
+from trio_stream.cli._client import make_client
 from trio_stream.cli._input_text import InputError, read_text, unreadable
 from trio_stream.cli._terminal import (
     BROKEN_PIPE,
@@ -61,14 +62,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(question: Question, *, base_url: str | None, timeout: float | None) -> int:
     """Run the command, and return its exit code."""
-    try:
-        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        client = ts.Client(base_url=base_url, **options)
-    except ts.CredentialsError as error:
-        complain("ask", _no_key(error))
-        return USAGE
-    except ValueError as error:
-        complain("ask", str(error))
+    client = make_client("ask", base_url=base_url, timeout=timeout)
+    if client is None:
         return USAGE
     asking: _Asking | None = None
     try:
@@ -145,12 +140,6 @@ def read_schema(path: Path) -> dict[str, Any]:
     if refusal is not None:
         raise InputError(f"the API does not take the schema in {path}: {refusal}")
     return schema
-
-
-def _no_key(error: ts.CredentialsError) -> str:
-    if error.message.startswith("no authentication"):
-        return "no API key: export ANTHROPIC_API_KEY=sk-ant-... (`trio-stream demo` needs none)"
-    return str(error)
 
 
 def _refuses_budget(error: ts.APIError, question: Question) -> bool:
