@@ -122,6 +122,10 @@ class Running:
                 assert await self._read(), f"ended without {wanted!r}: {self.out}"
         return self.out
 
+    async def read_more(self) -> None:
+        """Read what comes next."""
+        assert await self._read(), f"ended: {self.out}"
+
     async def close_stdout(self) -> None:
         await self._stdout.aclose()
 

@@ -2,9 +2,9 @@
 
 What belongs here: lines, and the keys that end or interrupt. What does not: what a line means (`_chat`).
 
-On a terminal prompt_toolkit edits the line: arrows, history, pasted text. It runs a loop of its own, so it gets a thread
-of its own; the program goes on meanwhile, and so do its MCP sessions. A pipe is read there too, by `os.read`: a thread
-that still waited in a buffered `sys.stdin` when the program ends would make the interpreter abort.
+On a terminal prompt_toolkit edits the line: arrows, history, pasted text. It runs a loop of its own, so it gets a
+thread of its own; the program goes on meanwhile, and so do its MCP sessions. A pipe is read there too, by `os.read`: a
+thread that still waited in a buffered `sys.stdin` when the program ends would make the interpreter abort.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The command line of ``trio-stream chat``: names, options, help.
 
-What belongs here: reading this command line. What does not: the conversation (`_chat`), and loading tools (`_chat_tools`).
+What belongs here: reading this command line. What does not: the conversation (`_chat`), and loading tools
+(`_chat_tools`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The tools of ``trio-stream chat``: functions by their names, and MCP servers by their commands.
 
-What belongs here: finding them, and saying what is wrong with a name. What does not: running them (`trio_stream.agent`).
+What belongs here: finding them, and saying what is wrong with a name. What does not: running them
+(`trio_stream.agent`).
 """
 
 from __future__ import annotations

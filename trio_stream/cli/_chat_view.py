@@ -34,6 +34,7 @@ class ChatView:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._thinking = False
+        self._shown_calls: set[str] = set()  # whoever was asked has seen the call before it starts
 
     def note(self, sentence: str) -> None:
         """Show a line that is not the model's."""
@@ -41,9 +42,11 @@ class ChatView:
             self._output.end_line()
             self._output.dim(f"{one_line(sentence)}\n")
 
-    def call(self, name: str, tool_input: Mapping[str, Any], *, indent: str = "") -> None:
-        """Show the call of a tool."""
-        self.note(f"{indent}{name}({_arguments(tool_input)})")
+    def call(self, event: ts.ApprovalEvent | ts.ToolStartEvent, *, indent: str = "") -> None:
+        """Show the call of a tool, once."""
+        if event.id not in self._shown_calls:
+            self._shown_calls.add(event.id)
+            self.note(f"{indent}{event.name}({_arguments(event.input)})")
 
     def show(self, event: ts.RunEvent, *, indent: str = "") -> None:
         """Show an event of a run."""
@@ -55,11 +58,12 @@ class ChatView:
                 self._thinking = True
                 self._output.dim(thinking)
             case ts.ToolStartEvent():
-                self.call(event.name, event.input, indent=indent)
+                self.call(event, indent=indent)
             case ts.ToolStopEvent(name=name, is_error=is_error):
-                self.note(f"{indent}{name}: {'failed' if is_error else 'done'}")
+                self.note(f"{indent}{name}: {_words(event.result) if is_error else 'done'}")
             case ts.TurnRestartEvent(error=error):
-                self.note(f"{indent}the answer was cut ({error}); asking again")
+                self.end()
+                complain("chat", f"{indent}that answer is void, asking again: {error}")
             case ts.NestedEvent(event=inner):
                 self.show(inner, indent=f"{indent}  ")
             case _:
@@ -85,6 +89,14 @@ def _arguments(tool_input: Mapping[str, Any]) -> str:
     """The arguments of a call as a line of bounded length."""
     words = ", ".join(f"{name}={_json(value)}" for name, value in tool_input.items())
     return words if len(words) <= _MOST_OF_AN_INPUT else f"{words[:_MOST_OF_AN_INPUT]}..."
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    """What the model is told of a call that failed."""
+    content = result.get("content", "")
+    if isinstance(content, str):
+        return content
+    return " ".join(block.get("text", "") for block in content)
 
 
 def _json(value: object) -> str:
