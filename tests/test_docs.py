@@ -168,7 +168,22 @@ def snippet_names(api: ScriptedAPI) -> dict[str, Any]:
         "max_tokens": 512,
         "messages": [{"role": "user", "content": "What is a nursery?"}],
     }
-    return {"__name__": "snippet", "trio": trio, "ts": library, "client": client(), "request": request}
+
+    @ts.tool
+    async def population(city: str) -> int:
+        """The number of people who live in a city."""
+        return {"Lisbon": 545_796, "Porto": 231_800}.get(city, 0)
+
+    chat = ts.Conversation(client(), model="claude-sonnet-5-5", max_tokens=1024, tools=[population])
+    return {
+        "__name__": "snippet",
+        "trio": trio,
+        "ts": library,
+        "client": client(),
+        "request": request,
+        "population": population,
+        "chat": chat,
+    }
 
 
 def test_tests(tmp_path: Path) -> None:

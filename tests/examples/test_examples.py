@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import runpy
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,10 +57,13 @@ NAMES = [
     "raw_event_stream",
     "raw_http_response",
     "ray_data",
+    "sub_agents",
     "system_prompt",
     "temperature",
+    "terminal_agent",
     "timeouts",
     "tool_use",
+    "tools_with_approvals",
     "usage_while_streaming",
 ]
 
@@ -133,6 +138,12 @@ def checks_thinking(out: str, api: ScriptedAPI) -> None:
 
 def checks_system(out: str, api: ScriptedAPI) -> None:
     assert "lighthouse" in api.requests[0].body["system"][0]["text"]
+
+
+def checks_sub_agents(out: str, api: ScriptedAPI) -> None:
+    assert out.endswith("completed; 4 requests and 2 calls for $" + out.rpartition("$")[2])
+    (result,) = api.requests[3].messages[2]["content"]
+    assert result["content"] == "Lisbon is the capital."
 
 
 def checks_timeouts(out: str, api: ScriptedAPI) -> None:
@@ -240,6 +251,15 @@ EXPECTED = {
         _HELLO,
         prints=["HTTP/1.1 200 from http://127.0.0.1", "text/event-stream", "req_", "requests left: 3999 of 4000"],
     ),
+    "sub_agents": Expected(
+        [call("research", {"prompt": "What is Lisbon like?"})],
+        [call("look_up", {"city": "Lisbon"})],
+        [say("Lisbon is the capital.")],
+        [say("Lisbon is larger.")],
+        requests=4,
+        prints=["  the researcher looks up Lisbon with look_up\n", "research is done\n", "Lisbon is larger.\n"],
+        check=checks_sub_agents,
+    ),
     "system_prompt": Expected([say("Calm, mostly.")], prints=["Calm, mostly."], check=checks_system),
     "temperature": Expected(
         _HELLO, prints=["newest version: ", "temperature", "older version: Hello there."], check=checks_temperature
@@ -258,6 +278,23 @@ EXPECTED = {
         prints=["Let me look.", '[get_weather({"city":"Lisbon"})]', "It is warm."],
         check=checks_tool_use,
     ),
+    "tools_with_approvals": Expected(
+        [call("stock", {"article": "tea"}), call("price", {"article": "coffee"})],
+        [
+            call("order", {"lines": [{"article": "tea", "number": 2}]}),
+            call("order", {"lines": [{"article": "tea", "number": 30}]}),
+        ],
+        [say("Two packets are on their way.")],
+        requests=3,
+        prints=[
+            "stock: 12\n",
+            "price: failed: there is no price for coffee",
+            "order: ordering 1 lines\n",
+            "order: ordered: 2 x tea\n",
+            "order: failed: not started: 30 packets are too many: 10 at most",
+            "completed: Two packets are on their way.\n",
+        ],
+    ),
     "usage_while_streaming": Expected(
         [say("Hello ", pause(0.1), "there.")],
         prints=["input tokens: ", "output tokens: 3\n", "first text after 0.", "tokens/s"],
@@ -269,7 +306,7 @@ def test_none_is_missing() -> None:
     """The promised ones are there, and each has its expectations."""
     assert [path.stem for path in FILES] == NAMES
     # `ray_data` is run where there is a Ray: tests/ray/test_ray_data.py.
-    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data"}
+    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data", "terminal_agent"}
 
 
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
@@ -337,6 +374,54 @@ async def test_interrupt_with_ctrl_c() -> None:
     assert (code, running.err) == (0, "")
     assert "\n\ninterrupted; kept 17 characters of msg_" in running.out
     assert len(api.disconnects) == 1
+
+
+async def test_terminal_agent(tmp_path: Path) -> None:
+    """It asks before a tool acts; a real Ctrl-C interrupts the answer, and the next one goes on."""
+    (tmp_path / "notes.txt").write_text("The key is under the mat.")
+    api = ScriptedAPI(
+        [call("list_files", {}), call("read_file", {"path": "notes.txt"})],
+        [say("It is under the mat."), stall()],
+        [say("Bye.")],
+    )
+    async with api.serve() as server:
+        process = await trio.lowlevel.open_process(
+            [PYTHON, "-W", "error", str(FOLDER / "terminal_agent.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=tmp_path,
+            env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        out = b""
+        with trio.fail_after(SECONDS):
+            for typed, shown in (
+                (b"where?\n", b"[y/N]"),
+                (b"y\n", b"under the mat."),
+                (None, b"interrupted: "),
+                (b"go\n", b"Bye."),
+            ):
+                if typed is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    await process.stdin.send_all(typed)
+                while shown not in out:
+                    out += await process.stdout.receive_some()
+            await process.stdin.aclose()
+            async for data in process.stdout:
+                out += data
+            assert await process.wait() == 0
+        await process.stdout.aclose()
+    api.assert_done()
+    assert "under the mat" in str(api.requests[1].messages[2])
+    assert [message["role"] for message in api.requests[2].messages] == [
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+    ]
 
 
 @pytest.mark.parametrize(

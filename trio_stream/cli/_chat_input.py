@@ -14,7 +14,7 @@ import contextlib
 import enum
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import Protocol, TextIO, final
 
@@ -54,7 +54,7 @@ class Lines(Protocol):
 
 
 @contextlib.contextmanager
-def open_lines() -> Iterator[Lines]:
+def open_lines() -> Generator[Lines]:
     """Read from this process's standard input, and leave the terminal as it was."""
     stdin: TextIO | None = sys.stdin  # None where it is closed
     if stdin is None:

@@ -76,8 +76,9 @@ class ChatView:
 
     def say_how_it_ended(self, run: ts.Run) -> None:
         """Say why an answer is not complete, if it is not."""
-        if run.outcome in _ENDINGS:
-            complain("chat", _ENDINGS[run.outcome])
+        sentence = _ENDINGS.get(run.outcome or "")
+        if sentence is not None:
+            complain("chat", sentence)
 
     def _end_thinking(self) -> None:
         if self._thinking:
