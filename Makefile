@@ -13,6 +13,7 @@
 #   make bench   this library beside the official SDK, httpx and bare socket loops: docs/performance.md
 #                ARGS="--against CHECKOUT" compares with another version of this library instead
 #   make bench-quick   the same in small, in less than a minute; writes nothing
+#   make agents  agents beside the official SDK's tool runner: the table in docs/agents.md
 #   make soak    the long form of the tests that are sampled in every run: cancellation, kills, quotas, random inputs
 #   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make docs    the documentation, warnings as errors, into docs/_build/html
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick soak fuzz docs format clean
+.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -57,6 +58,9 @@ bench: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 
 bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
+
+agents: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
+	$(VENV)-bench/bin/python -m tests.bench.agents $(ARGS)
 
 soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \

@@ -269,7 +269,7 @@ async def test_ctrl_c_ends_a_program_that_reads_a_pipe() -> None:
     api = ScriptedAPI([say("Good day.")])
     async with api.serve() as server:
         process = await trio.lowlevel.open_process(
-            [PYTHON, *program("chat")],
+            [PYTHON, "-W", "error", *program("chat")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET),

@@ -16,7 +16,7 @@ import trio
 
 from tests.cli.running import SECRET, Running
 from tests.forked import FORKS, SECONDS
-from tests.processes import environment
+from tests.processes import PYTHON, environment
 from trio_stream.testing import (
     ScriptedAPI,
     Step,

@@ -204,7 +204,9 @@ class _Chat:
             case "/cost":
                 self._view.note(self._cost())
             case "/tools":
-                self._view.note(", ".join(tool.name or "a toolset" for tool in self._tools) or "no tools: see --tool and --mcp")
+                self._view.note(
+                    ", ".join(tool.name or "a toolset" for tool in self._tools) or "no tools: see --tool and --mcp"
+                )
             case "/help":
                 self._view.note(_COMMANDS)
             case _:
