@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.processes import PYTHON
-from trio_stream.cli._chat_tools import ToolNameError, load_tools, words_of
+from trio_stream.cli._chat_tools import ToolNameError, load_tools, mcp_servers
 from trio_stream.testing import ScriptedAPI, Server, Step, call, fail, http_error, say, stall, stop, think
 
 from .running import SECONDS, SECRET, Running, environment, program, run_cli, without_styles
@@ -188,7 +188,9 @@ def test_names_of_tools(tools_file: Path) -> None:
     ):
         with pytest.raises(ToolNameError, match=words):
             load_tools([name])
-    assert words_of("npx -y 'a b'") == ["npx", "-y", "a b"]
+    servers = mcp_servers(["npx -y 'a b'", "/usr/bin/npx x", "./a.b.c"], approve=True)
+    assert [server.name for server in servers] == ["npx", "npx2", "a_b"]
+    assert all(server.approve is True for server in servers)
 
 
 @final

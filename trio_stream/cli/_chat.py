@@ -20,7 +20,7 @@ import trio
 import trio_stream as ts
 from trio_stream.cli._chat_input import Key, Lines, open_lines
 from trio_stream.cli._chat_options import ChatOptions
-from trio_stream.cli._chat_tools import ToolNameError, load_tools, words_of
+from trio_stream.cli._chat_tools import ToolNameError, load_tools, mcp_servers
 from trio_stream.cli._chat_view import ChatView
 from trio_stream.cli._client import make_client
 from trio_stream.cli._terminal import (
@@ -45,7 +45,7 @@ def run(options: ChatOptions) -> int:
         return USAGE
     try:
         tools = load_tools(options.tools)
-        servers = [_server(command) for command in options.mcp]
+        servers = mcp_servers(options.mcp, approve=not options.yes)
     except ToolNameError as error:
         complain("chat", str(error))
         return USAGE
@@ -61,14 +61,18 @@ def run(options: ChatOptions) -> int:
         raise
 
 
-async def _run(options: ChatOptions, client: ts.Client, tools: list[ts.Tool], servers: list[Any], lines: Lines) -> int:
+async def _run(
+    options: ChatOptions, client: ts.Client, tools: list[ts.Tool], servers: list[ts.mcp.Server], lines: Lines
+) -> int:
     async with contextlib.AsyncExitStack() as stack:
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT))
         await stack.enter_async_context(client)
         if servers:
-            from trio_stream.agent import mcp  # noqa: PLC0415 - needs an extra
-
-            tools = [*tools, *await stack.enter_async_context(mcp.servers(*servers))]
+            try:
+                tools = [*tools, *await stack.enter_async_context(ts.mcp.servers(*servers))]
+            except ts.mcp.ServerUnreachableError as error:
+                complain("chat", str(error))
+                return USAGE
         try:
             chat = _Chat(options, client, tools, lines)
         except _UnusableFileError as error:
@@ -80,15 +84,6 @@ async def _run(options: ChatOptions, client: ts.Client, tools: list[ts.Tool], se
             nursery.cancel_scope.cancel(reason="the conversation is over")
         return chat.exit_code
     raise AssertionError("nothing in the stack suppresses exceptions")
-
-
-def _server(command: str) -> Any:
-    words = words_of(command)
-    try:
-        from trio_stream.agent import mcp  # noqa: PLC0415 - needs an extra
-    except ModuleNotFoundError as error:
-        raise ToolNameError("--mcp needs the extra mcp: pip install 'trio-stream[mcp]'") from error
-    return mcp.command_server(Path(words[0]).stem, words)
 
 
 class _UnusableFileError(Exception):

@@ -6,8 +6,11 @@ What belongs here: finding them, and saying what is wrong with a name. What does
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
@@ -61,12 +64,36 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def words_of(command: str) -> list[str]:
-    """Split the command of an MCP server as a shell does.
+def mcp_servers(commands: Sequence[str], *, approve: bool) -> list[ts.mcp.Server]:
+    """Describe the MCP servers that commands start. Each is named after its program, with a number from the second on.
+
+    Args:
+      commands: The command lines, as for a shell.
+      approve: Whether each call of their tools needs approval.
 
     Raises:
-      ToolNameError: There is no command, or a quotation mark is not closed.
+      ToolNameError: A command is empty, a quotation mark is not closed, or the extra ``mcp`` is missing.
     """
+    if not commands:
+        return []
+    try:
+        import mcp  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ToolNameError("--mcp needs the extra mcp: pip install 'trio-stream[mcp]'") from error
+    servers: list[ts.mcp.Server] = []
+    names: Counter[str] = Counter()
+    for command in commands:
+        program, *arguments = _words_of(command)
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", Path(program).stem)[:60] or "server"
+        names[name] += 1
+        connect = partial(mcp.Client, mcp.StdioServerParameters(command=program, args=arguments))
+        unique = name if names[name] == 1 else f"{name}{names[name]}"
+        servers.append(ts.mcp.Server(unique, connect, approve=approve))
+    return servers
+
+
+def _words_of(command: str) -> list[str]:
+    """Split a command as a shell does."""
     try:
         words = shlex.split(command)
     except ValueError as error:
