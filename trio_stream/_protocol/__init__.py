@@ -14,6 +14,15 @@ from trio_stream._protocol._api_error import (
     error_from_event as error_from_event,
     error_from_response as error_from_response,
 )
+from trio_stream._protocol._batch_body import (
+    BatchBody as BatchBody,
+)
+from trio_stream._protocol._batches import (
+    DeletedMessageBatch as DeletedMessageBatch,
+    MessageBatch as MessageBatch,
+    MessageBatchIndividualResponse as MessageBatchIndividualResponse,
+    MessageBatchList as MessageBatchList,
+)
 from trio_stream._protocol._blocks import (
     TextBlock as TextBlock,
 )
@@ -46,6 +55,9 @@ from trio_stream._protocol._json import (
     JSON_ERRORS as JSON_ERRORS,
     decode_json as decode_json,
 )
+from trio_stream._protocol._json_lines import (
+    JSONLinesParser as JSONLinesParser,
+)
 from trio_stream._protocol._message import (
     Message as Message,
     MessageTokensCount as MessageTokensCount,
@@ -60,6 +72,14 @@ from trio_stream._protocol._params import (
     MessageCreateParams as MessageCreateParams,
     RequestOptions as RequestOptions,
     SharedParams as SharedParams,
+)
+from trio_stream._protocol._params_batches import (
+    BatchListParams as BatchListParams,
+    BatchRequest as BatchRequest,
+    BatchSharedParams as BatchSharedParams,
+    BetaBatchRequest as BetaBatchRequest,
+    BetasParam as BetasParam,
+    WorkspaceParams as WorkspaceParams,
 )
 from trio_stream._protocol._rate_limits import (
     RateLimit as RateLimit,
@@ -88,6 +108,7 @@ from trio_stream._protocol._verdict import (
     Judgement as Judgement,
     Verdict as Verdict,
     judge as judge,
+    may_have_been_done as may_have_been_done,
 )
 from trio_stream._protocol._whole_message import (
     events_of_message as events_of_message,

@@ -14,9 +14,11 @@ import trio
 from trio_stream._errors import IncompleteStreamError
 from trio_stream._protocol import Message, MessageStreamEvent
 
-from ._base import StreamBase
 from ._block import StreamBlock
+from ._event_answers import EventAnswers
 from ._lifecycle import StreamLifecycle, StreamState
+from ._message_base import MessageBase
+from ._reader import EventReader
 from ._request import StreamRequest
 from ._views import PieceView, TextChunks
 
@@ -24,7 +26,7 @@ _HOW_TO = "use `async with client.messages.stream(...) as stream:` and then `str
 
 
 @final
-class MessageStream(StreamBase[MessageStreamEvent]):
+class MessageStream(MessageBase[MessageStreamEvent]):
     """A message on its way, as ``client.messages.stream`` gives it.
 
     Iterating yields each wire event (``message_start``, ``content_block_start``, ``content_block_delta``,
@@ -36,7 +38,7 @@ class MessageStream(StreamBase[MessageStreamEvent]):
 
     __slots__ = ("_text_view", "_thinking_view")
 
-    def __init__(self, stream: StreamLifecycle, block: StreamBlock) -> None:
+    def __init__(self, stream: StreamLifecycle[EventReader], block: StreamBlock) -> None:
         super().__init__(stream, block)
         self._text_view: PieceView | None = None
         self._thinking_view: PieceView | None = None
@@ -170,7 +172,7 @@ class MessageStreamManager:
         Raises:
           APIError: The last attempt's error.
         """
-        stream = StreamLifecycle(self._request, raw_events=False)
+        stream = StreamLifecycle(self._request, answer_format=EventAnswers(raw_events=False))
         block = StreamBlock(stream)
         await block.enter()
         self._entered.append(block)
