@@ -14,11 +14,21 @@ only rooms below it.
 """
 
 from trio_stream._client import (
+    BatchCall as BatchCall,
+    BatchCreateCall as BatchCreateCall,
+    Batches as Batches,
+    BatchListCall as BatchListCall,
+    BetaBatchCall as BetaBatchCall,
+    BetaBatchCreateCall as BetaBatchCreateCall,
+    BetaBatches as BetaBatches,
+    BetaBatchListCall as BetaBatchListCall,
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,
     CallOptions as CallOptions,
     Client as Client,
     CountCall as CountCall,
+    MessageBatchPage as MessageBatchPage,
+    MessageBatchPages as MessageBatchPages,
     MessageCall as MessageCall,
     RaceCall as RaceCall,
     SecretSource as SecretSource,
@@ -85,6 +95,7 @@ from trio_stream._money import Budget as Budget, Prices as Prices
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
 from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
+    BatchResults as BatchResults,
     EventStream as EventStream,
     MessageStream as MessageStream,
     MessageStreamManager as MessageStreamManager,
@@ -133,6 +144,8 @@ from trio_stream.batch import (
 from trio_stream.types import (
     AdvisorToolResultBlock as AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
+    BatchRequest as BatchRequest,
+    BetaBatchRequest as BetaBatchRequest,
     Citation as Citation,
     CitationEvent as CitationEvent,
     CitationsDelta as CitationsDelta,
@@ -146,6 +159,7 @@ from trio_stream.types import (
     ContentBlockParam as ContentBlockParam,
     ContentBlockStartEvent as ContentBlockStartEvent,
     ContentBlockStopEvent as ContentBlockStopEvent,
+    DeletedMessageBatch as DeletedMessageBatch,
     Delta as Delta,
     ErrorEvent as ErrorEvent,
     ErrorObject as ErrorObject,
@@ -157,6 +171,14 @@ from trio_stream.types import (
     MCPToolResultBlock as MCPToolResultBlock,
     MCPToolUseBlock as MCPToolUseBlock,
     Message as Message,
+    MessageBatch as MessageBatch,
+    MessageBatchCanceledResult as MessageBatchCanceledResult,
+    MessageBatchErroredResult as MessageBatchErroredResult,
+    MessageBatchExpiredResult as MessageBatchExpiredResult,
+    MessageBatchIndividualResponse as MessageBatchIndividualResponse,
+    MessageBatchRequestCounts as MessageBatchRequestCounts,
+    MessageBatchResult as MessageBatchResult,
+    MessageBatchSucceededResult as MessageBatchSucceededResult,
     MessageDelta as MessageDelta,
     MessageDeltaEvent as MessageDeltaEvent,
     MessageParam as MessageParam,

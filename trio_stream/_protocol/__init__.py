@@ -88,6 +88,7 @@ from trio_stream._protocol._rate_limits import (
 from trio_stream._protocol._request import (
     build_body as build_body,
     check_sampling_params as check_sampling_params,
+    encode_params as encode_params,
 )
 from trio_stream._protocol._retry import (
     decide_retry as decide_retry,

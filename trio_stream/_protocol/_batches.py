@@ -7,7 +7,7 @@ What belongs here: the values that the calls of ``client.messages.batches`` retu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast, final
+from typing import Any, ClassVar, Literal, Self, TypeAlias, cast, final
 
 import msgspec
 
@@ -16,12 +16,6 @@ from trio_stream._protocol._events import ErrorEvent
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._values import NO_FIELDS, Extended, ExtendedT, Tagged, UnknownObject
-
-if TYPE_CHECKING:
-    ProcessingStatus: TypeAlias = Literal["in_progress", "canceling", "ended"] | str
-    """Where a batch stands. The API may add further ones."""
-else:
-    ProcessingStatus = str  # as for `MessageStopReason`
 
 
 @final
@@ -49,7 +43,7 @@ class MessageBatch(Tagged, frozen=True, kw_only=True, tag="message_batch"):
 
     Attributes:
       id: The identifier of the batch.
-      processing_status: ``in_progress``, ``canceling`` or ``ended``.
+      processing_status: ``in_progress``, ``canceling`` or ``ended``. The API may add further ones.
       request_counts: How many requests have which status; all are ``processing`` until the whole batch has ended.
       created_at: When the batch was created.
       expires_at: When the requests that have not been processed by then expire: 24 hours after the creation.
@@ -64,7 +58,7 @@ class MessageBatch(Tagged, frozen=True, kw_only=True, tag="message_batch"):
     type: ClassVar[Literal["message_batch"]] = "message_batch"
     strict_fields: ClassVar[frozenset[str]] = frozenset({"request_counts"})
     id: str
-    processing_status: ProcessingStatus
+    processing_status: str
     request_counts: MessageBatchRequestCounts = msgspec.field(default_factory=MessageBatchRequestCounts)
     created_at: str | None = None
     expires_at: str | None = None

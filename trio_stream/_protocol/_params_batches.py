@@ -64,3 +64,13 @@ class BetasParam(TypedDict, total=False):
     """The names for ``anthropic-beta``."""
 
     betas: Sequence[str]
+
+
+class BetaBatchCreateParams(BatchSharedParams, BetasParam, total=False):
+    """The parameters of `BetaBatches.create`."""
+
+    requests: Required[Iterable[BetaBatchRequest]]
+
+
+class BetaBatchListParams(BatchListParams, BetasParam, total=False):
+    """The parameters of `BetaBatches.list`."""

@@ -281,7 +281,7 @@ class StreamLifecycle(Generic[ReaderT]):
     # Ending.
 
     def _finish(self) -> None:
-        """``message_stop`` came, or the last line: the answer is whole, and the connection may serve another request."""
+        """The answer is whole, to ``message_stop`` or the last line, and its connection may serve another request."""
         assert self.reader is not None
         self.state = StreamState.COMPLETE
         self.reader.body.finish()

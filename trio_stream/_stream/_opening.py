@@ -158,6 +158,7 @@ class Opening(Generic[ReaderT]):
         return await with_retries(
             self._attempt,
             max_retries=self._request.max_retries,
+            repeatable=self._request.repeatable,
             renewable=self._request.outgoing.renewable,
             sleep=self._sleep,
             on_retry=None if self._watch is None else self._watch.retry,
