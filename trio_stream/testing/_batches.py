@@ -287,13 +287,12 @@ class Batches:
             random.Random(len(lines)).shuffle(lines)  # noqa: S311 - the same order each time
         cut = self._takes("results_cut")
         yield AnswerHead(200, (("content-type", "application/x-jsonl"), *self._headers(context, now)))
-        for number, line in enumerate(lines):
-            data = msgspec.json.encode(line) + b"\n"
-            if cut and number == middle:
-                yield Data(data[: len(data) // 2])
-                yield Cut(reset=False)
-                return
-            yield Data(data)
+        for line in lines[:middle] if cut else lines:
+            yield Data(msgspec.json.encode(line) + b"\n")
+        if cut:
+            half = msgspec.json.encode(lines[middle])
+            yield Data(half[: len(half) // 2])
+            yield Cut(reset=False)
 
     def _json(
         self, fields: Mapping[str, Any], context: AnswerContext, now: float, *more: tuple[str, str]
