@@ -14,14 +14,6 @@ only rooms below it.
 """
 
 from trio_stream._client import (
-    BatchCall as BatchCall,
-    BatchCreateCall as BatchCreateCall,
-    Batches as Batches,
-    BatchListCall as BatchListCall,
-    BetaBatchCall as BetaBatchCall,
-    BetaBatchCreateCall as BetaBatchCreateCall,
-    BetaBatches as BetaBatches,
-    BetaBatchListCall as BetaBatchListCall,
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,
     CallOptions as CallOptions,

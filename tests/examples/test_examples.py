@@ -16,6 +16,7 @@ from tests.cli.running import SECRET, Running
 from tests.forked import FORKS, SECONDS
 from tests.processes import environment
 from trio_stream.testing import (
+    Batches,
     ScriptedAPI,
     Step,
     call,
@@ -48,6 +49,7 @@ NAMES = [
     "final_text_only",
     "interrupt_with_ctrl_c",
     "manual_enter_and_exit",
+    "message_batch",
     "multi_turn_conversation",
     "race_best_of_three",
     "raw_event_stream",
@@ -187,6 +189,13 @@ EXPECTED = {
         requests=3,
         prints=["by hand: One.\nexit stack: Two.\nexit stack: Three.\n"],
     ),
+    "message_batch": Expected(
+        [say("Four.")],
+        [http_error(529)],
+        [say("It scatters.")],
+        requests=2,
+        prints=["created msgbatch_", "sum: Four.\nnursery: errored\nsky: It scatters.\n"],
+    ),
     "multi_turn_conversation": Expected(
         [say("First answer.")],
         [say("Second answer.")],
@@ -252,7 +261,7 @@ async def run_example(path: Path, base_url: str, folder: Path) -> str:
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem in EXPECTED], ids=lambda path: path.stem)
 async def test_example(path: Path, tmp_path: Path) -> None:
     expected = EXPECTED[path.stem]
-    api = ScriptedAPI(*expected.scripts)
+    api = ScriptedAPI(*expected.scripts, batches=Batches(seconds=0))
     async with api.serve() as server:
         out = await run_example(path, server.base_url, tmp_path)
         with trio.fail_after(SECONDS):

@@ -15,12 +15,6 @@ from ._credentials import (
 )
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages
 from ._options import (
-    BatchCall as BatchCall,
-    BatchCreateCall as BatchCreateCall,
-    BatchListCall as BatchListCall,
-    BetaBatchCall as BetaBatchCall,
-    BetaBatchCreateCall as BetaBatchCreateCall,
-    BetaBatchListCall as BetaBatchListCall,
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,
     CallOptions as CallOptions,
