@@ -130,9 +130,9 @@ async def test_a_line_that_is_none_among_others() -> None:
 
 
 async def test_a_line_that_is_too_large() -> None:
-    """Memory is bounded by `Limits.event_bytes`."""
+    """Memory is bounded by `Limits.message_bytes`."""
     endless = send(chunks(line_of(1), *[b"x" * 1000] * 5, last=False))
-    found, error, _ = await read_from(endless, limits=ts.Limits(event_bytes=3000))
+    found, error, _ = await read_from(endless, limits=ts.Limits(message_bytes=3000))
     assert found == ["q-1"]
     assert isinstance(error, ts.InvalidResponseError)
     assert "more than 3000 bytes" in str(error)
@@ -160,23 +160,22 @@ async def test_compressed_results() -> None:
     assert (await read_from(send(answer)))[:2] == (["q-1", "q-2"], None)
 
 
-async def test_results_come_from_our_own_origin(autojump_clock: trio.testing.MockClock) -> None:
+async def test_results_come_from_our_own_origin() -> None:
     """Wherever ``results_url`` leads: the key goes to the base URL of the client and nowhere else."""
-    urls: list[str] = []
-    api = ScriptedAPI(default=[say("Hello")])
+    raw = {**BATCH, "request_counts": {"canceled": 1}, "results_url": "https://evil.example/v1/results?of=all"}
+    found, error, peer = await read_from(send(chunks(line_of(1))), batch=ts.MessageBatch.from_dict(raw))
+    assert (found, error) == (["q-1"], None)
+    assert peer.requests[0].target == "/v1/messages/batches/msgbatch_1/results"
 
-    class Noting(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            urls.append(f"{request.url.scheme}://{request.url.host}")
-            return await api.handle_async_request(request)
 
-    async with ts.Client(api_key="test", transport=Noting(), base_url="https://gateway.example/") as client:
-        batch = await ended(client, 1)
-        assert batch.results_url is not None
-        assert batch.results_url.startswith("https://api.anthropic.com/")
-        async with client.messages.batches.results(batch) as lines:
-            assert len([line async for line in lines]) == 1
-    assert set(urls) == {"https://gateway.example"}
+async def test_the_way_of_the_official_sdk_says_what_to_write() -> None:
+    """There, results are awaited."""
+    client, _ = client_of()
+    with pytest.raises(TypeError, match="async with client"):
+        await client.messages.batches.results("msgbatch_1")  # type: ignore[misc]
+    with pytest.raises(RuntimeError, match="async with"):
+        async for _ in client.messages.batches.results("msgbatch_1"):
+            pass  # pragma: no cover
 
 
 async def test_results_are_tried_again_until_the_first_line() -> None:

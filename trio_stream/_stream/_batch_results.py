@@ -7,7 +7,7 @@ What belongs here: entering and leaving it as its own context manager. What does
 from __future__ import annotations
 
 from types import TracebackType
-from typing import final
+from typing import TYPE_CHECKING, NoReturn, final
 
 import trio
 
@@ -43,6 +43,15 @@ class BatchResults(StreamBase[MessageBatchIndividualResponse, LineReader]):
     def __init__(self, request: StreamRequest, *, expected: int | None) -> None:
         stream = StreamLifecycle(request, answer_format=ResultLines(expected=expected))
         super().__init__(stream, StreamBlock(stream))
+
+    if not TYPE_CHECKING:
+
+        def __await__(self) -> NoReturn:
+            """Say what takes the place of the official SDK's ``async for line in await ...``."""
+            raise TypeError(
+                "results are not awaited: use `async with client.messages.batches.results(...) as lines:` and then "
+                "`async for line in lines`"
+            )
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> BatchResults:

@@ -63,7 +63,7 @@ class LineReader(BodyReader[tuple[MessageBatchIndividualResponse]]):
     Args:
       body: The bytes.
       clocks: Told since when this waits.
-      limits: ``event_bytes`` bounds a line.
+      limits: ``message_bytes`` bounds a line.
       info: The head of the answer.
       expected: How many lines there have to be at least, if that is known.
     """
@@ -76,7 +76,7 @@ class LineReader(BodyReader[tuple[MessageBatchIndividualResponse]]):
         super().__init__(body, clocks=clocks)
         self._info = info
         self._expected = expected
-        self._parser = JSONLinesParser(max_line_bytes=limits.event_bytes)
+        self._parser = JSONLinesParser(max_line_bytes=limits.message_bytes)
         self._pending: list[bytes] = []  # in reverse: the next one is the last
 
     def advance(self) -> tuple[MessageBatchIndividualResponse] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, final
 
@@ -20,6 +21,8 @@ from trio_stream.testing._timeline import AnswerContext, Cut, Data, Wait, timeli
 from trio_stream.testing._wire import error_fields, make_id
 
 DAY = 24 * 3600.0
+
+_HOST = "api.anthropic.com"
 
 BATCH_STATUSES = ("processing", "succeeded", "errored", "canceled", "expired")
 
@@ -102,6 +105,9 @@ class ScriptedBatch:
         self._number = number
         self._items = items
         self._headers = headers
+        # A port does not know whether there is TLS before it.
+        host = headers.get("host", _HOST)
+        self._base_url = f"{'https' if host == _HOST else 'http'}://{host}"
         self._seconds = seconds
         self._cancel_seconds = cancel_seconds
         self._epoch = epoch
@@ -141,8 +147,7 @@ class ScriptedBatch:
             "ended_at": self._date(self._ends) if ended else None,
             "cancel_initiated_at": self._date(self.cancelled),
             "archived_at": None,
-            # As the real one: always of its own host, whatever the client's base URL is.
-            "results_url": f"https://api.anthropic.com/v1/messages/batches/{self.id}/results" if ended else None,
+            "results_url": f"{self._base_url}/v1/messages/batches/{self.id}/results" if ended else None,
         }
 
     def results(self, now: float) -> list[dict[str, Any]]:
@@ -206,10 +211,9 @@ def _play(steps: Iterable[Step], context: AnswerContext) -> dict[str, Any]:
             return _errored("api_error", "Internal server error", context.request_id)
         elif isinstance(moment, Wait) and math.isinf(moment.seconds):
             return {"type": "expired"}
-    try:
+    fields: Mapping[str, Any] = {}
+    with suppress(msgspec.DecodeError):
         fields = as_object(msgspec.json.decode(b"".join(parts)))
-    except msgspec.DecodeError:
-        fields = {}
     if fields.get("type") == "error":
         return {"type": "errored", "error": fields}
     if "usage" not in fields:
