@@ -95,7 +95,7 @@ class BetaMessages:
     """``client.beta.messages``: as `Messages`, with the parameters that are in beta and ``betas=[...]``.
 
     Attributes:
-      batches: As `Messages.batches`, with ``betas=[...]``.
+      batches: As ``client.messages.batches``, with ``betas=[...]``.
     """
 
     batches: BetaBatches

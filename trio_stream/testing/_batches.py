@@ -121,7 +121,7 @@ class Batches:
 
     @property
     def billed(self) -> list[Billed]:
-        """The requests that are billed by now: those that succeeded in a batch that has ended."""
+        """The requests that are billed by now, which are those that succeeded in a batch that has ended."""
         now = trio.current_time()
         return [billed for batch in self._batches if not batch.foreign for billed in batch.billed(now)]
 
