@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, final, get_args
 import msgspec
 import trio
 
-from trio_stream.testing._batch_run import BatchItem, Billed, Planned, ScriptedBatch
+from trio_stream.testing._batch_run import BatchItem, Billed, ScriptedBatch
 from trio_stream.testing._json import as_list, as_object, is_object
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._steps import HTTPError, Step, say
@@ -143,89 +143,66 @@ class Batches:
           take_script: Gives the scripts for the requests of a new batch.
           find_fault: Says what is wrong with those.
         """
+        try:
+            return self._answer(request, context, take_script, find_fault)
+        except _RefusedError as refused:
+            return error_answer(HTTPError(refused.status, None, str(refused), None, {}, None), context)
+
+    def _answer(
+        self, request: RecordedRequest, context: AnswerContext, take_script: TakeScript, find_fault: FindFault
+    ) -> Iterator[Moment]:
         now = request.at
-        below = [part for part in request.path.removeprefix(PATH).split("/") if part]
-        refusal: HTTPError
-        match (request.method, below):
-            case ("POST", []):
-                found = self._create(request, take_script, find_fault)
-                if isinstance(found, ScriptedBatch):
-                    if self._takes("lost_answer"):
-                        return iter([Cut(reset=False)])
-                    return self._json(found.fields(now), context, now)
-                refusal = found
-            case ("GET", []):
-                page = self._page(request.params, now)
-                if not isinstance(page, HTTPError):
-                    return self._json(page, context, now)
-                refusal = page
-            case (method, [batch_id, *rest]) if call := _CALLS.get((method, *rest)):
-                batch = next((each for each in self._batches if each.id == batch_id and not each.deleted), None)
-                if batch is None or call in batch.hidden:
-                    if batch is not None:
-                        batch.hidden.remove(call)
-                    refusal = _error(404, f"Message batch {batch_id[:80]} was not found")
-                else:
-                    return self._about(call, batch, context, now)
-            case ("GET" | "POST" | "DELETE", _):
-                refusal = _error(404, f"Not found: {request.path}")
-            case _:
-                refusal = _error(405, "Method Not Allowed")
-        return error_answer(refusal, context)
-
-    def _about(self, call: str, batch: ScriptedBatch, context: AnswerContext, now: float) -> Iterator[Moment]:
-        ended = batch.has_ended(now)
-        if call == "results":
-            if ended:
+        more: list[tuple[str, str]] = []
+        match (request.method, *filter(None, request.path.removeprefix(PATH).split("/"))):
+            case ("POST",):
+                fields = self._create(request, take_script, find_fault).fields(now)
+                if self._takes("lost_answer"):
+                    return iter([Cut(reset=False)])
+            case ("GET",):
+                fields = self._page(request.params, now)
+            case ("GET", batch_id):
+                fields = self._find(batch_id, "retrieve").fields(now)
+                more = [("retry-after", "10")]
+            case ("DELETE", batch_id):
+                batch = self._find(batch_id, "delete")
+                _check_ended(batch, now, "cannot be deleted")
+                batch.deleted = True
+                fields = {"id": batch.id, "type": "message_batch_deleted"}
+            case ("POST", batch_id, "cancel"):
+                batch = self._find(batch_id, "cancel")
+                if batch.has_ended(now):
+                    raise _RefusedError(400, f"Message batch {batch.id} cannot be canceled: it has ended")
+                batch.cancel(now)
+                fields = batch.fields(now)
+            case ("GET", batch_id, "results"):
+                batch = self._find(batch_id, "results")
+                _check_ended(batch, now, "has no results yet")
                 return self._results(batch, context, now)
-            return error_answer(_error(400, f"Message batch {batch.id} has no results yet: it has not ended"), context)
-        if call == "delete":
-            if not ended:
-                sentence = f"Message batch {batch.id} cannot be deleted: it has not ended"
-                return error_answer(_error(400, sentence), context)
-            batch.deleted = True
-            return self._json({"id": batch.id, "type": "message_batch_deleted"}, context, now)
-        if call == "cancel":
-            if ended:
-                sentence = f"Message batch {batch.id} cannot be canceled: it has ended"
-                return error_answer(_error(400, sentence), context)
-            batch.cancel(now)
-            return self._json(batch.fields(now), context, now)
-        return self._json(batch.fields(now), context, now, ("retry-after", "10"))
+            case ("GET" | "POST" | "DELETE", *_):
+                raise _RefusedError(404, f"Not found: {request.path}")
+            case _:
+                raise _RefusedError(405, "Method Not Allowed")
+        return self._json(fields, context, now, *more)
 
-    def _create(
-        self, request: RecordedRequest, take_script: TakeScript, find_fault: FindFault
-    ) -> ScriptedBatch | HTTPError:
-        fault = _find_body_fault(request.body)
-        if fault is not None:
-            return _error(400, fault)
+    def _find(self, batch_id: str, call: str) -> ScriptedBatch:
+        for batch in self._batches:
+            if batch.id == batch_id and not batch.deleted:
+                if call not in batch.hidden:
+                    return batch
+                batch.hidden.remove(call)
+        raise _RefusedError(404, f"Message batch {batch_id[:80]} was not found")
+
+    def _create(self, request: RecordedRequest, take_script: TakeScript, find_fault: FindFault) -> ScriptedBatch:
+        asked = _read_requests(request.body)
         if self._takes("queue_full"):
-            sentence = "This request would exceed the number of batch requests that may be queued"
-            return _error(429, sentence)
-        asked = list(map(as_object, as_list(request.body["requests"])))
+            raise _RefusedError(429, "This request would exceed the number of batch requests that may be queued")
         if self._takes("foreign"):
             others = [
                 BatchItem(custom_id=f"somebody-elses-{number}", params={}, planned="script", script=[say("Not yours.")])
                 for number in range(len(asked))
             ]
             self._begin(request, others, foreign=True)
-        items: list[BatchItem] = []
-        for each in asked:
-            params = as_object(each["params"])
-            refusal = find_fault(params) or _find_batch_fault(params)
-            script = None if refusal else take_script()
-            if not refusal and script is None:
-                refusal = "ScriptedAPI: no script is left for this request"
-            planned: Planned = "refused" if refusal else "script"
-            items.append(
-                BatchItem(
-                    custom_id=str(each["custom_id"]),
-                    params=params,
-                    planned=planned,
-                    script=script or (),
-                    refusal=refusal or "",
-                )
-            )
+        items = [_plan(each, take_script, find_fault) for each in asked]
         if self._takes("errored"):
             items[0] = msgspec.structs.replace(items[0], planned="errored")
         if self._takes("expired"):
@@ -249,20 +226,20 @@ class Batches:
         self._batches.append(batch)
         return batch
 
-    def _page(self, params: Mapping[str, str], now: float) -> dict[str, Any] | HTTPError:
+    def _page(self, params: Mapping[str, str], now: float) -> dict[str, Any]:
         limit = params.get("limit", str(_USUAL_PAGE))
         if not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_PAGE:
-            return _error(400, f"limit: Input should be from 1 to {_LARGEST_PAGE}")
+            raise _RefusedError(400, f"limit: Input should be from 1 to {_LARGEST_PAGE}")
         shown = [batch for batch in self._batches if not batch.deleted and now >= batch.created + self._list_lag]
         shown.reverse()  # the newest first
         most = int(limit)
         ids = [batch.id for batch in shown]
         after, before = params.get("after_id"), params.get("before_id")
         if after is not None and before is not None:
-            return _error(400, "only one of after_id and before_id can be given")
+            raise _RefusedError(400, "only one of after_id and before_id can be given")
         cursor = after or before
         if cursor is not None and cursor not in ids:
-            return _error(400, f"after_id, before_id: {cursor[:80]} is not a batch of this workspace")
+            raise _RefusedError(400, f"after_id, before_id: {cursor[:80]} is not a batch of this workspace")
         if before is not None:
             newer = shown[: ids.index(before)]
             page, more = newer[-most:], len(newer) > most
@@ -322,39 +299,63 @@ class Batches:
         return True
 
 
-_CALLS: Mapping[tuple[str, ...], str] = {
-    ("GET",): "retrieve",
-    ("DELETE",): "delete",
-    ("POST", "cancel"): "cancel",
-    ("GET", "results"): "results",
-}
+class _RefusedError(Exception):
+    """The API refuses a request, with a status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
-def _find_body_fault(body: Any) -> str | None:
-    """What the API refuses at once: anything but the parameters of the messages."""
+def _check_ended(batch: ScriptedBatch, now: float, otherwise: str) -> None:
+    if not batch.has_ended(now):
+        raise _RefusedError(400, f"Message batch {batch.id} {otherwise}: it has not ended")
+
+
+def _plan(each: Mapping[str, Any], take_script: TakeScript, find_fault: FindFault) -> BatchItem:
+    """What is to become of a request of a new batch, once the batch runs."""
+    params = as_object(each["params"])
+    refusal = find_fault(params) or _find_batch_fault(params)
+    script = None if refusal else take_script()
+    if not refusal and script is None:
+        refusal = "ScriptedAPI: no script is left for this request"
+    return BatchItem(
+        custom_id=str(each["custom_id"]),
+        params=params,
+        planned="refused" if refusal else "script",
+        script=script or (),
+        refusal=refusal or "",
+    )
+
+
+def _read_requests(body: Any) -> list[Mapping[str, Any]]:
+    """The requests of a new batch. The API judges all but the parameters of the messages at once."""
     if not is_object(body):
-        return "The request body is not valid JSON: an object is expected"
-    for name in body:
-        if name != "requests":
-            return f"{name}: Extra inputs are not permitted"
+        raise _RefusedError(400, "The request body is not valid JSON: an object is expected")
+    _check_members(body, {"requests"}, "")
     requests = body.get("requests")
     if not isinstance(requests, list) or not 1 <= len(as_list(requests)) <= _MOST_REQUESTS:
-        return f"requests: a list of 1 to {_MOST_REQUESTS} requests is expected"
+        raise _RefusedError(400, f"requests: a list of 1 to {_MOST_REQUESTS} requests is expected")
+    asked = list(map(as_object, as_list(requests)))
     places: dict[str, int] = {}
-    for number, each in enumerate(as_list(requests)):
-        fields, place = as_object(each), f"requests.{number}"
-        extra = fields.keys() - {"custom_id", "params"}
-        if extra:
-            return f"{place}.{min(extra)}: Extra inputs are not permitted"
+    for number, fields in enumerate(asked):
+        place = f"requests.{number}"
+        _check_members(fields, {"custom_id", "params"}, f"{place}.")
         custom_id = fields.get("custom_id")
         if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
-            return f"{place}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
+            raise _RefusedError(400, f"{place}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
         if custom_id in places:
-            return f"{place}.custom_id: `{custom_id}` is that of requests.{places[custom_id]} too"
+            raise _RefusedError(400, f"{place}.custom_id: `{custom_id}` is that of requests.{places[custom_id]} too")
         if not is_object(fields.get("params")):
-            return f"{place}.params: Input should be an object"
+            raise _RefusedError(400, f"{place}.params: Input should be an object")
         places[custom_id] = number
-    return None
+    return asked
+
+
+def _check_members(fields: Mapping[str, Any], known: set[str], place: str) -> None:
+    for name in fields:
+        if name not in known:
+            raise _RefusedError(400, f"{place}{name}: Extra inputs are not permitted")
 
 
 def _find_batch_fault(params: Mapping[str, Any]) -> str | None:
@@ -371,7 +372,3 @@ def _find_batch_fault(params: Mapping[str, Any]) -> str | None:
         if as_object(fallback).get("speed") is not None:
             return f"fallbacks.{number}.speed: Extra inputs are not permitted"
     return None
-
-
-def _error(status: int, message: str) -> HTTPError:
-    return HTTPError(status, None, message, None, {}, None)
