@@ -350,3 +350,15 @@ async def test_closing_the_client_closes_the_results(autojump_clock: trio.testin
         async with client.messages.batches.results(batch) as lines:
             await client.aclose()
             await lines.receive()
+
+
+async def test_through_a_client_of_httpx() -> None:
+    """The calls need no transport of ours."""
+    api = ScriptedAPI(default=[say("Hello")], batches=Batches(seconds=0))
+    async with api.serve() as server, httpx.AsyncClient() as http_client:
+        async with ts.Client(api_key="k", base_url=server.base_url, http_client=http_client) as client:
+            batch = await client.messages.batches.create(requests_of(3))
+            async with client.messages.batches.results(batch) as lines:
+                assert [line.custom_id async for line in lines] == ["q-0", "q-1", "q-2"]
+            await client.messages.batches.delete(batch.id)
+            assert (await client.messages.batches.list()).data == ()
