@@ -7,7 +7,7 @@ What belongs here: choosing how an answer to a request for a message is read. Wh
 from __future__ import annotations
 
 from functools import partial
-from typing import final
+from typing import Final, final
 
 from trio_stream._http import ResponseBody
 from trio_stream._protocol import decode_event
@@ -60,3 +60,8 @@ class EventAnswers:
             request_id=request_id,
             decode=decode_event if watch is None else watch.decode,
         )
+
+
+# One of each for all streams: it has no state.
+ALL_EVENTS: Final = EventAnswers(raw_events=False)
+RAW_EVENTS: Final = EventAnswers(raw_events=True)

@@ -14,7 +14,7 @@ import trio
 from trio_stream._protocol import RawMessageStreamEvent
 
 from ._block import StreamBlock
-from ._event_answers import EventAnswers
+from ._event_answers import RAW_EVENTS
 from ._lifecycle import StreamLifecycle
 from ._message_base import MessageBase
 from ._request import StreamRequest
@@ -31,7 +31,7 @@ class EventStream(MessageBase[RawMessageStreamEvent]):
     __slots__ = ()
 
     def __init__(self, request: StreamRequest) -> None:
-        stream = StreamLifecycle(request, answer_format=EventAnswers(raw_events=True))
+        stream = StreamLifecycle(request, answer_format=RAW_EVENTS)
         super().__init__(stream, StreamBlock(stream))
 
     @trio.lowlevel.enable_ki_protection

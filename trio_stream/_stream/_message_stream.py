@@ -15,7 +15,7 @@ from trio_stream._errors import IncompleteStreamError
 from trio_stream._protocol import Message, MessageStreamEvent
 
 from ._block import StreamBlock
-from ._event_answers import EventAnswers
+from ._event_answers import ALL_EVENTS
 from ._lifecycle import StreamLifecycle, StreamState
 from ._message_base import MessageBase
 from ._reader import EventReader
@@ -172,7 +172,7 @@ class MessageStreamManager:
         Raises:
           APIError: The last attempt's error.
         """
-        stream = StreamLifecycle(self._request, answer_format=EventAnswers(raw_events=False))
+        stream = StreamLifecycle(self._request, answer_format=ALL_EVENTS)
         block = StreamBlock(stream)
         await block.enter()
         self._entered.append(block)
