@@ -188,6 +188,19 @@ def test_a_line_that_is_too_large(rest: bytes) -> None:
     assert parser.end() == b""
 
 
+def test_blank_lines_for_ever() -> None:
+    """They are bounded as a line is, and begin anew with each line."""
+    parser = JSONLinesParser(max_line_bytes=10)
+    assert parser.feed(b"\n" * 8) == []
+    assert parser.feed(b"\n{1}\n\n") == [b"{1}"]
+    for _ in range(5):
+        assert parser.feed(b"\n ") == []
+        assert parser.failure is None
+    assert parser.feed(b"\n") == []
+    assert str(parser.failure) == "more than 10 bytes without a line"
+    assert parser.feed(b"{2}\n") == []
+
+
 # ----- the body
 
 

@@ -22,19 +22,20 @@ class JSONLinesParser:
     The work is linear in the number of bytes, however they are cut.
 
     Args:
-      max_line_bytes: The largest line.
+      max_line_bytes: The largest line; also the largest stretch without one.
 
     Attributes:
       failure: The error to raise once a line was larger than the limit, or None. Lines before that one have been
         returned; everything after it is ignored.
     """
 
-    __slots__ = ("_line", "_max_line_bytes", "_started", "failure")
+    __slots__ = ("_between_bytes", "_line", "_max_line_bytes", "_started", "failure")
 
     def __init__(self, *, max_line_bytes: int) -> None:
         self.failure: InvalidResponseError | None = None
         self._max_line_bytes = max_line_bytes
         self._line = bytearray()  # the beginning of the unfinished line
+        self._between_bytes = 0  # since the last line, blank ones included, which a compressed body has for nothing
         self._started = False  # the first line has ended
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -60,7 +61,11 @@ class JSONLinesParser:
                 self._line.clear()
                 del lines[number:]
                 break
-        return [line for line in lines if line.strip(_BLANKS)]
+        lines = [line for line in lines if line.strip(_BLANKS)]
+        self._between_bytes = 0 if lines else self._between_bytes + len(data)
+        if self._between_bytes > self._max_line_bytes and self.failure is None:
+            self.failure = InvalidResponseError(f"more than {self._max_line_bytes} bytes without a line")
+        return lines
 
     def end(self) -> bytes:
         """What came after the last line end; empty where the body ended with one."""
