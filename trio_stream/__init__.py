@@ -21,6 +21,8 @@ from trio_stream._client import (
     CallOptions as CallOptions,
     Client as Client,
     CountCall as CountCall,
+    MessageBatchPage as MessageBatchPage,
+    MessageBatchPages as MessageBatchPages,
     MessageCall as MessageCall,
     RaceCall as RaceCall,
     SecretSource as SecretSource,
@@ -94,6 +96,7 @@ from trio_stream._schemas import (
 )
 from trio_stream._stats import StreamStats as StreamStats
 from trio_stream._stream import (
+    BatchResults as BatchResults,
     EventStream as EventStream,
     MessageStream as MessageStream,
     MessageStreamManager as MessageStreamManager,
@@ -170,6 +173,8 @@ from trio_stream.batch import (
 from trio_stream.types import (
     AdvisorToolResultBlock as AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
+    BatchRequest as BatchRequest,
+    BetaBatchRequest as BetaBatchRequest,
     Citation as Citation,
     CitationEvent as CitationEvent,
     CitationsDelta as CitationsDelta,
@@ -183,6 +188,7 @@ from trio_stream.types import (
     ContentBlockParam as ContentBlockParam,
     ContentBlockStartEvent as ContentBlockStartEvent,
     ContentBlockStopEvent as ContentBlockStopEvent,
+    DeletedMessageBatch as DeletedMessageBatch,
     Delta as Delta,
     ErrorEvent as ErrorEvent,
     ErrorObject as ErrorObject,
@@ -194,6 +200,14 @@ from trio_stream.types import (
     MCPToolResultBlock as MCPToolResultBlock,
     MCPToolUseBlock as MCPToolUseBlock,
     Message as Message,
+    MessageBatch as MessageBatch,
+    MessageBatchCanceledResult as MessageBatchCanceledResult,
+    MessageBatchErroredResult as MessageBatchErroredResult,
+    MessageBatchExpiredResult as MessageBatchExpiredResult,
+    MessageBatchIndividualResponse as MessageBatchIndividualResponse,
+    MessageBatchRequestCounts as MessageBatchRequestCounts,
+    MessageBatchResult as MessageBatchResult,
+    MessageBatchSucceededResult as MessageBatchSucceededResult,
     MessageDelta as MessageDelta,
     MessageDeltaEvent as MessageDeltaEvent,
     MessageParam as MessageParam,

@@ -45,7 +45,7 @@ _ids = itertools.count(1)
 class CallOutcome(Enum):
     """How a call ended."""
 
-    COMPLETED = "completed"  # message_stop was read
+    COMPLETED = "completed"  # message_stop was read, or the last line of results, or a whole JSON answer
     FAILED = "failed"
     CANCELLED = "cancelled"  # by `stream.cancel`, or by a cancel scope of Trio's
     LEFT = "left"  # closed before its end; the error, if any, is what the body of the block raised
@@ -91,9 +91,10 @@ class Call:
 
     Attributes:
       id: Unique in this process.
+      method: The HTTP method.
       path: The path below the base URL, for example ``/v1/messages``.
       base_url: Where the client sends its requests, without credentials.
-      content: The JSON body as it is sent. It holds the prompt, so ``repr`` leaves it out.
+      content: The JSON body as it is sent, or nothing. It holds the prompt, so ``repr`` leaves it out.
       parent: The job (a fan-out) that this call is made for, or None.
       lane: ``"interactive"``, or ``"batch"`` for the items of a fan-out.
       headers: Sent with each attempt, beside those of the call: `CallStart` may add to them, under lower-case names.
@@ -113,14 +114,16 @@ class Call:
         "headers",
         "id",
         "lane",
+        "method",
         "parent",
         "path",
         "request_id",
         "response",
     )
 
-    def __init__(self, *, path: str, base_url: str, content: bytes, progress: Progress | None) -> None:
+    def __init__(self, *, method: str, path: str, base_url: str, content: bytes, progress: Progress | None) -> None:
         self.id: int = next(_ids)
+        self.method: str = method
         self.path: str = path
         self.base_url: str = base_url
         self.content: bytes = content
@@ -131,23 +134,23 @@ class Call:
         self.request_id: str | None = None
         self.response: ResponseInfo | None = None
         self._progress = progress
-        self._model: str | None = None
+        self._model: _Model | None = None  # until it is asked for
         self._params: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> str | None:
-        """The model that is asked for."""
+        """The model that is asked for; None where a call has none of its own, as those about batches."""
         if self._model is None:
             # Without decoding the rest, which may be megabytes.
-            self._model = msgspec.json.decode(self.content, type=_Model).model
-        return self._model
+            self._model = msgspec.json.decode(self.content, type=_Model) if self.content else _Model()
+        return self._model.model
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The parameters of the request as they are sent, decoded when looked at. They hold the prompt."""
         params = self._params
         if params is None:
-            params = self._params = msgspec.json.decode(self.content, type=dict[str, Any])
+            params = self._params = msgspec.json.decode(self.content or b"{}", type=dict[str, Any])
         return params
 
     @property

@@ -16,7 +16,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
       event_bytes: One event of the event stream.
-      message_bytes: One whole message, all its events together; also comments and the like between two events.
+      message_bytes: One whole message, all its events together; also comments and the like between two events, and one
+        line of a batch's results.
       blocks: Content blocks in one message.
       header_bytes: The head of an answer; also any other stretch of the wire without a byte of the body
         (trailers, chunk extensions).

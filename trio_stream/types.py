@@ -5,6 +5,18 @@ What belongs here: names for annotations and ``isinstance``. What does not: defi
 Type checkers need each name spelled out; a test compares the list with what the modules define.
 """
 
+from trio_stream._protocol._batches import (
+    DeletedMessageBatch as DeletedMessageBatch,
+    MessageBatch as MessageBatch,
+    MessageBatchCanceledResult as MessageBatchCanceledResult,
+    MessageBatchErroredResult as MessageBatchErroredResult,
+    MessageBatchExpiredResult as MessageBatchExpiredResult,
+    MessageBatchIndividualResponse as MessageBatchIndividualResponse,
+    MessageBatchList as MessageBatchList,
+    MessageBatchRequestCounts as MessageBatchRequestCounts,
+    MessageBatchResult as MessageBatchResult,
+    MessageBatchSucceededResult as MessageBatchSucceededResult,
+)
 from trio_stream._protocol._blocks import (
     AdvisorToolResultBlock as AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock as BashCodeExecutionToolResultBlock,
@@ -141,6 +153,14 @@ from trio_stream._protocol._params import (
     ToolChoiceParam as ToolChoiceParam,
     ToolChoiceToolParam as ToolChoiceToolParam,
     ToolUsesParam as ToolUsesParam,
+)
+from trio_stream._protocol._params_batches import (
+    BatchCreateParams as BatchCreateParams,
+    BatchListParams as BatchListParams,
+    BatchRequest as BatchRequest,
+    BetaBatchCreateParams as BetaBatchCreateParams,
+    BetaBatchListParams as BetaBatchListParams,
+    BetaBatchRequest as BetaBatchRequest,
 )
 from trio_stream._protocol._params_content import (
     BrowserStateBlockParam as BrowserStateBlockParam,

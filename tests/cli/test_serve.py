@@ -139,3 +139,35 @@ async def test_a_port_in_use_is_one_line() -> None:
 )
 def test_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+async def test_message_batches() -> None:
+    """They end after the seconds that were asked for, with the faults that were."""
+    args = ["--tps", "0", "--ttft", "0", "--batch-seconds", "0", "--batch-faults", "queue_full, errored"]
+    async with Running(program("serve", "--port", "0", *args)) as server:
+        await server.read_until("Hello!")
+        async with ts.Client(api_key=SECRET, base_url=address_in(server.out), max_retries=0) as client:
+            batches = client.messages.batches
+            requests: list[ts.BatchRequest] = [
+                {
+                    "custom_id": f"q-{number}",
+                    "params": {"model": "any", "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}]},
+                }
+                for number in range(2)
+            ]
+            with trio.fail_after(5):
+                with pytest.raises(ts.RateLimitError, match="queued"):
+                    await batches.create(requests)
+                async with batches.results(await batches.create(requests)) as lines:
+                    assert [line.result.type async for line in lines] == ["errored", "succeeded"]
+        await server.read_until("/results")
+        server.interrupt()
+        assert await server.finish() == 0
+
+
+async def test_faults_that_nobody_knows() -> None:
+    """They are named, with those that there are."""
+    done = await run_cli("serve", "--batch-faults", "lost_answer,lost")
+    assert done.code == 2
+    assert "faults of batches are lost_answer, not_found" in done.err
+    assert done.err.rstrip().endswith("not lost")

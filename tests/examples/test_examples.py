@@ -18,6 +18,7 @@ from tests.cli.running import SECRET, Running
 from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON, environment
 from trio_stream.testing import (
+    Batches,
     ScriptedAPI,
     Step,
     call,
@@ -52,6 +53,7 @@ NAMES = [
     "interrupt_with_ctrl_c",
     "manual_enter_and_exit",
     "mcp_server",
+    "message_batch",
     "multi_turn_conversation",
     "race_best_of_three",
     "raw_event_stream",
@@ -229,6 +231,13 @@ EXPECTED = {
         prints=["Let me see.\n[notes__read_note]\nMilk and bread.\ncompleted after 2 turns, "],
         check=checks_mcp,
     ),
+    "message_batch": Expected(
+        [say("Four.")],
+        [http_error(529)],
+        [say("It scatters.")],
+        requests=2,
+        prints=["created msgbatch_", "sum: Four.\nnursery: errored\nsky: It scatters.\n"],
+    ),
     "multi_turn_conversation": Expected(
         [say("First answer.")],
         [say("Second answer.")],
@@ -320,7 +329,7 @@ async def run_example(path: Path, base_url: str, folder: Path) -> str:
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem in EXPECTED], ids=lambda path: path.stem)
 async def test_example(path: Path, tmp_path: Path) -> None:
     expected = EXPECTED[path.stem]
-    api = ScriptedAPI(*expected.scripts)
+    api = ScriptedAPI(*expected.scripts, batches=Batches(seconds=0))
     async with api.serve() as server:
         out = await run_example(path, server.base_url, tmp_path)
         with trio.fail_after(SECONDS):

@@ -54,6 +54,9 @@ def our_types() -> dict[str, Any]:
         "event": spec(RawMessageStreamEvent),
         "error": spec(types.ErrorEvent),
         "count": spec(types.MessageTokensCount),
+        "batch": spec(types.MessageBatch),
+        "deleted": spec(types.DeletedMessageBatch),
+        "result": spec(types.MessageBatchIndividualResponse),
     }
     return {"roots": roots, "models": models}
 
@@ -67,7 +70,7 @@ class AnyJSON:
         self._random = random.Random(seed)
 
     def make(self, kind: str) -> dict[str, Any]:
-        """A message, an event, an error or a count."""
+        """A message, an event, an error, a count, a batch, a deleted batch or a result of a batch."""
         value = cast("dict[str, Any]", self._value(self._roots[kind], 0))
         places = list(_objects(value))
         self._random.choice(places)[NEW] = self._random.choice([1, "x", {"deep": [1, {"er": "y"}]}, [[]], True])

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import anthropic
 from anthropic import types
-from anthropic.types import beta
+from anthropic.types import beta, messages
 from pydantic import BaseModel
 
 ROOTS = {
@@ -22,6 +22,9 @@ ROOTS = {
     "event": [types.RawMessageStreamEvent, beta.BetaRawMessageStreamEvent],
     "error": [types.ErrorResponse, types.BetaErrorResponse],
     "count": [types.MessageTokensCount, beta.BetaMessageTokensCount],
+    "batch": [messages.MessageBatch, beta.messages.BetaMessageBatch],
+    "deleted": [messages.DeletedMessageBatch, beta.messages.BetaDeletedMessageBatch],
+    "result": [messages.MessageBatchIndividualResponse, beta.messages.BetaMessageBatchIndividualResponse],
 }
 found: dict[str, Any] = {}
 

@@ -235,6 +235,16 @@ def test_what_is_tried_again(error: Any, delay: Any) -> None:
     assert decide(error) == delay
 
 
+@pytest.mark.parametrize(
+    ("error", "delay"),
+    [(answer(429), 0.5), (answer(529), 0.5), (ts.ConnectTimeoutError("x", seconds=1), 0.5), (answer(500), None)],
+    ids=repr,
+)
+def test_what_must_not_be_done_twice(error: Any, delay: Any) -> None:
+    """It is tried again only where it is certain that it has not been done."""
+    assert decide_retry(error, retries_taken=0, max_retries=2, jitter=0.0, repeatable=False) == delay
+
+
 def test_retries_are_counted() -> None:
     error = answer(529)
     assert [decide(error, taken) for taken in range(4)] == [0.5, 1.0, None, None]

@@ -161,6 +161,24 @@ def test_errors(schema: dict[str, Any]) -> None:
 
 
 @parametrized
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [
+        ("batch", types.MessageBatch),
+        ("deleted", types.DeletedMessageBatch),
+        ("result", types.MessageBatchIndividualResponse),
+    ],
+)
+def test_batches(schema: dict[str, Any], kind: str, cls: Any) -> None:
+    """A batch, a deleted one, and each line of the results."""
+    for seed in range(SAMPLES):
+        raw = AnyJSON(schema, seed).make(kind)
+        value = cls.from_dict(raw)
+        assert missing(value.to_dict(), raw) is None, seed
+        assert cls.from_dict(value.to_dict()).to_dict() == value.to_dict(), seed
+
+
+@parametrized
 def test_counts(schema: dict[str, Any]) -> None:
     """Beside the number."""
     for seed in range(SAMPLES):

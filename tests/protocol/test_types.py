@@ -22,9 +22,30 @@ ROOT = Path(__file__).parents[2]
 MODULES = [
     *(
         f"_{name}"
-        for name in ("block_bases", "blocks", "citations", "deltas", "events", "message", "rate_limits", "tool_results")
+        for name in (
+            "batches",
+            "block_bases",
+            "blocks",
+            "citations",
+            "deltas",
+            "events",
+            "message",
+            "rate_limits",
+            "tool_results",
+        )
     ),
-    *(f"_{name}" for name in ("history", "usage", "params", "params_content", "params_documents", "params_results")),
+    *(
+        f"_{name}"
+        for name in (
+            "history",
+            "usage",
+            "params",
+            "params_batches",
+            "params_content",
+            "params_documents",
+            "params_results",
+        )
+    ),
     *("_params_shared", "_params_tools", "_params_turns", "_sdk_names", "_stop_reason"),
 ]
 """Those that define values."""
@@ -33,6 +54,7 @@ NOT_FOR_USERS = {
     "Index": "an int, in the annotations of events",
     **dict.fromkeys(["Block", "InputBlock"], "bases of blocks: nobody has one that is no more than that"),
     **dict.fromkeys(["BetaParams", "RequestOptions"], "bases of the parameters of calls"),
+    **dict.fromkeys(["BatchSharedParams", "BetasParam", "WorkspaceParams"], "bases of the parameters of calls"),
     **dict.fromkeys(["Cacheable", "ClientToolOptions", "ToolOptions"], "bases of parameters within those"),
 }
 

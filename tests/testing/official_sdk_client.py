@@ -76,6 +76,27 @@ async def errors(client: Any) -> list[Any]:
     return seen
 
 
+async def batches(client: Any) -> dict[str, Any]:
+    """One that ends at once, from its creation to its deletion."""
+    requests = [{"custom_id": f"q-{number}", "params": {**COMMON, "messages": MESSAGES}} for number in range(3)]
+    batch = await client.messages.batches.create(requests=requests)
+    looked_at = await client.messages.batches.retrieve(batch.id)
+    found = [
+        [line.custom_id, line.result.model_dump(exclude_none=True)]
+        async for line in await client.messages.batches.results(batch.id)
+    ]
+    listed = [other.id async for other in client.messages.batches.list(limit=1)]
+    deleted = await client.messages.batches.delete(batch.id)
+    return {
+        "status": looked_at.processing_status,
+        "counts": looked_at.request_counts.model_dump(),
+        "hour": (looked_at.expires_at - looked_at.created_at).total_seconds() / 3600,
+        "found": found,
+        "listed": listed == [batch.id] and deleted.id == batch.id,
+        "deleted": deleted.type,
+    }
+
+
 async def main(base_url: str) -> dict[str, Any]:
     report: dict[str, Any] = {"version": anthropic.__version__}
     async with anthropic.AsyncAnthropic(base_url=base_url, api_key="key", max_retries=0) as client:
@@ -87,6 +108,7 @@ async def main(base_url: str) -> dict[str, Any]:
         counted = await client.messages.count_tokens(model="claude-opus-5", messages=MESSAGES)
         report["counted"] = counted.input_tokens
         report["errors"] = await errors(client)
+        report["batches"] = await batches(client)
     report["sync"] = sync(base_url)
     return report
 

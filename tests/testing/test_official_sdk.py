@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_stream.testing import ScriptedAPI, call, fail, http_error, say, think
+from trio_stream.testing import Batches, ScriptedAPI, call, fail, http_error, say, stall, think
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -40,7 +40,11 @@ async def test_official_sdk() -> None:
         [say("whole")],
         [fail("overloaded_error")],
         [http_error(429, retry_after=1)],
+        [say("in a batch")],
+        [http_error(529)],
+        [say("expires", stall())],
         [say("from a blocking client")],
+        batches=Batches(seconds=0),
     )
     async with api.serve() as server:
         python = sdk_python()
@@ -53,7 +57,7 @@ async def test_official_sdk() -> None:
         )
     assert done.returncode == 0, done.stderr.decode()
     report: dict[str, Any] = json.loads(done.stdout)
-    assert [request.status for request in api.requests] == [200] * 5 + [200, 200, 429, 200]
+    assert [request.status for request in api.requests] == [200] * 5 + [200, 200, 429] + [200] * 7
     api.assert_done()
 
     assert report["complaints"] == []
@@ -74,6 +78,21 @@ async def test_official_sdk() -> None:
     assert report["counted"] > 0
     assert report["errors"][0] == ["APIStatusError", 200, "overloaded_error", True]
     assert report["errors"][1] == ["RateLimitError", 429, "rate_limit_error", True]
+    told = report["batches"]
+    assert (told["status"], told["hour"], told["listed"], told["deleted"]) == (
+        "ended",
+        24,
+        True,
+        "message_batch_deleted",
+    )
+    assert told["counts"] == {"succeeded": 1, "errored": 1, "expired": 1, "canceled": 0, "processing": 0}
+    assert [[custom_id, result["type"]] for custom_id, result in told["found"]] == [
+        ["q-0", "succeeded"],
+        ["q-1", "errored"],
+        ["q-2", "expired"],
+    ]
+    assert told["found"][0][1]["message"]["content"][0]["text"] == "in a batch"
+    assert told["found"][1][1]["error"]["error"]["type"] == "overloaded_error"
     assert report["sync"] == "from a blocking client"
     assert api.requests[3].betas == ("some-beta-2026-01-01",)
     assert api.requests[-1].headers["authorization"] == "Bearer token"

@@ -119,6 +119,40 @@ def read_out(stream: ts.MessageStream) -> str:
     return stream.text
 
 
+async def at_half_the_price(client: ts.Client, questions: list[str]) -> dict[str, str]:
+    batches = client.messages.batches
+    requests: list[ts.BatchRequest] = [
+        {
+            "custom_id": f"q-{number}",
+            "params": {
+                "model": "claude-haiku-4-5",
+                "max_tokens": 100,
+                "messages": [{"role": "user", "content": question}],
+            },
+        }
+        for number, question in enumerate(questions)
+    ]
+    batch = await batches.create(requests, timeout=60, workspace_id="wrkspc_1")
+    page = await batches.list(limit=5)
+    assert_type(page.data, tuple[ts.MessageBatch, ...])
+    async for other in batches.list(after_id=batch.id):
+        assert_type(other, ts.MessageBatch)
+    found: dict[str, str] = {}
+    async with batches.results(batch) as lines:
+        async for line in lines:
+            match line.result:
+                case ts.MessageBatchSucceededResult(message=message):
+                    found[line.custom_id] = message.text
+                case ts.MessageBatchErroredResult(error=error):
+                    found[line.custom_id] = error.error.message
+                case other_result:
+                    found[line.custom_id] = str(other_result.type)
+            if line.result.type == "succeeded":
+                assert_type(line.result, ts.MessageBatchSucceededResult)
+    await client.beta.messages.batches.delete(batch.id, betas=["new-2026-11-01"])
+    return found
+
+
 def why(message: ts.Message, outcome: ts.Outcome) -> str:
     reason: str | None = message.stop_reason
     return "cut" if message.stop_reason == "max_tokens" or outcome.stop_reason == "a_new_reason" else str(reason)

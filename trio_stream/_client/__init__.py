@@ -4,6 +4,8 @@ What belongs here: credentials, options, and turning parameters into requests. W
 answer look like on the wire (`_protocol`), sockets (`_http`), and the life of a stream (`_stream`).
 """
 
+from ._batch_pages import MessageBatchPage as MessageBatchPage, MessageBatchPages as MessageBatchPages
+from ._batches import Batches as Batches, BetaBatches as BetaBatches
 from ._client import Client as Client
 from ._credentials import (
     SecretSource as SecretSource,

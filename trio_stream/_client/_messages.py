@@ -1,7 +1,7 @@
 """The calls: ``client.messages`` and ``client.beta.messages``.
 
-What belongs here: signatures, and handing parameters on. What does not: preparing a request (`_requests`), and
-everything after it was entered (`_stream`).
+What belongs here: signatures, and handing parameters on. What does not: batches (`_batches`), preparing a request
+(`_requests`), and everything after it was entered (`_stream`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from trio_stream._protocol import Message, MessageTokensCount
 from trio_stream._schemas import OutputType
 from trio_stream._stream import EventStream, MessageStreamManager
 
-from ._count_tokens import count_tokens
+from ._batches import Batches, BetaBatches
+from ._json_call import call_json
 from ._options import BetaCountCall, BetaMessageCall, CountCall, MessageCall
 from ._requests import Requests
 from ._settings import Connections, Settings
@@ -27,10 +28,16 @@ class Messages:
     Every call takes the parameters of the API (https://docs.claude.com/en/api/messages) and, beside them,
     ``timeout`` and ``max_retries`` in place of the client's, and ``extra_headers``, ``extra_query`` and
     ``extra_body`` for what this library does not know.
+
+    Attributes:
+      batches: Message batches: many messages at half the price, within a day.
     """
+
+    batches: Batches
 
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self._requests = Requests(settings, connections, beta=False)
+        self.batches = Batches(self._requests)
 
     @overload
     def stream(self, *, output: None = None, **params: Unpack[MessageCall]) -> MessageStreamManager: ...
@@ -118,15 +125,22 @@ class Messages:
           APIError: The request failed.
           TypeError: A parameter is missing, or is not JSON.
         """
-        return await count_tokens(self._requests.count(params))
+        return (await call_json(self._requests.count(params))).value
 
 
 @final
 class BetaMessages:
-    """``client.beta.messages``: as `Messages`, with the parameters that are in beta and ``betas=[...]``."""
+    """``client.beta.messages``: as `Messages`, with the parameters that are in beta and ``betas=[...]``.
+
+    Attributes:
+      batches: As ``client.messages.batches``, with ``betas=[...]``.
+    """
+
+    batches: BetaBatches
 
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self._requests = Requests(settings, connections, beta=True)
+        self.batches = BetaBatches(self._requests)
 
     @overload
     def stream(self, *, output: None = None, **params: Unpack[BetaMessageCall]) -> MessageStreamManager: ...
@@ -175,7 +189,7 @@ class BetaMessages:
         Args:
           **params: The parameters of the API, ``betas``, and the options every call takes.
         """
-        return await count_tokens(self._requests.count(params))
+        return (await call_json(self._requests.count(params))).value
 
 
 @final

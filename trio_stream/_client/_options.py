@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from trio_stream._http import Timeout
 from trio_stream._protocol import (
+    BatchListParams,
+    BatchSharedParams,
     BetaCountTokensParams,
     BetaMessageCreateParams,
+    BetasParam,
     CountTokensParams,
     MessageCreateParams,
     RequestOptions,
     SharedParams,
+    WorkspaceParams,
 )
 from trio_stream._timeouts import Timeouts
 
@@ -56,6 +60,30 @@ class SharedCall(SharedParams, ManyCallOptions):
 
 class RaceCall(SharedParams, CallOptions):
     """The parameters and options that the requests of `race` and `hedge` share."""
+
+
+class BatchCreateCall(BatchSharedParams, CallOptions):
+    """Keyword arguments of ``client.messages.batches.create`` beside ``requests``."""
+
+
+class BatchListCall(BatchListParams, CallOptions):
+    """Keyword arguments of ``client.messages.batches.list``."""
+
+
+class BatchCall(WorkspaceParams, CallOptions):
+    """Keyword arguments of the other calls of ``client.messages.batches``."""
+
+
+class BetaBatchCreateCall(BatchCreateCall, BetasParam):
+    """Keyword arguments of ``client.beta.messages.batches.create`` beside ``requests``."""
+
+
+class BetaBatchListCall(BatchListCall, BetasParam):
+    """Keyword arguments of ``client.beta.messages.batches.list``."""
+
+
+class BetaBatchCall(BatchCall, BetasParam):
+    """Keyword arguments of the other calls of ``client.beta.messages.batches``."""
 
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__) | frozenset(RequestOptions.__annotations__)

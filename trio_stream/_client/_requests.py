@@ -17,12 +17,20 @@ import trio
 
 from trio_stream._hidden import Hidden, HiddenHeaders
 from trio_stream._http import ConnectionInfo, Response
-from trio_stream._protocol import Message, build_body, check_sampling_params, count_retries, param_headers
+from trio_stream._protocol import (
+    Message,
+    MessageTokensCount,
+    build_body,
+    check_sampling_params,
+    count_retries,
+    param_headers,
+)
 from trio_stream._schemas import OutputType, ask_for_output, output_type
 from trio_stream._stream import EventStream, MessageStreamManager, StreamRequest
 from trio_stream._timeouts import Timeouts
 
 from ._credentials import Secret
+from ._json_call import JSONCall
 from ._options import OPTION_NAMES
 from ._settings import UNSET, Connections, Settings, authenticates, check_max_retries
 
@@ -38,6 +46,14 @@ _UNAUTHORIZED: Final = 401
 _NO_OPTIONS: Mapping[str, Any] = {}
 
 
+def take_apart(call: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Split what a call was given into the parameters of the API and the options of the call."""
+    if OPTION_NAMES.isdisjoint(call):
+        return call, _NO_OPTIONS  # nearly always
+    params = {name: value for name, value in call.items() if name not in OPTION_NAMES}
+    return params, {name: value for name, value in call.items() if name in OPTION_NAMES}
+
+
 @final
 class Requests:
     """Makes the requests of ``client.messages``, or with ``beta`` those of ``client.beta.messages``."""
@@ -47,6 +63,11 @@ class Requests:
         self._connections = connections
         self._query: Mapping[str, object] = {"beta": "true"} if beta else {}
         self._usual_headers: dict[bool, _Headers] = {}
+
+    @property
+    def anthropic_version(self) -> str:
+        """The ``anthropic-version`` of the client."""
+        return self._settings.anthropic_version
 
     def message(self, call: Mapping[str, Any], output: type[Any] | OutputType[Any] | None = None) -> StreamRequest:
         """A request for a streamed message, and for an answer of a type where that is given.
@@ -59,9 +80,14 @@ class Requests:
         wanted = output_type(output)
         return self._prepare(MESSAGES_PATH, ask_for_output(call, wanted), stream=True, output=wanted)
 
-    def count(self, call: Mapping[str, Any]) -> StreamRequest:
+    def count(self, call: Mapping[str, Any]) -> JSONCall[MessageTokensCount]:
         """A request for a count of tokens."""
-        return self._prepare(COUNT_PATH, call, stream=None)
+        return JSONCall(
+            request=self._prepare(COUNT_PATH, call, stream=None),
+            name="count_tokens",
+            read=MessageTokensCount.from_wire,
+            limit_bytes=self._settings.limits.error_body_bytes,
+        )
 
     @trio.lowlevel.enable_ki_protection  # of the block; the interrupt is raised where it waits
     async def create(self, call: Mapping[str, Any], *, stream: bool) -> Message | EventStream:
@@ -86,30 +112,69 @@ class Requests:
     def _prepare(
         self, path: str, call: Mapping[str, Any], *, stream: bool | None, output: OutputType[Any] | None = None
     ) -> StreamRequest:
-        params, options = call, _NO_OPTIONS
-        if not OPTION_NAMES.isdisjoint(call):
-            options = {name: value for name, value in call.items() if name in OPTION_NAMES}
-            params = {name: value for name, value in call.items() if name not in OPTION_NAMES}
-        check_sampling_params(params, self._settings.anthropic_version)
-        content = build_body(params, stream=stream, extra_body=options.get("extra_body"))
-        extra_query = options.get("extra_query")
+        params, options = take_apart(call)
+        check_sampling_params(params, self.anthropic_version)
+        return self.prepare(
+            path,
+            params,
+            options,
+            content=build_body(params, stream=stream, extra_body=options.get("extra_body")),
+            streaming=stream is True,
+            output=output,
+        )
+
+    def prepare(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        method: str = "POST",
+        query: Mapping[str, object] | None = None,
+        content: bytes = b"",
+        streaming: bool = False,
+        repeatable: bool = True,
+        send_seconds: float = 0.0,
+        output: OutputType[Any] | None = None,
+    ) -> StreamRequest:
+        """A request with its headers, its clocks and what else it needs from the client.
+
+        Args:
+          path: The path below the base URL.
+          params: The parameters of the call; those that are headers are taken from them.
+          options: The options of the call, without ``extra_body``.
+          method: The HTTP method.
+          query: The query.
+          content: The body.
+          streaming: Whether an event stream is asked for.
+          repeatable: As `StreamRequest.repeatable`.
+          send_seconds: What the clock ``send`` is at least, unless it is off.
+          output: As `StreamRequest.output`.
+        """
         # Built here: what is wrong with a header is said where it was given.
-        headers = self._headers(params, options.get("extra_headers"), streaming=stream is True)
+        headers = self._headers(params, options.get("extra_headers"), streaming=streaming)
         settings, connections = self._settings, self._connections
         timeout, max_retries = options.get("timeout", UNSET), options.get("max_retries")
         timeouts = settings.timeouts if timeout is UNSET else Timeouts.of(timeout)
+        if timeouts.send is not None and timeouts.send < send_seconds:
+            timeouts = msgspec.structs.replace(timeouts, send=send_seconds)
+        extra_query = options.get("extra_query")
+        if query or extra_query:
+            query = {**self._query, **(query or {}), **(extra_query or {})}
         return StreamRequest(
             outgoing=_Prepared(
                 settings=settings,
                 connections=connections,
+                method=method,
                 path=path,
                 headers=headers,
-                query={**self._query, **extra_query} if extra_query else self._query,
+                query=query or self._query,
                 content=content,
                 timeouts=timeouts,
             ),
             timeouts=timeouts,
             max_retries=settings.max_retries if max_retries is None else check_max_retries(max_retries),
+            repeatable=repeatable,
             limits=settings.limits,
             accept_missing_stop=settings.accept_missing_stop,
             unix_time=time.time,
@@ -168,6 +233,7 @@ class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     settings: Settings
     connections: Connections
+    method: str
     path: str
     headers: _Headers
     query: Mapping[str, object] | None
@@ -204,7 +270,7 @@ class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """As `OutgoingRequest.send`."""
         if self.connections.closed:
             raise trio.ClosedResourceError("this client is closed")
-        _log.debug("POST %s, attempt %d, %d bytes", self.path, retries_taken + 1, len(self.content))
+        _log.debug("%s %s, attempt %d, %d bytes", self.method, self.path, retries_taken + 1, len(self.content))
         credentials, sender = self.settings.credentials, self.connections.sender
         secret = None
         if not self.headers.authenticated:
@@ -213,7 +279,7 @@ class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if added_headers or retries_taken:
             headers = HiddenHeaders(count_retries({}, retries_taken), headers, added_headers or {})
         response = await sender.send(
-            method="POST",
+            method=self.method,
             url=self.path,
             headers=headers,
             params=self.query,

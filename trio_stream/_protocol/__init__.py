@@ -14,6 +14,15 @@ from trio_stream._protocol._api_error import (
     error_from_event as error_from_event,
     error_from_response as error_from_response,
 )
+from trio_stream._protocol._batch_body import (
+    BatchBody as BatchBody,
+)
+from trio_stream._protocol._batches import (
+    DeletedMessageBatch as DeletedMessageBatch,
+    MessageBatch as MessageBatch,
+    MessageBatchIndividualResponse as MessageBatchIndividualResponse,
+    MessageBatchList as MessageBatchList,
+)
 from trio_stream._protocol._blocks import (
     FallbackBlock as FallbackBlock,
     TextBlock as TextBlock,
@@ -58,6 +67,9 @@ from trio_stream._protocol._json import (
     decode_json as decode_json,
     decode_with as decode_with,
 )
+from trio_stream._protocol._json_lines import (
+    JSONLinesParser as JSONLinesParser,
+)
 from trio_stream._protocol._message import (
     Message as Message,
     MessageTokensCount as MessageTokensCount,
@@ -73,6 +85,14 @@ from trio_stream._protocol._params import (
     RequestOptions as RequestOptions,
     SharedParams as SharedParams,
 )
+from trio_stream._protocol._params_batches import (
+    BatchListParams as BatchListParams,
+    BatchRequest as BatchRequest,
+    BatchSharedParams as BatchSharedParams,
+    BetaBatchRequest as BetaBatchRequest,
+    BetasParam as BetasParam,
+    WorkspaceParams as WorkspaceParams,
+)
 from trio_stream._protocol._params_content import (
     ToolResultBlockParam as ToolResultBlockParam,
 )
@@ -87,6 +107,7 @@ from trio_stream._protocol._request import (
     build_body as build_body,
     check_sampling_params as check_sampling_params,
     encode_json as encode_json,
+    encode_params as encode_params,
 )
 from trio_stream._protocol._retry import (
     decide_retry as decide_retry,
@@ -107,6 +128,7 @@ from trio_stream._protocol._verdict import (
     Judgement as Judgement,
     Verdict as Verdict,
     judge as judge,
+    may_have_been_done as may_have_been_done,
 )
 from trio_stream._protocol._whole_message import (
     events_of_message as events_of_message,

@@ -77,13 +77,25 @@ def build_body(
         body["stream"] = stream
     body.update(extra_body or {})
     required = ("model", "messages") if stream is None else ("model", "max_tokens", "messages")
-    missing = [name for name in required if body.get(name) is None]
-    if missing:
-        raise TypeError(_say_missing(missing, params))
-    if isinstance(body["messages"], (str, Mapping, Value)):
-        raise TypeError("messages must be a list of messages, not one of them")
+    check_required(body, required, params)
+    check_messages(body["messages"])
+    return encode_params(body)
+
+
+def encode_params(params: Mapping[str, object], place: tuple[str | int, ...] = ()) -> bytes:
+    """Encode parameters as they are. `build_body` says what may stand for JSON.
+
+    Args:
+      params: The parameters of the API by their names.
+      place: Where in the whole request they stand, for the texts of errors.
+
+    Raises:
+      TypeError: Something is not JSON.
+      ValueError: A number or a text cannot be written as JSON, or the nesting has no end.
+      InvalidToolInputError: A tool block of an answer has no input.
+    """
     try:
-        return _encode(_plain(body, ()))
+        return _encode(_plain(params, place), place)
     except RecursionError:
         raise ValueError("the parameters are nested too deeply, or within themselves") from None
 
@@ -101,12 +113,38 @@ def encode_json(value: object, name: str) -> msgspec.Raw:
       InvalidToolInputError: A tool block of an answer was cut or is malformed.
     """
     try:
-        return msgspec.Raw(_encode(_plain(value, (name,))))
+        return msgspec.Raw(_encode(_plain(value, (name,)), (name,)))
     except RecursionError:
         raise ValueError(f"the {name} is nested too deeply, or within itself") from None
 
 
-def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
+def check_required(params: Mapping[str, object], names: Iterable[str], given: Iterable[str]) -> None:
+    """Refuse parameters that lack a required one.
+
+    Args:
+      params: The parameters.
+      names: The required ones.
+      given: The names that the caller gave, for a guess which of them was meant.
+
+    Raises:
+      TypeError: One is missing.
+    """
+    missing = [name for name in names if params.get(name) is None]
+    if missing:
+        raise TypeError(_say_missing(missing, given))
+
+
+def check_messages(messages: object) -> None:
+    """Refuse one message where a list of them belongs.
+
+    Raises:
+      TypeError: It is one message.
+    """
+    if isinstance(messages, (str, Mapping, Value)):
+        raise TypeError("messages must be a list of messages, not one of them")
+
+
+def _say_missing(missing: list[str], params: Iterable[str]) -> str:
     """Say what is missing. A name that nobody knows comes first: often it is the missing one, mistyped.
 
     Beside nothing missing such a name is sent, because the API may know it.
@@ -122,13 +160,13 @@ def _say_missing(missing: list[str], params: Mapping[str, object]) -> str:
     return sentence
 
 
-def _encode(plain: object) -> bytes:
+def _encode(plain: object, place: _Path) -> bytes:
     try:
         return msgspec.json.encode(plain)
     except ValueError:
         # This error does not tell where, and if it is a UnicodeEncodeError it holds the text.
-        place = _find_unencodable(plain, ())
-    raise ValueError(f"{_name(place)} cannot be encoded: a lone surrogate, or a number of thousands of digits")
+        found = _find_unencodable(plain, place)
+    raise ValueError(f"{_name(found)} cannot be encoded: a lone surrogate, or a number of thousands of digits")
 
 
 def _plain(value: object, path: _Path) -> object:
@@ -177,7 +215,8 @@ def _plain_value(value: Value, path: _Path) -> object:
             return _plain(value.as_json(param=True), path)
         except InvalidToolInputError as error:
             raise refuse_input(error, _name(path)) from error
-    if len(path) == 2 and path[0] == "messages":
+    # messages[i], and in a batch requests[n].params.messages[i].
+    if len(path) in (2, 5) and path[-2] == "messages":
         # As `Message.to_param` has it, block by block, so that an error says which block of which message it is.
         return _plain({"role": "assistant", "content": value.content}, path)
     raise TypeError(f"{_name(path)} is a Message, which is a turn of its own: put it into messages, or use its content")

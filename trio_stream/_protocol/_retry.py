@@ -14,7 +14,7 @@ from typing import Final
 
 from trio_stream._errors import APIError
 from trio_stream._protocol._headers import find_header
-from trio_stream._protocol._verdict import judge
+from trio_stream._protocol._verdict import judge, may_have_been_done
 
 RETRY_AFTER_CAP: Final = 60.0
 """Seconds. If the server asks for a longer wait, its error is raised instead, with the wait on ``.retry_after``."""
@@ -88,7 +88,9 @@ def retry_delay(attempt: int, *, jitter: float, retry_after: float | None = None
     return min(_FIRST_DELAY * 2.0 ** min(attempt, _DOUBLINGS), _LONGEST_DELAY) * (1 - 0.25 * jitter)
 
 
-def decide_retry(error: APIError, *, retries_taken: int, max_retries: int, jitter: float) -> float | None:
+def decide_retry(
+    error: APIError, *, retries_taken: int, max_retries: int, jitter: float, repeatable: bool = True
+) -> float | None:
     """Decide whether to make a request again after an error that came before anything was handed to the caller.
 
     Args:
@@ -96,12 +98,16 @@ def decide_retry(error: APIError, *, retries_taken: int, max_retries: int, jitte
       retries_taken: The number of retries already made.
       max_retries: The number of retries allowed.
       jitter: A random number from 0 to 1, drawn by the caller.
+      repeatable: Whether doing twice what the request asks for costs no more than doing it once. If not, it is made
+        again only where it is certain that it has not been done (`may_have_been_done`).
 
     Returns:
       Seconds to wait before the next request; None when there is to be none and the error is raised.
     """
     judgement = judge(error)
     if retries_taken >= max_retries or not judgement.retryable:
+        return None
+    if not repeatable and may_have_been_done(error):
         return None
     if judgement.retry_after is not None and judgement.retry_after > RETRY_AFTER_CAP:
         return None

@@ -161,3 +161,31 @@ def judge(error: APIError) -> Judgement:
     """Judge a failure. Who acts on it decides how often to ask again, and how long a wait is too long."""
     row = next(row for row in _TABLE if row.fits(error))
     return Judgement(row.verdict, row.reason, error.retry_after if isinstance(error, APIStatusError) else None)
+
+
+_UNKNOWN_STATUSES: Final = frozenset({*range(200, 300), 408, *_SERVER_ERRORS} - {529})
+
+
+def may_have_been_done(error: APIError) -> bool:
+    """Whether the API may have done what a request asked for, although this error is all that came back.
+
+    It matters where doing it twice costs something, as creating a batch does; a `Message` has no side effects.
+
+    ====================================================  ==============================================
+    how the attempt ended                                 what is known
+    ====================================================  ==============================================
+    not sent to its last byte (no connection, a clock)    not done: half a request cannot be read
+    4xx other than 408, among them 401, 409, 413 and 429  not done: the API looked at it and refused
+    529                                                   not done: the API was too busy to look at it
+    3xx                                                   not done: it is somewhere else
+    408, any other 5xx                                    unknown: what answers may stand before the API
+    sent, then a cut, a reset, or a clock                 unknown
+    an answer that breaks HTTP or is not what was due     unknown
+    an error in an answer with a 2xx                      unknown
+    ====================================================  ==============================================
+    """
+    if isinstance(error, CredentialsError):
+        return False
+    if isinstance(error, APIStatusError):
+        return error.status_code in _UNKNOWN_STATUSES
+    return error.may_have_been_accepted if isinstance(error, APIConnectionError) else True

@@ -9,6 +9,7 @@ from ._answers import (
     read_error_answer as read_error_answer,
     read_request_id as read_request_id,
 )
+from ._batch_results import BatchResults as BatchResults
 from ._event_stream import EventStream as EventStream
 from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
 from ._request import (

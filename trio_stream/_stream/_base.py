@@ -1,7 +1,7 @@
-"""What `MessageStream` and `EventStream` share: receiving, ending, and what can be read at any time.
+"""What everything that is read from an answer in its block shares: receiving, ending, and what is known of it.
 
-What belongs here: the surface that users see. What does not: the state behind it (`_lifecycle`), and entering and
-leaving (`_block`).
+What belongs here: the surface that users see. What does not: what only messages have (`_message_base`), the state
+behind it (`_lifecycle`), and entering and leaving (`_block`).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Generic, TypeVar
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
-from trio_stream._errors import IncompleteStreamError
-from trio_stream._protocol import Message, MessageStopReason, RateLimits, Usage
+from trio_stream._protocol import RateLimits
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
 from ._block import StreamBlock
-from ._lifecycle import StreamLifecycle, StreamState
+from ._lifecycle import StreamLifecycle
+from ._opening import ReaderT
 
 EventT_co = TypeVar("EventT_co", covariant=True)
 
 
-class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
-    """A message on its way: one request, its nursery and its connection."""
+class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co, ReaderT]):
+    """An answer on its way: one request, its nursery and its connection."""
 
     __slots__ = ("_block", "_stream")
 
-    def __init__(self, stream: StreamLifecycle, block: StreamBlock) -> None:
+    def __init__(self, stream: StreamLifecycle[ReaderT], block: StreamBlock) -> None:
         self._stream = stream
         self._block = block
 
@@ -35,20 +35,21 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
 
     @enable_ki_protection
     async def receive(self) -> EventT_co:
-        """Receive the next event of this message.
+        """Receive the next event of this message, or the next line of these results.
 
-        Events arrive in the order the API sent them; ``ping`` events are consumed here.
+        They arrive in the order the API sent them; ``ping`` events are consumed here.
 
         Always a cancellation point. If it is cancelled nothing is lost: the next call returns the event this one
         was waiting for. Every read that waited is a schedule point, and decoding what has already arrived yields
         to other tasks about every millisecond.
 
         Returns:
-          The next event.
+          The next event, or the next line.
 
         Raises:
-          trio.EndOfChannel: After ``message_stop``, also when the stream was closed since. Not an error.
-          IncompleteStreamError: The connection ended before ``message_stop``.
+          trio.EndOfChannel: After ``message_stop`` or the last line, also when the stream was closed since. Not an
+            error.
+          IncompleteStreamError: The connection ended before that.
           APIStatusError: The API sent an ``error`` event (the class is chosen by ``error.type``).
           APITimeoutError: One of the clocks of `Timeouts` ran out.
           InvalidResponseError: The answer breaks the protocol or a limit.
@@ -81,16 +82,6 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
         if len(delivery) > 1:
             stream.kept = delivery[1]
         return event
-
-    async def until_done(self) -> None:
-        """Read the stream to its end.
-
-        A checkpoint. If it is cancelled nothing is lost.
-
-        Raises:
-          APIError: As `receive`.
-        """
-        await self._stream.read_to_end()
 
     # Ending.
 
@@ -138,47 +129,6 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co]):
     def cancel_reason(self) -> str | None:
         """Why `cancel` was called; None when it was not."""
         return self._block.cancel_reason
-
-    @property
-    def message(self) -> Message:
-        """The whole message, once ``message_stop`` came.
-
-        Raises:
-          APIError: The error this stream ended with; `IncompleteStreamError` where it was left or closed early,
-            or is not at its end yet (see `partial`).
-        """
-        stream, partial = self._stream, self.partial
-        if stream.state is StreamState.COMPLETE and partial is not None:
-            return partial
-        if stream.error is not None:
-            raise stream.error
-        if self._block.left or stream.state is StreamState.CLOSED:
-            sentence = "the stream was left before message_stop: see .partial"
-        else:
-            sentence = "the message is not complete yet: read on, or see .partial"
-        raise IncompleteStreamError(sentence, partial=partial, request_id=self.request_id)
-
-    @property
-    def partial(self) -> Message | None:
-        """The message as far as it has been read; None before ``message_start``."""
-        return self._stream.partial
-
-    @property
-    def text(self) -> str:
-        """The text of the message as far as it has been read, all text blocks joined."""
-        opened = self._stream.opened
-        return "" if opened is None else opened.reader.accumulator.text
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens counted so far; None before ``message_start``. Final with ``message_stop``."""
-        return self._stream.usage
-
-    @property
-    def stop_reason(self) -> MessageStopReason | None:
-        """Why the model stopped; None until it did."""
-        opened = self._stream.opened
-        return None if opened is None else opened.reader.accumulator.stop_reason
 
     @property
     def request_id(self) -> str | None:

@@ -10,7 +10,7 @@ steps: it is raised where they wait.
 from __future__ import annotations
 
 from enum import Enum
-from typing import final
+from typing import Any, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -36,7 +36,7 @@ class StreamBlock:
 
     __slots__ = ("_nursery_block", "_state", "_stream", "cancel_reason")
 
-    def __init__(self, stream: StreamLifecycle) -> None:
+    def __init__(self, stream: StreamLifecycle[Any]) -> None:
         self._stream = stream
         self._nursery_block: NurseryBlock | None = None
         self._state = _BlockState.NEW

@@ -1,7 +1,7 @@
 """`EventStream`: the wire events of one message, without helper events.
 
 What belongs here: entering and leaving it as its own context manager. What does not: everything else
-(`_base`, `_block`).
+(`_message_base`, `_block`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import trio
 
 from trio_stream._protocol import RawMessageStreamEvent
 
-from ._base import StreamBase
 from ._block import StreamBlock
+from ._event_answers import RAW_EVENTS
 from ._lifecycle import StreamLifecycle
+from ._message_base import MessageBase
 from ._request import StreamRequest
 
 
 @final
-class EventStream(StreamBase[RawMessageStreamEvent]):
+class EventStream(MessageBase[RawMessageStreamEvent]):
     """The raw events of a message, as ``client.messages.create(stream=True)`` gives them.
 
     The request goes out when it is entered: ``async with stream:``. Only events the API sent are delivered,
@@ -30,7 +31,7 @@ class EventStream(StreamBase[RawMessageStreamEvent]):
     __slots__ = ()
 
     def __init__(self, request: StreamRequest) -> None:
-        stream = StreamLifecycle(request, raw_events=True)
+        stream = StreamLifecycle(request, answer_format=RAW_EVENTS)
         super().__init__(stream, StreamBlock(stream))
 
     @trio.lowlevel.enable_ki_protection

@@ -21,7 +21,7 @@ that backpressure is TCP's and a cancelled `receive` has taken nothing.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, Generic, NoReturn, final
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -38,8 +38,7 @@ from trio_stream._protocol import Message, Usage
 from trio_stream._stats import StreamStats
 
 from ._clocks import Clock, Clocks
-from ._opening import Opened, Opening
-from ._reader import EventReader
+from ._opening import AnswerFormat, Opened, Opening, ReaderT
 from ._request import StreamRequest, locate
 from ._watching import CallWatch, watch_call
 
@@ -62,8 +61,12 @@ class StreamState(Enum):
 
 
 @final
-class StreamLifecycle:
+class StreamLifecycle(Generic[ReaderT]):
     """One stream, from its request to its end.
+
+    Args:
+      request: The request.
+      answer_format: What the answer holds: the events of a message, or the lines of a batch's results.
 
     Attributes:
       state: Where it stands.
@@ -76,8 +79,8 @@ class StreamLifecycle:
     __slots__ = (
         "_attempts",
         "_clocks",
+        "_format",
         "_opening_scope",
-        "_raw_events",
         "_request",
         "_watch",
         "error",
@@ -87,17 +90,17 @@ class StreamLifecycle:
         "state",
     )
 
-    def __init__(self, request: StreamRequest, *, raw_events: bool) -> None:
+    def __init__(self, request: StreamRequest, *, answer_format: AnswerFormat[ReaderT]) -> None:
         self._request = request
-        self._raw_events = raw_events
-        self.reader: EventReader | None = None
+        self._format = answer_format
+        self.reader: ReaderT | None = None
         self._opening_scope: trio.CancelScope | None = None  # while it is being opened
         self._attempts = 0
         self._clocks: Clocks | None = None
         self._watch: CallWatch | None = None
         self.state: StreamState = StreamState.NEW
         self.kept: Any = None
-        self.opened: Opened | None = None
+        self.opened: Opened[ReaderT] | None = None
         self.error: APIError | None = None
 
     @property
@@ -142,7 +145,7 @@ class StreamLifecycle:
         self.state = StreamState.OPENING
         self._opening_scope = nursery.cancel_scope
         self._watch = watch = watch_call(request, self)
-        opening = Opening(request, clocks=clocks, entered_at=entered_at, raw_events=self._raw_events, watch=watch)
+        opening = Opening(request, answer_format=self._format, clocks=clocks, entered_at=entered_at, watch=watch)
         try:
             self.opened = opened = await opening.open()
         finally:
@@ -154,8 +157,8 @@ class StreamLifecycle:
             self.check_open()
         self.state = StreamState.OPEN
         self.reader = opened.reader
-        self.kept = opening.first[0]
-        if opened.reader.accumulator.complete:  # pragma: no cover - a message of one event does not exist
+        self.kept = None if opening.first is None else opening.first[0]
+        if opened.reader.complete:  # results without a line; a message of one event does not exist
             self._finish()
         elif clocks.needed:
             request.watchdog.add(clocks, self._expire, nursery)
@@ -206,7 +209,7 @@ class StreamLifecycle:
             self._fail(error)
         except trio.ClosedResourceError:
             self._raise_unusable()
-        if reader.accumulator.complete:
+        if reader.complete:
             try:
                 reader.check_rest()
             except APIError as error:
@@ -278,7 +281,7 @@ class StreamLifecycle:
     # Ending.
 
     def _finish(self) -> None:
-        """``message_stop`` came: the message is whole, and the connection may serve another request."""
+        """The answer is whole, to ``message_stop`` or the last line, and its connection may serve another request."""
         assert self.reader is not None
         self.state = StreamState.COMPLETE
         self.reader.body.finish()
@@ -357,14 +360,12 @@ class StreamLifecycle:
     @property
     def partial(self) -> Message | None:
         """The message as far as it has been read; None before ``message_start``."""
-        return None if self.opened is None else self.opened.reader.accumulator.snapshot()
+        return None if self.opened is None else self.opened.reader.snapshot()
 
     @property
     def usage(self) -> Usage | None:
         """The tokens counted so far; None before ``message_start``."""
-        if self.opened is None or not self.opened.reader.accumulator.started:
-            return None
-        return self.opened.reader.accumulator.usage
+        return None if self.opened is None else self.opened.reader.usage
 
     @property
     def stats(self) -> StreamStats:

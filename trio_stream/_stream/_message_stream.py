@@ -15,9 +15,11 @@ from trio_stream._errors import IncompleteStreamError, OutputParseError
 from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._schemas import OutputType, parse_message
 
-from ._base import StreamBase
 from ._block import StreamBlock
+from ._event_answers import ALL_EVENTS
 from ._lifecycle import StreamLifecycle, StreamState
+from ._message_base import MessageBase
+from ._reader import EventReader
 from ._request import StreamRequest
 from ._views import PieceView, TextChunks
 
@@ -34,7 +36,7 @@ _HOW_TO = "use `async with client.messages.stream(...) as stream:` and then `str
 
 
 @final
-class MessageStream(StreamBase[MessageStreamEvent], Generic[OutputT_co]):
+class MessageStream(MessageBase[MessageStreamEvent], Generic[OutputT_co]):
     """A message on its way, as ``client.messages.stream`` gives it.
 
     Iterating yields each wire event (``message_start``, ``content_block_start``, ``content_block_delta``,
@@ -49,7 +51,7 @@ class MessageStream(StreamBase[MessageStreamEvent], Generic[OutputT_co]):
     __slots__ = ("_output", "_text_view", "_thinking_view")
 
     def __init__(
-        self, stream: StreamLifecycle, block: StreamBlock, output: OutputType[OutputT_co] | None = None
+        self, stream: StreamLifecycle[EventReader], block: StreamBlock, output: OutputType[OutputT_co] | None = None
     ) -> None:
         super().__init__(stream, block)
         self._output = output
@@ -213,7 +215,7 @@ class MessageStreamManager(Generic[OutputT_co]):
         Raises:
           APIError: The last attempt's error.
         """
-        stream = StreamLifecycle(self._request, raw_events=False)
+        stream = StreamLifecycle(self._request, answer_format=ALL_EVENTS)
         block = StreamBlock(stream)
         await block.enter()
         self._entered.append(block)

@@ -8,8 +8,7 @@ handed to the caller until then, so this is also the only part that is ever retr
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import Literal, final
+from typing import Any, Generic, Literal, Protocol, TypeVar, final
 
 import msgspec
 import trio
@@ -21,14 +20,14 @@ from trio_stream._errors import (
     SilenceTimeoutError,
     TotalTimeoutError,
 )
-from trio_stream._http import Response, decoded
-from trio_stream._protocol import RateLimits, decode_event
+from trio_stream._http import Response, ResponseBody, decoded
+from trio_stream._protocol import RateLimits
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
-from ._answers import AnswerKind, JSONAnswer, kind_of_answer, read_error_answer, read_request_id
+from ._answers import read_error_answer, read_request_id
+from ._body_reader import BodyReader
 from ._clocks import Clocks
-from ._reader import Delivery, EventReader
 from ._request import StreamRequest, locate
 from ._retrying import EarlierAttempts, Waiting, with_retries
 from ._watching import CallWatch
@@ -38,7 +37,43 @@ _OpeningClock = Literal["first_event", "silence", "total"]
 _ACCEPTED = " (the API may have accepted the request)"
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+ReaderT = TypeVar("ReaderT", bound=BodyReader[Any])
+ReaderT_co = TypeVar("ReaderT_co", bound=BodyReader[Any], covariant=True)
+
+
+class AnswerFormat(Protocol[ReaderT_co]):
+    """What is expected in the body of an answer, and who reads it."""
+
+    def reader(
+        self,
+        info: ResponseInfo,
+        body: ResponseBody,
+        *,
+        request: StreamRequest,
+        clocks: Clocks,
+        watch: CallWatch | None,
+        request_id: str | None,
+    ) -> ReaderT_co | None:
+        """Make the reader of an answer.
+
+        Args:
+          info: The head of the answer.
+          body: Its body.
+          request: The request.
+          clocks: Told since when the reader waits.
+          watch: Who watches the call, if anybody does.
+          request_id: The API's ``request-id``, or None.
+
+        Returns:
+          The reader; None if the answer is not what was asked for, so that an error is to be made of it.
+
+        Raises:
+          InvalidResponseError: The body cannot be read.
+        """
+        ...
+
+
+class Opened(msgspec.Struct, Generic[ReaderT], frozen=True, kw_only=True, gc=False):
     """An answer whose first event has arrived. Nothing that it holds refers back to it.
 
     Args:
@@ -49,7 +84,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
       attempts: Requests made, this one included.
     """
 
-    reader: EventReader
+    reader: ReaderT
     response: ResponseInfo
     request_id: str | None
     began_at: float
@@ -80,23 +115,29 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 @final
-class Opening:
+class Opening(Generic[ReaderT]):
     """One go at opening, from the first attempt to the last.
 
     Attributes:
-      first: What the first event brings, once `open` has returned.
+      first: What the first event brings, once `open` has returned; None if the answer is whole without any.
       attempts: Requests made so far.
     """
 
-    first: Delivery
+    first: tuple[Any, ...] | None
     attempts: int
 
     def __init__(
-        self, request: StreamRequest, *, clocks: Clocks, entered_at: float, raw_events: bool, watch: CallWatch | None
+        self,
+        request: StreamRequest,
+        *,
+        answer_format: AnswerFormat[ReaderT],
+        clocks: Clocks,
+        entered_at: float,
+        watch: CallWatch | None,
     ) -> None:
         self._request = request
         self._clocks = clocks
-        self._raw_events = raw_events
+        self._format = answer_format
         self._watch = watch
         total = request.timeouts.total
         self._total_at = math.inf if total is None else entered_at + total
@@ -108,7 +149,7 @@ class Opening:
         self._last_error: APIError | None = None
         self._request_id: str | None = None
 
-    async def open(self) -> Opened:
+    async def open(self) -> Opened[ReaderT]:
         """Send the request and wait for the first event other than ``ping``.
 
         Raises:
@@ -117,6 +158,7 @@ class Opening:
         return await with_retries(
             self._attempt,
             max_retries=self._request.max_retries,
+            repeatable=self._request.repeatable,
             renewable=self._request.outgoing.renewable,
             sleep=self._sleep,
             on_retry=None if self._watch is None else self._watch.retry,
@@ -133,7 +175,7 @@ class Opening:
             self._earlier.mark(error)
             raise error from self._last_error
 
-    async def _attempt(self, retries_taken: int) -> Opened:
+    async def _attempt(self, retries_taken: int) -> Opened[ReaderT]:
         request, watch = self._request, self._watch
         began_at = trio.current_time()
         response: Response | None = None
@@ -169,8 +211,15 @@ class Opening:
                 body = decoded(headers, response.body)
                 if watch is not None:
                     body = watch.tapped(body)
-                kind = kind_of_answer(response.info.status_code, headers)
-                if kind is AnswerKind.OTHER:
+                reader = self._format.reader(
+                    response.info,
+                    body,
+                    request=request,
+                    clocks=self._clocks,
+                    watch=watch,
+                    request_id=self._request_id,
+                )
+                if reader is None:
                     raise await read_error_answer(
                         response.info,
                         body,
@@ -179,22 +228,6 @@ class Opening:
                         silence=request.timeouts.silence,
                         unix_time=request.unix_time(),
                     )
-                reader = EventReader(
-                    body,
-                    clocks=self._clocks,
-                    limits=request.limits,
-                    raw_events=self._raw_events,
-                    json_answer=partial(
-                        JSONAnswer,
-                        response.info,
-                        limit_bytes=request.limits.message_bytes,
-                        unix_time=request.unix_time,
-                    ),
-                    is_json=kind is AnswerKind.JSON,
-                    accept_missing_stop=request.accept_missing_stop,
-                    request_id=self._request_id,
-                    decode=decode_event if watch is None else watch.decode,
-                )
                 self.first = await self._read_first_event(reader, scope)
             except BaseException as exc:
                 if isinstance(exc, APIError):
@@ -232,10 +265,10 @@ class Opening:
         else:
             self._runs_out_first, scope.deadline = "total", self._total_at
 
-    async def _read_first_event(self, reader: EventReader, scope: trio.CancelScope) -> Delivery:
+    async def _read_first_event(self, reader: ReaderT, scope: trio.CancelScope) -> tuple[Any, ...] | None:
         silence = math.inf if self._request.timeouts.silence is None else self._request.timeouts.silence
         first_event_at = self._waiting.runs_out_at
-        while (first := reader.advance()) is None:
+        while (first := reader.advance()) is None and not reader.complete:
             if reader.waits_for_bytes:
                 silence_at = trio.current_time() + silence - self._clocks.silence_used
                 if silence_at < first_event_at:

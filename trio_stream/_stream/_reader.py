@@ -1,7 +1,7 @@
 """Reading one answer: bytes in, wire events decoded and accumulated one at a time.
 
 What belongs here: the only loop over parser, decoder and accumulator, its limits, and what it counts. What does
-not: who may read and what a failure means for the stream (`_life`).
+not: waiting and counting (`_body_reader`), and who may read and what a failure means for the stream (`_lifecycle`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from trio_stream._protocol import (
     ContentBlockDeltaEvent,
     ErrorEvent,
     EventStreamParser,
+    Message,
     MessageAccumulator,
     MessageStartEvent,
     MessageStreamEvent,
@@ -30,19 +31,18 @@ from trio_stream._protocol import (
     RawMessageStopEvent,
     RawMessageStreamEvent,
     UnknownEvent,
+    Usage,
     decode_event,
     error_from_event,
 )
 
 from ._answers import JSONAnswer
+from ._body_reader import SCHEDULE_EVERY, BodyReader
 from ._clocks import Clocks
 
 _log = logging.getLogger("trio_stream")
 
 _BOM = b"\xef\xbb\xbf"
-
-_SCHEDULE_EVERY = 0.001
-"""Seconds of decoding after which other tasks get their turn, when no read had to wait meanwhile."""
 
 _EVENTS_PER_LOOK = 16
 """Events decoded between two looks at the time, a power of two: a look costs a tenth of an event."""
@@ -57,11 +57,8 @@ def _warn(request_id: str | None, oddity: Oddity) -> None:
 
 
 @final
-class EventReader:
+class EventReader(BodyReader[Delivery]):
     """The events of one answer, read on demand.
-
-    It goes round in three steps. `advance` takes one event out of what has arrived, as long as there is any; it
-    returns None when it is time to `wait`; and `wait` returns when `advance` may have more, or to let other tasks run.
 
     Args:
       body: The bytes.
@@ -73,36 +70,17 @@ class EventReader:
       accept_missing_stop: Take a message with a ``stop_reason`` for complete when the body ends, or says so.
       request_id: For the log.
       decode: Makes an event of a raw one: `decode_event`, or what taps it.
-
-    Attributes:
-      starved: Whether it is known that `advance` would only say that it is time to `wait`.
     """
 
     __slots__ = (
         "_accept_missing_stop",
-        "_clock",
-        "_clocks",
         "_decode",
-        "_events_before_wait",
         "_json_answer",
-        "_last_read_at",
         "_parser",
         "_pending",
         "_raw_events",
-        "_scheduled_at",
-        "_waiting",
-        "_wants_schedule_point",
         "_was_cut",
-        "_woken_at",
         "accumulator",
-        "body",
-        "bytes",
-        "events",
-        "first_byte_at",
-        "first_event_at",
-        "first_text_at",
-        "longest_gap",
-        "starved",
     )
 
     def __init__(
@@ -118,7 +96,7 @@ class EventReader:
         request_id: str | None = None,
         decode: Callable[[RawEvent], RawMessageStreamEvent] = decode_event,
     ) -> None:
-        self.body: ResponseBody = body
+        super().__init__(body, clocks=clocks)
         self.accumulator: MessageAccumulator = MessageAccumulator(
             max_message_bytes=limits.message_bytes, max_blocks=limits.blocks, on_oddity=partial(_warn, request_id)
         )
@@ -135,43 +113,22 @@ class EventReader:
         self._pending: list[RawEvent] = []  # in reverse: the next one is the last
         self._raw_events = raw_events
         self._decode = decode
-        self._clock = trio.lowlevel.current_clock()  # two calls less for every look than `trio.current_time`
-        self._clocks = clocks
-        self._waiting = False
-        self._woken_at: float | None = None  # the end of the last wait, until bytes are taken
-        self._wants_schedule_point = False
-        self._scheduled_at = perf_counter()
-        self._events_before_wait: int = 0
-        self._last_read_at: float | None = None
-        self.starved: bool = False
-        self.first_byte_at: float | None = None
-        self.first_event_at: float | None = None
-        self.first_text_at: float | None = None
-        self.longest_gap: float = 0.0
-        self.events: int = 0
-        self.bytes: int = 0
+
+    def snapshot(self) -> Message | None:
+        """As `BodyReader.snapshot`."""
+        return self.accumulator.snapshot()
 
     @property
-    def waits_for_bytes(self) -> bool:
-        """Whether `wait` will wait for the peer; if not, it lets other tasks run and is done."""
-        return not self._wants_schedule_point
+    def usage(self) -> Usage | None:
+        """As `BodyReader.usage`."""
+        return self.accumulator.usage if self.accumulator.started else None
 
     def advance(self) -> Delivery | None:
-        """Take one event out of what has arrived, decode it, and add it to the message.
-
-        Returns:
-          What it brings; None when it is time to `wait`. That is also the case when decoding has gone on for long, or
-          when there was no need to wait for the bytes that are about to be decoded: then other tasks get their turn.
-
-        Raises:
-          APIError: The event is an ``error``, or breaks the protocol or a limit; or the body ended or failed.
-          trio.ClosedResourceError: The body was closed.
-          trio.BusyResourceError: Another task is waiting here.
-        """
+        """As `BodyReader.advance`: take one event out of what has arrived, decode it, and add it to the message."""
         while True:
             pending = self._pending
             while pending:
-                if not len(pending) & (_EVENTS_PER_LOOK - 1) and perf_counter() - self._scheduled_at >= _SCHEDULE_EVERY:
+                if not len(pending) & (_EVENTS_PER_LOOK - 1) and perf_counter() - self._scheduled_at >= SCHEDULE_EVERY:
                     self._wants_schedule_point = True
                     return None
                 event = self._decode(pending.pop())
@@ -186,6 +143,8 @@ class EventReader:
                 delivery: Delivery = self.accumulator.add(event)
                 if not delivery:
                     continue
+                if kind is RawMessageStopEvent:
+                    self.complete = True
                 self.events += 1
                 if self._raw_events:
                     # The message has a delta with what the one before it had the first half of.
@@ -211,24 +170,14 @@ class EventReader:
         """Take what has arrived; False if other tasks are to get their turn before it is decoded."""
         if self.first_text_at is None:
             self.note_firsts()
-        clocks = self._clocks
-        woken_at, self._woken_at = self._woken_at, None
-        now = self._clock.current_time() if woken_at is None else woken_at
-        if self._last_read_at is None:
-            self.first_byte_at = now
-            if data.removeprefix(_BOM).lstrip().startswith(b"{"):
-                self._parser = self._json_answer()  # no line of an event stream begins like this
-        elif clocks.silence_used > self.longest_gap:
-            self.longest_gap = clocks.silence_used
-        clocks.silence_used = 0.0
-        self._last_read_at = now
-        self.bytes += len(data)
+        if self._last_read_at is None and data.removeprefix(_BOM).lstrip().startswith(b"{"):
+            self._parser = self._json_answer()  # no line of an event stream begins like this
+        in_turn = self._note_read(data)
         self._pending = pending = self._parser.feed(data)
         pending.reverse()
         if pending and type(self._parser) is JSONAnswer:
             self.accumulator.tell(Oddity.WHOLE_MESSAGE)
-        if woken_at is None:
-            self._wants_schedule_point = True
+        if not in_turn:
             return False
         if len(pending) >= _EVENTS_PER_LOOK:  # of fewer there will be no look
             self._scheduled_at = perf_counter()
@@ -265,6 +214,7 @@ class EventReader:
             stop = accumulator.complete_without_stop()
             if stop is not None:
                 self.events += 1
+                self.complete = True
                 return (RawMessageStopEvent(),) if self._raw_events else (stop,)
         sentence = f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
         if accumulator.stop_reason is not None:
@@ -272,11 +222,7 @@ class EventReader:
         raise IncompleteStreamError(sentence)
 
     def check_rest(self) -> None:
-        """Look for an error among what has arrived after ``message_stop``, of the same message.
-
-        Raises:
-          APIStatusError: There is one.
-        """
+        """As `BodyReader.check_rest`: look at what has arrived after ``message_stop``, of the same message."""
         while self._pending:
             try:
                 event = decode_event(self._pending.pop())
@@ -287,43 +233,8 @@ class EventReader:
             if isinstance(event, MessageStartEvent):
                 return  # of another message, which is nobody's
 
-    async def wait(self) -> None:
-        """Wait until `advance` may have more. To be called when that returned None.
-
-        A schedule point, and a cancellation point: when it is cancelled nothing is lost, and what arrives meanwhile
-        is not taken.
-
-        Raises:
-          APIError: The body ended or failed.
-          trio.ClosedResourceError: The body was closed, also while this call waited.
-        """
-        if self._wants_schedule_point:
-            await trio.lowlevel.checkpoint()
-            self._wants_schedule_point = False
-            self._scheduled_at = perf_counter()
-            return
-        clocks = self._clocks
-        if self.events != self._events_before_wait:
-            # Whatever was decoded since the last wait. Only waiting counts, so once a wait is often enough.
-            self._events_before_wait = self.events
-            clocks.stall_used = 0.0
-        self.starved = False  # so that any other task learns from `advance` that this one waits
-        self._waiting = True
-        clocks.waiting_since = self._clock.current_time()
-        try:
-            await self.body.wait()
-        finally:
-            self._waiting = False
-            now = self._clock.current_time()
-            clocks.wait_ends(now)
-        self._woken_at = now
-
     def note_firsts(self) -> None:
-        """Note the time of the first event and of the first text, if the last read brought them.
-
-        Looked at once a read, and not once an event.
-        """
-        if self.first_event_at is None and self.events:
-            self.first_event_at = self._last_read_at
+        """As `BodyReader.note_firsts`, and the time of the first text."""
+        super().note_firsts()
         if self.first_text_at is None and self.accumulator.text_parts:
             self.first_text_at = self._last_read_at

@@ -35,6 +35,11 @@ class OutgoingRequest(Protocol):
     """A request that is ready to be sent, any number of times."""
 
     @property
+    def method(self) -> str:
+        """The HTTP method."""
+        ...
+
+    @property
     def path(self) -> str:
         """The path below the base URL."""
         ...
@@ -50,7 +55,7 @@ class OutgoingRequest(Protocol):
 
     @property
     def content(self) -> bytes:
-        """The JSON body."""
+        """The JSON body, or nothing."""
         ...
 
     @property
@@ -84,6 +89,8 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
       outgoing: Sends it.
       timeouts: The six clocks.
       max_retries: How often it may be tried again while nothing of its answer has been handed out.
+      repeatable: Whether doing twice what it asks for costs no more than doing it once. If not, it is tried again only
+        where it is certain that it has not been done.
       limits: How large the answer may be.
       accept_missing_stop: Whether a message with a ``stop_reason`` is complete when its stream ends without a
         ``message_stop``.
@@ -98,6 +105,7 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     outgoing: OutgoingRequest
     timeouts: Timeouts
     max_retries: int
+    repeatable: bool
     limits: Limits
     accept_missing_stop: bool
     unix_time: Callable[[], float]
@@ -119,7 +127,7 @@ def locate(
       response: The head of the answer, if there was one.
       request_id: The API's ``request-id``, if there was one.
     """
-    error.method = "POST"
+    error.method = request.outgoing.method
     error.url = error.url or request.outgoing.url
     error.response = error.response or response
     error.request_id = error.request_id or request_id

@@ -97,6 +97,7 @@ async def with_retries(
     attempt: Callable[[int], Awaitable[T]],
     *,
     max_retries: int,
+    repeatable: bool = True,
     renewable: bool = False,
     sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     on_retry: Callable[[APIError, float], None] | None = None,
@@ -108,6 +109,7 @@ async def with_retries(
     Args:
       attempt: Makes one attempt. It is told how many there were before.
       max_retries: How often it may be tried again.
+      repeatable: As `StreamRequest.repeatable`.
       renewable: Whether it is worth another attempt at once if the API refuses a key or token (401): it is renewed.
         That happens once, and is no retry.
       sleep: Waits for a number of seconds.
@@ -148,6 +150,7 @@ async def with_retries(
                 error,
                 retries_taken=retries_taken,
                 max_retries=max_retries,
+                repeatable=repeatable,
                 jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             )
             if delay is None or not has_time_left:

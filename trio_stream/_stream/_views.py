@@ -20,6 +20,7 @@ from trio_stream._errors import APIError
 from trio_stream._protocol import MessageAccumulator
 
 from ._lifecycle import StreamLifecycle
+from ._reader import EventReader
 
 SENTENCE_ENDS = ".!?;:…。！？；：\n"
 """The characters after which `TextChunks` may cut when it is asked to cut at punctuation."""
@@ -32,7 +33,9 @@ class PieceView(AsyncIterator[str]):
     Every step is a cancellation point, and a cancelled one loses nothing.
     """
 
-    def __init__(self, stream: StreamLifecycle, pieces: Callable[[MessageAccumulator], Sequence[str]]) -> None:
+    def __init__(
+        self, stream: StreamLifecycle[EventReader], pieces: Callable[[MessageAccumulator], Sequence[str]]
+    ) -> None:
         self._stream = stream
         self._find_pieces = pieces
         self._pieces: Sequence[str] = ()  # grows as the message does, once there is one

@@ -52,7 +52,11 @@ class CallWatch:
         self._taps = Taps()
         self._ended = False
         self.call: Call = Call(
-            path=outgoing.path, base_url=outgoing.base_url, content=outgoing.content, progress=progress
+            method=outgoing.method,
+            path=outgoing.path,
+            base_url=outgoing.base_url,
+            content=outgoing.content,
+            progress=progress,
         )
         self.added_headers: Mapping[str, str] = audience.start(self.call)
 

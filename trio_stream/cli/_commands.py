@@ -167,6 +167,20 @@ def ask(
     metavar="PERCENT",
     help="The share of answers that fail: overload, a server error, an error or a cut in the middle.",
 )
+@click.option(
+    "--batch-seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long a message batch takes.",
+)
+@click.option(
+    "--batch-faults",
+    metavar="NAME,...",
+    default="",
+    help="What goes wrong with message batches, once for each time that it is named: lost_answer, not_found, "
+    "queue_full, foreign, errored, expired, results_cut, shuffled, doubled, missing.",
+)
 @click.option("--lenient", is_flag=True, help="Also answer requests that the API would refuse.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print a line for each request.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
@@ -180,6 +194,8 @@ def serve(
     itpm: int | None,
     otpm: int | None,
     faults: float,
+    batch_seconds: float,
+    batch_faults: str,
     lenient: bool,
     quiet: bool,
     allow_remote: bool,
@@ -201,6 +217,8 @@ def serve(
             tps=tps or None,
             rates=(rpm, itpm, otpm),
             faults=faults / 100,
+            batch_seconds=batch_seconds,
+            batch_faults=[name.strip() for name in batch_faults.split(",") if name.strip()],
             strict=not lenient,
             log=not quiet,
             allow_remote=allow_remote,

@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import final
+from typing import cast, final
 
 import trio
 
 from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forget_stdout, is_broken_pipe, one_line
 from trio_stream.testing import (
+    Batches,
+    BatchFault,
     Quota,
     RecordedRequest,
     ScriptedAPI,
@@ -49,12 +51,19 @@ def run(
     tps: float | None,
     rates: tuple[int | None, int | None, int | None],
     faults: float,
+    batch_seconds: float,
+    batch_faults: list[str],
     strict: bool,
     log: bool,
     allow_remote: bool,
     model: str,
 ) -> int:
     """Serve until interrupted, and return the exit code."""
+    try:
+        batches = Batches(seconds=batch_seconds, faults=cast("list[BatchFault]", batch_faults))
+    except ValueError as error:
+        complain("serve", str(error))
+        return USAGE
     if not allow_remote and not is_loopback(host):
         complain("serve", f"{host} can be reached by other machines: add --allow-remote if that is meant")
         return USAGE
@@ -71,6 +80,7 @@ def run(
         strict=strict,
         keep_requests=_REMEMBERED,
         quota=quota if any(rates) else None,
+        batches=batches,
     )
     try:
         trio.run(partial(_serve, api, host=host, port=port, model=model, log=log))

@@ -26,6 +26,8 @@ clock hours pass at once. ``async with api.serve() as server`` plays the same sc
 
 from __future__ import annotations
 
+from trio_stream.testing._batch_run import Billed as Billed
+from trio_stream.testing._batches import Batches as Batches, BatchFault as BatchFault
 from trio_stream.testing._cancel_everywhere import cancel_everywhere as cancel_everywhere
 from trio_stream.testing._check_body import BodyMaker as BodyMaker, check_response_body as check_response_body
 from trio_stream.testing._check_transport import TransportMaker as TransportMaker, check_transport as check_transport

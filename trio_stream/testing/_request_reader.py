@@ -14,6 +14,9 @@ import msgspec
 
 MOST_HEADER_BYTES = 65_536
 MOST_BODY_BYTES = 64 * 2**20
+MOST_BATCH_BYTES = 256_000_000
+
+_BATCHES = b"/v1/messages/batches"
 
 
 class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +95,8 @@ class RequestReader:
 
     def on_body(self, data: bytes) -> None:
         # What is too large is read to its end and forgotten, so that the client gets to read the refusal.
-        if len(self._content) + len(data) > MOST_BODY_BYTES:
+        most = MOST_BATCH_BYTES if self._url.startswith(_BATCHES) else MOST_BODY_BYTES
+        if len(self._content) + len(data) > most:
             self._too_large = True
             self._content.clear()
         if not self._too_large:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeAlias, final
 import trio
 
 from trio_stream._http import BODY_EXTENSION, ON_SENT_EXTENSION, httpx
+from trio_stream.testing._batches import PATH as BATCHES, Batches
 from trio_stream.testing._faults import Betas
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
@@ -54,8 +55,11 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
       strict: Whether to refuse, with the API's own errors, what the API refuses.
       keep_requests: How many of the last requests to remember, for servers that run for long. None: all of them.
       quota: Rate limits. A request that they refuse uses no script.
+      batches: How message batches go. Without it they take a minute each, and nothing goes wrong. Each request in a
+        batch uses one script.
 
     Attributes:
+      batches: The message batches. ``batches.billed`` says what was billed.
       open_streams: How many answers have begun and are neither finished nor closed.
     """
 
@@ -69,11 +73,13 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         strict: bool = True,
         keep_requests: int | None = None,
         quota: Quota | None = None,
+        batches: Batches | None = None,
     ) -> None:
         self._scripts: deque[Script] = deque(_checked(script) for script in scripts)
         self._default = None if default is None else _checked(default)
         self._strict = strict
         self._quota = quota
+        self.batches: Batches = Batches() if batches is None else batches
         self._threads = Threads()
         self._under_way = 0
         self._number = 0
@@ -263,6 +269,13 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         refusal = _refusal(request, strict=self._strict) or (turn if isinstance(turn, HTTPError) else None)
         if refusal is not None:
             return error_answer(refusal, context)
+        if _is_about_batches(request):
+            return self.batches.answer(
+                request,
+                context,
+                take_script=partial(self._next_script, request),
+                find_fault=self._fault_finder(request),
+            )
         if request.path == _COUNT_TOKENS:
             return json_answer({"input_tokens": count_input_tokens(body)}, context)
         if self._quota is not None:
@@ -286,6 +299,13 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         moments = timeline(steps, context)
         return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
 
+    def _fault_finder(self, request: RecordedRequest) -> Callable[[Mapping[str, Any]], str | None]:
+        """What finds the fault of a message that is part of a request."""
+        if not self._strict:
+            return _find_nothing
+        asked = _betas(request)
+        return partial(find_fault, version=request.headers.get("anthropic-version"), beta=asked.any, betas=asked.names)
+
     def _next_script(self, request: RecordedRequest) -> Script | None:
         if self._scripts:
             self._scripted += 1
@@ -301,15 +321,18 @@ _COUNT_TOKENS = "/v1/messages/count_tokens"
 
 def _refusal(request: RecordedRequest, *, strict: bool) -> HTTPError | None:
     """The error for a request that is refused before any script is used, or None."""
-    if request.path not in (_MESSAGES, _COUNT_TOKENS):
+    about_batches = _is_about_batches(request)
+    if request.path not in (_MESSAGES, _COUNT_TOKENS) and not about_batches:
         return _error(404, f"Not found: {request.path}")
-    if request.method != "POST":
+    if request.method != "POST" and not about_batches:
         return _error(405, "Method Not Allowed")
     if strict:
         if "x-api-key" in request.headers and "authorization" in request.headers:
             return _error(400, "send x-api-key or Authorization, not both")
         if not request.key:
             return _error(401, "x-api-key header is required")
+    if about_batches:
+        return None  # the rest is theirs
     if not is_object(request.body):
         return _error(400, "The request body is not valid JSON: an object is expected")
     if strict:
@@ -323,6 +346,14 @@ def _refusal(request: RecordedRequest, *, strict: bool) -> HTTPError | None:
         )
         if fault is not None:
             return _error(400, fault)
+    return None
+
+
+def _is_about_batches(request: RecordedRequest) -> bool:
+    return request.path == BATCHES or request.path.startswith(f"{BATCHES}/")
+
+
+def _find_nothing(body: Mapping[str, Any]) -> None:  # noqa: ARG001
     return None
 
 

@@ -1,25 +1,23 @@
-"""Counting tokens: one request, one JSON answer.
+"""Calls whose answer is one JSON object: counts of tokens, and all about message batches but their results.
 
-What belongs here: reading an answer that is not a stream. What does not: anything about streams.
+What belongs here: sending such a request, its retries and clocks, and reading its answer. What does not: anything about
+streams, and what the object means (`_protocol`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final, cast, final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, cast, final
 
+import msgspec
 import trio
 
 from trio_stream._errors import APIError, FirstEventTimeoutError, InvalidResponseError, TotalTimeoutError
+from trio_stream._hidden import Hidden
 from trio_stream._http import Response, ResponseBody, decoded
 from trio_stream._instruments import CallOutcome
-from trio_stream._protocol import (
-    JSON_ERRORS,
-    MessageTokensCount,
-    decode_json,
-    error_from_response,
-    find_sentence,
-)
+from trio_stream._protocol import JSON_ERRORS, decode_json, error_from_response, find_sentence, may_have_been_done
 from trio_stream._response import ResponseInfo
 from trio_stream._stream import (
     CallWatch,
@@ -36,15 +34,50 @@ from trio_stream._stream import (
 
 _ACCEPTED: Final = " (the API may have accepted the request)"
 
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, Generic[T], frozen=True):
+    """What an answer holds, and its head."""
+
+    value: T
+    response: ResponseInfo
+
+
+class JSONCall(Hidden, msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A request that is ready, and how its answer is read.
+
+    Args:
+      request: The request.
+      name: What is called, for the texts of errors.
+      read: Makes a value of the decoded object.
+      limit_bytes: How large the answer may be.
+    """
+
+    request: StreamRequest
+    name: str
+    read: Callable[[Mapping[str, Any]], T]
+    limit_bytes: int
+
 
 @trio.lowlevel.enable_ki_protection
-async def count_tokens(request: StreamRequest) -> MessageTokensCount:
-    """Send the request and read its answer."""
+async def call_json(call: JSONCall[T]) -> Answer[T]:
+    """Send the request and read its answer.
+
+    A checkpoint. If it is cancelled, the connection is closed.
+
+    Raises:
+      APIError: The last attempt's. Where the request is not `StreamRequest.repeatable`, ``may_have_been_accepted``
+        says whether the API may have done all the same what it asks for.
+    """
+    request = call.request
     request.run.enter()
     watch = watch_call(request, None)
     try:
-        count = await _count(request, watch)
+        answer = await _call(call, watch)
     except BaseException as exc:
+        if isinstance(exc, APIError) and not request.repeatable and may_have_been_done(exc):
+            exc.may_have_been_accepted = True
         if watch is not None and isinstance(exc, trio.Cancelled):
             watch.end(CallOutcome.CANCELLED, reason=exc.reason)
         elif watch is not None:
@@ -52,23 +85,25 @@ async def count_tokens(request: StreamRequest) -> MessageTokensCount:
         raise
     if watch is not None:
         watch.end(CallOutcome.COMPLETED)
-    return count
+    return answer
 
 
-async def _count(request: StreamRequest, watch: CallWatch | None) -> MessageTokensCount:
+async def _call(call: JSONCall[T], watch: CallWatch | None) -> Answer[T]:
+    request = call.request
     total = request.timeouts.total
     sendings = _Sendings(request.timeouts.first_event)
     with trio.move_on_after(math.inf if total is None else total) as scope:
         return await with_retries(
-            lambda retries: _attempt(request, watch, retries, scope, sendings),
+            lambda retries: _attempt(call, watch, retries, scope, sendings),
             max_retries=request.max_retries,
+            repeatable=request.repeatable,
             renewable=request.outgoing.renewable,
             on_retry=None if watch is None else watch.retry,
             earlier=sendings.earlier,
             has_time=sendings.waiting.has_time,
         )
     error = TotalTimeoutError(
-        f"total: tokens were not counted within {total or 0.0:g} s" + (_ACCEPTED if sendings.present else ""),
+        f"total: {call.name} was not done within {total or 0.0:g} s" + (_ACCEPTED if sendings.present else ""),
         seconds=total or 0.0,
         may_have_been_accepted=sendings.present,
     )
@@ -95,12 +130,13 @@ class _Sendings:
 
 
 async def _attempt(
-    request: StreamRequest,
+    call: JSONCall[T],
     watch: CallWatch | None,
     retries_taken: int,
     total_scope: trio.CancelScope,
     sendings: _Sendings,
-) -> MessageTokensCount:
+) -> Answer[T]:
+    request = call.request
     limit = request.timeouts.first_event
     response: Response | None = None
     request_id: str | None = None
@@ -141,7 +177,7 @@ async def _attempt(
                     unix_time=request.unix_time(),
                 )
             check_encoding(headers)
-            return _decode(info, await _read_body(body, limit_bytes=request.limits.error_body_bytes))
+            return _decode(call, info, await _read_body(call, body))
         except BaseException as exc:
             if isinstance(exc, APIError):
                 locate(exc, request, response=None if response is None else response.info, request_id=request_id)
@@ -157,28 +193,29 @@ async def _attempt(
     raise locate(error, request, response=None if response is None else response.info, request_id=request_id)
 
 
-async def _read_body(body: ResponseBody, *, limit_bytes: int) -> bytes:
+async def _read_body(call: JSONCall[T], body: ResponseBody) -> bytes:
     parts, size = list[bytes](), 0
     while data := await body.receive_some():
         parts.append(data)
         size += len(data)
-        if size > limit_bytes:
-            raise InvalidResponseError(f"the answer to count_tokens is larger than {limit_bytes} bytes")
+        if size > call.limit_bytes:
+            raise InvalidResponseError(f"the answer to {call.name} is larger than {call.limit_bytes} bytes")
     body.finish()
     await body.aclose()
     return b"".join(parts)
 
 
-def _decode(info: ResponseInfo, body: bytes) -> MessageTokensCount:
+def _decode(call: JSONCall[T], info: ResponseInfo, body: bytes) -> Answer[T]:
     try:
         value: object = decode_json(body)
-        return MessageTokensCount.from_wire(cast("dict[str, Any]", value) if isinstance(value, dict) else {})
-    except JSON_ERRORS as exc:
+        fields = cast("dict[str, Any]", value) if isinstance(value, dict) else dict[str, Any]()
+        return Answer(call.read(fields), info)
+    except (*JSON_ERRORS, InvalidResponseError) as exc:
         # Some gateways answer 200 and an error.
         error = error_from_response(info.status_code, info.headers, body, now=0.0)
         if find_sentence(error.body) is not None:
             raise error from exc
         raise InvalidResponseError(
-            f"the answer to count_tokens cannot be read: {len(body)} bytes of "
+            f"the answer to {call.name} cannot be read: {len(body)} bytes of "
             f"{info.headers.find(b'content-type', 'no content-type')[:100]!r}"
         ) from exc
