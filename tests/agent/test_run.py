@@ -265,7 +265,7 @@ async def test_max_turns(autojump_clock):
     chat = conversation(api, wait)
     async with chat.run("go", max_turns=1) as run:
         await read(run)
-    assert (run.outcome, run.reason) == ("max_turns", "1 turns were allowed")
+    assert (run.outcome, run.reason) == ("max_turns", "max_turns=1 was reached")
     assert results_in(chat.messages[2]) == ["waited 1"]
     async with chat.run() as run:
         assert (await run.result()).text == "Done."

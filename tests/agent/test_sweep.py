@@ -15,12 +15,17 @@ LONG = os.environ.get("TRIO_STREAM_SOAK") == "1"
 SAMPLE = {(name, ACTIONS[index % len(ACTIONS)]) for index, name in enumerate(CASES)}
 
 
+POINTS: list[int] = []
+"""At how many steps each of the sweeps in this process did something."""
+
+
 @pytest.mark.parametrize(("name", "action"), [(name, action) for name in CASES for action in ACTIONS])
 async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
     """The history is checked after every step, and the conversation continued after each run."""
     if not LONG and (name, action) not in SAMPLE:
         pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
     points = await sweep(name, action, "both" if LONG else "after")
+    POINTS.append(points)
     print(f"{name}, {action}: {points} points")
     assert points > 10
 
@@ -31,8 +36,18 @@ async def test_over_a_port(action: str) -> None:
     if not LONG and action != "cancel":
         pytest.skip("a sample runs in every test run, all of it with TRIO_STREAM_SOAK=1")
     points = await sweep_over_a_port(action, "both" if LONG else "after")
+    POINTS.append(points)
     print(f"over a port, {action}: {points} points")
     assert points > 10
+
+
+def test_the_number_of_points(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all sweeps run, there are enough of them."""
+    if len(POINTS) < (len(CASES) + 1) * len(ACTIONS):
+        pytest.skip("only a part of the sweeps has run in this process")
+    with capsys.disabled():
+        print(f"\nagents: {sum(POINTS)} points in {len(POINTS)} sweeps")
+    assert sum(POINTS) >= 1_600
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

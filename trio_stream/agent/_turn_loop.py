@@ -75,7 +75,6 @@ class TurnLoop:
         self._saving = trio.Lock()
         self._due = Boundary.REPLY
         self._past_calls: dict[str, ToolCall] = {}
-        self._nursery: trio.Nursery | None = None
         self.steering = Steering()
         self.outcome: RunOutcome | None = None
         self.reason: str | None = None
@@ -156,7 +155,6 @@ class TurnLoop:
         Args:
           nursery: The calls run in it.
         """
-        self._nursery = nursery
         try:
             await self._save()
             while await self._prepare():
@@ -177,7 +175,7 @@ class TurnLoop:
             if self._due is Boundary.REST:
                 self._end("completed", None)
             elif self._options.max_turns is not None and self.turns >= self._options.max_turns:
-                self._end("max_turns", f"{self.turns} turns were allowed")
+                self._end("max_turns", f"max_turns={self.turns} was reached")
             elif (refusal := self._options.meter.take_request()) is not None:
                 self._end("budget", refusal)
             else:
