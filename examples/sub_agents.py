@@ -43,6 +43,8 @@ async def main() -> None:
                         print(f"  the researcher looks up {given.get('city')} with {name}")
                     case ts.ToolStopEvent(name=name):
                         print(f"{name} is done")
+                    case _:
+                        pass
         print(run.message.text if run.message else run.reason)
         print(f"{run.outcome}; {meter.requests} requests and {meter.tool_calls} calls for ${meter.cost:.4f}")
 

@@ -54,6 +54,8 @@ async def answer(chat: ts.Conversation, text: str, meter: ts.Meter) -> None:
                     case ts.ApprovalEvent(name=name, input=given):
                         said = await line_from_terminal(f"\nMay it {name} {dict(given)}? [y/N] ")
                         event.allow() if said.strip().lower() == "y" else event.deny()
+                    case _:
+                        pass
     note = "" if run.outcome == "completed" else f"{run.outcome}: {run.reason}; "
     print(f"\n({note}${meter.cost:.4f} so far)")
 

@@ -35,6 +35,7 @@ async def stock(article: Literal["tea", "coffee"]) -> int:
 @ts.tool(timeout=5)
 async def price(article: Literal["tea", "coffee"]) -> float:
     """The price of a packet, in euros."""
+    await trio.sleep(0.1)
     if article == "coffee":
         raise ts.ToolError("there is no price for coffee at the moment")
     return 4.5
@@ -50,6 +51,7 @@ async def order(lines: list[Order], ctx: ts.ToolContext) -> str:
 
 async def allow(call: ts.ToolCall) -> Literal[True] | str:
     """Allow small orders. A person could be asked here just as well."""
+    await trio.sleep(0.1)  # somebody thinks about it
     packets = sum(line.get("number", 0) for line in call.input.get("lines", []))
     return True if packets <= 10 else f"{packets} packets are too many: 10 at most"
 
@@ -64,6 +66,8 @@ async def main() -> None:
                         print(f"{name}: {progress}")
                     case ts.ToolStopEvent(name=name, is_error=is_error, result=result):
                         print(f"{name}: {'failed: ' if is_error else ''}{result['content']}")
+                    case _:
+                        pass
     print(f"{run.outcome}: {run.message.text if run.message else ''}")
 
 

@@ -67,7 +67,7 @@ OUTSIDE = {
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
     "ray": {"trio", "msgspec", "ray"},
-    "cli": {"trio", "msgspec", "rich", "click"},
+    "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "rich", "trio"},
 }
 
 # Arrows up that are right, each with its reason. They exist for type checkers alone.

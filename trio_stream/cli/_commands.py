@@ -16,7 +16,7 @@ from trio_stream._version import __version__
 from trio_stream.cli._arguments import Finite, name, text
 from trio_stream.cli._batch_commands import batch, merge
 from trio_stream.cli._batch_options import MODEL
-from trio_stream.cli._chat_options import chat
+from trio_stream.cli._chat_command import chat
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
