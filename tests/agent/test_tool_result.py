@@ -1,11 +1,12 @@
 """What goes to the model: any value, made into content that the API takes."""
 
-from __future__ import logging
+from __future__ import annotations
 
 import dataclasses
 import datetime
 import enum
 import json
+import logging
 from typing import Any
 
 import msgspec

@@ -52,6 +52,7 @@ MODULES = [
 
 NOT_FOR_USERS = {
     "Index": "an int, in the annotations of events",
+    "Reply": "what `as_history` makes of a message, on its way between rooms",
     **dict.fromkeys(["Block", "InputBlock"], "bases of blocks: nobody has one that is no more than that"),
     **dict.fromkeys(["BetaParams", "RequestOptions"], "bases of the parameters of calls"),
     **dict.fromkeys(["BatchSharedParams", "BetasParam", "WorkspaceParams"], "bases of the parameters of calls"),
