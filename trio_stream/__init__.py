@@ -86,7 +86,13 @@ from trio_stream._instruments import (
     instrumented as instrumented,
 )
 from trio_stream._limits import Limits as Limits
-from trio_stream._money import Budget as Budget, Prices as Prices
+from trio_stream._money import (
+    Budget as Budget,
+    Charge as Charge,
+    Costs as Costs,
+    PriceLookup as PriceLookup,
+    Prices as Prices,
+)
 from trio_stream._nursery import NurseryBlock as NurseryBlock
 from trio_stream._response import Headers as Headers, ResponseInfo as ResponseInfo
 from trio_stream._schemas import (

@@ -23,9 +23,13 @@ from trio_stream._protocol._batches import (
     MessageBatchIndividualResponse as MessageBatchIndividualResponse,
     MessageBatchList as MessageBatchList,
 )
+from trio_stream._protocol._block_bases import (
+    InputBlock as InputBlock,
+)
 from trio_stream._protocol._blocks import (
     FallbackBlock as FallbackBlock,
     TextBlock as TextBlock,
+    ThinkingBlock as ThinkingBlock,
     ToolUseBlock as ToolUseBlock,
 )
 from trio_stream._protocol._decode import (
@@ -121,7 +125,13 @@ from trio_stream._protocol._stop_reason import (
     MessageStopReason as MessageStopReason,
 )
 from trio_stream._protocol._usage import (
+    CacheCreation as CacheCreation,
+    CompactionIterationUsage as CompactionIterationUsage,
+    MessageIterationUsage as MessageIterationUsage,
     Usage as Usage,
+)
+from trio_stream._protocol._values import (
+    UnknownObject as UnknownObject,
 )
 from trio_stream._protocol._verdict import (
     AccountReason as AccountReason,

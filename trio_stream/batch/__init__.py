@@ -12,7 +12,6 @@ from trio_stream.batch._journal import (
     Journal as Journal,
     JournalError as JournalError,
     is_journal as is_journal,
-    read_journal as read_journal,
     read_line as read_line,
 )
 from trio_stream.batch._journal_format import (
@@ -45,7 +44,9 @@ from trio_stream.batch._moments import (
 )
 from trio_stream.batch._options import FanOutOptions as FanOutOptions, GatherCall as GatherCall, OnEvent as OnEvent
 from trio_stream.batch._race import hedge as hedge, race as race
+from trio_stream.batch._read_journal import read_journal as read_journal
 from trio_stream.batch._records import (
+    ChargedJournal as ChargedJournal,
     Item as Item,
     JournalConflictError as JournalConflictError,
     JournalLike as JournalLike,

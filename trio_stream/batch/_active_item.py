@@ -12,6 +12,7 @@ from typing import Any, final
 import trio
 
 from trio_stream._errors import APIError
+from trio_stream._money import Charge, Reservation
 from trio_stream._stream import MessageStream
 
 from ._records import Item, Outcome, Status
@@ -34,6 +35,9 @@ class ActiveItem:
       refusals: How many of them the API refused to take (429, 529).
       began_at: When its first request was made, by `trio.current_time`; None before.
       used: Seconds of ``item_timeout`` that are used up by attempts and back-offs that are over.
+      charges: What its attempts were charged for.
+      reservation: What its last request asked of the budget; None before.
+      reserved: Whether the budget has had room for its first request.
       stream: The stream of the last attempt whose answer began. It keeps the partial text.
       waiting: The scope of its wait for permission to send; None while it does not wait. Cancelling it skips the item.
       stop: Why this item is given up and the whole job has to stop; None while it goes on.
@@ -42,6 +46,7 @@ class ActiveItem:
     __slots__ = (
         "attempts",
         "began_at",
+        "charges",
         "failures",
         "index",
         "item",
@@ -50,6 +55,8 @@ class ActiveItem:
         "place",
         "refusals",
         "request_hash",
+        "reservation",
+        "reserved",
         "stop",
         "stream",
         "used",
@@ -68,6 +75,9 @@ class ActiveItem:
         self.refusals: int = 0
         self.began_at: float | None = None
         self.used: float = 0.0
+        self.charges: tuple[Charge, ...] = ()
+        self.reservation: Reservation | None = None
+        self.reserved: bool = False
         self.stream: MessageStream | None = None
         self.waiting: trio.CancelScope | None = None
         self.stop: FanOutStoppedError | None = None
@@ -98,4 +108,5 @@ class ActiveItem:
             seconds=0.0 if self.began_at is None else trio.current_time() - self.began_at,
             request_id=request_id,
             stop_reason=None if stream is None else stream.stop_reason,
+            charges=self.charges,
         )

@@ -18,7 +18,7 @@ import trio
 
 from trio_stream._client import Client
 from trio_stream._errors import APIError, APITimeoutError, OutputParseError, TotalTimeoutError
-from trio_stream._money import Ledger
+from trio_stream._money import Charge, Ledger, Reservation
 from trio_stream._protocol import Judgement, Message, RateLimits, TextBlock, Verdict, judge, retry_delay
 from trio_stream._schemas import OutputType, parse_message
 from trio_stream._stream import EarlierAttempts, MessageStream, MessageStreamManager
@@ -55,7 +55,7 @@ class Attempts:
       options: The options of the fan-out.
       job: The job. It is told of the first news, and its instruments of each retry.
       governor: Gives permission to send, and learns from every answer.
-      ledger: Adds up what every attempt used, the failed ones included.
+      ledger: Says what each attempt may cost, and adds up what it cost, the failed ones included.
       keeper: Notes the start of an item.
 
     Attributes:
@@ -110,7 +110,11 @@ class Attempts:
         earlier = EarlierAttempts()
         while True:
             permit = new_permit()
-            given_up = await self._wait_for_permission(active, permit)
+            try:
+                reservation = active.reservation = self._reservation(active.params, permit)
+            except ValueError as unknown:  # its cost cannot be limited
+                return active.outcome("error", unknown)
+            given_up = await self._wait_for_permission(active, permit, reservation)
             if given_up is not None:
                 return given_up
             error: Exception | None = None
@@ -118,7 +122,8 @@ class Attempts:
                 self._begin(active)
                 # Most items have no clock, and a scope for each costs time when a thousand are left at once.
                 timed = self._item_timeout < math.inf
-                error = await (self._attempt_in_time(active, permit) if timed else self._attempt(active, permit))
+                attempt = self._attempt_in_time if timed else self._attempt
+                error = await attempt(active, permit, reservation)
                 if error is None:
                     return active.outcome("ok")
                 if not isinstance(error, APIError):  # its parameters cannot be sent
@@ -128,7 +133,7 @@ class Attempts:
                 verdict = judgement.verdict
                 self._tell_failure(permit, error, verdict)
             finally:
-                self._governor.release(permit)
+                self._governor.release(permit, reservation)
                 self._job.first_news.set()
             if judgement.reason is not None:
                 active.stop = stopped_by(error, judgement.reason)
@@ -173,15 +178,37 @@ class Attempts:
         if self._job.watch is not None and until is not None and until != before:
             self._job.watch.paused(until)
 
-    async def _wait_for_permission(self, active: ActiveItem, permit: Permit) -> Outcome | None:
+    def _reservation(self, params: Mapping[str, Any], permit: Permit) -> Reservation:
+        """Make the reservation of a request.
+
+        Raises:
+          ValueError: Cost is limited, and the prices of the request's model are not known.
+        """
+        geo = params.get("inference_geo")
+        prompt = Charge(
+            model=permit.model,
+            input=permit.input_tokens,
+            speed="fast" if permit.fast else None,
+            geo=geo if isinstance(geo, str) else None,
+        )
+        return self._ledger.reservation(prompt, max_tokens=permit.max_tokens)
+
+    async def _wait_for_permission(
+        self, active: ActiveItem, permit: Permit, reservation: Reservation
+    ) -> Outcome | None:
         """Wait for permission to send.
 
         Returns:
           None when it is given; an outcome if the item is given up instead.
         """
+
+        def reserved() -> None:
+            active.reserved = True
+            self._job.room.unpark_all()
+
         with trio.CancelScope() as active.waiting:
             try:
-                await self._governor.acquire(permit)
+                await self._governor.acquire(permit, reservation, reserved=reserved)
             except FanOutStoppedError as stop:
                 active.stop = stop
             else:
@@ -199,22 +226,23 @@ class Attempts:
         active.attempts += 1
         active.stream = None
 
-    async def _attempt_in_time(self, active: ActiveItem, permit: Permit) -> Exception | None:
+    async def _attempt_in_time(self, active: ActiveItem, permit: Permit, reservation: Reservation) -> Exception | None:
         """Like `_attempt`, but the item's clock may end it."""
         began_at = trio.current_time()
         with trio.CancelScope(deadline=began_at + self._item_timeout - active.used):
-            error = await self._attempt(active, permit)
+            error = await self._attempt(active, permit, reservation)
             active.used += trio.current_time() - began_at
             return error
         return self._out_of_time(active)
 
-    async def _attempt(self, active: ActiveItem, permit: Permit) -> Exception | None:
+    async def _attempt(self, active: ActiveItem, permit: Permit, reservation: Reservation) -> Exception | None:
         """Make one request and read its answer to the end.
 
         Returns:
           The error that it failed with; None when the message is whole.
         """
         stream: MessageStream | None = None
+        whole = False
         try:
             manager = self._prepare(active.params)
         except (TypeError, ValueError) as error:
@@ -223,6 +251,7 @@ class Attempts:
             async with manager as stream:
                 active.stream = stream
                 permit.events = lambda: stream.stats.events
+                reservation.written = self._written_by(stream)
                 limits = stream.rate_limits or RateLimits()
                 self._governor.began(permit, limits, stream.usage)
                 self._job.first_news.set()
@@ -230,17 +259,36 @@ class Attempts:
                     await stream.until_done()
                 else:
                     await self._tap(active.item, stream, self._on_event)
+            whole = True
             self._governor.completed(permit, limits, stream.message.usage)
         except APIError as error:
             return error
         finally:
-            self._charge(stream)
+            self._charge(active, stream, whole=whole)
         return None
 
-    def _charge(self, stream: MessageStream | None) -> None:
-        """Add the tokens of an attempt to the ledger. One that failed or was cancelled has to be paid too."""
-        if stream is not None and stream.usage is not None:
-            self._ledger.add(stream.usage)
+    def _written_by(self, stream: MessageStream) -> Callable[[], int]:
+        """Return a function that estimates how much of an answer has arrived, in output tokens."""
+        partial = stream.partial
+        model = "" if partial is None else partial.model
+        return lambda: self._ledger.estimate.tokens_of(model, stream.stats.events)
+
+    def _charge(self, active: ActiveItem, stream: MessageStream | None, *, whole: bool) -> None:
+        """Add the tokens of an attempt to the ledger. One that failed or was cancelled has to be paid too.
+
+        Until ``message_delta``, the last event but one, the API has told only the first few output tokens.
+        """
+        message = None if stream is None else stream.partial
+        if stream is None or message is None:
+            return
+        usage = message.usage
+        cut = not whole and message.stop_reason is None
+        if whole:
+            self._ledger.estimate.learn(message, stream.stats.events)
+        elif cut:
+            usage = msgspec.structs.replace(usage, output_tokens=self._ledger.estimate.tokens_in(message))
+        model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
+        active.charges += self._ledger.add(usage, model=model, failed=not whole, estimated=cut)
 
     def _prepare(self, params: Mapping[str, Any]) -> MessageStreamManager:
         # Retries are made here, so that the governor sees every refusal.

@@ -23,7 +23,7 @@ import trio
 
 from trio_stream._client import Client, SharedCall
 from trio_stream._errors import OutputFault
-from trio_stream._money import Budget, Ledger
+from trio_stream._money import Budget, Ledger, PriceLookup, Prices
 from trio_stream._schemas import OutputType
 
 from ._attempts import Attempts
@@ -73,12 +73,11 @@ class FanOut(Generic[TagT, ValueT]):
         source = Source(items)
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
-        self._priced = budget.prices is not None
-        self._ledger = Ledger(budget)
+        self._ledger = Ledger(budget, options.prices)
         self._governor = Governor(options.bounds, limiter, self._ledger)
         self._outbox = Outbox()
         self._job = Job(self._outbox, skip_rest=source.finite if skip_rest is None else skip_rest)
-        keeper = JournalKeeper(options.journal)
+        self._keeper = keeper = JournalKeeper(options.journal)
         self._attempts = Attempts(
             client,
             options,
@@ -112,6 +111,8 @@ class FanOut(Generic[TagT, ValueT]):
         audience = self._client.instruments.watch()
         self._job.watch = None if audience is None else JobWatch(audience)
         await self._block.enter(self._run)
+        # Before any task of the job runs: `enter` waits for nothing.
+        self._ledger.add_before(self._keeper.charges_before)
         return self
 
     @trio.lowlevel.enable_ki_protection
@@ -204,7 +205,11 @@ class FanOut(Generic[TagT, ValueT]):
             output_tokens=ledger.output_tokens,
             cache_write_tokens=ledger.cache_write_tokens,
             cache_read_tokens=ledger.cache_read_tokens,
-            cost=ledger.cost if self._priced else None,
+            cost=None if ledger.unpriced else ledger.cost,
+            cost_before=None if ledger.unpriced else ledger.cost_before,
+            cost_failed=None if ledger.unpriced else ledger.cost_failed,
+            cost_estimated=None if ledger.unpriced else ledger.cost_estimated,
+            costs=None if ledger.unpriced else ledger.costs,
             seconds=job.seconds,
             paused_until=None if job.state is JobState.ENDED else governor.paused_until,
             breaker_open=governor.breaker_open,
@@ -225,6 +230,7 @@ def fan_out(
     item_timeout: float | None = DEFAULTS.item_timeout,
     warmup: bool = DEFAULTS.warmup,
     budget: Budget | None = DEFAULTS.budget,
+    prices: Prices | PriceLookup | None = DEFAULTS.prices,
     on_event: OnEvent | None = DEFAULTS.on_event,
     output: type[ValueT] | OutputType[ValueT] | None = None,
     retry_invalid: int = DEFAULTS.retry_invalid,
@@ -268,6 +274,8 @@ def fan_out(
       warmup: Whether to start one item alone, and the others when its answer begins, so that they find its prefix in
         the prompt cache. ``stats.cache_hit_rate`` tells how well that worked.
       budget: How much may be used of tokens, money or requests. None for no limit.
+      prices: What tokens cost: the prices of all models, or a function that returns the prices of a model, or None
+        where it does not know them. With None the budget's ``prices``, or the built-in ones, in dollars (`Prices.of`).
       on_event: Called with the item and each event of its stream. It may be async.
       output: A type to ask the answers for: each outcome that is ``ok`` or ``cached`` has a ``value`` of it. Answers
         that are no value have the status ``truncated``, ``refused`` or ``invalid``, and an `OutputParseError`. The
@@ -292,6 +300,7 @@ def fan_out(
         item_timeout=item_timeout,
         warmup=warmup,
         budget=budget,
+        prices=prices,
         on_event=on_event,
         output=output,
         retry_invalid=retry_invalid,

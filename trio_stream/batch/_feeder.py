@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from trio_stream._money import Ledger
+from trio_stream._money import Ledger, Room
 from trio_stream._schemas import ask_for_output
 
 from ._active_item import ActiveItem
@@ -66,6 +66,7 @@ class Feeder:
         self._workers = workers
         self._settler = settler
         self._sent = 0  # items for which a worker was started, and those that failed before
+        self._newest: ActiveItem | None = None  # the last item for which a worker was started
 
     async def run(self) -> None:
         """Take all items, and wait for the last worker.
@@ -110,13 +111,25 @@ class Feeder:
             if len(job.active) + len(self._outbox) < most_held:
                 if job.stopped is not None:
                     return job.skip_rest
-                under_way = len(job.active)
-                if under_way < self._governor.window and self._ledger.has_room(under_way, self._unsent):
+                if len(job.active) < self._governor.window and self._has_room():
                     return True
             await job.room.park()
 
-    def _unsent(self) -> int:
-        return sum(1 for active in self._job.active.values() if not active.attempts)
+    def _has_room(self) -> bool:
+        """Whether the budget is likely to have room for another item, which is taken to be like the last one.
+
+        An item asks for itself when its task runs, so no other is taken before the budget knows of the last one. The
+        guess keeps items in their iterable that would have to wait. Where it says that there will never be room, the
+        next item decides: it may be a smaller one.
+        """
+        newest = self._newest
+        if newest is None or not self._ledger.limited:
+            return True
+        if not newest.reserved and newest.index in self._job.active:
+            return False
+        if newest.reservation is None:
+            return True
+        return self._ledger.room_for(newest.reservation) is not Room.LATER
 
     def _begin(self, value: Request | Item, nursery: trio.Nursery) -> None:
         """Give an item that was taken its outcome, where it has one already, or a worker."""
@@ -138,6 +151,7 @@ class Feeder:
             self._settler.settle(active, active.outcome("skipped", self._job.stopped))
         else:
             active.place = self._next_place()
+            self._newest = active
             self._workers.start(active, nursery)
 
     def _next_place(self) -> int:

@@ -7,12 +7,13 @@ What belongs here: waiting for permission, and telling those three about each an
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import final
 
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
-from trio_stream._money import Ledger
+from trio_stream._money import Ledger, Reservation, Room
 from trio_stream._protocol import RateLimits, Usage, Verdict
 
 from ._limiter import Permit, RateLimiter
@@ -24,8 +25,9 @@ from ._window import Adaptive, Breaker, Window
 class Governor:
     """Permits requests one after another; those to one model in the order in which they asked.
 
-    A request passes three gates, in this order: the window (how many requests are live), the breaker (whether the API
-    is overloaded), and the rate limiter, which is last because a request that it has charged should go out at once.
+    A request passes four gates, in this order: the budget, the window (how many requests are live), the breaker
+    (whether the API is overloaded), and the rate limiter, which is last because a request that it has charged should go
+    out at once.
     From then on the request is live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
 
     Attributes:
@@ -62,12 +64,33 @@ class Governor:
         """Whether the API is overloaded, so that only single probes are sent."""
         return self._breaker.is_open
 
-    async def acquire(self, permit: Permit) -> None:
+    async def acquire(self, permit: Permit, reservation: Reservation, *, reserved: Callable[[], None]) -> None:
         """Wait for permission to send. A checkpoint. If it is cancelled, nothing has been taken.
+
+        Args:
+          permit: The request, as the limiter sees it.
+          reservation: The request, as the budget sees it. It is released by `release`.
+          reserved: Called when the budget has had room for it.
 
         Raises:
           FanOutStoppedError: The budget is used up.
         """
+        while (room := self._ledger.room_for(reservation)) is Room.LATER:
+            await self._changed.park()
+        if room is Room.NEVER:
+            raise FanOutStoppedError(self._ledger.no_room(reservation), reason="budget")
+        self._ledger.reserve(reservation)
+        reserved()
+        try:
+            await self._wait_for_turn(permit)
+        except BaseException:
+            self._release(reservation)
+            raise
+        self._ledger.sent(reservation)
+        self.live += 1
+
+    async def _wait_for_turn(self, permit: Permit) -> None:
+        """Pass the gates behind the budget."""
         # One at a time, so that whoever has waited longest goes first. But limits hold for one model, so each model has
         # a queue of its own: a request that waits for the limits of one must not hold up a request to another.
         async with self._turns[permit.model, permit.fast]:
@@ -80,13 +103,8 @@ class Governor:
                     break
                 with trio.move_on_after(seconds):
                     await self._changed.park()
-            spent = self._ledger.used_up()
-            if spent is not None:
-                raise FanOutStoppedError(spent, reason="budget")
             await self._limiter.acquire(permit)
             self._breaker.sent(trio.current_time())
-            self._ledger.requests += 1
-            self.live += 1
 
     def began(self, permit: Permit, limits: RateLimits, usage: Usage | None) -> None:
         """The answer to a request has begun: the window grows, the breaker closes, the limiter learns."""
@@ -124,9 +142,13 @@ class Governor:
             # The headers of an error tell the limits too; most often it is a 529.
             self._limiter.observe(permit, error.rate_limits)
 
-    def release(self, permit: Permit) -> None:
+    def release(self, permit: Permit, reservation: Reservation) -> None:
         """A request is over, however it ended. Never waits, since its task may be cancelled."""
         self.live -= 1
         self._limiter.release(permit)
+        self._release(reservation)
+
+    def _release(self, reservation: Reservation) -> None:
+        self._ledger.release(reservation)
         if self._changed:
             self._changed.unpark_all()

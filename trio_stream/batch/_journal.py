@@ -1,14 +1,16 @@
 """The journal: a file by which a fan-out that was killed goes on without paying twice.
 
 What belongs here: the file: opening it, locking it, reading what is known, appending to it. What does not: the form of
-a record (`_journal_format`), joining several journals (`_merge`), and when something is noted (`_journal_keeper`).
+a record (`_journal_format`), reading a whole journal (`_read_journal`), joining several (`_merge`), and when something
+is noted (`_journal_keeper`).
 
 Each record is one ``write`` on a descriptor that only appends: what has been written survives the death of this
 process at any instant (that of the machine too, with ``fsync``). The kernel may still be stopped in the middle of a
 write, which leaves a torn last line: it is cut off when the journal is opened again.
 
 In memory there is one integer for each item: where its last record begins, and of which kind that is. Texts stay in the
-file. A record is read again only where an item has to be answered from it.
+file. A record is read again only where an item has to be answered from it. What earlier runs were charged for is added
+up while the file is read.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias, cast, final
 import msgspec
 import trio
 
+from trio_stream._money import Charge, ChargeSums
 from trio_stream._protocol import Usage
 from trio_stream.batch._journal_format import (
     HEADER,
-    Order,
+    charges_in,
     end_record,
     partial_record,
     read_head,
@@ -134,6 +137,7 @@ class Journal:
         self._unsynced = False
         self._known: dict[str, int] = {}  # the index entry of each key's last record
         self._running: dict[str, tuple[str, int]] = {}  # hash and position of items started in this run and not ended
+        self._charges = ChargeSums()
         self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
@@ -159,6 +163,14 @@ class Journal:
     def __contains__(self, key: object) -> bool:
         """Whether it knows how an item ended."""
         return isinstance(key, str) and self._known.get(key, _STARTED) & _KIND in (_OK, _FAILED)
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What everything in the journal was charged for, added up by model and by what else decides about prices.
+
+        Items that were under way when a run was killed are taken to have cost what the others did, as an estimate.
+        """
+        return self._charges.totals()
 
     @property
     def answered(self) -> int:
@@ -250,12 +262,21 @@ class Journal:
         request_hash, _ = self._running.get(key, ("", 0))
         kind = _OK if outcome.status == "ok" else _FAILED
         self._append(end_record(key, request_hash, outcome), key, kind)
+        self._charges.add(outcome.charges)
         if outcome.status == "skipped":
             del self._known[key]
         self._running.pop(key, None)
         self._sync()
 
-    def partial(self, key: str, text: str, *, request_id: str | None = None, usage: Usage | None = None) -> None:
+    def partial(
+        self,
+        key: str,
+        text: str,
+        *,
+        request_id: str | None = None,
+        usage: Usage | None = None,
+        charges: tuple[Charge, ...] = (),
+    ) -> None:
         """Note what had arrived of an item that was cancelled.
 
         Args:
@@ -263,13 +284,17 @@ class Journal:
           text: The partial text.
           request_id: The API's ID of the request.
           usage: The tokens counted so far.
+          charges: What all attempts were charged for.
 
         Raises:
           JournalError: The record cannot be written. Everything written before is still there.
         """
         request_hash, index = self._running.get(key, ("", 0))
-        line = partial_record(key, request_hash, index=index, text=text, request_id=request_id, usage=usage)
+        line = partial_record(
+            key, request_hash, index=index, text=text, request_id=request_id, usage=usage, charges=charges
+        )
         self._append(line, key, _PARTIAL)
+        self._charges.add(charges)
         self._running.pop(key, None)
         self._sync()
 
@@ -350,18 +375,25 @@ class Journal:
         An answer is never replaced by a later record: it has been paid for.
         """
         known = self._known
+        killed = 0  # items that were started again, or not at all, after a run had died without noting how they ended
         with open(descriptor, "rb", buffering=_READ, closefd=False) as file:
             for offset, line in self._lines(file):
                 head = read_head(line)
                 if head is None:
                     self.damaged += 1
-                elif head.record == "end" and head.status == "skipped":
+                    continue
+                if head.record in ("end", "partial"):
+                    self._charges.add(charges_in(head, line))
+                elif head.record == "start":
+                    killed += known.get(head.key, _OK) & _KIND == _STARTED
+                if head.record == "end" and head.status == "skipped":
                     if known.get(head.key, 0) & _KIND != _OK:
                         known.pop(head.key, None)
                 elif head.record == "end":
                     known[head.key] = offset << _BITS | (_OK if head.status == "ok" else _FAILED)
                 elif head.record in _UNFINISHED and known.get(head.key, 0) & _KIND != _OK:
                     known[head.key] = offset << _BITS | _UNFINISHED[head.record]
+        self._charges.add_unknown(killed + sum(entry & _KIND == _STARTED for entry in known.values()))
         if self.damaged:
             _log.warning("%d lines of the journal cannot be read; their items are asked again", self.damaged)
         os.ftruncate(descriptor, self._size)
@@ -424,49 +456,3 @@ def read_line(descriptor: int, offset: int) -> bytes:
         if end >= 0 or len(data) < size:
             return data[: end + 1] if end >= 0 else data
         size *= 4
-
-
-def read_journal(path: str | os.PathLike[str], *, order: Order = "index") -> Iterator[Outcome]:
-    """Read the outcomes in a journal: for each item the last one that was noted.
-
-    Items that were started and have not ended have the status ``cancelled``, and the text that had arrived where the
-    journal has it. A journal may be read while it is being written.
-
-    Args:
-      path: The file.
-      order: ``"index"`` for the order of the items, ``"completion"`` for the order in which they ended.
-
-    Returns:
-      An iterator over the outcomes. Each is read from the file when it is asked for.
-
-    Raises:
-      JournalError: The file is not a journal, or cannot be read.
-    """
-    path = Path(path)
-    places: dict[str, tuple[int, int]] = {}
-    answered: set[str] = set()
-    try:
-        file = path.open("rb", buffering=_READ)
-    except OSError as error:
-        raise JournalError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
-    with file:
-        offset = len(first := file.readline())
-        if not is_journal(first):
-            raise JournalError(f"{path} is not a journal", path=path)
-        for line in file:
-            head = read_head(line) if line.endswith(b"\n") else None
-            if head is not None and (head.record == "end" or (head.record in _UNFINISHED and head.key not in answered)):
-                if head.status == "ok":
-                    answered.add(head.key)
-                places.pop(head.key, None)
-                places[head.key] = (head.index, offset)
-            offset += len(line)
-    found = sorted(places.values()) if order == "index" else list(places.values())
-    return _outcomes(path, [offset for _, offset in found])
-
-
-def _outcomes(path: Path, offsets: list[int]) -> Iterator[Outcome]:
-    with path.open("rb") as file:
-        for offset in offsets:
-            file.seek(offset)
-            yield read_outcome(cast("dict[str, Any]", msgspec.json.decode(file.readline())))

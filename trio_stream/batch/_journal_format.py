@@ -6,12 +6,13 @@ A journal is JSON lines. The first says what it is; each other is a record of on
 
     {"record":"journal","version":1}
     {"record":"start","key":"q1","hash":"5f...","index":0,"at":1795251600.25}
-    {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"status":"ok","text":"Four.",...}
+    {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"charges":[{"model":...}],"status":"ok",...}
     {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
 
 ``hash`` is the `request_hash` of the item, ``at`` is Unix time. The last record of a key counts. An ``end`` with the
 status ``skipped`` cancels the records before it: the item was given up when the job stopped, and is to be sent again.
-Kinds and fields that this version does not know are left alone.
+``charges`` is what all attempts of this run were charged for, each with its model and tier; a budget of a later run
+counts those of all records. Kinds and fields that this version does not know are left alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import msgspec
 
 import trio_stream._errors as _errors
 from trio_stream._errors import APIError, APIStatusError, InvalidResponseError
+from trio_stream._money import Charge, charges_of
 from trio_stream._protocol import Message, TextBlock, Usage
 from trio_stream.batch._records import Outcome, Status
 
@@ -61,8 +63,10 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     index: int = 0
     hash: str = ""
     at: float = 0.0
+    charges: msgspec.Raw = msgspec.Raw()
 
 
+_decode_charges = msgspec.json.Decoder(tuple[Charge, ...]).decode
 _decode_head = msgspec.json.Decoder(RecordHead).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -81,16 +85,48 @@ def read_head(line: bytes) -> RecordHead | None:
         return None
 
 
+def charges_in(head: RecordHead, line: bytes) -> tuple[Charge, ...]:
+    """Read what the outcome in a record was charged for.
+
+    A record of an earlier version has no charges: there it is the usage of the last attempt.
+
+    Args:
+      head: The head of the record.
+      line: The record.
+    """
+    if bytes(head.charges):
+        return _charges(head.charges)
+    outcome = read_outcome(cast("dict[str, Any]", msgspec.json.decode(line)))
+    if outcome.usage is None or outcome.message is None:
+        return ()
+    return charges_of(outcome.usage, outcome.message.model)
+
+
+def _charges(value: msgspec.Raw) -> tuple[Charge, ...]:
+    try:
+        return _decode_charges(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()  # of a later version, perhaps
+
+
 def start_record(key: str, request_hash: str, *, index: int) -> bytes:
     """Make the line that notes that an item is started."""
     return _line(_common("start", key, request_hash, index))
 
 
 def partial_record(
-    key: str, request_hash: str, *, index: int, text: str, request_id: str | None, usage: Usage | None
+    key: str,
+    request_hash: str,
+    *,
+    index: int,
+    text: str,
+    request_id: str | None,
+    usage: Usage | None,
+    charges: tuple[Charge, ...],
 ) -> bytes:
     """Make the line that notes what had arrived of an item that was cancelled."""
     record = _common("partial", key, request_hash, index)
+    record["charges"] = charges
     record["text"] = text
     if request_id is not None:
         record["request_id"] = request_id
@@ -102,6 +138,7 @@ def partial_record(
 def end_record(key: str, request_hash: str, outcome: Outcome) -> bytes:
     """Make the line that notes how an item ended."""
     record = _common("end", key, request_hash, outcome.index)
+    record["charges"] = outcome.charges
     record["status"] = outcome.status
     record["text"] = outcome.text
     for name in ("stop_reason", "request_id", "ttft"):
@@ -178,6 +215,7 @@ def read_outcome(record: Mapping[str, Any], *, status: Status | None = None) -> 
         seconds=_number(record.get("seconds")) or 0.0,
         request_id=_text(record.get("request_id")),
         stop_reason=_text(record.get("stop_reason")),
+        charges=_charges(msgspec.Raw(_encode(record.get("charges", ())))),
     )
 
 

@@ -7,13 +7,24 @@ a journal is (`JournalLike` in `_records`).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import final
 
 import msgspec
 
+from trio_stream._money import Charge
+
 from ._active_item import ActiveItem
 from ._journal import Journal
-from ._records import FAILED, Item, JournalConflictError, JournalLike, Outcome, request_hash
+from ._records import (
+    FAILED,
+    ChargedJournal,
+    Item,
+    JournalConflictError,
+    JournalLike,
+    Outcome,
+    request_hash,
+)
 
 
 @final
@@ -49,6 +60,11 @@ class JournalKeeper:
         """
         if self._path is not None and self._journal is not None:
             self._journal.close()
+
+    @property
+    def charges_before(self) -> Iterable[Charge]:
+        """What earlier runs of the job were charged for, where the journal knows that."""
+        return self._journal.charges if isinstance(self._journal, ChargedJournal) else ()
 
     def identify(self, active: ActiveItem) -> None:
         """Compute the hash of an item's request.
@@ -102,5 +118,11 @@ class JournalKeeper:
 
     def partial(self, active: ActiveItem, outcome: Outcome) -> None:
         """Note what had arrived of an item that was cancelled, if it was sent."""
-        if self._journal is not None and active.attempts:
-            self._journal.partial(active.key, outcome.text, request_id=outcome.request_id, usage=outcome.usage)
+        journal = self._journal
+        if journal is None or not active.attempts:
+            return
+        key, text = active.key, outcome.text
+        if isinstance(journal, ChargedJournal):
+            journal.partial(key, text, request_id=outcome.request_id, usage=outcome.usage, charges=outcome.charges)
+        else:
+            journal.partial(key, text, request_id=outcome.request_id, usage=outcome.usage)

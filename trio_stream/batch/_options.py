@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream._client import SharedCall
-from trio_stream._money import Budget
+from trio_stream._money import Budget, PriceLookup, Prices
 from trio_stream._protocol import MessageStreamEvent
 from trio_stream._schemas import OutputType, output_type
 
@@ -44,6 +44,7 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
     item_timeout: float | None = None
     warmup: bool = False
     budget: Budget | None = None
+    prices: Prices | PriceLookup | None = None
     on_event: OnEvent | None = None
     output: type[Any] | OutputType[Any] | None = None
     retry_invalid: int = 0
@@ -103,6 +104,7 @@ class GatherCall(SharedCall, total=False):
     item_timeout: float | None
     warmup: bool
     budget: Budget | None
+    prices: Prices | PriceLookup | None
     on_event: OnEvent | None
     retry_invalid: int
 

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, cast, final, get_args
+from collections.abc import Iterable, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    cast,
+    final,
+    get_args,
+    runtime_checkable,
+)
 
 import msgspec
 
 from trio_stream._errors import OutputFault
+from trio_stream._money import Charge
 from trio_stream._protocol import Message, MessageStopReason, Usage, build_body
 
 if TYPE_CHECKING:
@@ -118,12 +131,14 @@ class Outcome(msgspec.Struct, Generic[TagT, ValueT], frozen=True, kw_only=True, 
         no such value. To type checkers `Outcome` is generic in the type.
       message: The message, or as much of it as arrived; None if nothing did, or if the journal had only the text.
       error: The error that the item ended with; None if there was none.
-      usage: The tokens of the last attempt. Those of earlier attempts are in the fan-out's ``stats``.
+      usage: The tokens of the last attempt.
       attempts: Requests made for this item; for an outcome from the journal, those of the run that wrote it.
       ttft: Seconds from the start of the last attempt to its first text.
       seconds: Seconds from the start of the first attempt to the end, including the waits between attempts.
       request_id: The API's ID of the last request.
       stop_reason: Why the model stopped.
+      charges: What all attempts were charged for, those that failed included. ``estimated`` is set on those whose
+        answer was cut, as the API did not tell all of their tokens.
     """
 
     id: str | None = None
@@ -140,6 +155,7 @@ class Outcome(msgspec.Struct, Generic[TagT, ValueT], frozen=True, kw_only=True, 
     seconds: float = 0.0
     request_id: str | None = None
     stop_reason: MessageStopReason | None = None
+    charges: tuple[Charge, ...] = ()
 
     if not TYPE_CHECKING:
 
@@ -236,6 +252,39 @@ class JournalLike(Protocol):
 
     def close(self) -> None:
         """Close the journal. A fan-out closes only a journal that it opened itself."""
+        ...
+
+
+@runtime_checkable
+class ChargedJournal(JournalLike, Protocol):
+    """A journal that also remembers what items were charged for, so that budgets hold for all runs of a job together.
+
+    `JournalLike.end` finds the charges of an item in ``outcome.charges``.
+    """
+
+    @property
+    def charges(self) -> Iterable[Charge]:
+        """What everything in the journal was charged for. A fan-out looks at it once, when it begins."""
+        ...
+
+    def partial(
+        self,
+        key: str,
+        text: str,
+        *,
+        request_id: str | None = None,
+        usage: Usage | None = None,
+        charges: tuple[Charge, ...] = (),
+    ) -> None:
+        """Note what had arrived of an item that was cancelled, as `JournalLike.partial`.
+
+        Args:
+          key: The item's key.
+          text: The partial text, which may be empty.
+          request_id: The API's ID of the request.
+          usage: The tokens counted so far.
+          charges: What all attempts were charged for.
+        """
         ...
 
 

@@ -10,6 +10,8 @@ from typing import final
 
 import msgspec
 
+from trio_stream._money import Costs
+
 from ._stopping import FanOutStoppedError
 
 
@@ -39,7 +41,13 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       output_tokens: Output tokens.
       cache_write_tokens: Input tokens written to the prompt cache.
       cache_read_tokens: Input tokens read from the prompt cache.
-      cost: What all this cost, in the currency of the budget's ``prices``; None without prices.
+      cost: What all this cost, in the currency of the prices, which are dollars by default; None once a model was used
+        whose prices are not known. So it is with all costs here.
+      cost_before: What earlier runs of the job cost, as the journal remembers them. A budget counts both.
+      cost_failed: The part of ``cost`` for attempts that failed or were cancelled.
+      cost_estimated: The part of ``cost`` for answers that were cut: the API does not tell how many tokens of output
+        they had, so that is estimated.
+      costs: ``cost`` by kind, and what was saved.
       seconds: Seconds since the fan-out began, up to its end.
       paused_until: The time, by `trio.current_time`, until which nothing is sent because the API asked to wait; None
         while sending is not paused.
@@ -69,6 +77,10 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     cache_read_tokens: int = 0
     cost: float | None = None
+    cost_before: float | None = None
+    cost_failed: float | None = None
+    cost_estimated: float | None = None
+    costs: Costs | None = None
     seconds: float = 0.0
     paused_until: float | None = None
     breaker_open: bool = False

@@ -241,8 +241,20 @@ class _NumberedJournal:
         pending = cast("Pending", outcome.tag)
         self._journal.end(key, msgspec.structs.replace(outcome, index=pending.entry.index, tag=None))
 
-    def partial(self, key: str, text: str, *, request_id: str | None = None, usage: Usage | None = None) -> None:
-        self._journal.partial(key, text, request_id=request_id, usage=usage)
+    @property
+    def charges(self) -> tuple[ts.Charge, ...]:
+        return self._journal.charges
+
+    def partial(
+        self,
+        key: str,
+        text: str,
+        *,
+        request_id: str | None = None,
+        usage: Usage | None = None,
+        charges: tuple[ts.Charge, ...] = (),
+    ) -> None:
+        self._journal.partial(key, text, request_id=request_id, usage=usage, charges=charges)
 
     def close(self) -> None:
         self._journal.close()

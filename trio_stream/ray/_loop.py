@@ -271,4 +271,10 @@ class Loop:
         if outcome.status in ("ok", "error", "timeout"):
             journals.own.end(tag.key, msgspec.structs.replace(outcome, tag=tag.tag))
         elif outcome.status == "cancelled":
-            journals.own.partial(tag.key, outcome.text, request_id=outcome.request_id, usage=outcome.usage)
+            journals.own.partial(
+                tag.key,
+                outcome.text,
+                request_id=outcome.request_id,
+                usage=outcome.usage,
+                charges=outcome.charges,
+            )

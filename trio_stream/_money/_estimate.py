@@ -1,0 +1,57 @@
+"""How many output tokens there are in what has arrived of an answer.
+
+What belongs here: estimates for answers that have not told their usage yet, or never will. What does not: prices.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from trio_stream._protocol import InputBlock, Message, TextBlock, ThinkingBlock
+
+_FIRST_TOKENS_PER_CHARACTER: Final = 1 / 2.7
+"""From recordings; until an answer of the model has ended."""
+
+
+@final
+class OutputEstimate:
+    """Learns from whole answers how many tokens of a model make a character, and an event of its stream."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[int]] = {}  # by model: tokens, characters and events of whole answers
+
+    def learn(self, message: Message, events: int) -> None:
+        """Take the numbers of a whole answer.
+
+        Args:
+          message: The answer.
+          events: The events of its stream.
+        """
+        characters = _characters(message)
+        if characters:
+            seen = self._seen.setdefault(message.model, [0, 0, 0])
+            for place, number in enumerate((message.usage.output_tokens, characters, events)):
+                seen[place] += number
+
+    def tokens_in(self, message: Message) -> int:
+        """Estimate the output tokens of an answer that was cut. They are at least those that it told."""
+        tokens, characters, _ = self._seen.get(message.model, (0, 0, 0))
+        ratio = tokens / characters if characters else _FIRST_TOKENS_PER_CHARACTER
+        return max(message.usage.output_tokens, round(_characters(message) * ratio))
+
+    def tokens_of(self, model: str, events: int) -> int:
+        """Estimate the output tokens of so many events: less exact, but at no cost. 0 until an answer has ended."""
+        tokens, _, seen = self._seen.get(model, (0, 0, 0))
+        return events * tokens // seen if seen else 0
+
+
+def _characters(message: Message) -> int:
+    characters = 0
+    for block in message.content:
+        if isinstance(block, TextBlock):
+            characters += len(block.text)
+        elif isinstance(block, ThinkingBlock):
+            characters += len(block.thinking)
+        elif isinstance(block, InputBlock):
+            characters += len(block.input_json)
+    return characters

@@ -1,0 +1,266 @@
+"""What a job has used so far, what is under way, and whether the budget has room for more.
+
+What belongs here: adding up, and the rule by which requests are let through. What does not: waiting for room, and
+stopping a job; each room that spends does that itself.
+
+The rule, for a request that asks to be sent. *E* is the length that is expected of its answer::
+
+    E = min(max_tokens, (output of ended answers + output so far of those under way + max_tokens) / (ended answers + 1))
+
+Its last term matters while few answers have ended: those are the short ones, and their mean misleads. A request under
+way reserves its prompt and max(E, what has arrived + E / 2) tokens, as one that is longer than expected is likely to go
+on. The request is sent if
+
+(a) spent + reserved + its own E <= limit, and
+(b) the same, with ``max_tokens`` for each in place of what is expected, <= limit * (1 + overshoot).
+
+With nothing under way (a) decides alone, and the very first request of a job is always sent. A limit on output tokens
+is compared in the same way, except that with nothing under way a request is sent as long as any token is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import final
+
+from trio_stream._money._budget import Budget
+from trio_stream._money._charges import Charge, charges_of
+from trio_stream._money._costs import Costs
+from trio_stream._money._estimate import OutputEstimate
+from trio_stream._money._prices import PriceLookup, Prices, lookup_of
+from trio_stream._money._reservation import Reservation, Room
+from trio_stream._protocol import Usage
+
+
+@final
+class Ledger:
+    """The tokens, requests and money that a job has used so far, compared with its budget.
+
+    Args:
+      budget: The limits.
+      prices: The prices of tokens; None for those of the budget, or the built-in ones.
+
+    Attributes:
+      requests: Requests made; counted by whoever sends them.
+      input_tokens: Uncached input tokens.
+      output_tokens: Output tokens.
+      cache_read_tokens: Input tokens read from the prompt cache.
+      cache_write_tokens: Input tokens written to the prompt cache.
+      costs: What all that has a known price cost, by kind.
+      cost_before: What earlier runs of the job cost.
+      cost_failed: The part of the cost that was for attempts which failed or were cancelled.
+      cost_estimated: The part of the cost that was for answers which were cut, so that their output is estimated.
+      unpriced: The models that were used and whose prices are not known.
+      estimate: Estimates the output of answers that were cut.
+    """
+
+    __slots__ = (
+        "_before_tokens",
+        "_budget",
+        "_ended",
+        "_lookup",
+        "_reserved",
+        "_unsent",
+        "_written",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "cost_before",
+        "cost_estimated",
+        "cost_failed",
+        "costs",
+        "estimate",
+        "input_tokens",
+        "output_tokens",
+        "requests",
+        "unpriced",
+    )
+
+    def __init__(self, budget: Budget, prices: Prices | PriceLookup | None = None) -> None:
+        self._budget = budget
+        self._lookup = lookup_of(budget.prices if prices is None else prices)
+        self._reserved: set[Reservation] = set()
+        self._unsent = 0  # of those reserved
+        self._ended = 0  # answers of all runs, and their output
+        self._written = 0
+        self._before_tokens = 0
+        self.requests: int = 0
+        self.input_tokens: int = 0
+        self.output_tokens: int = 0
+        self.cache_read_tokens: int = 0
+        self.cache_write_tokens: int = 0
+        self.costs: Costs = Costs()
+        self.cost_before: float = 0.0
+        self.cost_failed: float = 0.0
+        self.cost_estimated: float = 0.0
+        self.unpriced: set[str] = set()
+        self.estimate: OutputEstimate = OutputEstimate()
+
+    @property
+    def cost(self) -> float:
+        """What everything cost that has a known price, without `cost_before`."""
+        return self.costs.total
+
+    @property
+    def limited(self) -> bool:
+        """Whether the budget has any limit."""
+        budget = self._budget
+        return budget.cost is not None or budget.output_tokens is not None or budget.requests is not None
+
+    # What was used.
+
+    def add(
+        self, usage: Usage, *, model: str = "", failed: bool = False, estimated: bool = False
+    ) -> tuple[Charge, ...]:
+        """Add the tokens of one answer, complete or cut.
+
+        Args:
+          usage: The usage of the answer.
+          model: The model that answered.
+          failed: Whether the attempt failed or was cancelled.
+          estimated: Whether the output tokens are an estimate.
+
+        Returns:
+          What was charged, for the journal.
+        """
+        charges = charges_of(usage, model, estimated=estimated)
+        cost = Costs()
+        for charge in charges:
+            self.input_tokens += charge.input
+            self.output_tokens += charge.output
+            self.cache_read_tokens += charge.cache_read
+            self.cache_write_tokens += charge.cache_write + charge.cache_write_1h
+            self._written += charge.output
+            cost += self._cost(charge)
+        self._ended += 1
+        self.costs += cost
+        if failed:
+            self.cost_failed += cost.total
+        if estimated:
+            self.cost_estimated += cost.total
+        return charges
+
+    def add_before(self, charges: Iterable[Charge]) -> None:
+        """Add what earlier runs of the job were charged for."""
+        for charge in charges:
+            self._before_tokens += charge.output
+            self._written += charge.output
+            self._ended += charge.answers
+            self.cost_before += self._cost(charge).total
+
+    def _cost(self, charge: Charge) -> Costs:
+        prices = self._lookup(charge.model)
+        if prices is None:
+            self.unpriced.add(charge.model)
+            return Costs()
+        return prices.costs(charge)
+
+    def known_model(self, answered: str, *, asked: str) -> str:
+        """Return the model by whose prices an answer is charged.
+
+        That is the model that answered. A gateway may call it by a name of its own, which has no price; then it is the
+        model that was asked, if that has one.
+        """
+        if self._lookup(answered) is None and self._lookup(asked) is not None:
+            return asked
+        return answered
+
+    # What is under way.
+
+    def reservation(self, prompt: Charge, *, max_tokens: int) -> Reservation:
+        """Make the reservation of a request. It counts once `reserve` has been called with it.
+
+        Raises:
+          ValueError: Cost is limited, and the prices of the request's model are not known.
+        """
+        prices = self._lookup(prompt.model)
+        if prices is None and self._budget.cost is not None:
+            raise ValueError(
+                f"the prices of the model {prompt.model!r} are not known, so its cost cannot be limited: "
+                "give them as prices="
+            )
+        return Reservation(prompt, max_tokens=max_tokens, prices=prices)
+
+    def reserve(self, wanted: Reservation) -> None:
+        """A request is about to be sent. Call `release` in the end."""
+        self._reserved.add(wanted)
+        self._unsent += 1
+
+    def sent(self, reservation: Reservation) -> None:
+        """A request is sent."""
+        reservation.sent = True
+        self._unsent -= 1
+        self.requests += 1
+
+    def release(self, reservation: Reservation) -> None:
+        """A request is over, and was charged, or has not been sent."""
+        self._reserved.discard(reservation)
+        if not reservation.sent:
+            self._unsent -= 1
+
+    # What is left.
+
+    def used_up(self) -> str | None:
+        """Return a sentence that says which limit has been reached; None while more may be started."""
+        return self.used_up_beside_requests() or _say_used_up("requests", self._budget.requests, self.requests)
+
+    def used_up_beside_requests(self) -> str | None:
+        """As `used_up`, for what makes no request."""
+        tokens = _say_used_up("output tokens", self._budget.output_tokens, self._before_tokens + self.output_tokens)
+        return tokens or _say_used_up("cost", self._budget.cost, self.cost_before + self.cost)
+
+    def room_for(self, wanted: Reservation) -> Room:
+        """Whether the budget has room for one more request, by the rule above."""
+        budget = self._budget
+        if self.used_up() is not None:
+            return Room.NEVER
+        if budget.requests is not None and self.requests + self._unsent >= budget.requests:
+            return Room.LATER
+        if budget.output_tokens is not None and self._reserved:
+            spent = self._before_tokens + self.output_tokens
+            if not self._fits(wanted, spent, budget.output_tokens, in_tokens=True):
+                return Room.LATER
+        if budget.cost is not None and (self._ended or self._reserved):
+            spent = self.cost_before + self.cost
+            if not self._fits(wanted, spent, budget.cost, in_tokens=False):
+                return Room.LATER if self._reserved else Room.NEVER
+        return Room.YES
+
+    def no_room(self, wanted: Reservation) -> str:
+        """Return a sentence that says why there is no room, where `room_for` said so."""
+        spent, limit = self.cost_before + self.cost, self._budget.cost
+        return self.used_up() or (
+            f"the budget has no room for another answer: {spent:.6g} of {limit:.10g} cost, and one more may cost "
+            f"{wanted.prompt + wanted.price * self._expected(wanted, 0):.2g}"
+        )
+
+    def _fits(self, wanted: Reservation, spent: float, limit: float, *, in_tokens: bool) -> bool:
+        """Rules (a) and (b), in output tokens or in money."""
+
+        def value(reservation: Reservation, tokens: float) -> float:
+            return tokens if in_tokens else reservation.prompt + reservation.price * tokens
+
+        most: float = spent + value(wanted, wanted.max_tokens)
+        for reservation in self._reserved:
+            most += value(reservation, reservation.max_tokens)
+        if most <= limit:
+            return True  # then (a) holds too, and nothing else need be known about those under way
+        if self._reserved and most > limit * (1 + self._budget.overshoot):
+            return False
+        arrived = {reservation: reservation.written() for reservation in self._reserved}
+        under_way = sum(arrived.values())
+        expected: float = spent + value(wanted, self._expected(wanted, under_way))
+        for reservation, so_far in arrived.items():
+            length = self._expected(reservation, under_way)
+            expected += value(reservation, min(reservation.max_tokens, max(length, so_far + length / 2)))
+        return expected <= limit
+
+    def _expected(self, reservation: Reservation, under_way: int) -> float:
+        """*E*: how long an answer is expected to be, in tokens."""
+        most = reservation.max_tokens
+        return min(most, (self._written + under_way + most) / (self._ended + 1))
+
+
+def _say_used_up(name: str, limit: float | None, used: float) -> str | None:
+    if limit is None or used < limit:
+        return None
+    return f"the budget is used up: {used:.10g} of {limit:.10g} {name}"
