@@ -746,7 +746,7 @@ async def test_figures(autojump_clock):
     assert (stats.pulled, stats.done, stats.ok, stats.in_flight, stats.live, stats.unread) == (3, 3, 3, 0, 0, 0)
     assert (stats.requests, stats.retries, stats.refused, stats.overloaded) == (5, 2, 1, 1)
     assert stats.output_tokens > 0
-    assert stats.cost is None
+    assert stats.cost == pytest.approx((stats.input_tokens * 2 + stats.output_tokens * 10) / 1e6)  # the built-in prices
     assert stats.seconds > 4
     assert results.stats.seconds == stats.seconds
 

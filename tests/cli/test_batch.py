@@ -171,6 +171,21 @@ async def test_what_cannot_work_is_told_before_anything_is_asked(
         assert done.code == 3  # an item that the client refuses is an item that failed
 
 
+@pytest.mark.parametrize(
+    ("lines", "args", "sentence"),
+    [
+        (['"x"'], ["--model", "mine"], "say --price INPUT/OUTPUT, or --price mine=INPUT/OUTPUT"),
+        ([{"prompt": "x"}, {"prompt": "y", "model": "its"}], [], "the prices of 'its'"),
+    ],
+)
+async def test_a_budget_without_a_price(tmp_path: Path, lines: list[Any], args: list[str], sentence: str) -> None:
+    """The exit code is 1, before anything is sent."""
+    api = ScriptedAPI(default=echo)
+    done = await batch("--max-cost", "1", *args, lines=lines, folder=tmp_path, api=api)
+    assert (done.code, done.out, api.requests) == (1, "", [])
+    assert sentence in done.err
+
+
 async def test_what_cannot_work_for_other_reasons(tmp_path: Path) -> None:
     missing = await run_cli("batch", str(tmp_path / "none"), "-o", "-", ANTHROPIC_API_KEY=SECRET)
     assert (missing.code, missing.err.count("\n")) == (2, 1)
@@ -367,7 +382,9 @@ async def test_it_stops_where_that_is_wanted(tmp_path: Path, args: list[str], mo
     assert 0 < len(api.requests) <= most
 
 
-@pytest.mark.parametrize("args", [["--max-output-tokens", "30"], ["--price", "0/999999", "--max-cost", "30"]])
+@pytest.mark.parametrize(
+    "args", [["--max-output-tokens", "30"], ["--price", "0/999999", "--max-cost", "30", "--max-tokens", "15"]]
+)
 async def test_budgets_are_exit_code_4(tmp_path: Path, args: list[str]) -> None:
     api = ScriptedAPI(default=[say("one two three four five six seven eight nine ten")])
     lines = [json.dumps(f"{n}") for n in range(60)]
@@ -526,7 +543,7 @@ async def test_dry_run(tmp_path: Path) -> None:
 async def test_dry_run_knows_the_journal_and_leaves_no_trace(tmp_path: Path) -> None:
     lines = [{"id": f"q{n}", "prompt": f"question {n}"} for n in range(4)]
     output = str(tmp_path / "a.jsonl")
-    before = await batch("--dry-run", lines=lines, folder=tmp_path, output=output)
+    before = await batch("--dry-run", "--model", "mine", lines=lines, folder=tmp_path, output=output)
     assert "not known: say what tokens cost" in before.out
     assert names(tmp_path) == ["prompts.jsonl"]
     await batch("--limit", "3", lines=lines, folder=tmp_path, output=output)

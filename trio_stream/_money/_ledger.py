@@ -216,8 +216,8 @@ class Ledger:
         if budget.requests is not None and self.requests + self._unsent >= budget.requests:
             return Room.LATER
         if budget.output_tokens is not None and self._reserved:
-            spent = self._before_tokens + self.output_tokens
-            if not self._fits(wanted, spent, budget.output_tokens, in_tokens=True):
+            written = self._before_tokens + self.output_tokens
+            if not self._fits(wanted, written, budget.output_tokens, in_tokens=True):
                 return Room.LATER
         if budget.cost is not None and (self._ended or self._reserved):
             spent = self.cost_before + self.cost
@@ -229,7 +229,7 @@ class Ledger:
         """Return a sentence that says why there is no room, where `room_for` said so."""
         spent, limit = self.cost_before + self.cost, self._budget.cost
         return self.used_up() or (
-            f"the budget has no room for another answer: {spent:.6g} of {limit:.10g} cost, and one more may cost "
+            f"the budget is used up: {spent:.6g} of {limit:.10g} cost, and another answer is expected to cost "
             f"{wanted.prompt + wanted.price * self._expected(wanted, 0):.2g}"
         )
 

@@ -96,7 +96,10 @@ def charges_in(head: RecordHead, line: bytes) -> tuple[Charge, ...]:
     """
     if bytes(head.charges):
         return _charges(head.charges)
-    outcome = read_outcome(cast("dict[str, Any]", msgspec.json.decode(line)))
+    try:
+        outcome = read_outcome(cast("dict[str, Any]", msgspec.json.decode(line)))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()  # its head could be read, and not the rest
     if outcome.usage is None or outcome.message is None:
         return ()
     return charges_of(outcome.usage, outcome.message.model)

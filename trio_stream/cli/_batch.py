@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 import trio_stream as ts
-from trio_stream._money import Budget, Prices
+from trio_stream._money import Budget
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
     Adaptive,
@@ -37,7 +37,9 @@ from trio_stream.cli._batch_dry_run import make_plan, print_plan
 from trio_stream.cli._batch_input import Entry, FileInput, Input, Part, PipeInput, Recipe, open_input
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output, OutputError, Pending, output_line
+from trio_stream.cli._batch_prices import make_lookup, without_price
 from trio_stream.cli._batch_progress import Report, View, make_view, write_line
+from trio_stream.cli._batch_report import Tally
 from trio_stream.cli._input_text import InputError, read_text_file
 from trio_stream.cli._terminal import (
     BROKEN_PIPE,
@@ -72,6 +74,10 @@ class _NotPossible(Exception):  # noqa: N818 - it is a sentence for people
     """The command cannot do what was asked. The message is shown to the user."""
 
 
+class _PriceUnknownError(Exception):
+    """What the items cost cannot be limited, as the prices of a model are not known."""
+
+
 def run(options: BatchOptions) -> int:
     """Run the command, and return its exit code."""
     with ExitStack() as stack:
@@ -80,7 +86,7 @@ def run(options: BatchOptions) -> int:
         except (_NotPossible, InputError, ts.CredentialsError) as error:
             complain("batch", _sentence(error))
             return USAGE
-        except (OutputError, JournalError, JournalConflictError) as error:
+        except (OutputError, JournalError, JournalConflictError, _PriceUnknownError) as error:
             complain("batch", str(error))
             return FAILED
         except ts.APIError as error:  # of a dry run; those of items are outcomes
@@ -116,6 +122,13 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
         names = ", ".join(named) + (f" and {more} more" if more > 0 else "")
         raise _NotPossible(
             f"{options.input}: ids must be unique, as answers are matched by id; these are repeated: {names}"
+        )
+    unpriced = [] if options.max_cost is None else without_price(found, options)
+    if unpriced:
+        name = one_line(unpriced[0])[:80]
+        raise _PriceUnknownError(
+            f"--max-cost needs the prices of {name!r}, which are not known: say --price INPUT/OUTPUT, or --price "
+            f"{name}=INPUT/OUTPUT"
         )
     output_path = None if options.output == "-" else _shard_path(options.output, options)
     _check_names(options)
@@ -213,7 +226,7 @@ def _dry_run(options: BatchOptions, client: ts.Client, found: Input) -> int:
 
     async def count() -> None:
         async with client:
-            plan = await make_plan(client, found, journal)
+            plan = await make_plan(client, found, journal, make_lookup(options))
         print_plan(plan, found, options)
 
     try:
@@ -277,6 +290,8 @@ class _Batch:
         self._interruptions = 0
         self._told = 0
         self._failure: Exception | None = None
+        self._prices = make_lookup(options)
+        self._tally = Tally(self._prices)
 
     async def run(self) -> None:
         """Send all items, and write their answers."""
@@ -299,7 +314,8 @@ class _Batch:
                 max_attempts=options.max_attempts,
                 item_timeout=options.item_timeout,
                 warmup=options.warmup,
-                budget=self._budget(),
+                budget=Budget(output_tokens=options.max_output_tokens, cost=options.max_cost),
+                prices=self._prices,
             )
             report = Report(lambda: results.stats, total=found.total, max_cost=options.max_cost)
             view = make_view(report, options.progress, stdout_used=options.output == "-")
@@ -320,11 +336,6 @@ class _Batch:
         async with results:
             async for outcome in results:
                 self._take(outcome, view)
-
-    def _budget(self) -> Budget:
-        options = self._options
-        prices = None if options.price is None else Prices(input=options.price[0], output=options.price[1])
-        return Budget(output_tokens=options.max_output_tokens, cost=options.max_cost, prices=prices)
 
     def _max_errors(self) -> int | float | None:
         if self._options.on_error == "stop":
@@ -356,6 +367,7 @@ class _Batch:
 
     def _take(self, outcome: Outcome, view: View) -> None:
         pending = cast("Pending", outcome.tag)
+        self._tally.add(outcome)
         ended = outcome.status in ("ok", "cached", "error", "timeout")
         line = output_line(outcome, pending) if ended else None
         self._output.add(outcome.index, pending.key, line)
@@ -394,16 +406,20 @@ class _Batch:
         return self._results.stats
 
     def report(self, code: int) -> None:
-        """Write the summary, if one was asked for."""
+        """Write what became of the run, on standard error, and the summary, if one was asked for."""
+        stats = self._stats()
+        if self._options.progress != "none":
+            for line in self._tally.lines(stats, max_cost=self._options.max_cost):
+                write_line(line)
         if self._options.summary is None:
             return
-        stats = self._stats()
         figures: dict[str, Any] = {name: getattr(stats, name) for name in stats.__struct_fields__}
         for name in ("paused_until", "breaker_open", "unread", "live"):
             del figures[name]
         figures["stopped"] = None if stats.stopped is None else str(stats.stopped)
         figures["stop_reason"] = None if stats.stopped is None else stats.stopped.reason
         figures["seconds"] = round(stats.seconds, 3)
+        figures |= self._tally.figures()
         figures["total"] = self._input.total
         figures["lines_written"] = self._output.written
         figures["exit_code"] = code

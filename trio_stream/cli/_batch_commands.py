@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NoReturn, cast
 
 import click
 
+from trio_stream._money import Prices
 from trio_stream.cli._arguments import Finite, name, text
 from trio_stream.cli._batch_options import MODEL, BatchOptions
 
@@ -52,16 +53,26 @@ def _read_max_errors(ctx: click.Context, param: click.Parameter, value: str | No
     return (float(match[1]), bool(match[2]))
 
 
-def _read_price(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:
-    if value is None:
-        return None
+def _read_prices(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Prices], ...]:
+    """Read prices from ``[MODEL=]INPUT/OUTPUT[/READ]``. Those without a model are for all models."""
+    return tuple(_read_price(ctx, param, value) for value in values)
+
+
+def _read_price(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, Prices]:
+    model, _, figures = value.rpartition("=")
     try:
-        first, second = (float(number) for number in value.split("/"))
+        numbers = [float(number) for number in figures.split("/")]
     except ValueError:
-        first = second = -1.0
-    if not (0 <= first <= 1e6 and 0 <= second <= 1e6):
-        raise click.BadParameter(f"{value!r} is not INPUT/OUTPUT, dollars per million tokens, as in 3/15", ctx, param)
-    return (first, second)
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(0 <= number <= 1e6 for number in numbers):
+        raise click.BadParameter(
+            f"{value!r} is not INPUT/OUTPUT or INPUT/OUTPUT/READ, dollars per million tokens, as in 3/15, perhaps with "
+            "the model before it, as in MODEL=3/15",
+            ctx,
+            param,
+        )
+    read = numbers[2] if len(numbers) == 3 else None
+    return model, Prices(input=numbers[0], output=numbers[1], cache_read=read, model=model)
 
 
 _HELP = """Send many prompts at once, and write the answers to a file.
@@ -113,11 +124,17 @@ _DOLLARS: Final = Finite(min=0, min_open=True)
 @click.option("--item-timeout", type=_SECONDS, metavar="SECONDS", help="For an item, retries included.")
 @click.option("--first-event-timeout", type=_SECONDS, metavar="SECONDS", help="From the request to its first event.")
 @click.option("--silence-timeout", type=_SECONDS, metavar="SECONDS", help="For any gap between two bytes.")
-@click.option("--max-cost", type=_DOLLARS, metavar="DOLLARS", help="Start nothing new beyond this. Needs --price.")
+@click.option("--max-cost", type=_DOLLARS, metavar="DOLLARS", help="Start nothing new beyond this; earlier runs count.")
 @click.option(
     "--max-output-tokens", type=_POSITIVE, metavar="N", help="Start nothing new beyond this, for all answers together."
 )
-@click.option("--price", callback=_read_price, metavar="INPUT/OUTPUT", help="Dollars per million tokens, as in 3/15.")
+@click.option(
+    "--price",
+    callback=_read_prices,
+    multiple=True,
+    metavar="[MODEL=]INPUT/OUTPUT[/READ]",
+    help="Dollars per million tokens, as in 3/15. Default: the built-in prices.",
+)
 @click.option("--warmup", is_flag=True, help="Start one item alone, so that the others find the prompt cache filled.")
 @click.option(
     "--shard",
@@ -175,8 +192,6 @@ def batch(**typed: Any) -> NoReturn:
     """Send many prompts at once, and write the answers to a file."""
     from trio_stream.cli._batch import run  # noqa: PLC0415 - the other commands need not load it
 
-    if typed["max_cost"] is not None and typed["price"] is None:
-        raise click.UsageError("--max-cost needs the prices of tokens: --price INPUT/OUTPUT")
     sys.exit(run(BatchOptions(**typed)))
 
 

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 import trio_stream as ts
+from trio_stream._money import Charge, PriceLookup
 from trio_stream.batch import Journal
 from trio_stream.cli._batch_input import Entry, FileInput
 from trio_stream.cli._batch_options import BatchOptions
@@ -38,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
       counted: How many items had their tokens counted.
       input_tokens: The mean number of input tokens of those.
       max_tokens: The mean of their ``max_tokens``.
+      input_cost: The mean price of their inputs, in dollars; None if the prices of one of their models are not known.
+      most_cost: Likewise, with the longest output that each may have.
     """
 
     items: int
@@ -45,9 +48,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     counted: int
     input_tokens: float
     max_tokens: float
+    input_cost: float | None
+    most_cost: float | None
 
 
-async def make_plan(client: ts.Client, found: FileInput, journal: Journal | None) -> Plan:
+async def make_plan(client: ts.Client, found: FileInput, journal: Journal | None, prices: PriceLookup) -> Plan:
     """Count tokens of a sample that is spread over the input.
 
     Raises:
@@ -56,7 +61,7 @@ async def make_plan(client: ts.Client, found: FileInput, journal: Journal | None
     total = found.total or 0
     step = max(1, total // SAMPLE)
     sample = [entry for place, entry in enumerate(found.entries()) if place % step == 0][:SAMPLE]
-    counts = _Counts(client)
+    counts = _Counts(client, prices)
     async with trio.open_nursery() as nursery:
         for _ in range(_AT_ONCE):
             nursery.start_soon(counts.count, sample)
@@ -69,13 +74,21 @@ async def make_plan(client: ts.Client, found: FileInput, journal: Journal | None
         counted=counted,
         input_tokens=sum(counts.tokens) / counted if counted else 0.0,
         max_tokens=sum(counts.most) / counted if counted else 0.0,
+        input_cost=_mean([cost for cost, _ in counts.costs], counted),
+        most_cost=_mean([most for _, most in counts.costs], counted),
     )
+
+
+def _mean(costs: list[float], counted: int) -> float | None:
+    return sum(costs) / counted if counted and len(costs) == counted else None
 
 
 @final
 class _Counts:
-    def __init__(self, client: ts.Client) -> None:
+    def __init__(self, client: ts.Client, prices: PriceLookup) -> None:
         self._client = client
+        self._prices = prices
+        self.costs: list[tuple[float, float]] = []  # of each input, and with the longest output
         self.tokens: list[int] = []
         self.most: list[int] = []
         self.error: ts.APIError | None = None
@@ -93,6 +106,11 @@ class _Counts:
                 return
             self.tokens.append(answer.input_tokens)
             self.most.append(request["max_tokens"])
+            prices = self._prices(str(request.get("model", "")))
+            if prices is not None:
+                prompt = Charge(input=answer.input_tokens, speed=request.get("speed"), geo=request.get("inference_geo"))
+                most = msgspec.structs.replace(prompt, output=request["max_tokens"])
+                self.costs.append((prices.costs(prompt).total, prices.costs(most).total))
 
 
 def print_plan(plan: Plan, found: FileInput, options: BatchOptions) -> None:
@@ -102,12 +120,10 @@ def print_plan(plan: Plan, found: FileInput, options: BatchOptions) -> None:
     rows = [("items", f"{plan.items}" + (f", {plan.known} of them answered already" if plan.known else ""))]
     rows.append(("input", f"about {count(tokens_in)} tokens ({plan.input_tokens:.0f} each, of {plan.counted} counted)"))
     rows.append(("output", f"at most {count(most_out)} tokens ({plan.max_tokens:.0f} each)"))
-    if options.price is None:
+    if plan.input_cost is None or plan.most_cost is None:
         rows.append(("cost", "not known: say what tokens cost with --price INPUT/OUTPUT"))
     else:
-        first, second = options.price
-        least = tokens_in * first / 1e6
-        most = least + most_out * second / 1e6
+        least, most = left * plan.input_cost, left * plan.most_cost
         limit = "" if options.max_cost is None else f"; --max-cost stops it at ${options.max_cost:g}"
         rows.append(
             ("cost", f"${least:.2f} for the input, up to ${most:.2f} if every answer is as long as it may{limit}")

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from trio_stream._money import Prices
+
 MODEL = "claude-sonnet-5-5"
 """The model if neither ``--model`` nor ``ANTHROPIC_MODEL`` nor the line of the input names one."""
 
@@ -34,7 +36,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     silence_timeout: float | None
     max_cost: float | None
     max_output_tokens: int | None
-    price: tuple[float, float] | None
+    price: tuple[tuple[str, Prices], ...]
     warmup: bool
     shard: tuple[int, int] | None
     limit: int | None

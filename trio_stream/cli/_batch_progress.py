@@ -107,7 +107,9 @@ class Report:
             f"in {count(tokens)} out {count(stats.output_tokens)} tok",
         ]
         if stats.cost is not None:
-            facts.append(f"${stats.cost:.2f}" + ("" if self._max_cost is None else f" of ${self._max_cost:g}"))
+            # A budget counts what earlier runs spent.
+            counted = stats.cost if self._max_cost is None else stats.cost + (stats.cost_before or 0.0)
+            facts.append(f"${counted:.2f}" + ("" if self._max_cost is None else f" of ${self._max_cost:g}"))
         facts += [f"429 {stats.refused}", f"529 {stats.overloaded}"]
         if stats.paused_until is not None:
             facts.append(f"paused {max(0.0, stats.paused_until - trio.current_time()):.0f} s")
