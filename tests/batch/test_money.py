@@ -13,9 +13,14 @@ import trio
 import trio_stream as ts
 from tests.bench import budgets
 from trio_stream.batch import Journal
-from trio_stream.testing import RecordedRequest, Step, disconnect, fail, http_error, pause, say, stall, usage
+from trio_stream.testing import RecordedRequest, Step, disconnect, event, fail, http_error, pause, say, stall, usage
 
 from .api import PARAMS, Notes, client_of, echo, prompt_of
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg_1", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None,
+    "usage": {"input_tokens": 3, "output_tokens": 1},
+}  # fmt: skip
 
 
 async def run(client: ts.Client, items: Any, **options: Any) -> tuple[list[ts.Outcome], Any]:
@@ -83,11 +88,11 @@ async def test_a_budget_sends_nothing_whose_cost_is_unknown(autojump_clock):
 
 async def test_answers_of_a_gateway_with_names_of_its_own(autojump_clock):
     """They are charged by the model that was asked: a budget must not take them to be free."""
-    answers: list[Step] = [say("x"), usage(output_tokens=100)]
-    client, _ = client_of(default=answers)
-    client.with_options()
+    start = {"type": "message_start", "message": {**MESSAGE, "model": "gateway/sonnet"}}
+    client, _ = client_of(default=[event(start), say("x"), usage(output_tokens=100)])
     [outcome], stats = await run(client, ["a"])
-    assert outcome.charges[0].model == PARAMS["model"]
+    assert outcome.message is not None
+    assert (outcome.message.model, outcome.charges[0].model) == ("gateway/sonnet", PARAMS["model"])
     assert stats.cost > 0
 
 
@@ -110,10 +115,11 @@ async def test_answers_that_were_cut_are_estimated(autojump_clock):
 
 async def test_an_answer_that_fails_after_its_usage_is_not_estimated(autojump_clock):
     """Its tokens were told before it failed."""
-    ending = [say("x"), usage(output_tokens=77), disconnect()]
-    client, _ = client_of(ending, default=echo)
+    told = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 77}}
+    client, _ = client_of([say("x"), event(told), disconnect()], default=echo)
     [outcome], stats = await run(client, ["a"])
-    assert outcome.charges[0].estimated is (outcome.charges[0].output != 77)
+    assert [charge.estimated for charge in outcome.charges] == [False, False]
+    assert (outcome.charges[0].output, stats.cost_estimated) == (77, 0)
     assert stats.cost_failed > 0
 
 
@@ -159,7 +165,7 @@ async def test_a_budget_holds_for_all_runs(autojump_clock, tmp_path: Path):
         assert stats.cost + stats.cost_before == pytest.approx(total)
         assert stats.stopped.reason == "budget"
     assert len(api.requests) == 25
-    _, stats = await run(client, ITEMS, journal=path, prices=PRICES)
+    _, stats = await run(client, ITEMS, journal=path, prices=PRICES, max_tokens=100)
     assert (stats.cost_before, stats.cost, stats.cached) == (2500, 1500, 25)
 
 
@@ -172,7 +178,7 @@ async def test_the_journal_has_the_tokens_of_all_attempts(autojump_clock, tmp_pa
     assert [record["record"] for record in records] == ["journal", "start", "end"]
     first, second = records[2]["charges"]
     assert first == {**first, "model": PARAMS["model"], "output": 10, "tier": "standard", "estimated": True}
-    assert second == {"model": PARAMS["model"], "output": 5, "tier": "standard"}
+    assert second == {"model": PARAMS["model"], "output": 5, "tier": "standard", "geo": "global"}
     outcome = next(ts.read_journal(path))
     assert [charge.output for charge in outcome.charges] == [10, 5]
 
@@ -207,12 +213,12 @@ async def test_what_was_under_way_when_a_run_was_killed(autojump_clock, tmp_path
         journal.start("q7", "0" * 32, index=7)  # and another
     with Journal(path) as journal:
         assert sum(charge.output for charge in journal.charges) == 600
-        note = ts.Outcome(status="ok", charges=(ts.Charge(model="m", output=1),))
+        note = ts.Outcome(status="ok", charges=(ts.Charge(model="m", output=200),))
         journal.start("q7", "0" * 32, index=7)
         journal.end("q7", note)
-        assert journal.charges[-1] == ts.Charge(model="m", output=1)
-    with Journal(path) as journal:
-        assert sum(charge.output for charge in journal.charges) == 601
+        assert journal.charges[-1] == ts.Charge(model="m", output=200)
+    with Journal(path) as journal:  # 600 of five answers, and two that died
+        assert sum(charge.output for charge in journal.charges) == 840
 
 
 async def test_a_journal_of_an_earlier_version(autojump_clock, tmp_path: Path):
@@ -229,7 +235,8 @@ async def test_a_journal_of_an_earlier_version(autojump_clock, tmp_path: Path):
     lines.append(b'{"record":"end","key":"q10","status":"error","charges":[{"output":"many"}]}')
     path.write_bytes(b"\n".join(lines) + b"\n")
     with Journal(path) as journal:
-        assert journal.charges == (ts.Charge(model=PARAMS["model"], output=300, tier="standard", answers=3),)
+        [charge] = journal.charges
+        assert (charge.model, charge.output, charge.tier, charge.answers) == (PARAMS["model"], 300, "standard", 3)
 
 
 async def test_a_journal_that_knows_nothing_of_charges(autojump_clock):

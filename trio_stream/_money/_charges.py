@@ -146,7 +146,7 @@ class ChargeSums:
 
     def add_unknown(self, answers: int) -> None:
         """Add answers whose charges are not known, as estimates: they are taken to be like those added before."""
-        totals = self.totals()
+        totals = self.totals() if answers else ()
         known = sum(charge.answers for charge in totals)
         for charge in totals:
             share = {name: round(getattr(charge, name) * answers / known) for name in _COUNTS}
