@@ -71,7 +71,7 @@ class Tally:
         statuses = [(getattr(stats, name), word) for name, word in _STATUSES]
         rows = [("items", _list(statuses))]
         if self._stop_reasons:
-            rows.append(("stopped by", self._reasons()))
+            rows.append(("stop reasons", self._reasons()))
         if self._errors:
             rows.append(("errors", _list([(number, name) for name, number in self._errors.most_common()])))
         tokens = [
@@ -111,7 +111,7 @@ class Tally:
         parts = ", ".join(f"{_dollars(cost)} {word}" for cost, word in kinds if cost)
         rows = [("cost", f"{_dollars(stats.cost)}: {parts}" if parts else _dollars(stats.cost))]
         saved = [
-            f"{_dollars(abs(amount))} {'saved' if amount > 0 else 'lost'} by {what}"
+            f"{_dollars(abs(amount))}{'' if amount > 0 else ' lost'} by {what}"
             for amount, what in ((costs.saved_by_batch, "batches"), (costs.saved_by_cache, "the prompt cache"))
             if amount
         ]
