@@ -1,7 +1,7 @@
 """Ask what a generator gives, however much that is, until the money is spent.
 
-Items are taken one at a time, when there is room. When the budget is used up nothing new is started, and what is under
-way is finished.
+Items are taken one at a time, when there is room. When the budget, in dollars, is used up nothing new is started, and
+what is under way is finished.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ import trio_stream as ts
 
 MODEL = os.environ.get("ANTHROPIC_MODEL", "claude-sonnet-5-5")
 
-# What a million tokens cost, in dollars: see the price list.
-PRICES = ts.Prices(input=3.0, output=15.0)
-
 
 def riddles() -> Iterator[ts.Item]:
     for number in itertools.count(1):
@@ -31,7 +28,7 @@ async def main() -> None:
             client,
             riddles(),
             limit=ts.Adaptive(2, 4, 16),
-            budget=ts.Budget(cost=0.02, prices=PRICES),
+            budget=ts.Budget(cost=0.02),
             model=MODEL,
             max_tokens=256,
         ) as results:
@@ -39,7 +36,8 @@ async def main() -> None:
                 if outcome.finished:
                     print(f"{outcome.id}: {outcome.text[:70]}")
         stats = results.stats
-    print(f"{stats.ok} riddles for ${stats.cost:.3f}; stopped: {stats.stopped}")
+    spent = "an unknown amount" if stats.cost is None else f"${stats.cost:.3f}"
+    print(f"{stats.ok} riddles for {spent}; stopped: {stats.stopped}")
 
 
 if __name__ == "__main__":

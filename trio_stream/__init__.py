@@ -141,6 +141,7 @@ from trio_stream.agent import (
 )
 from trio_stream.batch import (
     Adaptive as Adaptive,
+    ChargedJournal as ChargedJournal,
     FanOut as FanOut,
     FanOutStats as FanOutStats,
     FanOutStoppedError as FanOutStoppedError,

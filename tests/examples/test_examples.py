@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import runpy
 import signal
 import subprocess
@@ -124,7 +125,7 @@ def checks_concurrency(out: str, api: ScriptedAPI) -> None:
 def checks_budget(out: str, api: ScriptedAPI) -> None:
     riddles = sum(line.startswith("riddle-") for line in out.splitlines())
     assert len(api.requests) == riddles
-    assert f"\n{riddles} riddles for $0.02" in out
+    assert re.search(rf"\n{riddles} riddles for \$0\.0(19|2[0-2])\d*; stopped: the budget is used up", out), out
 
 
 def checks_temperature(out: str, api: ScriptedAPI) -> None:
