@@ -5,6 +5,7 @@ What belongs here: reading a `Usage` as charges, and adding charges up. What doe
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Final, final
 
@@ -117,6 +118,7 @@ def _written(total: int, parts: CacheCreation | None) -> tuple[int, int]:
 
 
 _COUNTS: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "web_searches", "answers")
+_counts_of: Final = operator.attrgetter(*_COUNTS)
 
 
 @final
@@ -137,12 +139,12 @@ class ChargeSums:
                 charge.estimated,
                 charge.prompt // _PROMPTS_ALIKE,
             )
-            counts = [getattr(charge, name) for name in _COUNTS]
+            counts = list(_counts_of(charge))
             known = self._sums.get(key)
             if known is None:
                 self._sums[key] = (charge, counts)
             else:
-                known[1][:] = [one + other for one, other in zip(known[1], counts, strict=True)]
+                known[1][:] = map(operator.add, known[1], counts)
 
     def add_unknown(self, answers: int) -> None:
         """Add answers whose charges are not known, as estimates: they are taken to be like those added before."""

@@ -66,6 +66,20 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     charges: msgspec.Raw = msgspec.Raw()
 
 
+@final
+class _Answer(msgspec.Struct, frozen=True, gc=False):
+    model: str = ""
+
+
+@final
+class _EarlierRecord(msgspec.Struct, frozen=True, gc=False):
+    """What tells the charges in a record that does not name them."""
+
+    usage: Any = None
+    message: _Answer | None = None
+
+
+_decode_earlier = msgspec.json.Decoder(_EarlierRecord).decode
 _decode_charges = msgspec.json.Decoder(tuple[Charge, ...]).decode
 _decode_head = msgspec.json.Decoder(RecordHead).decode
 _encode = msgspec.json.Encoder().encode
@@ -97,12 +111,11 @@ def charges_in(head: RecordHead, line: bytes) -> tuple[Charge, ...]:
     if bytes(head.charges):
         return _charges(head.charges)
     try:
-        outcome = read_outcome(cast("dict[str, Any]", msgspec.json.decode(line)))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        record = _decode_earlier(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ()  # its head could be read, and not the rest
-    if outcome.usage is None or outcome.message is None:
-        return ()
-    return charges_of(outcome.usage, outcome.message.model)
+    usage = _usage(record.usage)
+    return () if usage is None or record.message is None else charges_of(usage, record.message.model)
 
 
 def _charges(value: msgspec.Raw) -> tuple[Charge, ...]:
