@@ -157,8 +157,12 @@ def test_models_without_prices():
     assert want(ledger, model="mine").most == 0
     ledger.add(ts.Usage(output_tokens=10), model="mine")
     assert (ledger.cost, ledger.output_tokens, ledger.unpriced) == (0, 10, {"mine"})
+    limited = Ledger(ts.Budget(cost=1))
     with pytest.raises(ValueError, match="the prices of the model 'mine' are not known"):
-        want(Ledger(ts.Budget(cost=1)), model="mine")
+        want(limited, model="mine")
+    limited.add(ts.Usage(output_tokens=10), model="mine")  # a step of an answer, say
+    assert limited.room_for(want(limited, model="claude-opus-5")) is Room.NEVER
+    assert limited.used_up() == "the budget cannot be kept: the prices of 'mine' are not known"
 
 
 def test_the_model_by_whose_prices_an_answer_is_charged():

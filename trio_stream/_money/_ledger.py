@@ -205,6 +205,8 @@ class Ledger:
 
     def used_up_beside_requests(self) -> str | None:
         """As `used_up`, for what makes no request."""
+        if self._budget.cost is not None and self.unpriced:
+            return f"the budget cannot be kept: the prices of {', '.join(sorted(self.unpriced))!r} are not known"
         tokens = _say_used_up("output tokens", self._budget.output_tokens, self._before_tokens + self.output_tokens)
         return tokens or _say_used_up("cost", self._budget.cost, self.cost_before + self.cost)
 

@@ -6,13 +6,12 @@ a run for it (`_turn_loop`), and prices (`_money`).
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
-from trio_stream._money import Budget, Ledger, Prices
-from trio_stream._protocol import Message, Usage
+import msgspec
 
-_CHARACTERS_PER_TOKEN: Final = 4
-"""For the estimate of a reply that was cut. English has four or five, other languages and code have fewer."""
+from trio_stream._money import Budget, Ledger, PriceLookup, Prices
+from trio_stream._protocol import Message
 
 
 @final
@@ -27,16 +26,17 @@ class Meter:
 
     Args:
       output_tokens: The most output tokens; None for no limit.
-      cost: The most money, in the currency of ``prices``, which has to be given too; None for no limit.
+      cost: The most money; None for no limit. Nothing more is asked of a model whose prices are not known.
       requests: The most requests; None for no limit. What a client retries before a reply begins counts once.
       tool_calls: The most calls of tools; None for no limit.
-      prices: The prices of tokens.
+      prices: The prices of tokens: those of all models, or a function that returns the prices of a model or None. With
+        None the built-in prices, in dollars (`Prices.of`).
 
     Attributes:
       tool_calls: Calls that were started.
 
     Raises:
-      ValueError: A limit is negative, or ``cost`` is given without ``prices``.
+      ValueError: A limit is negative.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Meter:
         cost: float | None = None,
         requests: int | None = None,
         tool_calls: int | None = None,
-        prices: Prices | None = None,
+        prices: Prices | PriceLookup | None = None,
     ) -> None:
         if tool_calls is not None and not tool_calls >= 0:
             raise ValueError(f"tool_calls of a meter must not be negative: {tool_calls!r}")
@@ -73,9 +73,9 @@ class Meter:
         return self._known.output_tokens
 
     @property
-    def cost(self) -> float:
-        """What the counted tokens cost; 0 without prices."""
-        return self._known.cost
+    def cost(self) -> float | None:
+        """What the counted tokens cost; None once a model has replied whose prices are not known."""
+        return None if self._known.unpriced else self._known.cost
 
     def used_up(self) -> str | None:
         """Return a sentence that says which limit has been reached; None while another request may be made."""
@@ -108,10 +108,15 @@ class Meter:
             self.tool_calls += 1
         return refusal
 
-    def add(self, usage: Usage) -> None:
-        """Add what a reply used that came to its end."""
-        self._known.add(usage)
-        self._limited.add(usage)
+    def add(self, message: Message) -> None:
+        """Add what a reply used that came to its end.
+
+        Args:
+          message: The reply.
+        """
+        self._known.add(message.usage, model=message.model)
+        self._limited.add(message.usage, model=message.model)
+        self._limited.estimate.learn(message, 0)
 
     def add_cut(self, message: Message) -> None:
         """Add what a reply used that was cut.
@@ -119,23 +124,7 @@ class Meter:
         Args:
           message: As much of it as has arrived.
         """
-        counted = _with_output(message.usage, 0)
-        self._known.add(counted)
-        self._limited.add(_with_output(message.usage, _estimate_output_tokens(message)))
-
-
-def _with_output(usage: Usage, output_tokens: int) -> Usage:
-    return Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=output_tokens,
-        cache_creation_input_tokens=usage.cache_creation_input_tokens,
-        cache_read_input_tokens=usage.cache_read_input_tokens,
-    )
-
-
-def _estimate_output_tokens(message: Message) -> int:
-    characters = 0
-    for block in message.content:
-        for name in ("text", "thinking", "input_json"):
-            characters += len(getattr(block, name, ""))
-    return characters // _CHARACTERS_PER_TOKEN + 1
+        estimate = self._limited.estimate.tokens_in(message)
+        for ledger, tokens in ((self._known, 0), (self._limited, estimate)):
+            usage = msgspec.structs.replace(message.usage, output_tokens=tokens)
+            ledger.add(usage, model=message.model, failed=True, estimated=True)

@@ -330,7 +330,7 @@ class TurnLoop:
             self.message = message
             if whole:
                 dialogue.count(message, cut=False)
-                self._options.meter.add(message.usage)
+                self._options.meter.add(message)
             else:
                 self._count_cut(message)
             if message.container is not None:

@@ -237,9 +237,8 @@ class _Chat:
     def _cost(self) -> str:
         usage = self._conversation.usage
         tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {self._meter.requests} requests"
-        if self._options.price is None:
-            return f"{tokens}; dollars with --price IN/OUT"
-        return f"{tokens}, ${self._meter.cost:.4f}"
+        cost = self._meter.cost
+        return f"{tokens}; dollars with --price IN/OUT" if cost is None else f"{tokens}, ${cost:.4f}"
 
 
 async def _allow(call: ts.ToolCall) -> Literal[True]:  # noqa: ARG001 - each call alike

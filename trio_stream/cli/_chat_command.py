@@ -23,7 +23,7 @@ and you go on. Where a tool may be used only if you allow it, you are asked.
 \b
   /undo         take back your last message and what was answered
   /save [FILE]  write the conversation to a file, and again after every turn
-  /cost         tokens, and dollars with --price
+  /cost         tokens and dollars
   /tools        the tools that the model has
   /help, /quit  (or Ctrl-D)
 
@@ -76,7 +76,12 @@ def read_price(ctx: click.Context, param: click.Parameter, value: str | None) ->
 )
 @click.option("--yes", is_flag=True, help="Allow every call of a tool without asking.")
 @click.option("--load", metavar="FILE", help="Go on with a conversation that was saved; saved there again.")
-@click.option("--price", callback=read_price, metavar="IN/OUT", help="Dollars for a million tokens, for /cost.")
+@click.option(
+    "--price",
+    callback=read_price,
+    metavar="IN/OUT",
+    help="Dollars for a million tokens, for /cost. Default: the built-in prices.",
+)
 @click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
 @click.option(
     "--timeout",
