@@ -158,8 +158,11 @@ async def test_a_cut_answer_is_marked_in_the_report(tmp_path: Path) -> None:
     assert "$1.00 of it for attempts that failed, $1.00 of it estimated, as answers were cut" in done.err
 
 
-async def test_an_unknown_price_of_a_pipe(tmp_path: Path) -> None:
+async def test_an_unknown_price_of_a_pipe() -> None:
     """Of a pipe only the model that is asked by default is known before anything is sent."""
-    done = await run_cli("batch", "-", "-o", "-", "--model", "mine", "--max-cost", "1", stdin=b'"x"\n')
-    assert done.code == 1
-    assert done.out == ""
+    api = ScriptedAPI(default=[say("x")])
+    async with api.serve() as server:
+        words = ["batch", "-", "-o", "-", "--model", "mine", "--max-cost", "1"]
+        done = await run_cli(*words, stdin=b'"x"\n', base_url=server.base_url)
+    assert (done.code, done.out, api.requests) == (1, "", [])
+    assert "the prices of 'mine', which are not known" in done.err
