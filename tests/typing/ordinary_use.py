@@ -72,7 +72,7 @@ async def many(client: ts.Client, rows: list[Row]) -> dict[int, str]:
     texts: dict[int, str] = {}
     shared: ts.SharedCall = {"model": "claude-haiku-4-5", "max_tokens": 100, "system": "Translate."}
     async with ts.fan_out(
-        client, items, limit=ts.Adaptive(1, 8, 64), budget=ts.Budget(requests=9), **shared
+        client, items, limit=ts.Adaptive(1, 8, 64), budget=ts.Budget(requests=9), prices=ts.Prices.of, **shared
     ) as results:
         async for outcome in results:
             texts[outcome.tag.number] = outcome.text
