@@ -17,19 +17,13 @@ from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
-from trio_stream.cli._batch_input import (
-    Entry,
-    FileInput,
-    InputError,
-    Part,
-    Recipe,
-    fill,
-    open_input,
-    parse_shard,
-    shard_of_job_array,
-)
+from trio_stream.cli._batch_check import Checker
+from trio_stream.cli._batch_input import FileInput, open_input
 from trio_stream.cli._batch_output import Pending, output_line
+from trio_stream.cli._batch_part import Part, parse_shard, shard_of_job_array
 from trio_stream.cli._batch_progress import Lines, Report, count, duration
+from trio_stream.cli._batch_recipe import Entry, Recipe, fill
+from trio_stream.cli._input_text import InputError
 from trio_stream.cli._serve import with_faults
 from trio_stream.testing import (
     Quota,
@@ -199,7 +193,7 @@ async def test_what_cannot_work_for_other_reasons(tmp_path: Path) -> None:
     other_file = tmp_path / "notes.txt"
     other_file.write_text("my notes\n")
     refused = await batch(lines=['"x"'], folder=tmp_path, output=str(other_file))
-    assert refused.code == 1
+    assert refused.code == 2
     assert "is not an output of this command" in refused.err
     assert other_file.read_text() == "my notes\n"
 
@@ -244,7 +238,7 @@ def test_shards_limits_and_samples_are_parts_of_the_same_input(tmp_path: Path) -
     source.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"{n}"}) + "\n\n" for n in range(20)))
 
     def indexes(**fields: Any) -> list[int]:
-        found = open_input(str(source), Recipe({}, None), Part(**fields))
+        found = open_input(str(source), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part(**fields))
         assert isinstance(found, FileInput)
         chosen = [entry.index for entry in found.entries()]
         assert found.total == len(chosen)

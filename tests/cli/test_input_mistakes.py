@@ -11,6 +11,7 @@ import io
 import json
 import lzma
 import os
+import re
 import socket
 import sys
 import zipfile
@@ -111,7 +112,7 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "single quotes": (b"{'prompt': 'x'}", "line 1, column 2", "double quotes"),
     "typographic quotes": ("{“prompt”: “x”}".encode(), "line 1, column 2", "plain double quotes"),
     "a comment": (b'{"prompt": "x" // why\n}', "line 1, column 16", "no comments"),
-    "a comma too many": (GOOD * 2 + b'{"prompt": "x",}', "line 3, column 16", "that nothing follows"),
+    "a comma too many": (GOOD + b'"y"\n' + b'{"prompt": "x",}', "line 3, column 16", "that nothing follows"),
     "a tab in a text": (b'{"prompt": "a\tb"}', "line 1, column 14", r"write \t"),
     "cut": (GOOD + b'{"prompt": "x', "line 2, column 12", "ends before the JSON does"),
     "no quotes": (b"{prompt: 1}", "line 1, column 2", "double quotes"),
@@ -142,7 +143,20 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "max_tokens": (b'{"prompt": "x", "max_tokens": "5"}', "line 1, column 17", "`max_tokens` is not a whole number"),
     "max_tokens of params": (b'{"params": {"max_tokens": true}}', "line 1, column 1", "`max_tokens` is not"),
     "model": (b'{"prompt": "x", "model": 5}', "line 1, column 17", "`model` is not a text"),
-    "repeated ids": (GOOD + b"\n" + GOOD, "", "repeated: a (lines 1 and 3)"),
+    "max_tokens: null": (GOOD + b'{"prompt": "x", "max_tokens": null}', "line 2, column 17", "not a whole number"),
+    "max_tokens: 0": (GOOD + b'{"prompt": "x", "max_tokens": 0}', "line 2, column 17", "less than 1"),
+    "a blank model": (b'{"prompt": "x", "model": " "}', "line 1, column 17", "`model` is blank"),
+    "a message that is none": (
+        b'{"messages": [{"role": "user", "content": "x"}, {"role": "user"}]}',
+        "line 1, column 2",
+        "`messages[1]` is not an object with `role` and `content`",
+    ),
+    "repeated ids": (GOOD + b"\n" + GOOD, "line 3, column 2", "a is repeated (lines 1 and 3)"),
+    "a repeated custom_id": (
+        b'{"custom_id": "a", "params": {"messages": [{"role": "user", "content": "x"}]}}\n{"prompt": "x", "id": "a"}',
+        "line 2, column 17",
+        "a is repeated (lines 1 and 2)",
+    ),
 }
 
 
@@ -154,9 +168,13 @@ def test_files(run: Run, tmp_path: Path, data: bytes, place: str, words: str) ->
     done = run("batch", source, "-o", tmp_path / "out")
     assert (done.code, done.out) == (2, ""), done.err
     assert done.err.startswith(f"trio-stream batch: {source}{', ' + place if place else ''}"), done.err
-    assert words in done.err
-    assert done.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    first, *others = done.err.splitlines()
+    assert words in first
+    if others:
+        *others, last = others
+        assert last.startswith(f"trio-stream batch: {len(others) + 1} of ")
+        assert all(re.match(f"trio-stream batch: {source}, line [0-9]+, column", line) for line in others)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 @pytest.mark.parametrize(
@@ -310,11 +328,14 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(monkeypatch: pytest.MonkeyPatc
 
 def test_byte_order_marks_of_lines(tmp_path: Path) -> None:
     """Files that were joined with ``cat`` have one in the middle."""
-    from trio_stream.cli._batch_input import FileInput, Part, Recipe
+    from trio_stream.cli._batch_check import Checker
+    from trio_stream.cli._batch_input import FileInput
+    from trio_stream.cli._batch_part import Part
+    from trio_stream.cli._batch_recipe import Recipe
 
     source = tmp_path / "p.jsonl"
     source.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\r\n\xef\xbb\xbf\n\xef\xbb\xbf"b"')
-    found = FileInput(source, Recipe({}, None), Part())
+    found = FileInput(source, Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part())
     found.check()
     assert [entry.request["messages"][0]["content"] for entry in found.entries()] == ["a", "b"]
     found.close()
@@ -322,7 +343,7 @@ def test_byte_order_marks_of_lines(tmp_path: Path) -> None:
 
 def test_a_template_sees_the_whole_line() -> None:
     """Also the id, and what is a parameter of the request."""
-    from trio_stream.cli._batch_input import Recipe
+    from trio_stream.cli._batch_recipe import Recipe
 
     entry = Recipe({}, "{id}/{model}: {text}").read(b'{"id": 5, "model": "m", "text": "x"}', index=0, number=1)
     assert entry.request["messages"] == [{"role": "user", "content": "5/m: x"}]

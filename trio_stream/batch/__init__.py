@@ -6,12 +6,14 @@ What belongs here: making many requests, pacing them, gathering their answers. W
 
 from trio_stream.batch._buckets import Bucket as Bucket
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
+from trio_stream.batch._file_lock import lock_file as lock_file
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
 from trio_stream.batch._items import Items as Items
 from trio_stream.batch._journal import (
     Journal as Journal,
     JournalError as JournalError,
     is_journal as is_journal,
+    may_be_journal as may_be_journal,
     read_line as read_line,
 )
 from trio_stream.batch._journal_format import (

@@ -15,7 +15,6 @@ up while the file is read.
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -31,6 +30,7 @@ import trio
 
 from trio_stream._money import Charge, ChargeSums
 from trio_stream._protocol import Usage
+from trio_stream.batch._file_lock import lock_file
 from trio_stream.batch._journal_format import (
     HEADER,
     charges_in,
@@ -41,9 +41,6 @@ from trio_stream.batch._journal_format import (
     start_record,
 )
 from trio_stream.batch._records import JournalConflictError, Outcome
-
-if sys.platform != "win32":  # pragma: no branch
-    import fcntl
 
 Fsync: TypeAlias = Literal["group"] | bool
 Inflight: TypeAlias = Literal["retry", "skip", "partial"]
@@ -106,7 +103,7 @@ class Journal:
         ``"skip"`` gives them the status ``skipped``, and ``"partial"`` gives the text that had arrived, with the status
         ``cancelled``.
       retry_errors: Whether to start items again that ended with an error or a timeout.
-      overwrite: Whether to discard everything that the file contains.
+      overwrite: Whether to discard everything that the file contains. A file that is not a journal is left as it is.
 
     Attributes:
       path: The file.
@@ -141,9 +138,10 @@ class Journal:
         self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
-            self._take_lock(self._descriptor)
+            if not lock_file(self._descriptor, self.path):
+                raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path)
             if overwrite:
-                os.ftruncate(self._descriptor, 0)
+                self._discard(self._descriptor)
             self._read(self._descriptor)
         except OSError as error:
             self._let_go()
@@ -207,8 +205,7 @@ class Journal:
         running = self._running.get(key)
         kind = entry & _KIND
         record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(entry >> _BITS)
-        known_hash = record.get("hash")
-        if known_hash and known_hash != request_hash:
+        if _differs(record, request_hash):
             loss = "" if self.answered else " (this one has no answers)"
             raise JournalConflictError(
                 f"{self.path} has {key!r} with another request: give it another id, or start another journal{loss}",
@@ -221,6 +218,19 @@ class Journal:
         if self._inflight == "retry":
             return None
         return read_outcome(record, status="skipped" if self._inflight == "skip" else "cancelled")
+
+    def conflicts(self, key: str, request_hash: str) -> bool:
+        """Whether `lookup` would refuse an item, because the journal has its key with another request.
+
+        Args:
+          key: The item's key.
+          request_hash: The `request_hash` of its parameters.
+
+        Raises:
+          JournalError: The file cannot be read.
+        """
+        entry = self._known.get(key)
+        return entry is not None and _differs(self._record(entry >> _BITS), request_hash)
 
     def _record(self, offset: int) -> dict[str, Any]:
         descriptor = self._open_descriptor()
@@ -358,16 +368,11 @@ class Journal:
         if descriptor is not None:
             os.close(descriptor)
 
-    def _take_lock(self, descriptor: int) -> None:
-        if sys.platform == "win32":  # pragma: no cover - there it has no such lock
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path) from error
-            # Some network file systems have no locks.
-            _log.warning("the journal cannot be locked (%s): make sure that only one process uses it", error.strerror)
+    def _discard(self, descriptor: int) -> None:
+        """Empty the file, unless it is of another kind: a name that was mistyped must not cost anybody a file."""
+        if not may_be_journal(read_line(descriptor, 0)):
+            raise self._not_a_journal()
+        os.ftruncate(descriptor, 0)
 
     def _read(self, descriptor: int) -> None:
         """Find the last record of each key, and cut off a torn last line.
@@ -403,8 +408,8 @@ class Journal:
     def _lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         first = file.readline()
         if not is_journal(first):
-            if not HEADER.startswith(first):  # an empty file, or a torn first line of a journal
-                raise JournalError(f"{self.path} is not a journal", path=self.path)
+            if not may_be_journal(first):
+                raise self._not_a_journal()
             return
         self._size = len(first)
         for line in file:
@@ -429,8 +434,16 @@ class Journal:
             finally:
                 os.close(folder)
 
+    def _not_a_journal(self) -> JournalError:
+        return JournalError(f"{self.path} is not a journal", path=self.path)
+
     def _error(self, what: str, error: OSError) -> JournalError:
         return JournalError(f"{self.path} {what}: {error.strerror or error}", path=self.path)
+
+
+def _differs(record: dict[str, Any], request_hash: str) -> bool:
+    """Whether a record is that of another request. Some do not tell."""
+    return record.get("hash", request_hash) not in ("", None, request_hash)
 
 
 def is_journal(line: bytes) -> bool:
@@ -439,6 +452,11 @@ def is_journal(line: bytes) -> bool:
         return False
     head = read_head(line)
     return head is not None and head.record == "journal"
+
+
+def may_be_journal(line: bytes) -> bool:
+    """Whether ``line``, the first of a file, is that of a journal, or what a killed run left of that."""
+    return is_journal(line) or HEADER.startswith(line)
 
 
 def read_line(descriptor: int, offset: int) -> bytes:

@@ -11,8 +11,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, cast, final
 
 import msgspec
 import trio
@@ -31,14 +30,18 @@ from trio_stream.batch import (
     JournalError,
     Outcome,
     fan_out,
-    request_hash,
 )
+from trio_stream.cli._batch_check import Checker, FaultsError
 from trio_stream.cli._batch_dry_run import make_plan, print_plan
-from trio_stream.cli._batch_input import Entry, FileInput, Input, Part, PipeInput, Recipe, open_input
+from trio_stream.cli._batch_files import Files
+from trio_stream.cli._batch_input import FileInput, Input, PipeInput, open_input
 from trio_stream.cli._batch_options import BatchOptions
-from trio_stream.cli._batch_output import Output, OutputError, Pending, output_line
+from trio_stream.cli._batch_output import Output, OutputError, Pending, TargetError, output_line
+from trio_stream.cli._batch_part import Part
 from trio_stream.cli._batch_prices import make_lookup, without_price
 from trio_stream.cli._batch_progress import Report, View, make_view, write_line
+from trio_stream.cli._batch_recipe import Entry, Recipe
+from trio_stream.cli._batch_rejects import RejectsError
 from trio_stream.cli._batch_report import Tally
 from trio_stream.cli._input_text import InputError, read_text_file
 from trio_stream.cli._terminal import (
@@ -80,24 +83,28 @@ class _PriceUnknownError(Exception):
 
 def run(options: BatchOptions) -> int:
     """Run the command, and return its exit code."""
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             return _run(options, stack)
-        except (_NotPossible, InputError, ts.CredentialsError) as error:
-            complain("batch", _sentence(error))
-            return USAGE
-        except (OutputError, JournalError, JournalConflictError, _PriceUnknownError) as error:
-            complain("batch", str(error))
-            return FAILED
-        except ts.APIError as error:  # of a dry run; those of items are outcomes
-            complain("batch", str(error))
-            return FAILED
-        except KeyboardInterrupt:  # before or after signals are received as events
-            complain("batch", "interrupted")
-            return INTERRUPTED
-        except BrokenPipeError:
-            forget_stdout()
-            return BROKEN_PIPE
+    except FaultsError as error:
+        for sentence in error.sentences:
+            complain("batch", sentence)
+        return USAGE
+    except (_NotPossible, InputError, TargetError, JournalConflictError, ts.CredentialsError) as error:
+        complain("batch", _sentence(error))
+        return USAGE
+    except (OutputError, JournalError, RejectsError, _PriceUnknownError) as error:
+        complain("batch", str(error))
+        return FAILED
+    except ts.APIError as error:  # of a dry run; those of items are outcomes
+        complain("batch", str(error))
+        return FAILED
+    except KeyboardInterrupt:  # before or after signals are received as events
+        complain("batch", "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        forget_stdout()
+        return BROKEN_PIPE
 
 
 def _sentence(error: Exception) -> str:
@@ -109,20 +116,17 @@ def _sentence(error: Exception) -> str:
 def _run(options: BatchOptions, stack: ExitStack) -> int:
     client = _client(options)
     part = Part(limit=options.limit, sample=options.sample, shard=options.shard or (0, 1))
-    found = open_input(options.input, _recipe(options), part)
-    stack.callback(found.close)
+    recipe = _recipe(options)
+    files = Files(options)
+    stack.callback(files.close)
     if options.dry_run:
-        return _dry_run(options, client, found)
-    if found.duplicates:
-        named = [
-            f"{one_line(name)[:40]} (lines {first} and {second})"
-            for name, (first, second) in [*found.duplicates.items()][:_NAMED]
-        ]
-        more = len(found.duplicates) - _NAMED
-        names = ", ".join(named) + (f" and {more} more" if more > 0 else "")
-        raise _NotPossible(
-            f"{options.input}: ids must be unique, as answers are matched by id; these are repeated: {names}"
-        )
+        journal = files.open_journal()
+        found = open_input(options.input, Checker(recipe, journal, unique_ids=False), part)
+        stack.callback(found.close)
+        return _dry_run(options, client, found, journal)
+    files.open_earlier()
+    found = open_input(options.input, Checker(recipe, files.journal), part, files.open_rejects())
+    stack.callback(found.close)
     unpriced = [] if options.max_cost is None else without_price(found, options)
     if unpriced:
         name = one_line(unpriced[0])[:80]
@@ -130,17 +134,12 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
             f"--max-cost needs the prices of {name!r}, which are not known: say --price INPUT/OUTPUT, or --price "
             f"{name}=INPUT/OUTPUT"
         )
-    output_path = None if options.output == "-" else _shard_path(options.output, options)
-    _check_names(options)
-    journal = _open_journal(options, output_path)
-    if journal is not None:
-        stack.callback(journal.close)
-    output = Output(output_path, in_order=options.order == "input")
-    stack.callback(output.close)
-    output.resume(journal, retry_errors=options.retry_errors, overwrite=options.overwrite)
+    output = files.open()
     if options.shard is not None:
         write_line(f"shard {options.shard[0]} of {options.shard[1]}: {found.total} items")
-    batch = _Batch(options, client, found, journal, output)
+    if output.damaged:
+        write_line(f"damaged lines of {output.path}: {output.damaged}, which are written again from the journal")
+    batch = _Batch(options, client, found, files, output)
     trio.run(batch.run)
     code = batch.exit_code()
     batch.report(code)
@@ -173,67 +172,16 @@ def _recipe(options: BatchOptions) -> Recipe:
     return Recipe(defaults, options.template)
 
 
-def _shard_path(name: str, options: BatchOptions) -> Path:
-    """Return the path of a file, where ``{shard}`` in its name stands for the number of the shard."""
-    return Path(name.replace("{shard}", str((options.shard or (0, 1))[0])))
-
-
-def _check_names(options: BatchOptions) -> None:
-    """Look whether a file that is written is the input.
-
-    Raises:
-      _NotPossible: It is.
-    """
-    source = Path(options.input)
-    for option, name in (
-        ("--output", options.output),
-        ("--journal", options.journal),
-        ("--summary", options.summary),
-    ):
-        if name is None or "-" in (name, options.input):
-            continue
-        path = _shard_path(name, options)
-        if path.exists() and path.samefile(source):
-            raise _NotPossible(f"{option} {name} is the input: name another file")
-
-
-def _open_journal(options: BatchOptions, output: Path | None) -> Journal | None:
-    if options.journal is not None:
-        path = _shard_path(options.journal, options)
-    elif output is not None:
-        path = output.with_name(f"{output.name}.journal")
-    else:
-        return None
-    fsync: dict[str, Literal["group"] | bool] = {"never": False, "group": "group", "always": True}
-    return Journal(
-        path,
-        fsync=fsync[options.fsync],
-        inflight=options.inflight,
-        retry_errors=options.retry_errors,
-        overwrite=options.overwrite,
-    )
-
-
-def _dry_run(options: BatchOptions, client: ts.Client, found: Input) -> int:
+def _dry_run(options: BatchOptions, client: ts.Client, found: Input, journal: Journal | None) -> int:
     if isinstance(found, PipeInput):
         raise _NotPossible("--dry-run needs an input that can be read twice: a file")
-    journal = None
-    if options.output != "-":
-        output = _shard_path(options.output, options)
-        path = _shard_path(options.journal or f"{output}.journal", options)
-        if path.exists() and not options.overwrite:
-            journal = Journal(path)
 
     async def count() -> None:
         async with client:
             plan = await make_plan(client, found, journal, make_lookup(options))
         print_plan(plan, found, options)
 
-    try:
-        trio.run(count)
-    finally:
-        if journal is not None:
-            journal.close()
+    trio.run(count)
     return 0
 
 
@@ -277,13 +225,12 @@ class _NumberedJournal:
 class _Batch:
     """One run of the command. It also has the figures for the report afterwards."""
 
-    def __init__(
-        self, options: BatchOptions, client: ts.Client, found: Input, journal: Journal | None, output: Output
-    ) -> None:
+    def __init__(self, options: BatchOptions, client: ts.Client, found: Input, files: Files, output: Output) -> None:
         self._options = options
         self._client = client
         self._input = found
-        self._journal = journal
+        self._files = files
+        self._journal = files.journal
         self._output = output
         self._repetitions: dict[str, int] = {}
         self._results: FanOut | None = None
@@ -349,15 +296,8 @@ class _Batch:
         return map(self.item, found.entries())
 
     def item(self, entry: Entry) -> Item:
-        """Make the item for a line.
-
-        Raises:
-          InputError: Its request cannot be sent.
-        """
-        try:
-            digest = request_hash(entry.request)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"item {entry.index}: {error}") from None
+        """Make the item for a line."""
+        digest = entry.hash
         key = entry.id
         if key is None:
             # The same line again wants another answer, so it gets another key.
@@ -391,9 +331,9 @@ class _Batch:
     def exit_code(self) -> int:
         """Return the exit code of the run."""
         stats = self._stats()
-        if isinstance(self._input, PipeInput) and self._input.fault is not None:
+        if self._input.fault is not None:
             complain("batch", str(self._input.fault))
-            return USAGE
+            return USAGE if isinstance(self._input.fault, InputError) else FAILED
         if self._interruptions:
             return INTERRUPTED
         if stats.stopped is not None:
@@ -411,7 +351,7 @@ class _Batch:
         if self._options.progress != "none":
             for line in self._tally.lines(stats, max_cost=self._options.max_cost):
                 write_line(line)
-        if self._options.summary is None:
+        if self._files.summary is None:
             return
         figures: dict[str, Any] = {name: getattr(stats, name) for name in stats.__struct_fields__}
         for name in ("paused_until", "breaker_open", "unread", "live"):
@@ -422,10 +362,11 @@ class _Batch:
         figures |= self._tally.figures()
         figures["total"] = self._input.total
         figures["lines_written"] = self._output.written
+        figures["rejected"] = 0 if self._files.rejects is None else self._files.rejects.count
         figures["exit_code"] = code
         try:
             data = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-            _shard_path(self._options.summary, self._options).write_bytes(data)
+            self._files.summary.write_bytes(data)
         except OSError as error:
             complain("batch", f"cannot write the summary: {error.strerror or error}")
 

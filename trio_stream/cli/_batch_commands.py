@@ -34,7 +34,7 @@ def _read_concurrency(ctx: click.Context, param: click.Parameter, value: str) ->
 
 
 def _read_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    from trio_stream.cli._batch_input import parse_shard, shard_of_job_array  # noqa: PLC0415
+    from trio_stream.cli._batch_part import parse_shard, shard_of_job_array  # noqa: PLC0415
     from trio_stream.cli._input_text import InputError  # noqa: PLC0415
 
     try:
@@ -79,7 +79,7 @@ _HELP = """Send many prompts at once, and write the answers to a file.
 
 INPUT is a file of JSON lines, or "-" for standard input. A line is a text; or an object with "prompt" or "messages",
 optionally an "id", and any other parameters of the API for this line; or a line of the Message Batches API ("custom_id"
-and "params"). Other keys pass through to the output.
+and "params"). Other keys pass through to the output. All of a file is checked before anything is sent.
 
 \b
   trio-stream batch prompts.jsonl -o answers.jsonl
@@ -153,6 +153,11 @@ _DOLLARS: Final = Finite(min=0, min_open=True)
     help="Items that were under way when an earlier run died: send again, leave out, or take what had arrived.",
 )
 @click.option("--overwrite", is_flag=True, help="Start from scratch: discard output and journal.")
+@click.option(
+    "--skip-invalid",
+    metavar="REJECTS",
+    help="Leave out lines of the input that cannot be used, and write them to this file with the reasons.",
+)
 @click.option(
     "--fsync",
     type=click.Choice(["never", "group", "always"]),

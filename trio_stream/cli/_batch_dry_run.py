@@ -14,9 +14,10 @@ import trio
 import trio_stream as ts
 from trio_stream._money import Charge, PriceLookup
 from trio_stream.batch import Journal
-from trio_stream.cli._batch_input import Entry, FileInput
+from trio_stream.cli._batch_input import FileInput
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_progress import count, duration
+from trio_stream.cli._batch_recipe import Entry
 from trio_stream.cli._terminal import one_line
 
 SAMPLE: Final = 20

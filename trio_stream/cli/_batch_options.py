@@ -44,6 +44,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     retry_errors: bool
     inflight: Literal["retry", "skip", "partial"]
     overwrite: bool
+    skip_invalid: str | None
     fsync: Literal["never", "group", "always"]
     on_error: Literal["continue", "stop"]
     max_errors: tuple[float, bool] | None

@@ -15,10 +15,13 @@ from typing import Any, Final, Literal, cast, final
 import msgspec
 
 from trio_stream._protocol import Usage
-from trio_stream.batch import Journal, Outcome, describe_error, restore_error
-from trio_stream.cli._batch_input import Entry
+from trio_stream.batch import Journal, Outcome, describe_error, lock_file, restore_error
+from trio_stream.cli._batch_recipe import Entry
 
 _READ = 1 << 20
+_BEGINNING: Final = b'{"id":"'
+"""How `output_line` makes each line begin."""
+
 _OURS: Final = frozenset(
     {
         "id", "index", "status", "text", "content", "stop_reason", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -43,7 +46,11 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputError(Exception):
-    """The output cannot be written, or is a file of another kind."""
+    """The output cannot be written, or another run is writing it."""
+
+
+class TargetError(Exception):
+    """A file that the command line names is not one that this command may write. The message is shown to the user."""
 
 
 def output_line(outcome: Outcome, pending: Pending) -> bytes:
@@ -87,25 +94,35 @@ class Output:
     Attributes:
       path: As given.
       written: How many lines this run has written.
+      damaged: How many whole lines of an earlier run could not be read.
 
     Raises:
-      OutputError: The file cannot be opened.
+      OutputError: The file cannot be opened, or another run is writing it.
     """
 
     def __init__(self, path: Path | None, *, in_order: bool) -> None:
         self.path = path
         self.written = 0
+        self.damaged = 0
         self._in_order = in_order
         self._there: set[str] = set()
         self._waiting: dict[int, bytes] = {}
         self._next = 0
         self._descriptor: int | None = None
         self._size = 0
+        self._is_changed = False  # whether the file has lines that are to be removed
         if path is not None:
             try:
-                self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+                self._descriptor = self._open(path)
             except OSError as error:
                 raise self._error("cannot be opened", error) from None
+
+    def _open(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        if not lock_file(descriptor, path):
+            os.close(descriptor)
+            raise OutputError(f"{self.path} is in use: another run is writing it")
+        return descriptor
 
     def close(self) -> None:
         """Close the file. Lines that still wait for others are not written; the journal has them."""
@@ -113,67 +130,90 @@ class Output:
         if descriptor is not None:
             os.close(descriptor)
 
-    def resume(self, journal: Journal | None, *, retry_errors: bool, overwrite: bool) -> None:
-        """Find out which lines the file has, and remove those that will be written again.
+    def read_earlier(self, journal: Journal | None, *, retry_errors: bool) -> None:
+        """Find out which lines the file has, and which of them have to be written again. Nothing is changed yet.
 
-        Lines that the journal has no record of, because it was lost, are noted in it.
+        Lines that the journal has no record of, because it was lost, are noted in it. Lines that are damaged are
+        written again as soon as the journal gives their answers.
 
         Raises:
-          OutputError: The file is of another kind, or cannot be written.
+          TargetError: The file is of another kind.
+          OutputError: The file cannot be read.
         """
-        if self.path is None or self._descriptor is None:
-            return
-        if overwrite:
-            os.ftruncate(self._descriptor, 0)
-            return
-        complete = True
+        lines = foreign = 0
         for line in self._lines():
-            fields = self._fields(line)
+            lines += 1
+            fields = _fields(line)
+            if fields is None:
+                self.damaged += 1
+                self._is_changed = True
+                foreign += not is_output_line(line)
+                continue
             key = cast("str", fields["id"])
             if journal is not None and key not in journal:
                 _tell(journal, key, fields)
+            if key in self._there:
+                self._is_changed = True
             # In order, everything after a line that will be written again has to be written again too.
-            if (fields["status"] == "ok" or not retry_errors) and (complete or not self._in_order):
+            elif (fields["status"] == "ok" or not retry_errors) and not (self._is_changed and self._in_order):
                 self._there.add(key)
                 self._size += len(line)
             else:
-                complete = False
-        if complete:
-            os.ftruncate(self._descriptor, self._size)  # cuts off a torn last line
-        else:
+                self._is_changed = True
+        if foreign * 2 > lines:
+            raise TargetError(f"{self.path} exists and is not an output of this command: name another file")
+
+    def begin(self, *, overwrite: bool) -> None:
+        """Make the file ready for more lines: remove those that will be written again.
+
+        Args:
+          overwrite: Whether to remove all.
+
+        Raises:
+          OutputError: The file cannot be written.
+        """
+        if self._descriptor is None:
+            return
+        if self._is_changed and not overwrite:
             self._replace()
+        else:
+            os.ftruncate(self._descriptor, 0 if overwrite else self._size)  # cuts off a torn last line
 
     def _lines(self) -> Iterator[bytes]:
         assert self.path is not None
-        with self.path.open("rb", buffering=_READ) as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield line
-
-    def _fields(self, line: bytes) -> dict[str, Any]:
         try:
-            fields: object = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            fields = None
-        if isinstance(fields, dict):
-            found = cast("dict[str, Any]", fields)
-            if all(isinstance(found.get(name), str) for name in ("id", "status", "hash")):
-                return found
-        raise OutputError(f"{self.path} exists and is not an output of this command: name another, or --overwrite")
+            with self.path.open("rb", buffering=_READ) as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield line
+        except OSError as error:
+            raise self._error("cannot be read", error) from None
 
     def _replace(self) -> None:
         assert self.path is not None
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        left = set(self._there)
+        descriptor = None
         try:
-            with beside.open("wb", buffering=_READ) as file:
-                file.writelines(line for line in self._lines() if self._fields(line)["id"] in self._there)
+            # It is locked before it has the name, so that nobody can come in between.
+            descriptor = self._open(beside)
+            with open(descriptor, "wb", buffering=_READ, closefd=False) as file:
+                for line in self._lines():
+                    fields = _fields(line)
+                    if fields is not None and fields["id"] in left:
+                        left.remove(fields["id"])
+                        file.write(line)
             beside.replace(self.path)
-            self.close()
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
-        except OSError as error:
-            raise self._error("cannot be written", error) from None
+        except BaseException as error:
+            if descriptor is not None:
+                os.close(descriptor)
+            if isinstance(error, OSError):
+                raise self._error("cannot be written", error) from None
+            raise
         finally:
             beside.unlink(missing_ok=True)
+        self.close()
+        self._descriptor = descriptor
 
     def add(self, position: int, key: str, line: bytes | None) -> None:
         """Write the line of an item, or keep it until those before it are written.
@@ -238,6 +278,28 @@ class Output:
 
     def _error(self, what: str, error: OSError) -> OutputError:
         return OutputError(f"{self.path} {what}: {error.strerror or error}")
+
+
+def is_output_line(line: bytes) -> bool:
+    """Whether a line, of which the end may be missing or parts damaged, is one of an output."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return line.startswith(_BEGINNING)
+    return _fields(line) is not None
+
+
+def _fields(line: bytes) -> dict[str, Any] | None:
+    """Read a line of an output; None if it is damaged, or of something else."""
+    try:
+        fields: object = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(fields, dict):
+        found = cast("dict[str, Any]", fields)
+        if all(isinstance(found.get(name), str) for name in ("id", "status", "hash")):
+            return found
+    return None
 
 
 def _tell(journal: Journal, key: str, fields: dict[str, Any]) -> None:

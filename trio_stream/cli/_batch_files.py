@@ -1,0 +1,236 @@
+"""The files that ``trio-stream batch`` writes: output, journal, summary, rejected lines.
+
+What belongs here: their names, whether this command may write them, and the order in which they are opened. What does
+not: what is in them (`_batch_output`, `_batch_rejects`, `trio_stream.batch`).
+
+Before the input is checked nothing is created or emptied: a run that cannot begin leaves everything as it was. What an
+earlier run has left is opened all the same, because its journal knows under which ids other requests were made, and
+because a second run must not begin beside one that is under way.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, final
+
+from trio_stream.batch import Journal, may_be_journal
+from trio_stream.cli._batch_options import BatchOptions
+from trio_stream.cli._batch_output import Output, TargetError, is_output_line
+from trio_stream.cli._batch_rejects import RejectsFile, is_reject
+
+_HEAD: Final = 1 << 20
+"""How many bytes at the beginning of a file show what it is: more than any line has, but for very long answers."""
+
+_DESCRIPTORS: Final = frozenset({"/dev/stdin", "/dev/stdout", "/dev/stderr"})
+_FOLDERS_OF_DESCRIPTORS: Final = frozenset({"/dev/fd", "/proc/self/fd"})
+
+
+@final
+class Files:
+    """The files of one run. Those that it cannot write are found at once, before anything is opened.
+
+    Args:
+      options: Name them.
+
+    Attributes:
+      journal: The journal, once it is open; None where the run has none.
+      output: The output, once it is open.
+      rejects: The file for rejected lines, once it is open; None where the run has none.
+      summary: The path of the summary; None if none was asked for.
+
+    Raises:
+      TargetError: A file is the input or another one of these, is of another kind, or cannot be continued from.
+    """
+
+    def __init__(self, options: BatchOptions) -> None:
+        self.journal: Journal | None = None
+        self.output: Output | None = None
+        self.rejects: RejectsFile | None = None
+        self._options = options
+        self._output_path = None if options.output == "-" else self._path(options.output)
+        self.summary = None if options.summary is None else self._path(options.summary)
+        self._rejects_path = None if options.skip_invalid is None else self._path(options.skip_invalid)
+        self._journal_path: Path | None = None
+        if options.journal is not None:
+            self._journal_path = self._path(options.journal)
+        elif self._output_path is not None:
+            self._journal_path = self._output_path.with_name(f"{self._output_path.name}.journal")
+        self._check_names()
+        self._check_kinds()
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a file, where ``{shard}`` in its name stands for the number of the shard."""
+        return Path(name.replace("{shard}", str((self._options.shard or (0, 1))[0])))
+
+    def _check_names(self) -> None:
+        """Look whether a file that is written is one that is read, or is written as something else too."""
+        options = self._options
+        taken: list[tuple[Path, str]] = []
+        if options.input != "-":
+            taken.append((Path(options.input), "the input"))
+        if options.system is not None:
+            taken.append((Path(options.system), "the system prompt"))
+        for option, path, what in (
+            ("--output", self._output_path, "the output"),
+            ("--journal", self._journal_path, "the journal"),
+            ("--summary", self.summary, "the summary"),
+            ("--skip-invalid", self._rejects_path, "the file for rejected lines"),
+        ):
+            if path is None:
+                continue
+            for other, other_what in taken:
+                if _same_file(path, other):
+                    raise TargetError(f"{option} {path} is {other_what}: name another file")
+            taken.append((path, what))
+
+    def _check_kinds(self) -> None:
+        overwrite = self._options.overwrite
+        if self._output_path is not None:
+            _check_regular("--output", self._output_path, "write to standard output with `-o -`")
+            if overwrite:
+                _check_ours("--output", self._output_path, is_output_line, "an output of this command")
+        if self._journal_path is not None:
+            _check_regular("--journal", self._journal_path, "name a file")
+            _check_ours("--journal", self._journal_path, may_be_journal, "a journal")
+        if self._rejects_path is not None and not _is_device(self._rejects_path):  # /dev/null takes them too
+            _check_regular("--skip-invalid", self._rejects_path, "name a file")
+            _check_ours("--skip-invalid", self._rejects_path, is_reject, "a file of rejected lines")
+        if self.summary is not None and self.summary.is_dir():
+            raise TargetError(f"--summary {self.summary} is a directory: name a file")
+
+    def open_earlier(self) -> None:
+        """Open what an earlier run has left, and find out what is in it.
+
+        With ``--overwrite`` nothing of it is wanted.
+
+        Raises:
+          JournalError: The journal cannot be used.
+          OutputError: The output cannot be used.
+        """
+        if self._options.overwrite:
+            return
+        has_output = self._output_path is not None and self._output_path.exists()
+        if self._journal_path is not None and (has_output or self._journal_path.exists()):
+            self.journal = self._open_journal(self._journal_path)
+        if has_output:
+            self.output = self._open_output()
+            self.output.read_earlier(self.journal, retry_errors=self._options.retry_errors)
+
+    def open_journal(self) -> Journal | None:
+        """Open the journal alone, if there is one to continue from.
+
+        Raises:
+          JournalError: It cannot be used.
+        """
+        path = self._journal_path
+        if path is not None and path.exists() and not self._options.overwrite:
+            self.journal = self._open_journal(path)
+        return self.journal
+
+    def open_rejects(self) -> RejectsFile | None:
+        """Open the file for rejected lines, if one was asked for.
+
+        Raises:
+          RejectsError: It cannot be opened.
+        """
+        if self._rejects_path is not None:
+            self.rejects = RejectsFile(self._rejects_path)
+        return self.rejects
+
+    def open(self) -> Output:
+        """Open the others, as the input is known to be right.
+
+        Raises:
+          JournalError: The journal cannot be used.
+          OutputError: The output cannot be used.
+        """
+        if self.journal is None and self._journal_path is not None:
+            self.journal = self._open_journal(self._journal_path)
+        if self.output is None:
+            self.output = self._open_output()
+        self.output.begin(overwrite=self._options.overwrite)
+        return self.output
+
+    def close(self) -> None:
+        """Close all of them.
+
+        Raises:
+          JournalError: With ``--fsync``, the last records could not be written to the disk.
+        """
+        for file in (self.rejects, self.output, self.journal):
+            if file is not None:
+                file.close()
+
+    def _open_journal(self, path: Path) -> Journal:
+        options = self._options
+        fsync: dict[str, Literal["group"] | bool] = {"never": False, "group": "group", "always": True}
+        return Journal(
+            path,
+            fsync=fsync[options.fsync],
+            inflight=options.inflight,
+            retry_errors=options.retry_errors,
+            overwrite=options.overwrite,
+        )
+
+    def _open_output(self) -> Output:
+        return Output(self._output_path, in_order=self._options.order == "input")
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them is not there yet
+        return path.resolve() == other.resolve()
+
+
+def _is_device(path: Path) -> bool:
+    return path.is_char_device() or path.is_block_device()
+
+
+def _check_regular(option: str, path: Path, instead: str) -> None:
+    """Look whether a file is one that can be read again and continued, or is not there yet.
+
+    Raises:
+      TargetError: It is something else.
+    """
+    what = _other_kind(path)
+    if what is not None:
+        raise TargetError(f"{option} {path} is {what}, and a run continues from its files: {instead}")
+
+
+def _other_kind(path: Path) -> str | None:
+    if str(path) in _DESCRIPTORS or str(path.parent) in _FOLDERS_OF_DESCRIPTORS:
+        return "a file that is open already"  # as standard output is, whatever that is
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it is not there; or opening it says why not
+        return None
+    for is_kind, name in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a pipe (FIFO)"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if is_kind(mode):
+            return name
+    return None
+
+
+def _check_ours(option: str, path: Path, is_ours: Callable[[bytes], bool], what: str) -> None:
+    """Look whether a file that is there has been written by this command, so that it may be emptied.
+
+    Raises:
+      TargetError: It has not.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # it is not there; or opening it for writing says why not
+        return
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a path would be opened without looking
+        head = file.readline(_HEAD)
+    if head and not is_ours(head):
+        raise TargetError(f"{option} {path} exists and is not {what}: name another file")
