@@ -402,6 +402,32 @@ def test_another_file_is_refused_and_not_touched(path: Path, content: bytes) -> 
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [b"# Read me\n", b"text without an end", b'{"id":"q1"}\n', b"\n"])
+def test_another_file_is_not_overwritten(path: Path, content: bytes) -> None:
+    """A name that was mistyped must not cost anybody a file."""
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="is not a journal"):
+        Journal(path, overwrite=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", HEADER[:9]])
+def test_what_a_killed_run_left_of_a_journal_is_overwritten(path: Path, content: bytes) -> None:
+    """It is a journal, although it has no whole line yet."""
+    path.write_bytes(content)
+    Journal(path, overwrite=True).close()
+    assert path.read_bytes() == HEADER
+
+
+def test_which_requests_are_others(path: Path) -> None:
+    """Those of unknown keys are not, whatever they are, and neither are those whose record does not tell."""
+    with Journal(path) as journal:
+        note(journal, "q1", ok())
+        journal.end("q2", ok("q2"))
+        assert [journal.conflicts(key, HASH) for key in ("q1", "q2", "q3")] == [False] * 3
+        assert [journal.conflicts(key, "other") for key in ("q1", "q2", "q3")] == [True, False, False]
+
+
 def test_overwrite_begins_anew(path: Path) -> None:
     with Journal(path) as journal:
         note(journal, "q1", ok())

@@ -16,6 +16,7 @@ from trio_stream._schemas import ask_for_output
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._governor import Governor
+from ._id_check import check_ids
 from ._items import Source
 from ._job import Job
 from ._journal_keeper import JournalKeeper
@@ -86,6 +87,8 @@ class Feeder:
 
     async def _take_all(self, nursery: trio.Nursery) -> None:
         try:
+            if self._source.sequence is not None:
+                await check_ids(self._source.sequence, self._options, self._keeper.journal)
             while await self._may_take():
                 taken = await self._source.take()
                 if taken is None:

@@ -6,7 +6,7 @@ item is taken (`_feeder`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TypeAlias, cast, final
 
 import trio
@@ -23,6 +23,7 @@ class Source:
 
     Attributes:
       finite: Whether the items have a length, so that taking all of them comes to an end.
+      sequence: All of the items, where they are a sequence, which may be looked at before any is taken; else None.
     """
 
     def __init__(self, items: Items) -> None:
@@ -31,6 +32,7 @@ class Source:
         self._sync: Iterator[Request | Item] | None = None
         self._async: AsyncIterator[Request | Item] | None = None
         self.finite: bool = isinstance(items, Sized)
+        self.sequence: Sequence[Request | Item] | None = items if isinstance(items, Sequence) else None
         if isinstance(items, AsyncIterable):
             self._async = items.__aiter__()
         else:

@@ -15,16 +15,9 @@ import msgspec
 from trio_stream._money import Charge
 
 from ._active_item import ActiveItem
+from ._id_check import repeated_id
 from ._journal import Journal
-from ._records import (
-    FAILED,
-    ChargedJournal,
-    Item,
-    JournalConflictError,
-    JournalLike,
-    Outcome,
-    request_hash,
-)
+from ._records import FAILED, ChargedJournal, Item, JournalLike, Outcome, request_hash
 
 
 @final
@@ -62,6 +55,11 @@ class JournalKeeper:
             self._journal.close()
 
     @property
+    def journal(self) -> JournalLike | None:
+        """The journal, once it is open; None without one."""
+        return self._journal
+
+    @property
     def charges_before(self) -> Iterable[Charge]:
         """What earlier runs of the job were charged for, where the journal knows that."""
         return self._journal.charges if isinstance(self._journal, ChargedJournal) else ()
@@ -93,10 +91,7 @@ class JournalKeeper:
     def _new_key(self, item: Item, digest: str) -> str:
         if item.id is not None:
             if item.id in self._keys:
-                raise JournalConflictError(
-                    f"two items have the id {item.id!r}: ids must be unique, because the journal matches items by id",
-                    id=item.id,
-                )
+                raise repeated_id(item.id)
             self._keys[item.id] = 1
             return item.id
         # The same request again wants another answer, so it gets another key.

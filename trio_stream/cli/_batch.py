@@ -137,13 +137,22 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
     output = files.open()
     if options.shard is not None:
         write_line(f"shard {options.shard[0]} of {options.shard[1]}: {found.total} items")
+    if isinstance(found, FileInput):
+        _tell_of_rejects(files)
     if output.damaged:
         write_line(f"damaged lines of {output.path}: {output.damaged}, which are written again from the journal")
     batch = _Batch(options, client, found, files, output)
     trio.run(batch.run)
+    if isinstance(found, PipeInput):
+        _tell_of_rejects(files)
     code = batch.exit_code()
     batch.report(code)
     return code
+
+
+def _tell_of_rejects(files: Files) -> None:
+    if files.rejects is not None and files.rejects.count:
+        write_line(f"lines of the input that are left out: {files.rejects.count}; {files.rejects.path} has the reasons")
 
 
 def _client(options: BatchOptions) -> ts.Client:

@@ -41,6 +41,8 @@ class Checker:
         self.duplicates: dict[str, tuple[int, int]] = {}
         self._recipe = recipe
         self._journal = journal
+        answers = journal is not None and journal.answered
+        self._instead = "start another output" if answers else "begin again with --overwrite (there are no answers yet)"
         self._unique_ids = unique_ids
         self._lines: dict[str, int] = {}  # of each id, the number of the first line that has it
 
@@ -81,7 +83,7 @@ class Checker:
                 line,
                 number,
                 f"{self._journal.path} has {_shown(entry.id)} with another request: give it another id, take back what "
-                "was changed (the line, --model, --max-tokens, --system, --template), or start another output",
+                f"was changed (the line, --model, --max-tokens, --system, --template), or {self._instead}",
             )
         first = self._lines.setdefault(entry.id, number)
         if first != number:

@@ -87,17 +87,15 @@ class Files:
             taken.append((path, what))
 
     def _check_kinds(self) -> None:
-        overwrite = self._options.overwrite
         if self._output_path is not None:
             _check_regular("--output", self._output_path, "write to standard output with `-o -`")
-            if overwrite:
-                _check_ours("--output", self._output_path, is_output_line, "an output of this command")
+            _check_ours("--output", self._output_path, _is_output, "an output of this command")
         if self._journal_path is not None:
             _check_regular("--journal", self._journal_path, "name a file")
-            _check_ours("--journal", self._journal_path, may_be_journal, "a journal")
+            _check_ours("--journal", self._journal_path, _is_journal, "a journal")
         if self._rejects_path is not None and not _is_device(self._rejects_path):  # /dev/null takes them too
             _check_regular("--skip-invalid", self._rejects_path, "name a file")
-            _check_ours("--skip-invalid", self._rejects_path, is_reject, "a file of rejected lines")
+            _check_ours("--skip-invalid", self._rejects_path, _is_rejects, "a file of rejected lines")
         if self.summary is not None and self.summary.is_dir():
             raise TargetError(f"--summary {self.summary} is a directory: name a file")
 
@@ -220,8 +218,20 @@ def _other_kind(path: Path) -> str | None:
     return None
 
 
-def _check_ours(option: str, path: Path, is_ours: Callable[[bytes], bool], what: str) -> None:
-    """Look whether a file that is there has been written by this command, so that it may be emptied.
+def _is_output(lines: list[bytes]) -> bool:
+    return any(map(is_output_line, lines))  # the first may be the one that is damaged
+
+
+def _is_journal(lines: list[bytes]) -> bool:
+    return may_be_journal(lines[0])
+
+
+def _is_rejects(lines: list[bytes]) -> bool:
+    return is_reject(lines[0])
+
+
+def _check_ours(option: str, path: Path, is_ours: Callable[[list[bytes]], bool], what: str) -> None:
+    """Look whether a file that is there has been written by this command, so that it may be changed.
 
     Raises:
       TargetError: It has not.
@@ -231,6 +241,6 @@ def _check_ours(option: str, path: Path, is_ours: Callable[[bytes], bool], what:
     except OSError:  # it is not there; or opening it for writing says why not
         return
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a path would be opened without looking
-        head = file.readline(_HEAD)
-    if head and not is_ours(head):
+        lines = file.read(_HEAD).splitlines(keepends=True)
+    if lines and not is_ours(lines):
         raise TargetError(f"{option} {path} exists and is not {what}: name another file")

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self, TextIO, TypeAlias, final
+from typing import BinaryIO, Final, Self, TextIO, TypeAlias, final
 
 import trio
 
@@ -29,6 +29,7 @@ from trio_stream.cli._input_json import what_it_is
 from trio_stream.cli._input_text import BOM, InputError, check_is_no_directory, unreadable
 
 _READ = 1 << 16
+_CHANGED: Final = "; the file was changed while it was in use, and the items before that are done"
 
 Items: TypeAlias = Iterator[Entry] | AsyncIterator[Entry]
 
@@ -119,29 +120,44 @@ class FileInput:
     def entries(self) -> Iterator[Entry]:
         """Read the items that belong to this run, in their order.
 
-        A line that cannot be used any more ends them, so that what is under way is finished, and is the ``fault``.
+        They end at whatever was not there when the file was checked, so that what is under way is finished; that is
+        then the ``fault``.
         """
+        left = self.total or 0
+        try:
+            for line, index, number in self._chosen_lines():
+                if not left:
+                    raise InputError(f"{self._name}, line {number}: it was not there before")
+                yield self._checker.read(line, index=index, number=number)
+                left -= 1
+            if left:
+                raise InputError(f"{self._name} has become shorter")
+        except LineError as error:
+            self.fault = InputError(f"{self._name}, {error}{_CHANGED}")
+        except InputError as error:
+            self.fault = InputError(f"{error}{_CHANGED}")
+
+    def _chosen_lines(self) -> Iterator[tuple[bytes, int, int]]:
         rejected = iter(self._rejected)
         next_rejected = next(rejected, None)
         for line, index, number in self._lines():
             if number == next_rejected:
                 next_rejected = next(rejected, None)
             elif self._part.has(index) and (self._chosen is None or index in self._chosen):
-                try:
-                    yield self._checker.read(line, index=index, number=number)
-                except LineError as error:
-                    self.fault = InputError(f"{self._name}, {error}; the file was changed while it was in use")
-                    return
+                yield line, index, number
 
     def _lines(self) -> Iterator[tuple[bytes, int, int]]:
-        self._file.seek(self._start)
         index = 0
-        for number, line in enumerate(self._file, 1):
-            if index == self._part.limit:
-                return
-            if line.removeprefix(BOM).strip():
-                yield line, index, number
-                index += 1
+        try:
+            self._file.seek(self._start)
+            for number, line in enumerate(self._file, 1):
+                if index == self._part.limit:
+                    return
+                if line.removeprefix(BOM).strip():
+                    yield line, index, number
+                    index += 1
+        except OSError as error:
+            raise InputError(unreadable(self._name, error)) from None
 
 
 def _check_head(data: bytes) -> None:

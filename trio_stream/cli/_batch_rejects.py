@@ -53,6 +53,7 @@ class RejectsFile:
       path: The file.
 
     Attributes:
+      path: As given.
       count: How many lines have been written.
 
     Raises:
@@ -61,7 +62,7 @@ class RejectsFile:
 
     def __init__(self, path: Path) -> None:
         self.count = 0
-        self._path = path
+        self.path = path
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
@@ -88,4 +89,4 @@ class RejectsFile:
         self._file.close()
 
     def _error(self, error: OSError) -> RejectsError:
-        return RejectsError(f"{self._path} cannot be written: {error.strerror or error}")
+        return RejectsError(f"{self.path} cannot be written: {error.strerror or error}")

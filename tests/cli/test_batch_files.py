@@ -1,0 +1,264 @@
+"""The files that `trio-stream batch` writes: only those that are its own, and whatever has become of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trio_stream.batch import read_journal
+from trio_stream.cli._batch_output import is_output_line
+from trio_stream.testing import RecordedRequest, ScriptedAPI, say
+
+from .running import Finished, run_cli
+from .test_input_mistakes import (
+    GOOD,
+    Run,
+    run as run,
+)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+FOREIGN: dict[str, bytes] = {
+    "text": b"my notes\n",
+    "text without an end": b"my notes",
+    "prompts": b'{"id":"a","prompt":"x"}\n{"id":"b","prompt":"y"}\n',
+    "binary": b"\x7fELF\x02\x01\x01\0\0\0" * 9,
+    "a blank line": b"\n",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]], ids=["", "--overwrite"])
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ("--output", "an output of this command"),
+        ("--journal", "a journal"),
+        ("--skip-invalid", "a file of rejected lines"),
+    ],
+)
+def test_a_file_of_another_kind_stays(
+    run: Run, tmp_path: Path, option: str, what: str, overwrite: list[str], content: bytes
+) -> None:
+    """One line says so, and nothing is made beside it."""
+    source, other = tmp_path / "p", tmp_path / "other"
+    source.write_bytes(GOOD)
+    other.write_bytes(content)
+    more = [] if option == "--output" else ["--output", tmp_path / "out"]
+    done = run("batch", source, option, other, *more, *overwrite)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{other} exists and is not {what}: name another file" in done.err
+    assert other.read_bytes() == content
+    assert files_in(tmp_path) == {"p", "other"}
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(Path.mkdir, "a directory"), (pipe, "a pipe (FIFO)"), (listening, "a socket")],
+    ids=["directory", "FIFO", "socket"],
+)
+@pytest.mark.parametrize("option", ["--output", "--journal", "--skip-invalid"])
+def test_what_is_no_file(run: Run, tmp_path: Path, option: str, make: Callable[[Path], None], what: str) -> None:
+    """It is told in one line, at once."""
+    source, other = tmp_path / "p", tmp_path / "x"
+    source.write_bytes(GOOD)
+    make(other)
+    more = [] if option == "--output" else ["--output", tmp_path / "out"]
+    done = run("batch", source, option, other, *more)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{option} {other} is {what}, and a run continues from its files: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("/dev/null", "a device"),
+        ("/dev/stdout", "a file that is open already"),
+        ("/dev/fd/1", "a file that is open already"),
+    ],
+)
+def test_devices(run: Run, tmp_path: Path, name: str, what: str) -> None:
+    """Standard output has a name of its own."""
+    (tmp_path / "p").write_bytes(GOOD)
+    done = run("batch", tmp_path / "p", "-o", name)
+    why = f"--output {name} is {what}, and a run continues from its files: write to standard output with `-o -`"
+    assert (done.code, done.err) == (2, f"trio-stream batch: {why}\n")
+
+
+def test_a_summary_that_is_a_directory(run: Run, tmp_path: Path) -> None:
+    """It is told before anything is sent, not afterwards."""
+    (tmp_path / "p").write_bytes(GOOD)
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--summary", tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is a directory" in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["-o", "out", "--journal", "out"], "--journal out is the output"),
+        (["-o", "out", "--summary", "out"], "--summary out is the output"),
+        (["-o", "out", "--summary", "out.journal"], "--summary out.journal is the journal"),
+        (["-o", "out", "--skip-invalid", "./out"], "--skip-invalid out is the output"),
+        (["-o", "out", "--summary", "s", "--skip-invalid", "s"], "--skip-invalid s is the summary"),
+        (["-o", "system", "--system", "system", "--overwrite"], "--output system is the system prompt"),
+        (["-o", "out", "--skip-invalid", "p"], "--skip-invalid p is the input"),
+    ],
+)
+def test_one_file_for_two_purposes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], words: str
+) -> None:
+    """Neither what is read nor what is written otherwise is overwritten, whether it is there yet or not."""
+    monkeypatch.chdir(tmp_path)
+    Path("p").write_bytes(GOOD)
+    Path("system").write_text("Be brief.")
+    done = run("batch", "p", *args)
+    assert (done.code, done.err) == (2, f"trio-stream batch: {words}: name another file\n")
+    assert (Path("p").read_bytes(), Path("system").read_text()) == (GOOD, "Be brief.")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]], ids=["", "--overwrite"])
+def test_an_output_that_another_run_writes(run: Run, tmp_path: Path, overwrite: list[str]) -> None:
+    """Also where each has a journal of its own."""
+    (tmp_path / "p").write_bytes(GOOD)
+    output = tmp_path / "out"
+    with output.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run("batch", tmp_path / "p", "-o", output, "--journal", tmp_path / "own", *overwrite)
+    assert (done.code, done.err) == (1, f"trio-stream batch: {output} is in use: another run is writing it\n")
+
+
+def test_rejected_lines_may_go_nowhere(run: Run, tmp_path: Path) -> None:
+    """A device takes them, and has nothing to lose."""
+    (tmp_path / "p").write_bytes(b"{\n")
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", "/dev/null")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "none of its 1 lines can be used" in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
+def test_rejected_lines_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
+    """They must not be lost silently."""
+    (tmp_path / "p").write_bytes(b"{\n")
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", "/dev/full")
+    assert (done.code, done.err) == (1, "trio-stream batch: /dev/full cannot be written: No space left on device\n")
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", tmp_path / "none" / "rejects")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+
+
+# Damage.
+
+
+def prompts(path: Path, count: int) -> Path:
+    path.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"question {n}"}) + "\n" for n in range(count)))
+    return path
+
+
+def echo(request: RecordedRequest) -> list[Any]:
+    return [say(request.messages[0]["content"])]
+
+
+async def batch(*args: str | Path, api: ScriptedAPI) -> Finished:
+    async with api.serve() as server:
+        done = await run_cli("batch", *map(str, args), base_url=server.base_url)
+    assert done.code == 0, done
+    return done
+
+
+def cut(lines: list[bytes]) -> None:
+    lines[1] = lines[1][:20] + b"\n"
+
+
+def zeros(lines: list[bytes]) -> None:
+    lines[1] = b"\0" * 100 + b"\n"
+
+
+def first(lines: list[bytes]) -> None:
+    lines[0] = lines[0].replace(b'"status"', b'"st', 1)
+
+
+def joined(lines: list[bytes]) -> None:
+    lines[1] = lines[1].rstrip(b"\n")
+
+
+def not_utf_8(lines: list[bytes]) -> None:
+    lines[3] = lines[3].replace(b"question", b"question \xff", 1)
+
+
+def doubled(lines: list[bytes]) -> None:
+    lines.insert(2, lines[0])
+
+
+@pytest.mark.parametrize("damage", [cut, zeros, first, joined, not_utf_8, doubled])
+@pytest.mark.parametrize("order", ["input", "completion"])
+async def test_damaged_lines_are_made_again(tmp_path: Path, damage: Callable[[list[bytes]], None], order: str) -> None:
+    """The journal has their answers: nothing is sent again, and each item has one line."""
+    source, output = prompts(tmp_path / "p", 6), tmp_path / "out"
+    args = (source, "-o", output, "--order", order)
+    await batch(*args, api=ScriptedAPI(default=echo))
+    rows = sorted(output.read_bytes().splitlines())
+    lines = output.read_bytes().splitlines(keepends=True)
+    damage(lines)
+    output.write_bytes(b"".join(lines))
+    api = ScriptedAPI(default=echo)
+    done = await batch(*args, api=api)
+    assert api.requests == []
+    assert (f"damaged lines of {output}: 1, which" in done.err) == (damage is not doubled)
+    again = output.read_bytes().splitlines()
+    assert sorted(again) == rows
+    if order == "input":
+        assert [json.loads(line)["index"] for line in again] == [*range(6)]
+    assert files_in(tmp_path) == {"p", "out", "out.journal"}
+
+
+async def test_a_damaged_line_without_a_journal_is_asked_again(tmp_path: Path) -> None:
+    """Nothing else knows its answer; the other lines are noted in the new journal."""
+    source, output = prompts(tmp_path / "p", 4), tmp_path / "out"
+    await batch(source, "-o", output, api=ScriptedAPI(default=echo))
+    lines = output.read_bytes().splitlines(keepends=True)
+    cut(lines)
+    output.write_bytes(b"".join(lines))
+    (tmp_path / "out.journal").unlink()
+    api = ScriptedAPI(default=echo)
+    await batch(source, "-o", output, api=api)
+    assert len(api.requests) == 1
+    assert {o.id for o in read_journal(tmp_path / "out.journal")} == {"q0", "q1", "q2", "q3"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        (b'{"id":"a","status":"ok","hash":"h"}\n', True),
+        (b'{"id":"a","status":"ok","te', True),
+        (b'{"id":"a","prompt":"x"}\n', False),
+        (b'{"id": "a", "stat', False),
+        (b"[]\n", False),
+        (b"\xff\n", False),
+    ],
+)
+def test_lines_of_an_output(line: bytes, is_one: bool) -> None:
+    """Those that are torn are known by how they begin."""
+    assert is_output_line(line) == is_one
+
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other kinds of files")
