@@ -44,8 +44,9 @@ def echo(request: RecordedRequest) -> list[Step]:
 async def batch(*args: str | Path, api: ScriptedAPI | None = None, stdin: bytes = b"") -> Finished:
     async with (api or ScriptedAPI(default=echo)).serve() as server:
         done = await run_cli("batch", *map(str, args), stdin=stdin, base_url=server.base_url)
-    assert "Traceback" not in done.err, done
-    return done
+        assert "Traceback" not in done.err, done
+        return done
+    raise AssertionError("the server hides no errors")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -196,8 +197,8 @@ async def test_a_late_fault_of_a_pipe_drains(tmp_path: Path, line: str, words: s
                 await process.stdin.send_all(f"{line}\n{good('d')}\n".encode())
                 assert await process.wait() == 2
             said = (await process.stderr.receive_some()).decode()
-    assert words in said
-    assert said.endswith("; the items before it are done\n")
+            assert words in said
+            assert said.endswith("; the items before it are done\n")
     assert sorted(row["text"] for row in rows_of(tmp_path / "out")) == ["slow answer"] * 2
     assert len(api.requests) == 2
 

@@ -181,8 +181,9 @@ def echo(request: RecordedRequest) -> list[Any]:
 async def batch(*args: str | Path, api: ScriptedAPI) -> Finished:
     async with api.serve() as server:
         done = await run_cli("batch", *map(str, args), base_url=server.base_url)
-    assert done.code == 0, done
-    return done
+        assert done.code == 0, done
+        return done
+    raise AssertionError("the server hides no errors")
 
 
 def cut(lines: list[bytes]) -> None:

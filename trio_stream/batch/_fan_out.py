@@ -262,7 +262,8 @@ def fan_out(
         level.
       limiter: Paces the requests. Share one among fan-outs that run at the same time. None for a `HeaderRateLimiter`.
       journal: A path or a journal. Items that it has an answer for are not sent again (their status is ``cached``), and
-        every item that ends is written to it before its outcome is handed out.
+        every item that ends is written to it before its outcome is handed out. If ``items`` is a sequence, all ids are
+        compared with each other and with the journal before anything is sent; otherwise each is as it is taken.
       on_error: With ``"capture"`` every error becomes an outcome. With ``"raise"`` the first error cancels everything,
         and is raised.
       max_errors: Stop when more items than this have failed or, if it is a float below 1, when a larger share of them

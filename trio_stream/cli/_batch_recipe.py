@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast, final
 
 import msgspec
@@ -159,7 +159,8 @@ class Recipe:
                 f" ({_names(fields)})"
             )
         item_id = _id(name, name_key)
-        for number, message in enumerate(request["messages"]):
+        messages: Sequence[object] = request["messages"]
+        for number, message in enumerate(messages):
             if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
                 raise _MistakeError(f"`messages[{number}]` is not an object with `role` and `content`", "messages")
         return Entry(index=index, id=item_id, request=self._defaults | request, others=fields)
