@@ -137,6 +137,34 @@ def test_one_file_for_two_purposes(
     assert (Path("p").read_bytes(), Path("system").read_text()) == (GOOD, "Be brief.")
 
 
+@pytest.mark.parametrize("option", ["--output", "--journal", "--summary", "--skip-invalid"])
+def test_the_file_that_standard_input_is_read_from(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """It has no name on the command line, and is the input all the same."""
+    source = tmp_path / "p"
+    source.write_bytes(GOOD)
+    more = [] if option == "--output" else ["--output", tmp_path / "out"]
+    with source.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        done = run("batch", "-", option, source, *more, "--overwrite")
+    assert (done.code, done.err) == (2, f"trio-stream batch: {option} {source} is the input: name another file\n")
+    assert source.read_bytes() == GOOD
+
+
+def test_an_input_that_standard_output_is_appended_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``>> prompts.jsonl`` each answer would be a further line of the input."""
+    source = tmp_path / "p"
+    source.write_bytes(GOOD)
+    with source.open("a") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        done = run("batch", source, "-o", "-")
+    assert (done.code, done.err) == (2, "trio-stream batch: standard output is the input: name another file\n")
+    assert source.read_bytes() == GOOD
+
+
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]], ids=["", "--overwrite"])
 def test_an_output_that_another_run_writes(run: Run, tmp_path: Path, overwrite: list[str]) -> None:
     """Also where each has a journal of its own."""
@@ -164,6 +192,20 @@ def test_rejected_lines_that_cannot_be_written(run: Run, tmp_path: Path) -> None
     assert (done.code, done.err) == (1, "trio-stream batch: /dev/full cannot be written: No space left on device\n")
     done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", tmp_path / "none" / "rejects")
     assert (done.code, done.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_merging_replaces_no_file_of_another_kind(run: Run, tmp_path: Path, content: bytes) -> None:
+    """With ``--overwrite`` it replaces outputs and journals."""
+    output, other = tmp_path / "out", tmp_path / "other"
+    output.write_bytes(b'{"id":"a","index":0,"status":"ok","text":"x","hash":"h"}\n')
+    other.write_bytes(content)
+    done = run("merge", output, "-o", other, "--overwrite")
+    assert (done.code, done.err.count("\n"), other.read_bytes()) == (2, 1, content)
+    assert "neither an output of `trio-stream batch` nor a journal" in done.err
+    other.write_bytes(output.read_bytes() * 2)
+    assert run("merge", output, "-o", other, "--overwrite").code == 0
+    assert other.read_bytes() == output.read_bytes()
 
 
 # Damage.

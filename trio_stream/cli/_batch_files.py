@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, Literal, TextIO, final
 
 from trio_stream.batch import Journal, may_be_journal
 from trio_stream.cli._batch_options import BatchOptions
@@ -71,6 +72,8 @@ class Files:
         taken: list[tuple[Path, str]] = []
         if options.input != "-":
             taken.append((Path(options.input), "the input"))
+            if options.output == "-" and _is_open_as(sys.stdout, Path(options.input)):
+                raise TargetError("standard output is the input: name another file")
         if options.system is not None:
             taken.append((Path(options.system), "the system prompt"))
         for option, path, what in (
@@ -81,6 +84,8 @@ class Files:
         ):
             if path is None:
                 continue
+            if options.input == "-" and _is_open_as(sys.stdin, path):
+                raise TargetError(f"{option} {path} is the input: name another file")
             for other, other_what in taken:
                 if _same_file(path, other):
                     raise TargetError(f"{option} {path} is {other_what}: name another file")
@@ -184,6 +189,17 @@ def _same_file(path: Path, other: Path) -> bool:
         return path.resolve() == other.resolve()
 
 
+def _is_open_as(file: TextIO | None, path: Path) -> bool:
+    """Whether a standard stream, where there is one, is the file that has this name."""
+    try:
+        if file is None:
+            return False
+        found = os.fstat(file.fileno())
+        return stat.S_ISREG(found.st_mode) and os.path.samestat(found, path.stat())
+    except (OSError, ValueError):  # the file is not there yet; or the stream has no descriptor
+        return False
+
+
 def _is_device(path: Path) -> bool:
     return path.is_char_device() or path.is_block_device()
 
@@ -218,6 +234,28 @@ def _other_kind(path: Path) -> str | None:
     return None
 
 
+def check_is_output_or_journal(path: Path) -> None:
+    """Look whether a file that is to be replaced has been written by this command, as an output or as a journal.
+
+    Raises:
+      TargetError: It has not.
+    """
+    lines = _first_lines(path)
+    if lines and not _is_output(lines) and not _is_journal(lines):
+        raise TargetError(
+            f"{path} exists and is neither an output of `trio-stream batch` nor a journal: name another file"
+        )
+
+
+def _first_lines(path: Path) -> list[bytes]:
+    """Read the beginning of a file; nothing where that is not possible, as writing it says why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD).splitlines(keepends=True)
+    except OSError:
+        return []
+
+
 def _is_output(lines: list[bytes]) -> bool:
     return any(map(is_output_line, lines))  # the first may be the one that is damaged
 
@@ -236,11 +274,6 @@ def _check_ours(option: str, path: Path, is_ours: Callable[[list[bytes]], bool],
     Raises:
       TargetError: It has not.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # it is not there; or opening it for writing says why not
-        return
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a path would be opened without looking
-        lines = file.read(_HEAD).splitlines(keepends=True)
+    lines = _first_lines(path)
     if lines and not is_ours(lines):
         raise TargetError(f"{option} {path} exists and is not {what}: name another file")

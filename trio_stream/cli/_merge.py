@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from trio_stream.batch import JournalError, MergeReport, merge_into, merge_journals
+from trio_stream.cli._batch_files import check_is_output_or_journal
+from trio_stream.cli._batch_output import TargetError
 from trio_stream.cli._input_json import what_it_is
 from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, complain, forget_stdout, one_line
 
@@ -22,11 +24,16 @@ def run(files: Sequence[Path], *, output: str, order: Literal["input", "completi
     """Merge, and return the exit code."""
     wanted: Literal["index", "completion"] = "index" if order == "input" else "completion"
     try:
+        if overwrite and output != "-":
+            check_is_output_or_journal(Path(output))
         if output == "-":
             report = merge_into(files, sys.stdout.buffer, order=wanted)
             sys.stdout.flush()
         else:
             report = merge_journals(files, output, order=wanted, overwrite=overwrite)
+    except TargetError as error:
+        complain("merge", str(error))
+        return USAGE
     except FileExistsError:
         complain("merge", f"{output} exists: give another name, or --overwrite")
         return USAGE
