@@ -249,6 +249,8 @@ def check_is_output_or_journal(path: Path) -> None:
 
 def _first_lines(path: Path) -> list[bytes]:
     """Read the beginning of a file; nothing where that is not possible, as writing it says why."""
+    if not path.is_file():  # opening a FIFO would wait for its other end
+        return []
     try:
         with path.open("rb") as file:
             return file.read(_HEAD).splitlines(keepends=True)

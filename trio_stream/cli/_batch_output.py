@@ -191,29 +191,26 @@ class Output:
 
     def _replace(self) -> None:
         assert self.path is not None
+        assert self._descriptor is not None
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         left = set(self._there)
-        descriptor = None
+        old = self._descriptor
         try:
-            # It is locked before it has the name, so that nobody can come in between.
-            descriptor = self._open(beside)
-            with open(descriptor, "wb", buffering=_READ, closefd=False) as file:
+            # Locked before it has the name, and while the old one still is: nobody can come in between.
+            self._descriptor = self._open(beside)
+            with open(self._descriptor, "wb", buffering=_READ, closefd=False) as file:
                 for line in self._lines():
                     fields = _fields(line)
                     if fields is not None and fields["id"] in left:
                         left.remove(fields["id"])
                         file.write(line)
             beside.replace(self.path)
-        except BaseException as error:
-            if descriptor is not None:
-                os.close(descriptor)
-            if isinstance(error, OSError):
-                raise self._error("cannot be written", error) from None
-            raise
+        except OSError as error:
+            raise self._error("cannot be written", error) from None
         finally:
             beside.unlink(missing_ok=True)
-        self.close()
-        self._descriptor = descriptor
+            if self._descriptor != old:
+                os.close(old)
 
     def add(self, position: int, key: str, line: bytes | None) -> None:
         """Write the line of an item, or keep it until those before it are written.
