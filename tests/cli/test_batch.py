@@ -443,7 +443,7 @@ async def test_a_wrong_model_is_exit_code_1(tmp_path: Path) -> None:
     assert json.loads(summary.read_bytes())["stop_reason"] == "same_error"
     corrected = await batch("--model", "sonnet", api=ScriptedAPI(default=echo), **more)
     assert corrected.code == 2
-    assert "begin again with --overwrite (there are no answers yet)" in corrected.err
+    assert "begin again with --overwrite (there are no answers)" in corrected.err
     assert (await batch("--model", "sonnet", "--overwrite", api=ScriptedAPI(default=echo), **more)).code == 0
     on = await batch("--max-errors", "100%", "--overwrite", api=api, **more)
     assert (on.code, len(lines_of(output.read_bytes()))) == (3, 300)

@@ -41,8 +41,7 @@ class Checker:
         self.duplicates: dict[str, tuple[int, int]] = {}
         self._recipe = recipe
         self._journal = journal
-        answers = journal is not None and journal.answered
-        self._instead = "start another output" if answers else "begin again with --overwrite (there are no answers yet)"
+        self._conflicts = 0  # how many ids stand for another request in the journal
         self._unique_ids = unique_ids
         self._lines: dict[str, int] = {}  # of each id, the number of the first line that has it
 
@@ -79,12 +78,7 @@ class Checker:
         if entry.id is None:
             return entry
         if ours and self._journal is not None and self._journal.conflicts(entry.id, entry.hash):
-            raise self._error(
-                line,
-                number,
-                f"{self._journal.path} has {_shown(entry.id)} with another request: give it another id, take back what "
-                f"was changed (the line, --model, --max-tokens, --system, --template), or {self._instead}",
-            )
+            raise self._error(line, number, self._conflict(self._journal, entry.id))
         first = self._lines.setdefault(entry.id, number)
         if first != number:
             if self._unique_ids:
@@ -96,6 +90,17 @@ class Checker:
                 )
             self.duplicates.setdefault(entry.id, (first, number))
         return entry
+
+    def _conflict(self, journal: Journal, name: str) -> str:
+        self._conflicts += 1
+        fact = f"{journal.path} has {_shown(name)} with another request"
+        if self._conflicts > 1:  # an option that was changed makes one of each item: what to do is said once
+            return fact
+        instead = "start another output" if journal.answered else "begin again with --overwrite (there are no answers)"
+        return (
+            f"{fact}: give it another id, take back what was changed (the line, --model, --max-tokens, --system, "
+            f"--template), or {instead}"
+        )
 
     def _error(self, line: bytes, number: int, reason: str) -> LineError:
         line = line.removeprefix(BOM)
