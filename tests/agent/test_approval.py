@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.agent.replies import Events, called, errors, message, sleeper, texts
-from trio_stream.agent import ApprovalEvent, ToolCall, ToolRunner, ToolStopEvent
+from trio_stream.agent import ApprovalEvent, NestedEvent, Tool, ToolCall, ToolContext, ToolRunner, ToolStopEvent
 
 NOBODY = "not started: it needs approval, and nobody is there to give it."
 
@@ -23,6 +23,26 @@ async def test_nobody_is_there(autojump_clock):
         await calls.join()
     assert texts(calls) == [NOBODY, "done"]
     assert errors(calls) == [True, False]
+
+
+async def test_nobody_reads_the_events(autojump_clock):
+    """Then there is nobody to be asked either, by this runner or by an agent within a tool."""
+
+    async def has_it_asked(ctx: ToolContext) -> str:
+        answers: list[str | None] = []
+        ctx.bubble(NestedEvent(id="x", name="x", event=asking(answers)))
+        return str(answers)
+
+    tools = [sleeper("a", approve=True), Tool(has_it_asked, name="b")]
+    async with trio.open_nursery() as nursery:
+        calls = ToolRunner(tools, nursery, approve="ask")
+        calls.start_all(message(called("a"), called("b")))
+        await calls.join()
+    assert texts(calls) == [NOBODY, "['it needs approval, and nobody is there to give it']"]
+
+
+def asking(answers: list[str | None]) -> ApprovalEvent:
+    return ApprovalEvent(id="y", name="y", input={}, answer=answers.append)
 
 
 async def test_the_tool_says_which_calls_need_it(autojump_clock, caplog):

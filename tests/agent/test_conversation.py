@@ -11,7 +11,19 @@ import trio
 import trio_stream as ts
 from tests.agent.talking import client_of, conversation, read, results_in, sent, wait
 from trio_stream import agent
-from trio_stream.testing import ScriptedAPI, block, call, http_error, pause, say, server_tool, stop, think, usage
+from trio_stream.testing import (
+    ScriptedAPI,
+    block,
+    call,
+    disconnect,
+    http_error,
+    pause,
+    say,
+    server_tool,
+    stop,
+    think,
+    usage,
+)
 
 WEB_SEARCH = {"type": "web_search_20260209", "name": "web_search"}
 
@@ -376,6 +388,81 @@ async def test_appended_messages(autojump_clock):
     async with chat.run("more"):
         with pytest.raises(RuntimeError, match="under way"):
             chat.append({"role": "system", "content": "x"})
+
+
+@pytest.mark.parametrize("content", ["", " ", [], [{"type": "text", "text": ""}], None])
+async def test_an_empty_message_cannot_be_appended(autojump_clock, content):
+    """The API would refuse it in every later request."""
+    chat = conversation(ScriptedAPI([say("Done.")]))
+    for role in ("user", "system"):
+        with pytest.raises((ValueError, TypeError)):
+            chat.append({"role": role, "content": content})
+    with pytest.raises(ValueError, match="nothing to say"):
+        chat.append({"role": "user"})
+    assert chat.messages == []
+
+
+async def test_an_appended_text_says_that_the_reply_was_interrupted(autojump_clock):
+    """As one does that is said to a run."""
+    chat = conversation(ScriptedAPI([say("A long "), pause(60)], [say("Fine.")]))
+    async with chat.run("go"):
+        await trio.sleep(1)
+    chat.append({"role": "user", "content": "stop"})
+    assert chat.messages[2]["content"] == "(The reply before this was interrupted.)\n\nstop"
+    assert await chat.ask() == "Fine."
+
+
+def test_a_system_message_without_content(autojump_clock):
+    """It changes parameters alone, and goes as it is."""
+    chat = conversation(ScriptedAPI())
+    chat.append({"role": "system", "output_config": {"effort": "low"}})
+    assert chat.messages == [{"role": "system", "output_config": {"effort": "low"}}]
+    assert agent.Conversation.from_json(client_of(ScriptedAPI()), chat.to_json()).messages == chat.messages
+
+
+async def test_compact_keeps_messages_of_the_system(autojump_clock):
+    """A tool that was taken away would be back without them."""
+    chat = conversation(ScriptedAPI([say("Done.")], [say("It is done.")], [say("Fine.")]))
+    await chat.ask("go")
+    chat.append({"role": "system", "content": "Speak German."})
+    await chat.compact()
+    assert [message["content"] for message in chat.messages] == [
+        "(What came before is summarised here.)\n\nIt is done.",
+        "Speak German.",
+    ]
+    assert await chat.ask("again") == "Fine."
+    chat.append({"role": "user", "content": "more"})
+
+
+async def test_a_cut_summary_is_counted(autojump_clock):
+    """Its input; its output is not known. One that never began counts nothing."""
+    api = ScriptedAPI([usage(input_tokens=7), say("Done.")], [usage(input_tokens=10), say("A sum"), disconnect()])
+    chat = conversation(api)
+    await chat.ask("go")
+    with pytest.raises(ts.IncompleteStreamError):
+        await chat.compact()
+    assert (chat.usage.input_tokens, chat.usage.unknown_replies) == (17, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [1]},
+        {"messages": [{}]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": ["x"]}]},
+        {"messages": [{"role": "nobody", "content": "x"}]},
+        {"fixed": {"tools": [1]}},
+        {"fixed": {"tools": 5}},
+    ],
+    ids=str,
+)
+def test_what_is_no_conversation_is_told(change):
+    """Whatever is wrong with a file, it is one error that says so."""
+    client = client_of(ScriptedAPI())
+    saved = msgspec.json.decode(agent.Conversation(client, model="m", max_tokens=1).to_json())
+    with pytest.raises(ValueError, match="not a saved conversation"):
+        agent.Conversation.from_json(client, msgspec.json.encode({**saved, **change}))
 
 
 async def test_usage_is_added_up(autojump_clock):

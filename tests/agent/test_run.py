@@ -74,6 +74,70 @@ async def test_now_stops_the_reply_and_its_calls(autojump_clock):
     assert text["content"] == "stop that"
 
 
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"type": "text", "text": object()}, TypeError),
+        ("a\ud800b", ValueError),
+        ({"type": "text", "text": " "}, ValueError),
+        ({"type": "tool_result", "tool_use_id": "x", "content": ""}, ValueError),
+    ],
+)
+async def test_what_cannot_be_sent_cannot_be_said(autojump_clock, content, error):
+    """It is refused at once, and neither the run nor what else was said is lost by it."""
+    chat = conversation(ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")]), wait)
+    with pytest.raises(error):
+        chat.run(content)
+    async with chat.run("go") as run:
+        await trio.sleep(0.5)
+        with pytest.raises(error):
+            run.say(content)
+        assert run.say("and hurry")
+        await run.result()
+    assert (run.outcome, chat.messages[3]["content"]) == ("completed", "and hurry")
+
+
+async def test_what_was_said_is_nobody_elses(autojump_clock):
+    """A block that the caller changes later was said as it was."""
+    chat = conversation(ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")]), wait)
+    block_of_text = {"type": "text", "text": "one"}
+    async with chat.run("go") as run:
+        await trio.sleep(0.5)
+        run.say(block_of_text)
+        block_of_text["text"] = "two"
+        await run.result()
+    assert chat.messages[3]["content"] == [{"type": "text", "text": "one"}]
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ({"approve": True}, TypeError),
+        ({"approve": "always"}, TypeError),
+        ({"approval_timeout": 0}, ValueError),
+        ({"max_concurrent_tools": 0}, ValueError),
+    ],
+    ids=str,
+)
+async def test_options_are_looked_at_at_once(autojump_clock, option, error):
+    """Rather than in the midst of a run: a run with ``approve=True`` would wait for an answer for ever."""
+    chat = conversation(ScriptedAPI([say("Done.")]))
+    with pytest.raises(error):
+        chat.run("go", **option)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(error):
+            agent.ToolRunner([], nursery, **option)
+    assert chat.messages == []
+
+
+def test_whom_a_sub_agent_asks_is_looked_at_at_once():
+    """Rather than in its first call."""
+    chat = conversation(ScriptedAPI())
+    wrong: Any = True
+    with pytest.raises(TypeError, match="approve"):
+        chat.as_tool("helper", "Helps.", approve=wrong)
+
+
 async def test_now_between_two_turns(autojump_clock):
     """Nothing is there to stop, and it goes with the next request; a second interrupt changes nothing."""
 
@@ -563,6 +627,14 @@ async def test_a_forced_choice_goes_with_the_first_request(autojump_clock):
     assert [body["container"] for body in bodies] == [{"skills": []}, {"id": "c1", "skills": []}]
     await chat.ask("more")
     assert api.requests[2].body["container"] == "c1"
+
+
+async def test_calls_stay_one_by_one_after_a_forced_choice(autojump_clock):
+    """The choice goes, and what it said of calls at once stays."""
+    api = ScriptedAPI([call("wait", {"seconds": 1})], [say("Done.")])
+    chat = conversation(api, wait, model="claude-sonnet-4-5")
+    await chat.ask("go", tool_choice={"type": "any", "disable_parallel_tool_use": True})
+    assert api.requests[1].body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 async def test_nothing_is_left_behind(autojump_clock):

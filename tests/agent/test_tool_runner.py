@@ -344,7 +344,7 @@ async def test_stop_answers_everything(autojump_clock):
     tools = [sleeper("short"), sleeper("long", seconds=100), sleeper("asked", approve=True)]
     blocks = [called("short"), called("long", id="1"), called("long", id="2"), called("asked")]
     async with trio.open_nursery() as nursery:
-        calls = ToolRunner(tools, nursery, max_concurrent_tools=2, approve="ask")
+        calls = ToolRunner(tools, nursery, max_concurrent_tools=2, approve="ask", emit=Events().append)
         calls.start_all(message(*blocks))
         await trio.sleep(0.5)
         assert [call.state.name for call in calls.calls.values()] == ["RUNNING", "RUNNING", "READY", "ASKING"]
@@ -414,7 +414,11 @@ async def test_the_nursery_is_cancelled(autojump_clock):
     async with trio.open_nursery() as outer:
         async with trio.open_nursery() as nursery:
             calls = ToolRunner(
-                [sleeper("a"), sleeper("b", approve=True)], nursery, max_concurrent_tools=1, approve="ask"
+                [sleeper("a"), sleeper("b", approve=True)],
+                nursery,
+                max_concurrent_tools=1,
+                approve="ask",
+                emit=Events().append,
             )
             calls.start_all(message(called("a", id="1"), called("a", id="2"), called("b")))
             await trio.sleep(0.5)
@@ -488,7 +492,7 @@ async def test_a_call_begins_with_the_context_of_the_runner(autojump_clock):
 async def test_a_cancellation_finds_only_a_question(autojump_clock):
     """With no call running, whoever waits for the answer tells of it."""
     async with trio.open_nursery() as nursery:
-        calls = ToolRunner([sleeper("b", approve=True)], nursery, approve="ask")
+        calls = ToolRunner([sleeper("b", approve=True)], nursery, approve="ask", emit=Events().append)
         calls.start_all(message(called("b")))
         await settle()
         nursery.cancel_scope.cancel()

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias, final
 
 import trio
 
-from trio_stream.agent._agent_events import ApprovalEvent
+from trio_stream.agent._agent_events import ApprovalEvent, NestedEvent, RunEvent
 from trio_stream.agent._tool_call import ToolCall
 from trio_stream.agent._tool_context import Emit
 
@@ -28,6 +28,22 @@ Approve: TypeAlias = Callable[[ToolCall], Awaitable[bool | str]]
 _NOBODY: Final = "it needs approval, and nobody is there to give it"
 _NO: Final = "it was not approved"
 _FAILED: Final = "asking for approval failed"
+
+
+def check_approve(approve: object, timeout: float | None) -> None:
+    """Refuse what nobody could be asked by.
+
+    Raises:
+      TypeError: ``approve`` is neither a function, nor ``"ask"``, nor None.
+      ValueError: The seconds for an answer are not above 0.
+    """
+    if approve is not None and approve != "ask" and not callable(approve):
+        raise TypeError(
+            f'approve is an asynchronous function, "ask" or None, not {approve!r}: to allow every call, give a '
+            "function that returns True"
+        )
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"approval_timeout must be seconds above 0, or None, not {timeout!r}")
 
 
 def needs_approval(call: ToolCall) -> bool:
@@ -42,6 +58,14 @@ def needs_approval(call: ToolCall) -> bool:
         return True
 
 
+def deny_approvals(event: RunEvent) -> None:
+    """Take an event that nobody will read: if it waits for an answer, that is a no."""
+    while isinstance(event, NestedEvent):
+        event = event.event
+    if isinstance(event, ApprovalEvent):
+        event.deny(_NOBODY)
+
+
 @final
 class Approvals:
     """The questions about the calls of one reply.
@@ -51,6 +75,10 @@ class Approvals:
       timeout: Seconds after which no answer is a no.
       emit: Takes the events.
       decided: Called with each call and the reason against it; None: it may run.
+
+    Raises:
+      TypeError: As `check_approve`.
+      ValueError: As `check_approve`.
     """
 
     __slots__ = ("_answered", "_approve", "_asked", "_decided", "_emit", "_none_left", "_scope", "_timeout")
@@ -63,6 +91,7 @@ class Approvals:
         emit: Emit,
         decided: Callable[[ToolCall, str | None], None],
     ) -> None:
+        check_approve(approve, timeout)
         self._approve = approve
         self._timeout = math.inf if timeout is None else timeout
         self._emit = emit

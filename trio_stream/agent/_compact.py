@@ -23,7 +23,8 @@ _WHOLE: Final = frozenset({"end_turn", "stop_sequence"})
 async def compact(dialogue: Dialogue, instructions: str | None) -> None:
     """Put a summary in the place of the messages: all of them, or none.
 
-    Texts of the user's that the model has not answered yet stay as they are.
+    Messages of the system's stay as they are: the tools that they took away would be back without them. So do texts of
+    the user's that the model has not answered yet.
 
     Raises:
       APIError: The request failed.
@@ -38,13 +39,18 @@ async def compact(dialogue: Dialogue, instructions: str | None) -> None:
     ask = _ASK if instructions is None else f"{_ASK}\n\n{instructions}"
     params = {"tool_choice": {"type": "none"}} if dialogue.fixed.get("tools") else {}
     async with dialogue.request(params, first=True, more=[{"role": "user", "content": ask}]) as stream:
-        await stream.until_done()
+        try:
+            await stream.until_done()
+        except BaseException:
+            if stream.partial is not None:
+                dialogue.count(stream.partial, cut=True)
+            raise
     message = stream.message
     dialogue.count(message, cut=False)
     if message.stop_reason not in _WHOLE or not message.text.strip():
         raise RuntimeError(f"there is no whole summary ({message.stop_reason}): the conversation is as it was")
     compacted = Transcript()
     compacted.append([{"role": "user", "content": _SUMMARY + message.text}])
-    compacted.extend(transcript.unanswered_texts())
+    compacted.extend(transcript.beside_summary())
     # One assignment: before it nothing has changed, and after it everything has.
     dialogue.transcript = compacted

@@ -14,7 +14,7 @@ import msgspec
 from trio_stream._client import Client
 from trio_stream._protocol import encode_json
 from trio_stream._schemas import output_type
-from trio_stream.agent._approval import Approve
+from trio_stream.agent._approval import Approve, check_approve
 from trio_stream.agent._cache_marks import Lifetime
 from trio_stream.agent._compact import compact
 from trio_stream.agent._dialogue import ConversationUsage, Dialogue
@@ -150,8 +150,9 @@ class Conversation:
         Raises:
           RuntimeError: A run of this conversation is under way.
           ValueError: There is nothing to answer: no content, and no last message of the user's. Or an option is
-            invalid.
-          TypeError: A parameter is none of a run, or no answers of this type can be asked for.
+            invalid, or the content cannot be written as JSON.
+          TypeError: A parameter or an option is none of a run, the content is not JSON, or no answers of this type can
+            be asked for.
         """
         self._dialogue.check_idle()
         said = content_of(content) if content else None
@@ -214,15 +215,23 @@ class Conversation:
         Raises:
           RuntimeError: A run is under way, or a program of the model's waits for results, so that only a reply may
             follow.
-          ValueError: It is a message of the assistant's.
-          TypeError: It is not JSON.
+          ValueError: It is a message of the assistant's, there is nothing in it, or it cannot be written as JSON.
+          TypeError: Its content is not made of texts and blocks, or is not JSON.
         """
         self._dialogue.check_idle()
         if message.get("role") not in ("user", "system"):
             raise ValueError("a message of the user's or of the system's can be appended: replies come from the API")
         if self._dialogue.transcript.takes_only_a_reply:
             raise RuntimeError("a program of the model's waits for results, so only a reply may follow: run first")
-        self._dialogue.transcript.append([message])
+        if message["role"] == "system" and "content" not in message:
+            self._dialogue.transcript.append([message])  # it changes parameters alone
+            return
+        content: Any = message.get("content", ())
+        said = content_of((content,) if isinstance(content, (str, Mapping)) else tuple(content))
+        if message["role"] == "user":
+            self._dialogue.transcript.say(said, self._dialogue.note)
+        else:
+            self._dialogue.transcript.append([{**message, "content": said}])
 
     # Copies.
 
@@ -237,6 +246,8 @@ class Conversation:
 
     async def compact(self, instructions: str | None = None) -> None:
         """Have the model summarise the conversation, and put the summary in its place: all of it, or nothing.
+
+        Messages of the system's stay, and so does what the user has said since the last reply.
 
         A checkpoint. If it is cancelled or fails, the conversation is as it was.
 
@@ -302,7 +313,11 @@ class Conversation:
           description: What it can do, for the model.
           approve: As `run`. With ``"ask"`` whoever reads the events of the run around it is asked.
           max_turns: As `run`, for each call.
+
+        Raises:
+          TypeError: ``approve`` is neither a function, nor ``"ask"``, nor None.
         """
+        check_approve(approve, None)
 
         def start(prompt: str, meter: Meter | None) -> Run:
             return self.fork().run(prompt, meter=meter, approve=approve, max_turns=max_turns)

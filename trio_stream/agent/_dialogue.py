@@ -202,8 +202,11 @@ class Dialogue:
         call: dict[str, Any] = {**self.params, **params}
         choice: Mapping[str, Any] = call.get("tool_choice") or {}
         if not first and choice.get("type") in ("any", "tool"):
-            # It would make the model call tools for ever.
+            # It would make the model call tools for ever. Whether it may call several at once stays as it was.
             del call["tool_choice"]
+            if "disable_parallel_tool_use" in choice:
+                one_by_one = choice["disable_parallel_tool_use"]
+                call["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": one_by_one}
         if self.container is not None:
             given: object = call.get("container")
             skills = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else None

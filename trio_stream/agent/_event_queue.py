@@ -14,12 +14,11 @@ from typing import Final, final
 
 import trio
 
-from trio_stream.agent._agent_events import AgentEvent, ApprovalEvent, NestedEvent, RunEvent
+from trio_stream.agent._agent_events import AgentEvent, RunEvent
+from trio_stream.agent._approval import deny_approvals
 
 MOST_WAITING: Final = 1_000
 """The number of events beyond which reading waits."""
-
-_NOBODY: Final = "it needs approval, and nobody is there to give it"
 
 
 @final
@@ -43,7 +42,7 @@ class EventQueue:
           Whether there are so many by now that reading should `wait_for_room`.
         """
         if self._closed or self._discards:
-            _tell_nobody(event)
+            deny_approvals(event)
             return False
         self._events.append(event)
         if self._reader:
@@ -94,7 +93,7 @@ class EventQueue:
         """Drop all events, now and later. Questions that need an answer get one: no."""
         self._discards = True
         for event in self._events:
-            _tell_nobody(event)
+            deny_approvals(event)
         self._events.clear()
         self._writer.unpark_all()
 
@@ -104,11 +103,3 @@ class EventQueue:
             self._closed, self._error = True, error
             self._reader.unpark_all()
             self._writer.unpark_all()
-
-
-def _tell_nobody(event: RunEvent) -> None:
-    """Answer an event that nobody will read, if it waits for an answer."""
-    while isinstance(event, NestedEvent):
-        event = event.event
-    if isinstance(event, ApprovalEvent):
-        event.deny(_NOBODY)

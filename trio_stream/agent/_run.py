@@ -91,8 +91,6 @@ class Run:
 
         Raises:
           RuntimeError: It has been entered before, or another run of the conversation is under way.
-          TypeError: The content is not JSON.
-          ValueError: The content cannot be written as JSON.
         """
         if self._place is not _Place.BEFORE:
             raise RuntimeError("this run has been entered before: make another one")
@@ -236,7 +234,8 @@ class Run:
         """End the run now, keeping what can be kept.
 
         Reading and calls are stopped, events of the stream that nobody took are dropped, and the iteration ends when
-        the calls have. Never fails, and does nothing once the run has ended. Not a checkpoint.
+        the calls have. Never fails, and does nothing before the run has been entered and once it has ended. Not a
+        checkpoint.
 
         Args:
           reason: What `reason` says, and the results of the calls that are stopped.
@@ -259,8 +258,8 @@ class Run:
           `unsaid` when the run has ended before.
 
         Raises:
-          ValueError: There is nothing in it, or ``when`` is none of the three.
-          TypeError: It is not made of texts and blocks.
+          ValueError: There is nothing in it, it cannot be written as JSON, or ``when`` is none of the three.
+          TypeError: It is not made of texts and blocks, or is not JSON.
         """
         if when not in ("next", "idle", "now"):
             raise ValueError(f'when is "next", "idle" or "now", not {when!r}')

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from trio_stream._schemas import OutputType, ask_for_output
-from trio_stream.agent._approval import Approve
+from trio_stream.agent._approval import Approve, check_approve
 from trio_stream.agent._meter import Meter
+from trio_stream.agent._schedule import check_slots
 
 RunOutcome: TypeAlias = Literal[
     "completed", "interrupted", "cancelled", "failed", "truncated", "refused", "max_turns", "budget"
@@ -40,6 +41,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.max_turns is not None and self.max_turns < 1:
             raise ValueError(f"max_turns must be 1 or more: {self.max_turns!r}")
+        check_slots(self.max_concurrent_tools)
+        check_approve(self.approve, self.approval_timeout)
         if self.turn_retries < 0:
             raise ValueError(f"turn_retries must not be negative: {self.turn_retries!r}")
         for name in _FIXED:

@@ -14,13 +14,27 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from trio_stream._client import OPTION_NAMES, Client
-from trio_stream._protocol import Usage, encode_json
+from trio_stream._protocol import JSON_ERRORS, Usage, encode_json
 from trio_stream.agent._dialogue import ConversationUsage, Dialogue
 from trio_stream.agent._tool import Tool
 from trio_stream.agent._toolset import Toolset
 from trio_stream.agent._transcript import describe
 
 VERSION: Final = 1
+
+
+class _SavedMessage(msgspec.Struct, frozen=True):
+    """As much of a message as has to be right for it to be read."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[dict[str, Any]] = ""
+
+
+class _SavedFixed(msgspec.Struct, frozen=True):
+    """The same of what never changes."""
+
+    system: str | list[dict[str, Any]] = ""
+    tools: list[dict[str, Any]] = []
 
 
 class _Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,7 +86,10 @@ def from_json(client: Client, data: bytes | str, tools: Iterable[Tool | Mapping[
     """
     try:
         saved = msgspec.json.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
+        for raw in saved.messages:
+            msgspec.json.decode(raw, type=_SavedMessage)
+        msgspec.convert(saved.fixed, _SavedFixed)
+    except JSON_ERRORS as error:
         raise ValueError(f"this is not a saved conversation: {error}") from error
     if saved.version != VERSION:
         raise ValueError(f"this conversation was saved in the form {saved.version}, and {VERSION} is known")

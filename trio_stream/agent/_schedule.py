@@ -21,17 +21,31 @@ from typing import final
 from trio_stream.agent._tool_call import ToolCall
 
 
+def check_slots(slots: int) -> None:
+    """Refuse a number of slots with which no call could ever run.
+
+    Raises:
+      ValueError: It is below 1.
+    """
+    if slots < 1:
+        raise ValueError(f"max_concurrent_tools must be at least 1, not {slots!r}")
+
+
 @final
 class Schedule:
     """The calls of one reply that have not run yet.
 
     Args:
       slots: How many calls may run at once.
+
+    Raises:
+      ValueError: As `check_slots`.
     """
 
     __slots__ = ("_alone", "_lines", "_queue", "_running", "_slots")
 
     def __init__(self, slots: int) -> None:
+        check_slots(slots)
         self._slots = slots
         self._running: set[ToolCall] = set()
         self._alone: ToolCall | None = None

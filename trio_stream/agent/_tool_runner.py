@@ -25,7 +25,7 @@ from trio_stream._protocol import (
     is_by_program,
 )
 from trio_stream.agent._agent_events import RunEvent
-from trio_stream.agent._approval import Approvals, Approve, needs_approval
+from trio_stream.agent._approval import Approvals, Approve, deny_approvals, needs_approval
 from trio_stream.agent._meter import Meter
 from trio_stream.agent._schedule import Schedule
 from trio_stream.agent._tool import Tool
@@ -77,7 +77,8 @@ class ToolRunner:
         nobody is there, so these calls are denied.
       approval_timeout: Seconds after which no answer is a no: for each call with a function, for all of them with
         ``"ask"``. None: there is no bound.
-      emit: Takes the events of the calls. It must neither wait nor fail.
+      emit: Takes the events of the calls. It must neither wait nor fail. None: nobody reads them, so a call that one
+        of them asks about is denied.
       before_start: Awaited before each call that starts, when it is its turn; `results` tells of the call as one
         that runs already. It returns None, or the reason why the call must not start. If it raises, the call
         is not started and the exception goes on, out of the nursery.
@@ -88,7 +89,7 @@ class ToolRunner:
       calls: The calls by their ids, in the order of the reply.
 
     Raises:
-      TypeError: ``tools`` are not tools.
+      TypeError: ``tools`` are not tools, or ``approve`` is none of the three.
       ValueError: Two tools have one name, or a number is out of its range.
     """
 
@@ -124,15 +125,11 @@ class ToolRunner:
         before_start: BeforeStart | None = None,
         meter: Meter | None = None,
     ) -> None:
-        if max_concurrent_tools < 1:
-            raise ValueError(f"max_concurrent_tools must be at least 1, not {max_concurrent_tools!r}")
-        if approval_timeout is not None and not approval_timeout > 0:
-            raise ValueError(f"approval_timeout must be seconds above 0, or None, not {approval_timeout!r}")
         self._toolset = tools if isinstance(tools, Toolset) else Toolset(tools)
         self._nursery = nursery
         self._context = contextvars.copy_context()
         self.calls = {}
-        self._around = Surroundings(emit or _nobody, self._ended, self.stop, before_start, meter)
+        self._around = Surroundings(emit or deny_approvals, self._ended, self.stop, before_start, meter)
         self._schedule = Schedule(max_concurrent_tools)
         self._approvals = Approvals(approve, approval_timeout, emit=self._around.emit, decided=self._decided)
         self._seen: set[str] = set()  # the ids of calls, from where their blocks begin
@@ -336,10 +333,6 @@ class ToolRunner:
           reason: Why there will be no other result, for calls that have not ended and were not stopped.
         """
         return [call.result(reason) for call in self.calls.values()]
-
-
-def _nobody(event: RunEvent) -> None:
-    """Where nobody reads the events."""
 
 
 def _two_with_one_id() -> InvalidResponseError:

@@ -109,14 +109,17 @@ class Transcript:
         """Whether nothing but a reply may follow: a program of the model's waits for the results of its calls."""
         return len(self.entries) > 1 and self.entries[-1].holds_results and self.entries[-2].calls_by_programs
 
-    def unanswered_texts(self) -> list[Entry]:
-        """What the user has said since the last reply; results of calls are none of it."""
-        texts: list[Entry] = []
-        for entry in reversed(self.entries):
-            if entry.role == "assistant" or entry.holds_results:
-                break
-            texts.insert(0, entry)
-        return texts
+    def beside_summary(self) -> list[Entry]:
+        """What a summary cannot stand for: messages of the system's, and what the user has said since the last reply.
+
+        Results of calls are no part of what the user has said.
+        """
+        answered = len(self.entries)
+        while answered and not (
+            self.entries[answered - 1].role == "assistant" or self.entries[answered - 1].holds_results
+        ):
+            answered -= 1
+        return [entry for number, entry in enumerate(self.entries) if entry.role == "system" or number >= answered]
 
     def boundary(self, upto: int) -> int:
         """The greatest number of messages, up to ``upto``, that can be taken without parting calls and results."""
