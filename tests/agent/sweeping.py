@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 import trio_stream as ts
+from tests.soak.form import LONG
 from trio_stream import agent
 from trio_stream.testing import (
     ScriptedAPI,
@@ -33,6 +34,9 @@ from trio_stream.testing._scripted import Script
 from trio_stream.testing._strict import find_fault
 
 MODEL = "claude-sonnet-5-5"
+SAMPLE = 7
+"""Of so many steps one is in the sample that runs every time: no period of the runs is a multiple of it."""
+
 NEXT_TEXT = {"role": "user", "content": "go on"}
 
 SEARCH_ID = "srvtoolu_1"
@@ -395,7 +399,7 @@ async def sweep_over_a_port(action: str, when: Any) -> int:
 async def everywhere(one: Sweep, action: str, when: Any) -> int:
     act: Callable[[], object] | None = None if action == "cancel" else one.act
     after: Callable[[], Awaitable[None]] = one.after
-    return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when)
+    return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when, every=1 if LONG else SAMPLE)
 
 
 BLOCKS: Mapping[str, Sequence[Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,32 @@ async def test_say_while_one_of_two_calls_runs(autojump_clock):
     assert [result["content"] for result in results["content"]] == ["waited 1", "waited 3"]
     assert text == {"role": "user", "content": "and hurry"}
     assert run.unsaid == []
+
+
+async def test_one_of_two_mcp_servers_is_unreachable(caplog):
+    """openclaw#106665: the tools of the other work, because it is not required."""
+    mcp = pytest.importorskip("mcp")
+    server = importlib.import_module("mcp.server.mcpserver").MCPServer("here")
+
+    @server.tool()
+    async def echo(text: str) -> str:
+        """Say it again."""
+        return text
+
+    gone = mcp.StdioServerParameters(command="trio-stream-no-such-program")
+    servers = [
+        ts.mcp.Server("gone", lambda: mcp.Client(gone), required=False),
+        ts.mcp.Server("here", lambda: mcp.Client(server)),
+    ]
+    api = ScriptedAPI([call("here__echo", {"text": "Hello."}), call("gone__read")], [say("Done.")])
+    async with ts.mcp.servers(*servers) as tools:
+        chat = conversation(api, *tools)
+        assert await chat.ask("go") == "Done."
+    assert [tool["name"] for tool in api.requests[0].body["tools"]] == ["here__echo"]
+    there, missing = results_in(chat.messages[2])
+    assert there["content"] == [{"type": "text", "text": "Hello."}]
+    assert missing["content"] == "there is no tool 'gone__read'."
+    assert "the server 'gone' cannot be reached" in caplog.text
 
 
 async def test_interrupt_twice_in_a_call(autojump_clock):

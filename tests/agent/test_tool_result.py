@@ -167,6 +167,16 @@ async def test_tool_error(caplog):
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("data", ["", "aa", "ä", 5, None])
+async def test_an_image_without_content(data, caplog):
+    """The model is told, rather than that the API refuses the conversation from here on."""
+    broken = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    for value in ([{"type": "text", "text": "Here."}, broken], ToolError(broken)):
+        block = await result_of(value)
+        assert block["is_error"]
+        assert block["content"] == "ValueError: the data of the image that the tool returned is not base64, or empty"
+
+
 async def test_an_error_with_an_image():
     """The API refuses any block but text in a result that is marked as an error, so the word stands in it."""
     block = await result_of(ToolError([{"type": "text", "text": "The page did not load:"}, IMAGE]))

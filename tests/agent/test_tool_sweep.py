@@ -11,6 +11,7 @@ import trio
 
 import trio_stream as ts
 from tests.agent.replies import a_tool, sleeper
+from tests.soak.form import LONG
 from trio_stream.agent import ApprovalEvent, CallState, RunEvent, StopRun, ToolCall, ToolError, ToolRunner
 from trio_stream.testing import ScriptedAPI, call, cancel_everywhere, pause, say, think
 from trio_stream.testing._strict import find_fault
@@ -221,5 +222,6 @@ async def sweep(asking: Any, action: Callable[[ByHand], None] | None) -> None:
         watch=lambda: by_hand.watch(),  # noqa: PLW0108 - each run has its own
         action=None if action is None else lambda: action(by_hand),
         when="both" if action is None else "after",
+        every=1 if LONG else 7,
     )
-    assert count > 40
+    assert count > (40 if LONG else 6)

@@ -16,7 +16,7 @@ import msgspec
 import pydantic
 import pytest
 
-from trio_stream._schemas import MismatchError, OutputType, output_type
+from trio_stream._schemas import MismatchError, OutputType, ask_for_output, output_type
 from trio_stream.testing._strict import find_fault
 
 T = TypeVar("T")
@@ -436,3 +436,12 @@ def test_the_same_type_again() -> None:
     assert output_type(output_type(Point)) is output_type(Point)
     unhashable: Any = Annotated[int, {"a": []}]
     assert output_type(unhashable).schema == {"type": "integer"}
+
+
+def test_asking_twice_for_a_format() -> None:
+    """Nobody could say which of the two counts."""
+    output = OutputType(int)
+    asked = ask_for_output({"output_config": {"effort": "low"}}, output)
+    assert asked["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": output.schema}}
+    with pytest.raises(TypeError, match=r"output_config\.format both say"):
+        ask_for_output(asked, output)

@@ -66,6 +66,18 @@ async def test_how_many_runs_are_cancelled(when: Literal["before", "after", "bot
     assert await cancel_everywhere(fn, when=when) == (12 if when == "both" else 6)
 
 
+async def test_a_sample_of_the_steps() -> None:
+    """It begins with the first step, and ends with the run."""
+    whole = await cancel_everywhere(three_steps, when="before")
+    assert await cancel_everywhere(three_steps, when="before", every=2) == (whole + 1) // 2
+    assert await cancel_everywhere(three_steps, when="before", every=whole) == 1
+
+
+async def three_steps() -> None:
+    for _ in range(3):
+        await trio.lowlevel.checkpoint()
+
+
 async def test_the_reason_is_given() -> None:
     reasons: list[str] = []
 

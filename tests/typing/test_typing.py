@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 import trio_stream as ts
-from tests.typing import ordinary_use
+from tests.typing import ordinary_agents, ordinary_use
 
 ROOT = Path(__file__).parents[2]
-ORDINARY = Path(ordinary_use.__file__)
+ORDINARY = [Path(module.__file__) for module in (ordinary_use, ordinary_agents)]
 
 MISTAKES = """\
 import trio_stream as ts
@@ -34,6 +34,12 @@ async def mistakes(client: ts.Client, message: ts.Message, item: ts.Item[int]) -
     client.messages.stream(model="m", max_tokens=1, messages=[]).text_stream
     (await client.messages.parse(output=int, model="m", max_tokens=1, messages=[])).upper()
     (await ts.gather_outcomes(client, ["a"], output=int))[0].value.upper()
+    (await ts.Conversation(client).ask("a", output=int)).upper()
+    (await ts.Conversation(client).ask("a")).title
+    ts.Conversation(client).run("a", approve=True)
+    ts.Conversation(client).run("a", approve=lambda call: True)
+    ts.Conversation(client, tools=[print])
+    ts.tool(timeout="long")
     ts.Client(auth="basic")
     ts.Client(api_key=5)
 """
@@ -58,14 +64,15 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> list[Complaint]:
     """About ordinary use and about the mistakes, each in a file, with the settings of a user's program, strict."""
     need("pyright")
     folder = tmp_path_factory.mktemp("programs")
-    (folder / ORDINARY.name).write_text(ORDINARY.read_text())
+    for program in ORDINARY:
+        (folder / program.name).write_text(program.read_text())
     (folder / "mistakes.py").write_text(MISTAKES)
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", folder]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     report = json.loads(done.stdout)
-    assert report["summary"]["filesAnalyzed"] >= 2
+    assert report["summary"]["filesAnalyzed"] > len(ORDINARY)
     return [
         Complaint(Path(found["file"]).name, found["range"]["start"]["line"] + 1, found["message"])
         for found in report["generalDiagnostics"]
@@ -74,9 +81,10 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> list[Complaint]:
 
 @pytest.mark.timeout(300)
 def test_pyright_has_nothing_to_say_of_ordinary_use(complaints):
-    assert [found for found in complaints if found.file == ORDINARY.name] == []
-    assert "cast" not in ORDINARY.read_text()
-    assert "ignore" not in ORDINARY.read_text()
+    assert [found for found in complaints if found.file != "mistakes.py"] == []
+    for program in ORDINARY:
+        assert "cast" not in program.read_text()
+        assert "ignore" not in program.read_text()
 
 
 @pytest.mark.timeout(300)
@@ -88,7 +96,7 @@ def test_pyright_finds_mistakes(complaints):
 @pytest.mark.timeout(300)
 def test_mypy_has_nothing_to_say_of_ordinary_use():
     need("mypy")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(ORDINARY)]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, ORDINARY)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Success" in done.stdout, done.stdout + done.stderr
 

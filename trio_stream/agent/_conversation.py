@@ -13,7 +13,7 @@ import msgspec
 
 from trio_stream._client import Client
 from trio_stream._protocol import encode_json
-from trio_stream._schemas import output_type
+from trio_stream._schemas import OutputType, output_type
 from trio_stream.agent._approval import Approve, check_approve
 from trio_stream.agent._cache_marks import Lifetime
 from trio_stream.agent._compact import compact
@@ -125,7 +125,7 @@ class Conversation:
         turn_retries: int = 2,
         meter: Meter | None = None,
         save: Callable[[Conversation], Awaitable[object]] | None = None,
-        output: type[Any] | None = None,
+        output: type[Any] | OutputType[Any] | None = None,
         **params: Any,
     ) -> Run:
         """A run that begins with what is said here: ``async with chat.run("...") as run``.
@@ -144,7 +144,7 @@ class Conversation:
           save: An asynchronous function that takes this conversation. It is awaited before each call starts, and after
             each commit, so what it writes of `to_json` always says which calls may have had effects. If it fails, the
             call is not started and the run fails.
-          output: A type that the last reply has to fit; `Run.result` returns a value of it.
+          output: A type that the last reply has to fit, or an `OutputType`; `Run.result` returns a value of it.
           **params: Parameters of the API for this run alone, in place of those of the conversation.
 
         Raises:
@@ -172,10 +172,12 @@ class Conversation:
         return Run(self._dialogue, options, said)
 
     @overload
-    async def ask(self, *content: str | Mapping[str, Any], output: type[T], **options: Any) -> T: ...
+    async def ask(self, *content: str | Mapping[str, Any], output: type[T] | OutputType[T], **options: Any) -> T: ...
     @overload
     async def ask(self, *content: str | Mapping[str, Any], output: None = None, **options: Any) -> str: ...
-    async def ask(self, *content: str | Mapping[str, Any], output: type[Any] | None = None, **options: Any) -> Any:
+    async def ask(
+        self, *content: str | Mapping[str, Any], output: type[Any] | OutputType[Any] | None = None, **options: Any
+    ) -> Any:
         """Run to the end, and return the text of the last reply, or a value of the type ``output``.
 
         Nobody is there to give approval: calls that need it are denied, unless ``approve`` is a function.

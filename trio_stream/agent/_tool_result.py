@@ -10,6 +10,7 @@ has a bound. Whatever is not content of the API's is sent as JSON.
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias, cast
@@ -121,7 +122,8 @@ def content_of(value: object, *, limit: int = MOST_CHARACTERS) -> Content:
       limit: Characters of text that stay. Images, PDFs and other blocks are not cut.
 
     Raises:
-      TypeError, ValueError: JSON cannot hold the value.
+      TypeError: JSON cannot hold the value.
+      ValueError: JSON cannot hold the value, or an image or a PDF in it has no content.
     """
     if value is None:
         return ""
@@ -135,6 +137,7 @@ def content_of(value: object, *, limit: int = MOST_CHARACTERS) -> Content:
     content: list[dict[str, Any]] = []
     for block in blocks:
         if block["type"] != "text":
+            _check_data(block)
             content.append(_clean_block(block))
             continue
         text: str = block["text"]
@@ -167,6 +170,23 @@ def _is_block(value: Mapping[str, Any]) -> bool:
     kind = value.get("type")
     required = _REQUIRED.get(kind) if isinstance(kind, str) else None
     return required is not None and all(isinstance(value.get(name), right) for name, right in required.items())
+
+
+def _check_data(block: Mapping[str, Any]) -> None:
+    """Refuse an image or a PDF without content: the API would, in this request and in every later one.
+
+    Raises:
+      ValueError: Its data is empty or not base64.
+    """
+    source: Any = block.get("source")
+    if isinstance(source, Mapping) and cast("Mapping[str, Any]", source).get("type") == "base64":
+        data: Any = cast("Mapping[str, Any]", source).get("data")
+        try:
+            content = binascii.a2b_base64(data, strict_mode=True)
+        except (TypeError, ValueError):
+            content = b""
+        if not content:
+            raise ValueError(f"the data of the {block['type']} that the tool returned is not base64, or empty")
 
 
 def _clean_block(block: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ async def cancel_everywhere(
     action: Callable[[], object] | None = None,
     watch: Callable[[], object] | None = None,
     when: Literal["before", "after", "both"] = "both",
+    every: int = 1,
     max_steps: int = 10_000,
 ) -> int:
     """Run ``fn`` again and again, each time cancelled one task step later, until a run ends before its step.
@@ -70,6 +71,8 @@ async def cancel_everywhere(
       watch: Called without arguments after every step of the run's tasks, and right after ``action``, in every run. It
         raises if the condition does not hold. The run is cancelled then, and the failure names the step.
       when: Whether to cancel before a step is taken, after it, or both: first before, then after every step.
+      every: Cancel at the first step and then at every so many, for a sweep that is too long for every test run. 1: at
+        all of them.
       max_steps: Fail if one run takes more steps than this.
 
     Returns:
@@ -86,7 +89,7 @@ async def cancel_everywhere(
         # ones.
         await leftovers.begin()
         for where in _ORDER[when]:
-            for step in range(max_steps + 1):
+            for step in range(0, max_steps + 1, every):
                 probe = _Probe(where, step, action, watch)
                 await _run(fn, check, probe, leftovers)
                 if not probe.reached:

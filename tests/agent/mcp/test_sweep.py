@@ -14,6 +14,7 @@ from mcp.server.mcpserver import MCPServer
 
 import trio_stream as ts
 from tests.agent.mcp.use import Tools
+from tests.soak.form import LONG
 from trio_stream.agent.mcp import Server, servers
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, call, cancel_everywhere, say
 from trio_stream.testing._strict import find_fault
@@ -36,7 +37,7 @@ async def test_cancelled_at_every_step(autojump_clock: trio.testing.MockClock) -
             tools = Tools(offered)
             assert await tools.call("a__echo", text="x") == "x"
 
-    assert await cancel_everywhere(fn, when="before") > 20
+    assert await cancel_everywhere(fn, when="before", every=1 if LONG else 7) > (20 if LONG else 5)
 
 
 def connect() -> mcp.Client:
@@ -93,7 +94,9 @@ async def test_an_agent_at_every_step(autojump_clock: trio.testing.MockClock, ac
             fault = find_fault({"model": "claude-sonnet-5-5", "max_tokens": 1, "messages": messages})
             assert fault is None, fault
 
-    assert await cancel_everywhere(fn, action=act, watch=watch, when="after") > 50
+    assert await cancel_everywhere(fn, action=act, watch=watch, when="after", every=1 if LONG else 7) > (
+        50 if LONG else 7
+    )
 
 
 def answer(request: RecordedRequest) -> list[Step]:
