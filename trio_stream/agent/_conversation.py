@@ -229,7 +229,8 @@ class Conversation:
             self._dialogue.transcript.append([message])  # it changes parameters alone
             return
         content: Any = message.get("content", ())
-        said = content_of((content,) if isinstance(content, (str, Mapping)) else tuple(content))
+        parts: list[Any] = [content] if isinstance(content, str) else list(content)
+        said = content_of(tuple(parts))
         if message["role"] == "user":
             self._dialogue.transcript.say(said, self._dialogue.note)
         else:

@@ -45,9 +45,10 @@ class EventQueue:
             deny_approvals(event)
             return False
         self._events.append(event)
-        if self._reader:
+        waiting = len(self._events)
+        if waiting == 1:  # the reader waits for nothing but the first
             self._reader.unpark()
-        return len(self._events) >= MOST_WAITING
+        return waiting >= MOST_WAITING
 
     async def wait_for_room(self) -> None:
         """Wait until there is room. A checkpoint if there is none, otherwise nothing."""
@@ -59,7 +60,7 @@ class EventQueue:
         if not self._events:
             return None
         event = self._events.popleft()
-        if self._writer:
+        if len(self._events) == MOST_WAITING - 1:  # there is room again
             self._writer.unpark_all()
         return event
 
