@@ -35,7 +35,7 @@ async def mistakes(client: ts.Client, message: ts.Message, item: ts.Item[int]) -
     (await client.messages.parse(output=int, model="m", max_tokens=1, messages=[])).upper()
     (await ts.gather_outcomes(client, ["a"], output=int))[0].value.upper()
     (await ts.Conversation(client).ask("a", output=int)).upper()
-    (await ts.Conversation(client).ask("a")).title
+    (await ts.Conversation(client).ask("a")).pages
     ts.Conversation(client).run("a", approve=True)
     ts.Conversation(client).run("a", approve=lambda call: True)
     ts.Conversation(client, tools=[print])

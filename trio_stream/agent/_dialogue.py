@@ -85,6 +85,8 @@ class Dialogue:
     """
 
     cache: Lifetime | None
+    transcript: Transcript
+    usage: ConversationUsage
 
     def __init__(
         self,

@@ -150,7 +150,7 @@ class Run:
 
     @property
     def nursery(self) -> trio.Nursery:
-        """The nursery of this run, for tasks beside it: they end with the block.
+        """The nursery of this run. Tasks that are started in it run beside it, and end with the block.
 
         Raises:
           RuntimeError: The run has not been entered.

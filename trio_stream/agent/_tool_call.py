@@ -97,7 +97,7 @@ class Surroundings(NamedTuple):
 
 @final
 class ToolCall:
-    """A call of a tool by the model. `Run.calls` and `ToolRunner.calls` have those of a reply.
+    """A call of a tool by the model. `Run.calls` has those of a run, and a `ToolRunner` those of a reply.
 
     Attributes:
       id: The identifier of the call.

@@ -82,8 +82,8 @@ class ToolRunner:
       before_start: Awaited before each call that starts, when it is its turn; `results` tells of the call as one
         that runs already. It returns None, or the reason why the call must not start. If it raises, the call
         is not started and the exception goes on, out of the nursery.
-      meter: Counts the calls, and limits them: one beyond its limits is not started. Tools get it as
-        `ToolContext.meter`.
+      meter: Counts the calls, and limits them: one beyond its limits is not started. Tools get it with their
+        `ToolContext`.
 
     Attributes:
       calls: The calls by their ids, in the order of the reply.

@@ -61,6 +61,8 @@ class Transcript:
 
     __slots__ = ("entries", "interrupted", "unanswered")
 
+    interrupted: bool
+
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.interrupted = False

@@ -73,6 +73,11 @@ class Turn:
 
     __slots__ = ("_runner", "_stream", "before", "number", "scope", "state", "stop_reason")
 
+    before: Sequence[Reply]
+    number: int
+    scope: trio.CancelScope
+    state: TurnState
+
     def __init__(self, number: int, before: Sequence[Reply], runner: ToolRunner) -> None:
         self.number = number
         self.before = before
