@@ -14,7 +14,7 @@ import trio
 
 from tests.processes import PYTHON
 from trio_stream.cli._chat_tools import ToolNameError, load_tools, mcp_servers
-from trio_stream.testing import ScriptedAPI, Server, Step, call, fail, http_error, say, stall, stop, think
+from trio_stream.testing import ScriptedAPI, Server, Step, call, fail, http_error, say, stall, stop, think, usage
 
 from .running import SECONDS, SECRET, Running, environment, program, run_cli, without_styles
 
@@ -22,7 +22,21 @@ EDITING = "\x1b[?2004h"
 """What a terminal gets when a line begins to be edited: from here on pasted text is marked."""
 
 TOOLS = '''
+import trio
 import trio_stream as ts
+
+@ts.tool
+async def helper(ctx: ts.ToolContext) -> str:
+    """Ask as an agent within a tool does."""
+    answers, answered = [], trio.Event()
+
+    def answer(reason: str | None) -> None:
+        answers.append(reason)
+        answered.set()
+
+    ctx.bubble(ts.ApprovalEvent(id="inner", name="inner", input={}, answer=answer))
+    await answered.wait()
+    return f"answered {answers}"
 
 async def weather(city: str) -> str:
     """The weather of a city."""
@@ -131,6 +145,37 @@ async def test_nobody_can_be_asked_through_a_pipe(tools_file: Path) -> None:
         results = json.dumps(api.requests[1].body["messages"][-1])
         assert told in results
         assert "noon" in results
+
+
+async def test_agents_within_tools_ask_too(tools_file: Path) -> None:
+    """Through a pipe they are denied, `--yes` allows them, and somebody at a terminal is asked."""
+    script: list[Step] = [call("helper"), stop("tool_use")]
+    options = ("--tool", f"{tools_file}:helper")
+    for more, told in (((), "nobody is there"), (("--yes",), "answered [None]")):
+        api = ScriptedAPI(script, [say("Done.")])
+        async with api.serve() as server:
+            done = await run_cli("chat", *options, *more, stdin=b"hi\n", base_url=server.base_url)
+        assert (done.code, done.out, done.err) == (0, "Done.\n", "")
+        assert told in json.dumps(api.requests[1].body["messages"][-1])
+    api = ScriptedAPI(script, [say("Done.")])
+    async with api.serve() as server, in_terminal(server, tools_file, *options) as chat:
+        typist = Typist(chat)
+        for keys in (b"hi\r", b"too late\r", b"\x04"):
+            await typist.type(keys)
+        assert await chat.finish() == 0
+    assert "too late" in json.dumps(api.requests[1].body["messages"][-1])
+
+
+async def test_bytes_that_are_no_text(tools_file: Path) -> None:
+    """They do not end the program, and what can be read of them is sent. What is taken back was paid for."""
+    api = ScriptedAPI([usage(input_tokens=123), say("Done.")])
+    async with api.serve() as server, in_terminal(server, tools_file) as chat:
+        typist = Typist(chat)
+        for keys in (b"caf\xe9!\r", b"/undo\r", b"/cost\r", b"\x04"):
+            await typist.type(keys)
+        assert await chat.finish() == 0
+    assert conversation_of(api.requests[0].body) == [("user", "caf?!")]
+    assert "123 tokens in" in without_styles(chat.out)
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,10 @@ class _Chat:
                 self._run = run
                 self._starts.append(run.first_message)
                 async for event in run:
-                    if isinstance(event, ts.ApprovalEvent):
-                        await self._ask(event, run)
-                    else:
+                    if (question := _question_in(event)) is None:
                         view.show(event)
+                    else:
+                        await self._ask(question, run)
         except (ts.APIError, OSError) as error:
             if is_broken_pipe(error):
                 raise
@@ -178,6 +178,12 @@ class _Chat:
 
     async def _ask(self, event: ts.ApprovalEvent, run: ts.Run) -> None:
         """Ask whether a call may run. What is typed beside yes and no is the reason that the model is told."""
+        if self._options.yes:  # one of an agent within a tool, which asks in its own way
+            event.allow()
+            return
+        if not self._lines.somebody_is_there:
+            event.deny("it needs approval, and nobody is there to give it")
+            return
         self._view.call(event)
         typed = await self._lines.read("allow it? [y/N, or why not] ")
         if typed is Key.INTERRUPT:
@@ -235,10 +241,17 @@ class _Chat:
         return True
 
     def _cost(self) -> str:
-        usage = self._conversation.usage
-        tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {self._meter.requests} requests"
-        cost = self._meter.cost
+        meter = self._meter  # what was taken back has been paid for all the same
+        tokens = f"{meter.input_tokens} tokens in, {meter.output_tokens} out, {meter.requests} requests"
+        cost = meter.cost
         return f"{tokens}; dollars with --price IN/OUT" if cost is None else f"{tokens}, ${cost:.4f}"
+
+
+def _question_in(event: ts.RunEvent) -> ts.ApprovalEvent | None:
+    """The question that an event asks, also from within a tool."""
+    while isinstance(event, ts.NestedEvent):
+        event = event.event
+    return event if isinstance(event, ts.ApprovalEvent) else None
 
 
 async def _allow(call: ts.ToolCall) -> Literal[True]:  # noqa: ARG001 - each call alike

@@ -88,11 +88,13 @@ class TerminalLines:
     def _prompt(self, prompt: str) -> str | Key:
         try:
             # While a line is edited Ctrl-C is a key, not a signal.
-            return self._session.prompt(prompt, handle_sigint=False)
+            line = self._session.prompt(prompt, handle_sigint=False)
         except KeyboardInterrupt:
             return Key.INTERRUPT
         except EOFError:
             return Key.END
+        # A byte that is no UTF-8 comes as half of a surrogate pair, which nothing can be sent with.
+        return line.encode(errors="replace").decode()
 
 
 @final
