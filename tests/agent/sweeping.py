@@ -34,7 +34,7 @@ from trio_stream.testing._scripted import Script
 from trio_stream.testing._strict import find_fault
 
 MODEL = "claude-sonnet-5-5"
-SAMPLE = 7
+SAMPLE = 11
 """Of so many steps one is in the sample that runs every time: no period of the runs is a multiple of it."""
 
 NEXT_TEXT = {"role": "user", "content": "go on"}

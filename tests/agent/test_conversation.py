@@ -251,6 +251,22 @@ def test_what_is_not_a_saved_conversation(data):
         agent.Conversation.from_json(client_of(ScriptedAPI()), data)
 
 
+async def test_what_is_saved_before_a_call_is_true_of_the_next(autojump_clock):
+    """One that has not begun is told of as not started, for each file might be the last."""
+    files: list[list[str]] = []
+
+    async def save(chat: agent.Conversation) -> None:
+        await trio.sleep(1)
+        messages = msgspec.json.decode(chat.to_json())["messages"]
+        if len(messages) == 3:
+            files.append([text.split(":")[0] for text in results_in(messages[2])])
+
+    api = ScriptedAPI([call("wait", {"seconds": 9}), call("wait", {"seconds": 5})], [say("Done.")])
+    await conversation(api, wait).ask("go", save=save)
+    running, waiting, one, two = "stopped while it was running", "not started", "waited 9", "waited 5"
+    assert files == [[running, waiting], [running, running], [one, two]]
+
+
 async def test_compact(autojump_clock):
     """A summary stands in the place of everything, but for what the user has said since."""
     api = ScriptedAPI(

@@ -222,6 +222,6 @@ async def sweep(asking: Any, action: Callable[[ByHand], None] | None) -> None:
         watch=lambda: by_hand.watch(),  # noqa: PLW0108 - each run has its own
         action=None if action is None else lambda: action(by_hand),
         when="both" if action is None else "after",
-        every=1 if LONG else 7,
+        every=1 if LONG else 11,
     )
-    assert count > (40 if LONG else 6)
+    assert count > (40 if LONG else 3)

@@ -64,7 +64,7 @@ class CallState(enum.Enum):
     READY = "ready"
     """It may run, and waits for its turn."""
     STARTING = "starting"
-    """It is its turn; what has to come before is under way."""
+    """It is its turn; what has to come before is under way. Only where something has to."""
     RUNNING = "running"
     DONE = "done"
     """Its tool has ended, or its input was refused."""
@@ -85,6 +85,8 @@ class Surroundings(NamedTuple):
       ended: Called when the call has its result.
       cancelled: Called with the reason when a cancellation from outside reaches the call: it is one of all calls.
       before_start: Awaited before it starts.
+      starting: Held meanwhile, by one call after the other, so that what is saved for one does not say of the next
+        that it may have had effects.
       meter: The meter of the run.
     """
 
@@ -92,6 +94,7 @@ class Surroundings(NamedTuple):
     ended: Callable[[ToolCall], None]
     cancelled: Callable[[str], None]
     before_start: BeforeStart | None
+    starting: trio.Lock
     meter: Meter | None
 
 
@@ -239,7 +242,7 @@ class ToolCall:
         self.end(CallState.NOT_STARTED, not_started(reason))
 
     async def run(self) -> None:
-        """Run the call to its end. The state is STARTING when this is called.
+        """Run the call to its end. It is its turn, and the state is READY when this is called.
 
         Raises:
           Exception: What ``before_start`` raised, and nothing that the tool did.
@@ -274,7 +277,9 @@ class ToolCall:
         # Not one line of the tool runs after a cancellation.
         await trio.lowlevel.checkpoint_if_cancelled()
         if around.before_start is not None:
-            reason = await around.before_start(self)
+            async with around.starting:
+                self.state = CallState.STARTING
+                reason = await around.before_start(self)
             if reason is not None:
                 self.deny(reason)
                 return

@@ -79,9 +79,9 @@ class ToolRunner:
         ``"ask"``. None: there is no bound.
       emit: Takes the events of the calls. It must neither wait nor fail. None: nobody reads them, so a call that one
         of them asks about is denied.
-      before_start: Awaited before each call that starts, when it is its turn; `results` tells of the call as one
-        that runs already. It returns None, or the reason why the call must not start. If it raises, the call
-        is not started and the exception goes on, out of the nursery.
+      before_start: Awaited before each call that starts, when it is its turn, for one call after the other; `results`
+        tells of the call as one that runs already. It returns None, or the reason why the call must not start. If it
+        raises, the call is not started and the exception goes on, out of the nursery.
       meter: Counts the calls, and limits them: one beyond its limits is not started. Tools get it with their
         `ToolContext`.
 
@@ -129,7 +129,7 @@ class ToolRunner:
         self._nursery = nursery
         self._context = contextvars.copy_context()
         self.calls = {}
-        self._around = Surroundings(emit or deny_approvals, self._ended, self.stop, before_start, meter)
+        self._around = Surroundings(emit or deny_approvals, self._ended, self.stop, before_start, trio.Lock(), meter)
         self._schedule = Schedule(max_concurrent_tools)
         self._approvals = Approvals(approve, approval_timeout, emit=self._around.emit, decided=self._decided)
         self._seen: set[str] = set()  # the ids of calls, from where their blocks begin
@@ -277,7 +277,6 @@ class ToolRunner:
                     call.deny(refusal)  # which leads here again, and the loop goes on with the next
                     continue
                 self._start_task(call.run, f"tool {call.name}")
-                call.state = CallState.STARTING
         finally:
             self._takes_turns = False
 
