@@ -263,8 +263,9 @@ async def test_what_is_saved_before_a_call_is_true_of_the_next(autojump_clock):
 
     api = ScriptedAPI([call("wait", {"seconds": 9}), call("wait", {"seconds": 5})], [say("Done.")])
     await conversation(api, wait).ask("go", save=save)
-    running, waiting, one, two = "stopped while it was running", "not started", "waited 9", "waited 5"
-    assert files == [[running, waiting], [running, running], [one, two]]
+    running = "stopped while it was running"
+    # Which of two that start at the same time is first, nobody decides.
+    assert [sorted(file) for file in files] == [["not started", running], [running, running], ["waited 5", "waited 9"]]
 
 
 async def test_compact(autojump_clock):

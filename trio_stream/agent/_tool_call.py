@@ -278,6 +278,8 @@ class ToolCall:
         await trio.lowlevel.checkpoint_if_cancelled()
         if around.before_start is not None:
             async with around.starting:
+                # It may have been stopped, and so have ended, while it waited for the lock.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 self.state = CallState.STARTING
                 reason = await around.before_start(self)
             if reason is not None:
