@@ -35,7 +35,7 @@ def date(seconds: float) -> str:
     ("value", "seconds"),
     [
         ("3", 3.0),
-        ("0", 0.0),
+        ("0", None),
         (" 3 ", 3.0),
         ("3\x1f", 3.0),
         ("+3", 3.0),
@@ -87,7 +87,7 @@ def test_reading_retry_after(value: Any, seconds: Any) -> None:
         ({}, None),
         ({"retry-after-ms": "1500"}, 1.5),
         ({"Retry-After-Ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after-ms": "0", "retry-after": "9"}, 0.0),
+        ({"retry-after-ms": "0", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "-1", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "nan"}, None),

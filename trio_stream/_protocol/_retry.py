@@ -36,22 +36,24 @@ def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None
       now: Seconds since the epoch, for a ``retry-after`` that is a date.
 
     Returns:
-      Seconds, which may be ``math.inf``; or None if there is no value that can be used (it is garbage or negative, or a
-      date that has passed).
+      Seconds, which may be ``math.inf``; or None if there is no value that can be used (it is garbage, zero or
+      negative, or a date that has passed).
     """
     milliseconds = _read_number(find_header(headers, "retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = find_header(headers, "retry-after")
+    if value is None:
+        return None
     seconds = _read_number(value)
-    if seconds is not None or value is None:
-        return seconds
-    return _seconds_until(value, now)
+    return _seconds_until(value, now) if seconds is None else seconds
 
 
 def _read_number(value: str | None) -> float | None:
     number = (value or "").strip()
-    return float(number) if _NUMBER.fullmatch(number) else None
+    # Zero counts as absent: a gateway that knows no better writes it with every refusal, and whoever took it at its
+    # word would ask again as fast as the network allows.
+    return (float(number) or None) if _NUMBER.fullmatch(number) else None
 
 
 def _seconds_until(date: str, now: float) -> float | None:
