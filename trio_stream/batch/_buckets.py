@@ -70,6 +70,10 @@ class Bucket:
             return 0.0
         return missing / self.rate if self.rate > 0 else math.inf
 
+    def can_hold(self, amount: float) -> bool:
+        """Whether it holds so much when it is full."""
+        return amount <= self._capacity
+
     def take(self, amount: float, now: float) -> None:
         """Take ``amount`` out, or put it back if it is negative."""
         self.level(now)

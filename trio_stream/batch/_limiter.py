@@ -9,8 +9,8 @@ from __future__ import annotations
 import abc
 import math
 import random
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast, final
+from collections.abc import Callable
+from typing import Final, final
 
 import msgspec
 import trio
@@ -41,10 +41,6 @@ _FIRST_OUTPUT: Final = 500.0
 _MEMORY: Final = 0.1
 """The weight of the newest answer in the running means, by which the next one is estimated."""
 
-_CHARACTERS_PER_TOKEN: Final = 4
-_IMAGE_TOKENS: Final = 1_600
-_DOCUMENT_TOKENS: Final = 10_000
-
 _SECONDS_BETWEEN_SUMS: Final = 0.1
 """How often the output that is still to come is summed up over all live streams."""
 
@@ -66,9 +62,11 @@ class Permit:
       events: A function that returns how many events of the answer have arrived.
       began_at: When the answer began, in seconds by `trio.current_time`; None before.
       ended: Whether the answer is whole.
+      oversize: Whether its input is more than a limit allows for a whole minute, so that no waiting helps it: it is
+        sent at once, and if it is refused it is not sent again. Set by the limiter, in `RateLimiter.acquire`.
     """
 
-    __slots__ = ("began_at", "ended", "events", "fast", "input_tokens", "max_tokens", "model", "usage")
+    __slots__ = ("began_at", "ended", "events", "fast", "input_tokens", "max_tokens", "model", "oversize", "usage")
 
     def __init__(self, *, input_tokens: int, max_tokens: int, model: str = "", fast: bool = False) -> None:
         self.input_tokens: int = input_tokens
@@ -79,6 +77,7 @@ class Permit:
         self.events: Callable[[], int] = _no_events
         self.began_at: float | None = None
         self.ended: bool = False
+        self.oversize: bool = False
 
 
 def _no_events() -> int:
@@ -153,9 +152,13 @@ class _Pool:
 
     Args:
       ours: The buckets of the user's own rates for requests, input tokens and output tokens, shared by all pools.
+
+    Attributes:
+      turn: Held by the request that is the next to be sent.
     """
 
     def __init__(self, ours: tuple[Bucket, Bucket, Bucket]) -> None:
+        self.turn = trio.Lock()
         self._ours = ours
         self._requests = Bucket()
         self._input = Bucket()
@@ -171,15 +174,29 @@ class _Pool:
         self._mean_speed: float | None = None
 
     def wait(self, permit: Permit, now: float) -> float:
-        """Return the seconds until a request may be sent."""
+        """Return the seconds until the API's limits let a request through."""
         if not self._seen and len(self._live) >= _UNSEEN:
             return math.inf
+        tokens = permit.input_tokens * self._input_ratio
+        if self._is_oversize(tokens):
+            return self._requests.wait(1.0, now)
+        return max(
+            bucket.wait(amount, now) for bucket, amount in self._charges(1.0, tokens, self._expect_output(permit))
+        )
+
+    def wait_for_ours(self, permit: Permit, now: float) -> float:
+        """Return the seconds until the user's own rates let a request through."""
         amounts = (1.0, permit.input_tokens * self._input_ratio, self._expect_output(permit))
-        return max(bucket.wait(amount, now) for bucket, amount in self._charges(*amounts))
+        return max(bucket.wait(amount, now) for bucket, amount in zip(self._ours, amounts, strict=True))
+
+    def _is_oversize(self, input_tokens: float) -> bool:
+        """Whether the API's buckets cannot hold so many input tokens even when they are full."""
+        return not (self._input.can_hold(input_tokens) and self._tokens.can_hold(input_tokens))
 
     def take(self, permit: Permit, now: float) -> None:
         """Charge a request that is about to be sent."""
         account = _Account(permit.input_tokens * self._input_ratio, self._expect_output(permit))
+        permit.oversize = self._is_oversize(account.input)
         self._charge(1.0, account.input, account.output, now)
         account.requests_up_to, account.input_up_to = self._requests.charged, self._input.charged
         self._live[permit] = account
@@ -191,11 +208,13 @@ class _Pool:
             (self._input, input_tokens),
             (self._output, output_tokens),
             (self._tokens, input_tokens + output_tokens),
-            *zip(self._ours, (requests, input_tokens, output_tokens), strict=True),
         ]
 
     def _charge(self, requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
-        for bucket, amount in self._charges(requests, input_tokens, output_tokens):
+        for bucket, amount in (
+            *self._charges(requests, input_tokens, output_tokens),
+            *zip(self._ours, (requests, input_tokens, output_tokens), strict=True),
+        ):
             if amount:
                 bucket.take(amount, now)
 
@@ -280,9 +299,11 @@ class _Pool:
     def refuse(self, permit: Permit, limits: RateLimits, pause: float, now: float) -> None:
         """Learn that a request was refused, and that nothing is sent for ``pause`` seconds."""
         account = self._live[permit]
-        # A request that is refused uses nothing.
-        self._charge(-1.0, -account.input, -account.output, now)
-        amounts = self._charges(1.0, account.input, account.output)[:4]
+        # A request that is refused uses nothing of the API's limits. Among the requests that the user allows in a
+        # minute it counts, because it was made.
+        self._charge(0.0, -account.input, -account.output, now)
+        self._requests.take(-1.0, now)
+        amounts = self._charges(1.0, account.input, account.output)
         account.requests_up_to -= 1.0
         account.input_up_to -= account.input
         account.input = account.output = 0.0
@@ -316,8 +337,12 @@ class HeaderRateLimiter(RateLimiter):
     moment that ``retry-after`` names.
 
     Limits hold for one model, and requests with ``speed="fast"`` have token limits of their own, so there are separate
-    buckets for each model at each speed. The capacity of Priority Tier is not a limit here: requests beyond it go on in
-    the standard tier, and only the limits of that tier refuse them.
+    buckets for each model at each speed. Requests that wait for the same limits are let through in the order in which
+    they came, so that small ones do not hold up a large one for ever. The capacity of Priority Tier is not a limit
+    here: requests beyond it go on in the standard tier, and only the limits of that tier refuse them.
+
+    A limit of zero in the headers counts as untold: some gateways write that for a limit that does not exist. A request
+    with more input than a limit allows for a whole minute is sent at once, and nobody waits where it is refused.
 
     Args:
       requests_per_minute: A further limit, for all models together; None for no limit but those in the headers.
@@ -340,6 +365,7 @@ class HeaderRateLimiter(RateLimiter):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"a rate must be a positive number, not {value!r}")
         self._ours = (Bucket(), Bucket(), Bucket())  # for `_own`; they begin with the first request
+        self._our_turn = trio.Lock()  # held by the request that is the next for `_ours`
         self._pools: dict[tuple[str, bool], _Pool] = {}  # by model and speed
         self._waiting = trio.lowlevel.ParkingLot()
         self._not_before = -math.inf  # the end of the pause that a refusal asked for, for all models
@@ -359,24 +385,44 @@ class HeaderRateLimiter(RateLimiter):
 
     async def acquire(self, permit: Permit) -> None:
         """See `RateLimiter.acquire`."""
-        await trio.lowlevel.checkpoint()
         pool = self._pool(permit)
+        # Locks are handed on in the order in which they were asked for. Without, whoever needs least would go first.
+        async with pool.turn:
+            if self._own == (None, None, None):
+                await self._wait_until(lambda now: self._wait_for_the_api(pool, permit, now))
+            else:
+                await self._wait_for_both(pool, permit)
+            pool.take(permit, trio.current_time())
+
+    async def _wait_for_both(self, pool: _Pool, permit: Permit) -> None:
+        """Wait for the API's limits, and then for the user's own rates, which all pools share.
+
+        In this order, so that a request that the API's limits hold back does not hold up the requests of other pools.
+        """
         while True:
-            now = trio.current_time()
-            self._begin_own_rates(now)
-            seconds = max(self._not_before - now, pool.wait(permit, now))
-            if seconds <= 0:
-                break
-            # Whatever may make this shorter wakes it early.
+            await self._wait_until(lambda now: self._wait_for_the_api(pool, permit, now))
+            async with self._our_turn:
+                self._begin_own_rates(trio.current_time())
+                await self._wait_until(lambda now: pool.wait_for_ours(permit, now))
+                if self._wait_for_the_api(pool, permit, trio.current_time()) <= 0:
+                    return
+
+    def _wait_for_the_api(self, pool: _Pool, permit: Permit, now: float) -> float:
+        return max(self._not_before - now, pool.wait(permit, now))
+
+    async def _wait_until(self, seconds_left: Callable[[float], float]) -> None:
+        """Wait until ``seconds_left(now)`` is not positive. Whatever may make it smaller wakes it early."""
+        while (seconds := seconds_left(trio.current_time())) > 0:
             with trio.move_on_after(seconds):
                 await self._waiting.park()
-        pool.take(permit, now)
 
     def _begin_own_rates(self, now: float) -> None:
         for bucket, rate in zip(self._ours, self._own, strict=True):
             if rate is not None and not bucket.known:
-                # A capacity of ten seconds, not of a minute: whoever sets a rate wants a steady one.
-                bucket.limit(rate, now, capacity=max(1.0, rate / 6))
+                # What the bucket holds beyond one, and its refill, are the rate together: in no minute are there more
+                # requests than that. It holds a tenth of a second so that a task that wakes late loses nothing.
+                spare = rate / 600
+                bucket.limit(rate - spare, now, capacity=1.0 + spare)
 
     def observe(self, permit: Permit, limits: RateLimits) -> None:
         """See `RateLimiter.observe`."""
@@ -390,7 +436,9 @@ class HeaderRateLimiter(RateLimiter):
         now = trio.current_time()
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         limits = error.rate_limits if isinstance(error, APIStatusError) else None
-        if asked is None and self._not_before > now:
+        if permit.oversize:
+            pause = 0.0  # it is not sent again, and the others were not meant
+        elif asked is None and self._not_before > now:
             pause = self._not_before - now  # it was sent before the present pause began, and says nothing new
         else:
             pause = self._guess_pause(error) if asked is None else min(asked, _LONGEST_PAUSE)
@@ -419,33 +467,9 @@ def _token_limits(permit: Permit, limits: RateLimits) -> tuple[RateLimit, RateLi
 
 
 def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) -> None:
+    if limit.limit == 0:
+        return  # what a gateway writes for a limit that does not exist; taken at its word, nothing could be sent ever
     if limit.limit is not None:
         bucket.limit(float(limit.limit), now)
     if limit.remaining is not None:
         bucket.correct(limit.remaining - since, now)
-
-
-def estimate_input_tokens(value: object) -> int:
-    """Estimate the input tokens of parameters, at four characters a token.
-
-    The estimate alone paces only the first requests. After that it is scaled by how the API has counted others.
-    """
-    return max(1, _characters(value) // _CHARACTERS_PER_TOKEN)
-
-
-def _characters(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
-        kind = fields.get("type")
-        if kind == "image":
-            return _IMAGE_TOKENS * _CHARACTERS_PER_TOKEN
-        if kind == "base64":
-            return _DOCUMENT_TOKENS * _CHARACTERS_PER_TOKEN
-        return sum(len(str(name)) + _characters(item) for name, item in fields.items())
-    if isinstance(value, (list, tuple)):
-        return sum(map(_characters, cast("list[object]", value)))
-    if isinstance(value, msgspec.Raw):
-        return memoryview(value).nbytes
-    return 4

@@ -164,7 +164,7 @@ class ActorRateLimiter(RateLimiter):
         # A request that is refused uses nothing.
         self._owe(-1.0, 0.0, 0.0)
         asked = error.retry_after if isinstance(error, APIStatusError) else None
-        if asked is not None:
+        if asked is not None and not permit.oversize:
             self._office.pause.remote(min(asked, _LONGEST_PAUSE))
 
     def release(self, permit: Permit) -> None:
