@@ -360,14 +360,33 @@ async def test_drain_skips_what_waits_for_leave_to_send(autojump_clock):
     assert len(api.requests) == 1
 
 
-async def test_drain_lets_those_that_were_refused_try_again(autojump_clock):
-    client, api = client_of([http_error(429, retry_after=500)])
-    async with ts.fan_out(client, ["a", "b", "c"], limit=1, **PARAMS) as results:
+@pytest.mark.parametrize(
+    "script",
+    [[http_error(429, retry_after=500)], [http_error(503, retry_after=500)], [http_error(529)], [disconnect()]],
+    ids=["pause", "back-off", "overload", "connection"],
+)
+async def test_drain_waits_for_no_pause(script, autojump_clock):
+    """What was refused or has failed is not sent again: `retry-after` may ask for ten minutes."""
+    client, api = client_of(default=script)
+    async with ts.fan_out(client, ["a", "b", "c"], limit=2, **PARAMS) as results:
         await trio.sleep(1)
-        assert results.stats.paused_until is not None
+        before, requests = trio.current_time(), len(api.requests)
         results.drain()
         outcomes = await collect(results)
-    assert [outcome.status for outcome in outcomes] == ["ok"]
+        assert trio.current_time() == before
+    assert [outcome.status for outcome in outcomes] == ["skipped", "skipped"]
+    assert all(outcome.attempts > 0 for outcome in outcomes)
+    assert len(api.requests) == requests
+
+
+async def test_a_pause_that_begins_after_drain_is_not_waited_for(autojump_clock):
+    """The last answers may be refusals."""
+    client, api = client_of(default=[pause(5), http_error(429, retry_after=500)])
+    async with ts.fan_out(client, ["a", "b"], **PARAMS) as results:
+        await trio.sleep(1)
+        results.drain()
+        assert [outcome.status async for outcome in results] == ["skipped", "skipped"]
+    assert results.stats.seconds == 5
     assert len(api.requests) == 2
 
 

@@ -176,8 +176,16 @@ async def test_a_ramp_limit_pauses_and_goes_slowly(autojump_clock):
     client, _ = client_of(
         *[[say("x", pause(1))]] * 40, [http_error(429, body=body, retry_after=30)], default=[say("x", pause(1))]
     )
-    async with ts.fan_out(client, map(str, range(150)), limit=ts.Adaptive(2, 8, 100), **PARAMS) as results:
-        sizes = [results.stats.window async for _ in results]
+    sizes: list[int] = []
+    results = ts.fan_out(
+        client,
+        map(str, range(150)),
+        limit=ts.Adaptive(2, 8, 100),
+        on_event=lambda item, event: sizes.append(results.stats.window),
+        **PARAMS,
+    )
+    async with results:
+        assert {outcome.status async for outcome in results} == {"ok"}
     assert sizes[-1] < max(sizes)
     assert results.stats.seconds > 30
 

@@ -94,10 +94,10 @@ def test_a_number_is_a_window_that_stays():
 def test_the_breaker_opens_when_most_answers_were_529():
     breaker = Breaker()
     for number in range(7):
-        breaker.note(overloaded=True, now=float(number))
+        breaker.note(failed=True, now=float(number))
     assert not breaker.is_open
-    breaker.note(overloaded=False, now=7.0)
-    breaker.note(overloaded=True, now=8.0)
+    breaker.note(failed=False, now=7.0)
+    breaker.note(failed=True, now=8.0)
     assert breaker.is_open
     assert breaker.wait(8.0) == 2.0
 
@@ -105,23 +105,23 @@ def test_the_breaker_opens_when_most_answers_were_529():
 def test_old_overloads_are_forgotten():
     breaker = Breaker()
     for _ in range(20):
-        for overloaded in (True, False):
-            breaker.note(overloaded=overloaded, now=0.0)
+        for failed in (True, False):
+            breaker.note(failed=failed, now=0.0)
     assert not breaker.is_open
 
 
 def test_it_probes_every_two_seconds_and_closes_at_the_first_success():
     breaker = Breaker()
     for _ in range(8):
-        breaker.note(overloaded=True, now=0.0)
+        breaker.note(failed=True, now=0.0)
     assert breaker.wait(2.0) == 0.0
     breaker.sent(2.0)
     assert breaker.wait(2.5) == 1.5
-    breaker.note(overloaded=True, now=3.0)
-    breaker.note(overloaded=False, now=4.0)
+    breaker.note(failed=True, now=3.0)
+    breaker.note(failed=False, now=4.0)
     assert not breaker.is_open
     assert breaker.wait(4.0) == 0.0
     # Seven more of the old storm do not open it again.
     for _ in range(7):
-        breaker.note(overloaded=True, now=4.0)
+        breaker.note(failed=True, now=4.0)
     assert not breaker.is_open

@@ -250,6 +250,32 @@ async def test_ctrl_c_once_finishes_what_is_under_way(tmp_path: Path) -> None:
     assert sorted(row["text"] for row in lines_of(tmp_path / "a.jsonl")) == [f"slow question {n}" for n in range(3)]
 
 
+async def test_ctrl_c_during_a_pause_ends_at_once(tmp_path: Path) -> None:
+    """The API asked to wait for minutes: nobody waits for that after Ctrl-C, and the same command asks again."""
+    api = ScriptedAPI(default=[http_error(429, retry_after=300)])
+    async with api.serve() as server, await start_three(tmp_path, api, server.base_url) as running:
+        with trio.fail_after(SECONDS):
+            while len(api.requests) < 3:
+                await trio.sleep(0.005)
+        await trio.sleep(0.2)
+        running.interrupt()
+        with trio.fail_after(20):
+            assert await running.finish() == 130
+        assert len(api.requests) == 3
+    assert lines_of(tmp_path / "a.jsonl") == []
+
+
+@pytest.mark.skipif(not LONG, reason="it takes a minute: make soak")
+async def test_an_outage_is_exit_code_5(tmp_path: Path) -> None:
+    """Nothing is wrong with the command, which continues when the API answers again."""
+    api = ScriptedAPI(default=[http_error(502)])
+    async with api.serve() as server, await start_three(tmp_path, api, server.base_url) as running:
+        with trio.fail_after(SECONDS + 60):
+            assert await running.finish() == 5
+    assert "stopped: the API is out of order, nothing was ever answered: 502" in running.err
+    assert "the same command continues from here" in running.err
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, None), (signal.SIGINT, signal.SIGTERM)]
 )

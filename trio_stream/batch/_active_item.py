@@ -39,7 +39,8 @@ class ActiveItem:
       reservation: What its last request asked of the budget; None before.
       reserved: Whether the budget has had room for its first request.
       stream: The stream of the last attempt whose answer began. It keeps the partial text.
-      waiting: The scope of its wait for permission to send; None while it does not wait. Cancelling it skips the item.
+      waiting: The scope of its wait for permission to send, or for the time to ask for that again; None while it does
+        not wait. Cancelling it skips the item.
       stop: Why this item is given up and the whole job has to stop; None while it goes on.
     """
 

@@ -24,11 +24,13 @@ from trio_stream._schemas import OutputType, parse_message
 from trio_stream._stream import EarlierAttempts, MessageStream, MessageStreamManager
 
 from ._active_item import ActiveItem
+from ._estimates import estimate_input_tokens
 from ._governor import Governor
 from ._job import Job
 from ._journal_keeper import JournalKeeper
-from ._limiter import Permit, estimate_input_tokens
+from ._limiter import Permit
 from ._options import FanOutOptions, OnEvent
+from ._outage import says_out_of_order
 from ._records import Item, Outcome
 from ._stopping import FanOutStoppedError, stopped_by
 
@@ -48,7 +50,8 @@ class Attempts:
 
     Three counts end the retries of an item: its failures (at most ``max_attempts``); the refusals (429, 529) that
     cost nothing and say nothing about the item, of which there may be many more; and the answers that are whole and no
-    value of the type that was asked for (``retry_invalid``).
+    value of the type that was asked for (``retry_invalid``). While nothing at all is answered, nothing is counted: then
+    it is the API that fails, and the job waits for it or stops as a whole.
 
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
@@ -106,7 +109,8 @@ class Attempts:
     async def _ask(self, active: ActiveItem) -> Outcome:
         """Make requests until one is answered by a whole message, or the item is given up."""
         new_permit = _permits(active.params)
-        overloads = 0
+        spared = 0
+        signs_of_life: int | None = None  # the governor's count of them, as of the last failure or the first request
         earlier = EarlierAttempts()
         while True:
             permit = new_permit()
@@ -118,6 +122,8 @@ class Attempts:
             if given_up is not None:
                 return given_up
             error: Exception | None = None
+            if signs_of_life is None:
+                signs_of_life = self._governor.signs_of_life
             try:
                 self._begin(active)
                 # Most items have no clock, and a scope for each costs time when a thousand are left at once.
@@ -135,25 +141,39 @@ class Attempts:
             finally:
                 self._governor.release(permit, reservation)
                 self._job.first_news.set()
+            out_of_order = active.stream is None and says_out_of_order(error, verdict)
+            stop = self._governor.outage(error) if out_of_order else None
+            if stop is not None:
+                active.stop = stop
+                return active.outcome("skipped", error)
             if judgement.reason is not None:
                 active.stop = stopped_by(error, judgement.reason)
                 return active.outcome("skipped", error)
+            if verdict is Verdict.RATE_LIMITED and permit.oversize:
+                return active.outcome("error", error)
+            nothing_answered = signs_of_life == self._governor.signs_of_life
+            signs_of_life = self._governor.signs_of_life
             delay: float | None
             if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
                 # The limiter holds everyone back, this item too.
                 active.refusals += 1
                 delay = 0.0
+            elif out_of_order and nothing_answered and len(self._job.active) > 1:
+                # It says nothing about this item. An item alone has nothing to be compared with.
+                delay = _delay(judgement, spared)
+                spared += 1
             elif verdict is Verdict.OVERLOADED and active.stream is None:
                 active.refusals += 1
-                delay = _delay(judgement, overloads)
-                overloads += 1
+                delay = _delay(judgement, spared)
+                spared += 1
             else:
                 delay = _delay(judgement, active.failures)
                 active.failures += 1
             if delay is None or active.failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
                 return active.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
-            if not await self._back_off(active, error, delay):
-                return active.outcome("timeout", self._out_of_time(active))
+            given_up = await self._back_off(active, error, delay)
+            if given_up is not None:
+                return given_up
 
     def reread(self, known: Outcome | None) -> Outcome | None:
         """Give an answer of the journal its value: that is not written, since the message is.
@@ -201,6 +221,8 @@ class Attempts:
         Returns:
           None when it is given; an outcome if the item is given up instead.
         """
+        if self._job.sends_nothing is not None:
+            return active.outcome("skipped", self._job.sends_nothing)
 
         def reserved() -> None:
             active.reserved = True
@@ -255,6 +277,8 @@ class Attempts:
                 limits = stream.rate_limits or RateLimits()
                 self._governor.began(permit, limits, stream.usage)
                 self._job.first_news.set()
+                if self._governor.may_use_growth:
+                    self._job.room.unpark_all()
                 if self._on_event is None:
                     await stream.until_done()
                 else:
@@ -313,22 +337,25 @@ class Attempts:
             partial=None if active.stream is None else active.stream.partial,
         )
 
-    async def _back_off(self, active: ActiveItem, error: APIError, seconds: float) -> bool:
+    async def _back_off(self, active: ActiveItem, error: APIError, seconds: float) -> Outcome | None:
         """Wait before the next attempt. Called once for each retry.
 
         Returns:
-          False if the item's time runs out before.
+          None when it is over; an outcome if the item's time runs out before, or no request is made any more.
         """
-        if seconds >= self._item_timeout - active.used:
-            await trio.sleep(max(0.0, self._item_timeout - active.used))
-            return False
-        if self._job.watch is not None:
+        time_left = self._item_timeout - active.used
+        if seconds < time_left and self._job.watch is not None:
             self._job.watch.item_retries(active, error, seconds)
-        if seconds == 0:
-            return True
-        await trio.sleep(seconds)
+        if seconds == 0 and time_left > 0:
+            return None
+        # After a stop the next step is to ask for permission, and there the item is given up.
+        with trio.CancelScope() as active.waiting:
+            await trio.sleep(min(seconds, max(0.0, time_left)))
+        active.waiting = None
+        if seconds >= time_left and active.stop is None:
+            return active.outcome("timeout", self._out_of_time(active))
         active.used += seconds
-        return True
+        return None
 
 
 _PROMPT: Final = ("system", "messages", "tools")

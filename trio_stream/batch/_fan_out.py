@@ -164,9 +164,10 @@ class FanOut(Generic[TagT, ValueT]):
         return outcome
 
     def drain(self) -> None:
-        """Start nothing new. Iteration ends when everything under way has ended.
+        """Send nothing new. Iteration ends when the answers that are under way have ended.
 
-        Items that have been taken and wait to send their first request get the status ``skipped``.
+        Items that wait to send a request, their first or another after one that failed, get the status ``skipped``: the
+        API may have asked to wait for ten minutes.
         """
         self._job.stop(FanOutStoppedError("the fan-out was drained", reason="drain"))
 
@@ -249,10 +250,10 @@ def fan_out(
     A request that fails is made again, even if it failed in the middle of its answer, since nobody has been given any
     of that; the client's ``max_retries`` plays no part. Leaving the block cancels what is under way.
 
-    A spend limit, a refused key (401 or 403), the budget or ``max_errors`` may end the run early; ``stats.stopped``
-    says which it was. Nothing new is started then. If ``items`` has a length, the remaining items get the status
-    ``skipped``; other iterables are not read any further. Continued from its journal, the run starts the skipped items
-    again.
+    A spend limit, a refused key (401 or 403), an outage, the budget or ``max_errors`` may end the run early;
+    ``stats.stopped`` says which it was. Nothing new is started then. If ``items`` has a length, the remaining items get
+    the status ``skipped``; other iterables are not read any further. Continued from its journal, the run starts the
+    skipped items again.
 
     Args:
       client: Sends the requests.
@@ -269,7 +270,8 @@ def fan_out(
       max_errors: Stop when more items than this have failed or, if it is a float below 1, when a larger share of them
         has. With None, stop when the first ten items have all failed with the same error (there is no such model, or no
         network).
-      max_attempts: How many requests for one item may fail. Requests that the API refused (429, 529) do not count.
+      max_attempts: How many requests for one item may fail. Requests that the API refused (429, 529) do not count, nor
+        do those that failed while the API answered nothing else either.
       item_timeout: Seconds for one item, counting its requests and the waits between them, but not the wait for
         permission to send. None for no limit.
       warmup: Whether to start one item alone, and the others when its answer begins, so that they find its prefix in

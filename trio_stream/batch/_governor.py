@@ -17,6 +17,7 @@ from trio_stream._money import Ledger, Reservation, Room
 from trio_stream._protocol import RateLimits, Usage, Verdict
 
 from ._limiter import Permit, RateLimiter
+from ._outage import Outage, says_out_of_order
 from ._stopping import FanOutStoppedError
 from ._window import Adaptive, Breaker, Window
 
@@ -26,8 +27,8 @@ class Governor:
     """Permits requests one after another; those to one model in the order in which they asked.
 
     A request passes four gates, in this order: the budget, the window (how many requests are live), the breaker
-    (whether the API is overloaded), and the rate limiter, which is last because a request that it has charged should go
-    out at once.
+    (whether the API is out of order), and the rate limiter, which is last because a request that it has charged should
+    go out at once.
     From then on the request is live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
 
     Attributes:
@@ -40,6 +41,7 @@ class Governor:
     def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger) -> None:
         self._window = Window(bounds)
         self._breaker = Breaker()
+        self._outage = Outage()
         self._limiter = limiter
         self._ledger = ledger
         self._turns: defaultdict[tuple[str, bool], trio.Lock] = defaultdict(trio.Lock)
@@ -55,14 +57,29 @@ class Governor:
         return self._window.size
 
     @property
+    def may_use_growth(self) -> bool:
+        """Whether the places that the window gains when an answer begins may be taken at once.
+
+        Once a refusal has shown where the limit is, they are taken when an answer ends. Before that there is no room in
+        the limit either: a request more than it allows would be refused until then (at a limit of 5 requests at once,
+        130 refusals in place of 43).
+        """
+        return self._window.unlimited
+
+    @property
     def paused_until(self) -> float | None:
         """The time until which sending is paused, or None."""
         return self._limiter.paused_until
 
     @property
     def breaker_open(self) -> bool:
-        """Whether the API is overloaded, so that only single probes are sent."""
+        """Whether the API is overloaded or out of order, so that only single probes are sent."""
         return self._breaker.is_open
+
+    @property
+    def signs_of_life(self) -> int:
+        """How many answers have shown that the API works."""
+        return self._outage.signs_of_life
 
     async def acquire(self, permit: Permit, reservation: Reservation, *, reserved: Callable[[], None]) -> None:
         """Wait for permission to send. A checkpoint. If it is cancelled, nothing has been taken.
@@ -113,7 +130,7 @@ class Governor:
         self.answered += 1
         permit.usage = usage
         self._window.succeeded(now)
-        self._breaker.note(overloaded=False, now=now)
+        self._note_life(now)
         self._limiter.observe(permit, limits)
         self._changed.unpark_all()
 
@@ -128,19 +145,35 @@ class Governor:
         now = trio.current_time()
         if verdict is Verdict.OVERLOADED:
             self.overloaded += 1
-            self._breaker.note(overloaded=True, now=now)
-        elif verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
+        if permit.began_at is None:
+            if says_out_of_order(error, verdict):
+                self._breaker.note(failed=True, now=now)
+                self._outage.failed(now, heard=verdict is Verdict.OVERLOADED)
+            elif isinstance(error, APIStatusError) and error.status_code < 500:
+                self._note_life(now)
+        if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
             self.refused += 1
-            self._breaker.note(overloaded=False, now=now)
             if verdict is Verdict.RAMP_LIMITED:
                 self._window.ramp(now, self.live)
-            else:
+            elif not permit.oversize:
                 self._window.refused(now)
             self._limiter.penalise(permit, error)
             return
         if isinstance(error, APIStatusError) and error.rate_limits not in (None, RateLimits()):
             # The headers of an error tell the limits too; most often it is a 529.
             self._limiter.observe(permit, error.rate_limits)
+
+    def _note_life(self, now: float) -> None:
+        self._breaker.note(failed=False, now=now)
+        self._outage.alive()
+
+    def outage(self, error: APIError) -> FanOutStoppedError | None:
+        """Return the error to stop the job with where the API has been out of order for too long.
+
+        Args:
+          error: What the last request failed with.
+        """
+        return self._outage.too_long(error, trio.current_time())
 
     def release(self, permit: Permit, reservation: Reservation) -> None:
         """A request is over, however it ended. Never waits, since its task may be cancelled."""

@@ -8,7 +8,7 @@ state       meaning                                          begin      stop    
 ==========  ===============================================  =========  ========  ==========  =====
 NEW         no task has been started                         RUNNING    STOPPING  CANCELLING
 RUNNING     items are taken and started                                 STOPPING  CANCELLING  ENDED
-STOPPING    nothing new is started; items that have begun    (itself)   (itself)  CANCELLING  ENDED
+STOPPING    nothing new is started; answers that have begun  (itself)   (itself)  CANCELLING  ENDED
             go on to their ends
 CANCELLING  every task is being cancelled                    (itself)   (itself)  (itself)    ENDED
 ENDED       every task has ended; outcomes may be left to               (itself)  (itself)
@@ -16,7 +16,8 @@ ENDED       every task has ended; outcomes may be left to               (itself)
 ==========  ===============================================  =========  ========  ==========  =====
 
 * *begin*: the block is entered. A fan-out that was drained or aborted before that stays so.
-* *stop*: `FanOut.drain`, a budget, ``max_errors``, an account that the API refuses. `Job.stopped` says which.
+* *stop*: `FanOut.drain`, a budget, ``max_errors``, an account that the API refuses, an outage. `Job.stopped` says
+  which.
 * *cancel*: `FanOut.abort`, an error that the consumer gets, or leaving the block.
 * *end*: the feeder and the last worker have ended.
 
@@ -57,6 +58,8 @@ class Job:
     Attributes:
       state: The state.
       stopped: What stopped it, the first reason of all; None while nothing has. An abort replaces a drain.
+      sends_nothing: The stop after which no request is made any more, not even for an item that has made one before;
+        None while requests are made.
       active: The items that are under way, by index.
       skip_rest: As given.
       tasks: The scope of the feeder and all workers. Cancelled from CANCELLING on.
@@ -69,6 +72,7 @@ class Job:
     def __init__(self, outbox: Outbox, *, skip_rest: bool) -> None:
         self.state: JobState = JobState.NEW
         self.stopped: FanOutStoppedError | None = None
+        self.sends_nothing: FanOutStoppedError | None = None
         self.active: dict[int, ActiveItem] = {}
         self.skip_rest: bool = skip_rest
         self.tasks: trio.CancelScope = trio.CancelScope()
@@ -94,18 +98,20 @@ class Job:
             self.state = JobState.RUNNING
 
     def stop(self, why: FanOutStoppedError) -> None:
-        """Start nothing new. Items that have made a request go on, unless the account is refused.
+        """Start nothing new. Answers that have begun go on to their ends.
 
-        Items that wait for permission to make their first request are skipped at once; so are those that wait to try
-        again, where no request would be taken any more.
+        Items that wait to make their first request are skipped at once; so are those that wait to try again, where no
+        request is made any more (`FanOutStoppedError.sends_nothing`): a pause may last for ten minutes.
         """
         self.stopped = self.stopped or why
+        if why.sends_nothing:
+            self.sends_nothing = self.sends_nothing or why
         if self.state in (JobState.NEW, JobState.RUNNING):
             self.state = JobState.STOPPING
         if why.reason == "drain" or not self.skip_rest:
             self.taking.cancel(reason=f"the fan-out stopped: {why.reason}")
         for active in self.active.values():
-            if active.waiting is not None and (why.of_the_account or not active.attempts):
+            if active.waiting is not None and (why.sends_nothing or not active.attempts):
                 active.stop = active.stop or self.stopped
                 active.waiting.cancel(reason="the fan-out starts nothing new")
         # The feeder looks at the state before it takes another item. It may wait for room, or for the warm-up.

@@ -15,14 +15,15 @@ from trio_stream._protocol import AccountReason
 from ._records import FAILED, Outcome
 
 StopReason: TypeAlias = Literal[
-    "budget", "max_errors", "same_error", "authentication", "permission", "spend_limit", "drain", "abort"
+    "budget", "max_errors", "same_error", "authentication", "permission", "spend_limit", "outage", "drain", "abort"
 ]
 """Why a fan-out stopped.
 
 ``budget``: the `Budget` is used up. ``max_errors``: more items have failed than was allowed. ``same_error``: no
 answer began, and the first items all failed with the same error. ``authentication``: the API refused the key (401), or
 there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or the
-account is on hold. ``drain`` and ``abort``: the program called the method of that name.
+account is on hold. ``outage``: the API is out of order, and has been for too long to wait. ``drain`` and ``abort``: the
+program called the method of that name.
 """
 
 _SHARE_COUNTS_FROM: Final = 20
@@ -37,7 +38,7 @@ _SENTENCES: Final[Mapping[AccountReason, str]] = {
     "spend_limit": "a spend limit, or the account's balance",
 }
 
-_OF_THE_ACCOUNT: Final = frozenset[str](_SENTENCES)
+_SENDS_NOTHING: Final = frozenset[str]({*_SENTENCES, "outage", "drain", "abort"})
 
 
 @final
@@ -63,9 +64,9 @@ class FanOutStoppedError(Exception):
         return (_rebuild, (str(self), self.reason))
 
     @property
-    def of_the_account(self) -> bool:
-        """Whether the API would refuse any request, so that items waiting for a retry need not be tried."""
-        return self.reason in _OF_THE_ACCOUNT
+    def sends_nothing(self) -> bool:
+        """Whether no request is made any more, so that items that wait to be tried again are given up too."""
+        return self.reason in _SENDS_NOTHING
 
 
 def _rebuild(message: str, reason: StopReason) -> FanOutStoppedError:

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once: the window, and the breaker for an API that is overloaded.
+"""How many requests may be under way at once: the window, and the breaker for an API that is out of order.
 
 What belongs here: the arithmetic, without a clock and without waiting. What does not: rates (`_limiter`), and waiting
 (`_governor`).
@@ -30,8 +30,8 @@ _SECONDS_TO_DOUBLE: Final = 60.0
 _LOOKED_BACK: Final = 12
 """How many of the last answers the breaker looks at."""
 
-_OVERLOADS_TO_OPEN: Final = 8
-"""How many of these must be 529 to open it."""
+_FAILURES_TO_OPEN: Final = 8
+"""How many of these must have failed to open it."""
 
 _SECONDS_BETWEEN_PROBES: Final = 2.0
 
@@ -98,6 +98,11 @@ class Window:
         """How many requests may be under way."""
         return int(self._size)
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether no refusal has shown yet where the limit is."""
+        return self._growth is None
+
     def succeeded(self, now: float) -> None:
         """The API took a request, and its answer has begun.
 
@@ -140,9 +145,10 @@ class Window:
 
 @final
 class Breaker:
-    """Stops sending while the API is overloaded, but for a single probe every two seconds.
+    """Stops sending while the API is overloaded or out of order, but for a single probe every two seconds.
 
-    It opens when most of the last answers were 529, and closes at the first answer that is none.
+    It opens when most of the last requests failed before anything was answered (connections, 5xx, 529), and closes at
+    the first answer that shows that the API works.
     """
 
     __slots__ = ("_last", "_probe_at")
@@ -156,22 +162,22 @@ class Breaker:
         """Whether only probes may be sent."""
         return self._probe_at is not None
 
-    def note(self, *, overloaded: bool, now: float) -> None:
-        """Count an answer.
+    def note(self, *, failed: bool, now: float) -> None:
+        """Count a request that has its answer, or failed without one.
 
         Args:
-          overloaded: Whether it was a 529.
+          failed: Whether it says that the API is out of order.
           now: The time in seconds, by the same clock as for `wait`.
         """
-        if not overloaded:
+        if not failed:
             if self._probe_at is not None:
-                # The answers from before the end of the storm say nothing about the time after it.
+                # What came before the end of the storm says nothing about the time after it.
                 self._last.clear()
                 self._probe_at = None
             self._last.append(False)
             return
         self._last.append(True)
-        if self._probe_at is None and sum(self._last) >= _OVERLOADS_TO_OPEN:
+        if self._probe_at is None and sum(self._last) >= _FAILURES_TO_OPEN:
             self._probe_at = now + _SECONDS_BETWEEN_PROBES
 
     def wait(self, now: float) -> float:

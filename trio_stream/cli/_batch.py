@@ -60,12 +60,21 @@ ITEMS_FAILED: Final = 3
 STOPPED: Final = 4
 """Exit code: a budget or a spend limit stopped the run."""
 
-_STOPPED_CODES: Final = {"max_errors": ITEMS_FAILED, "budget": STOPPED, "spend_limit": STOPPED}
+NOT_FINISHED: Final = 5
+"""Exit code: nothing is wrong with the command, but it could not finish; the same command continues later."""
+
+_STOPPED_CODES: Final = {
+    "max_errors": ITEMS_FAILED,
+    "budget": STOPPED,
+    "spend_limit": STOPPED,
+    "outage": NOT_FINISHED,
+}
 """After any other reason the exit code is that of a failure: the API refuses the key, the model or the address."""
 
 _WHAT_NOW: Final = {
     "authentication": "; is ANTHROPIC_API_KEY right? The same command continues from here",
     "permission": "; once that is settled, the same command continues from here",
+    "outage": "; once the API answers again, the same command continues from here",
     "same_error": "; with --max-errors it would go on",
 }
 

@@ -91,7 +91,8 @@ answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps w
 
 Exit status: 0; 1 if the API refuses the key, if the first ten items all fail with the same error, or if output or
 journal cannot be used; 2 if the command line, the environment or the input is wrong; 3 if it finished but items failed,
-or if --max-errors stopped it; 4 if a budget or a spend limit stopped it; 130 after Ctrl-C.
+or if --max-errors stopped it; 4 if a budget or a spend limit stopped it; 5 if the API was out of order for so long that
+it stopped; 130 after Ctrl-C.
 """
 
 _POSITIVE: Final = click.IntRange(min=1)
@@ -117,7 +118,7 @@ _DOLLARS: Final = Finite(min=0, min_open=True)
     metavar="auto|N|MIN-START-MAX",
     help="Streams at once. All but a single N adapt to the limits that the API tells.",
 )
-@click.option("--rpm", type=_POSITIVE, metavar="N", help="The most requests per minute.")
+@click.option("--rpm", type=_POSITIVE, metavar="N", help="The most requests in any minute.")
 @click.option("--itpm", type=_POSITIVE, metavar="N", help="The most input tokens per minute.")
 @click.option("--otpm", type=_POSITIVE, metavar="N", help="The most output tokens per minute.")
 @click.option("--max-attempts", type=_POSITIVE, default=8, show_default=True, metavar="N", help="For each item.")

@@ -1,0 +1,87 @@
+"""Whether the API is out of order, and since when.
+
+What belongs here: which failures say that, what disproves it, and when waiting is over, without a clock. What does not:
+sending less meanwhile (`_window`), and what it means for an item (`_attempts`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from trio_stream._errors import APIError, APIStatusError
+from trio_stream._protocol import Verdict
+
+from ._stopping import FanOutStoppedError
+
+_LONGEST: Final = 1800.0
+"""Seconds after which a job stops waiting for an API that has answered before."""
+
+_LONGEST_UNHEARD: Final = 60.0
+"""Seconds after which a job stops where the API has never answered: most likely it is not there at all."""
+
+
+def says_out_of_order(error: APIError, verdict: Verdict) -> bool:
+    """Whether a request that failed before its first event says something about the API rather than about itself.
+
+    Failed connections do, and answers 5xx, 529 among them.
+
+    Args:
+      error: What the request failed with.
+      verdict: What that means for asking again.
+    """
+    if verdict is Verdict.OVERLOADED:
+        return True
+    if isinstance(error, APIStatusError) and 400 <= error.status_code < 500:
+        return False  # 408, 409, and what `x-should-retry` asks to send again: the API is there
+    return verdict is Verdict.TRANSIENT
+
+
+@final
+class Outage:
+    """Since when nothing but failures has come from the API.
+
+    Attributes:
+      signs_of_life: How many answers have shown that the API works: those that began, and refusals with a 4xx. Whoever
+        compares two readings knows whether there was one in between.
+    """
+
+    __slots__ = ("_heard", "_since", "signs_of_life")
+
+    def __init__(self) -> None:
+        self.signs_of_life: int = 0
+        self._heard = False  # whether anything has ever come from the API itself
+        self._since: float | None = None
+
+    def alive(self) -> None:
+        """An answer shows that the API works."""
+        self._heard = True
+        self.signs_of_life += 1
+        self._since = None
+
+    def failed(self, now: float, *, heard: bool) -> None:
+        """A request failed, and `says_out_of_order`.
+
+        Args:
+          now: The time in seconds, by any clock.
+          heard: Whether the API itself said so (529), so that it is there at least.
+        """
+        self._heard = self._heard or heard
+        if self._since is None:
+            self._since = now
+
+    def too_long(self, error: APIError, now: float) -> FanOutStoppedError | None:
+        """Return the error to stop the job with; None while it is worth waiting.
+
+        Args:
+          error: What the last request failed with.
+          now: The time in seconds, by the same clock as for `failed`.
+        """
+        if self._since is None:
+            return None
+        seconds = now - self._since
+        if seconds < (_LONGEST if self._heard else _LONGEST_UNHEARD):
+            return None
+        since = f"nothing has been answered for {seconds:.0f} s" if self._heard else "nothing was ever answered"
+        stop = FanOutStoppedError(f"the API is out of order, {since}: {error}", reason="outage")
+        stop.__cause__ = error
+        return stop
