@@ -37,6 +37,7 @@ from trio_stream.testing import (
     say,
     scripted_model,
     stall,
+    usage,
 )
 
 from .running import SECRET, Finished, Running, environment, program, run_cli, without_styles
@@ -463,6 +464,62 @@ async def test_faults_are_tried_again_and_clocks_are_set(tmp_path: Path) -> None
         assert (done.code, row["status"], row["error"]["class"]) == (3, "timeout", error)
 
 
+def cached(request: RecordedRequest) -> list[Step]:
+    """An answer that reads what the first one wrote, where the prefix is marked."""
+    blocks = [*request.body.get("system", ()), *request.messages[0]["content"]]
+    marked = [block for block in blocks if isinstance(block, dict) and "cache_control" in block]
+    first = request.number == 1
+    written, read = (2000, 0) if first else (0, 2000)
+    return [
+        usage(cache_creation_input_tokens=written * len(marked), cache_read_input_tokens=read * len(marked)),
+        say("x"),
+    ]
+
+
+async def test_a_prefix_is_cached(tmp_path: Path) -> None:
+    """One item goes first; the mark is no part of what the journal knows the request by, the prefix is."""
+    document = tmp_path / "document.txt"
+    document.write_text("The document. " * 100)
+    output, summary = tmp_path / "a.jsonl", tmp_path / "s.json"
+    api = ScriptedAPI(default=cached)
+    more = {"lines": [f'"{n}"' for n in range(30)], "folder": tmp_path, "output": str(output)}
+    done = await batch("--prefix", str(document), "--summary", str(summary), "--cache", api=api, **more)
+    assert done.code == 0, done
+    assert "cache: 1 written, 29 read; it saved what 52k input tokens cost\n" in done.err
+    blocks = api.requests[0].messages[0]["content"]
+    assert blocks[0]["text"] == document.read_text().strip()
+    assert blocks[0]["cache_control"] == {"type": "ephemeral", "ttl": "5m"}
+    assert blocks[1:] == [{"type": "text", "text": prompt} for prompt in [blocks[1]["text"]]]
+    figures = json.loads(summary.read_bytes())
+    assert {name: figures[name] for name in ("cache", "cache_writes", "cache_hits")} == {
+        "cache": "5m",
+        "cache_writes": 1,
+        "cache_hits": 29,
+    }
+    api = ScriptedAPI(default=cached)
+    assert (await batch("--prefix", str(document), api=api, **more)).code == 0
+    assert api.requests == []
+    document.write_text("Another document.")
+    assert (await batch("--prefix", str(document), api=api, **more)).code == 0
+    assert len(api.requests) == 30
+    plan = await batch("--prefix", str(document), "--dry-run", "--overwrite", api=api, **more)
+    assert plan.code == 0, plan
+    assert "Another document." in api.requests[-1].content.decode()
+
+
+async def test_a_cache_that_is_good_for_nothing_is_told(tmp_path: Path) -> None:
+    """Too short, nothing shared, and an empty file."""
+    system = tmp_path / "system.txt"
+    system.write_text("short")
+    done = await batch("--system", str(system), "--cache", "1h", lines=['"a"', '"b"'], folder=tmp_path)
+    assert (done.code, "the prefix is too short (the least is 512" in done.err) == (0, True)
+    done = await batch("--cache", "1h", lines=['"a"', '"b"'], folder=tmp_path)
+    assert (done.code, "cache: nothing is shared: give the prompts a --prefix" in done.err) == (0, True)
+    system.write_text(" \n")
+    done = await batch("--prefix", str(system), lines=['"a"'], folder=tmp_path)
+    assert (done.code, "has no prefix: it is empty" in done.err) == (2, True)
+
+
 async def test_warmup_starts_one_alone(tmp_path: Path) -> None:
     api = ScriptedAPI(default=lambda request: [pause(0.3), say(prompt_of(request))])
     done = await batch("--warmup", lines=['"a"', '"b"', '"c"'], folder=tmp_path, api=api)
@@ -474,7 +531,7 @@ async def test_warmup_starts_one_alone(tmp_path: Path) -> None:
 
 async def test_own_rates_are_kept_to(tmp_path: Path) -> None:
     api = ScriptedAPI(default=echo)
-    done = await batch("--rpm", "600", lines=[json.dumps(f"{n}") for n in range(112)], folder=tmp_path, api=api)
+    done = await batch("--rpm", "600", lines=[json.dumps(f"{n}") for n in range(20)], folder=tmp_path, api=api)
     assert done.code == 0
     assert 0.9 < api.requests[-1].at - api.requests[0].at < 4
 

@@ -5,6 +5,7 @@ What belongs here: making many requests, pacing them, gathering their answers. W
 """
 
 from trio_stream.batch._buckets import Bucket as Bucket
+from trio_stream.batch._caching import CacheDuration as CacheDuration, with_prefix as with_prefix
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._file_lock import lock_file as lock_file
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts

@@ -30,6 +30,7 @@ class ActiveItem:
       key: Its key in the journal; empty without one, or where its parameters cannot be sent.
       request_hash: `request_hash` of its parameters; only with a journal.
       place: Its zero-based position among the items that are sent in this run; None if it is not sent.
+      cached: Whether a part of its prompt is to be found in the prompt cache.
       attempts: Requests made so far.
       failures: How many of them failed in another way.
       refusals: How many of them the API refused to take (429, 529).
@@ -47,6 +48,7 @@ class ActiveItem:
     __slots__ = (
         "attempts",
         "began_at",
+        "cached",
         "charges",
         "failures",
         "index",
@@ -71,6 +73,7 @@ class ActiveItem:
         self.key: str = ""
         self.request_hash: str = ""
         self.place: int | None = None
+        self.cached: bool = False
         self.attempts: int = 0
         self.failures: int = 0
         self.refusals: int = 0

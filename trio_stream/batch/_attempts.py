@@ -56,7 +56,7 @@ class Attempts:
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
       options: The options of the fan-out.
-      job: The job. It is told of the first news, and its instruments of each retry.
+      job: The job. Its instruments are told of each retry.
       governor: Gives permission to send, and learns from every answer.
       ledger: Says what each attempt may cost, and adds up what it cost, the failed ones included.
       keeper: Notes the start of an item.
@@ -108,7 +108,7 @@ class Attempts:
 
     async def _ask(self, active: ActiveItem) -> Outcome:
         """Make requests until one is answered by a whole message, or the item is given up."""
-        new_permit = _permits(active.params)
+        new_permit = _permits(active.params, cached=active.cached)
         spared = 0
         signs_of_life: int | None = None  # the governor's count of them, as of the last failure or the first request
         earlier = EarlierAttempts()
@@ -140,7 +140,6 @@ class Attempts:
                 self._tell_failure(permit, error, verdict)
             finally:
                 self._governor.release(permit, reservation)
-                self._job.first_news.set()
             out_of_order = active.stream is None and says_out_of_order(error, verdict)
             stop = self._governor.outage(error) if out_of_order else None
             if stop is not None:
@@ -276,7 +275,6 @@ class Attempts:
                 reservation.written = self._written_by(stream)
                 limits = stream.rate_limits or RateLimits()
                 self._governor.began(permit, limits, stream.usage)
-                self._job.first_news.set()
                 if self._governor.may_use_growth:
                     self._job.room.unpark_all()
                 if self._on_event is None:
@@ -374,7 +372,7 @@ def _judge(
         return msgspec.structs.replace(outcome, status=error.fault, error=error), error
 
 
-def _permits(params: Mapping[str, Any]) -> Callable[[], Permit]:
+def _permits(params: Mapping[str, Any], *, cached: bool) -> Callable[[], Permit]:
     """Return a function that makes the permits for an item's requests: each attempt needs one of its own."""
     max_tokens = params.get("max_tokens")
     return functools.partial(
@@ -383,6 +381,7 @@ def _permits(params: Mapping[str, Any]) -> Callable[[], Permit]:
         max_tokens=max_tokens if isinstance(max_tokens, int) else 1_000_000,
         model=str(params.get("model", "")),
         fast=params.get("speed") == "fast",
+        cached=cached,
     )
 
 

@@ -28,6 +28,7 @@ from trio_stream._schemas import OutputType
 
 from ._attempts import Attempts
 from ._block import Block
+from ._caching import SECONDS, CacheDuration
 from ._feeder import Feeder
 from ._governor import Governor
 from ._items import Items, Source
@@ -41,6 +42,7 @@ from ._records import JournalLike, Outcome, TagT, ValueT, with_defaults
 from ._settling import Settler
 from ._stats import FanOutStats
 from ._stopping import FanOutStoppedError
+from ._warmup import Warmup
 from ._window import Adaptive
 from ._workers import Workers
 
@@ -74,7 +76,9 @@ class FanOut(Generic[TagT, ValueT]):
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
         self._ledger = Ledger(budget, options.prices)
-        self._governor = Governor(options.bounds, limiter, self._ledger)
+        self._cache = options.cache or ("5m" if options.warmup else None)
+        self._warmup = None if self._cache is None else Warmup(SECONDS[self._cache])
+        self._governor = Governor(options.bounds, limiter, self._ledger, self._warmup)
         self._outbox = Outbox()
         self._job = Job(self._outbox, skip_rest=source.finite if skip_rest is None else skip_rest)
         self._keeper = keeper = JournalKeeper(options.journal)
@@ -206,6 +210,10 @@ class FanOut(Generic[TagT, ValueT]):
             output_tokens=ledger.output_tokens,
             cache_write_tokens=ledger.cache_write_tokens,
             cache_read_tokens=ledger.cache_read_tokens,
+            cache=self._cache,
+            cache_hits=0 if self._warmup is None else self._warmup.hits,
+            cache_misses=0 if self._warmup is None else self._warmup.misses,
+            cache_writes=0 if self._warmup is None else self._warmup.writes,
             cost=None if ledger.unpriced else ledger.cost,
             cost_before=None if ledger.unpriced else ledger.cost_before,
             cost_failed=None if ledger.unpriced else ledger.cost_failed,
@@ -230,6 +238,8 @@ def fan_out(
     max_attempts: int = DEFAULTS.max_attempts,
     item_timeout: float | None = DEFAULTS.item_timeout,
     warmup: bool = DEFAULTS.warmup,
+    cache: CacheDuration | None = DEFAULTS.cache,
+    prompt_prefix: str | None = DEFAULTS.prompt_prefix,
     budget: Budget | None = DEFAULTS.budget,
     prices: Prices | PriceLookup | None = DEFAULTS.prices,
     on_event: OnEvent | None = DEFAULTS.on_event,
@@ -274,8 +284,14 @@ def fan_out(
         do those that failed while the API answered nothing else either.
       item_timeout: Seconds for one item, counting its requests and the waits between them, but not the wait for
         permission to send. None for no limit.
-      warmup: Whether to start one item alone, and the others when its answer begins, so that they find its prefix in
-        the prompt cache. ``stats.cache_hit_rate`` tells how well that worked.
+      warmup: Whether to start one item alone, and the others when its answer has begun, so that they find in the prompt
+        cache what ``cache_control`` marks in their parameters. ``stats.cache_hit_rate`` tells how well that worked.
+        With ``cache`` it is always so.
+      cache: For how long the prompt cache keeps what all items share: ``"5m"`` or ``"1h"`` after it was last read. The
+        last shared block is marked: ``prompt_prefix``, or else ``system``, or else ``tools``. One item goes first, also
+        after a pause for which the entry does not last; the others follow two seconds after its answer has begun. None
+        marks nothing. Continued from its journal, a run may have it or not.
+      prompt_prefix: A text that leads the first message of every item, as a block of its own. None for no such text.
       budget: How much may be used of tokens, money or requests. None for no limit.
       prices: What tokens cost: the prices of all models, or a function that returns the prices of a model, or None
         where it does not know them. With None the budget's ``prices``, or the built-in ones, in dollars (`Prices.of`).
@@ -302,6 +318,8 @@ def fan_out(
         max_attempts=max_attempts,
         item_timeout=item_timeout,
         warmup=warmup,
+        cache=cache,
+        prompt_prefix=prompt_prefix,
         budget=budget,
         prices=prices,
         on_event=on_event,

@@ -15,6 +15,7 @@ from trio_stream._schemas import ask_for_output
 
 from ._active_item import ActiveItem
 from ._attempts import Attempts
+from ._caching import mark_shared, with_prefix
 from ._governor import Governor
 from ._id_check import check_ids
 from ._items import Source
@@ -94,9 +95,6 @@ class Feeder:
                 if taken is None:
                     return
                 self._begin(taken[0], nursery)
-                if self._options.warmup:
-                    # The prompt cache has its entry once the first answer has begun, or never.
-                    await self._job.first_news.wait()
         except Exception as error:  # noqa: BLE001 - of the iterable, or the journal; kept for the consumer
             self._job.fail(error)
 
@@ -140,9 +138,12 @@ class Feeder:
         active = ActiveItem(item, self.taken, merge_params(item.request, self._options.params))
         self.taken += 1
         try:
+            if self._options.prompt_prefix is not None:
+                active.params = with_prefix(active.params, self._options.prompt_prefix)
             if self._wanted is not None:
                 active.params = ask_for_output(active.params, self._wanted)
             self._keeper.identify(active)
+            self._mark(active)
         except (TypeError, ValueError) as error:
             active.place = self._next_place()
             self._settler.settle(active, active.outcome("error", error))
@@ -156,6 +157,16 @@ class Feeder:
             active.place = self._next_place()
             self._newest = active
             self._workers.start(active, nursery)
+
+    def _mark(self, active: ActiveItem) -> None:
+        """Mark what its request shares with others for the prompt cache. Its hash is as if that had not been done."""
+        options = self._options
+        if options.cache is None:
+            active.cached = options.warmup  # then the parameters should have marks of their own
+            return
+        marked = mark_shared(active.params, options.cache, prefixed=options.prompt_prefix is not None)
+        if marked is not None:
+            active.params, active.cached = marked, True
 
     def _next_place(self) -> int:
         place = self._sent

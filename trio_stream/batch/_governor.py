@@ -19,6 +19,7 @@ from trio_stream._protocol import RateLimits, Usage, Verdict
 from ._limiter import Permit, RateLimiter
 from ._outage import Outage, says_out_of_order
 from ._stopping import FanOutStoppedError
+from ._warmup import Warmup
 from ._window import Adaptive, Breaker, Window
 
 
@@ -26,10 +27,10 @@ from ._window import Adaptive, Breaker, Window
 class Governor:
     """Permits requests one after another; those to one model in the order in which they asked.
 
-    A request passes four gates, in this order: the budget, the window (how many requests are live), the breaker
-    (whether the API is out of order), and the rate limiter, which is last because a request that it has charged should
-    go out at once.
-    From then on the request is live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
+    A request passes five gates, in this order: the budget, the window (how many requests are live), the breaker
+    (whether the API is out of order), the prompt cache (whether what the request shares with others is there), and the
+    rate limiter, which is last because a request that it has charged should go out at once. From then on the request is
+    live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
 
     Attributes:
       live: Requests that have permission and are not over.
@@ -38,10 +39,11 @@ class Governor:
       overloaded: Answers 529.
     """
 
-    def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger) -> None:
+    def __init__(self, bounds: Adaptive, limiter: RateLimiter, ledger: Ledger, warmup: Warmup | None = None) -> None:
         self._window = Window(bounds)
         self._breaker = Breaker()
         self._outage = Outage()
+        self._warmup = warmup
         self._limiter = limiter
         self._ledger = ledger
         self._turns: defaultdict[tuple[str, bool], trio.Lock] = defaultdict(trio.Lock)
@@ -115,13 +117,23 @@ class Governor:
                 if self.live >= self._window.size:
                     await self._changed.park()
                     continue
-                seconds = self._breaker.wait(trio.current_time())
+                seconds = self._wait_for_gates(permit, trio.current_time())
                 if seconds <= 0:
                     break
                 with trio.move_on_after(seconds):
                     await self._changed.park()
             await self._limiter.acquire(permit)
             self._breaker.sent(trio.current_time())
+            if self._warmup is not None and permit.cached:
+                # Now and not before: the limiter may have waited for longer than an entry of the cache lasts.
+                self._warmup.sent(permit, trio.current_time())
+
+    def _wait_for_gates(self, permit: Permit, now: float) -> float:
+        """Return the seconds until the breaker and the prompt cache let a request through."""
+        seconds = self._breaker.wait(now)
+        if self._warmup is not None and permit.cached:
+            seconds = max(seconds, self._warmup.wait(permit, now))
+        return seconds
 
     def began(self, permit: Permit, limits: RateLimits, usage: Usage | None) -> None:
         """The answer to a request has begun: the window grows, the breaker closes, the limiter learns."""
@@ -129,6 +141,8 @@ class Governor:
         permit.began_at = now
         self.answered += 1
         permit.usage = usage
+        if self._warmup is not None and permit.cached:
+            self._warmup.began(permit, usage, now)
         self._window.succeeded(now)
         self._note_life(now)
         self._limiter.observe(permit, limits)
@@ -179,6 +193,8 @@ class Governor:
         """A request is over, however it ended. Never waits, since its task may be cancelled."""
         self.live -= 1
         self._limiter.release(permit)
+        if self._warmup is not None:
+            self._warmup.ended(permit)
         self._release(reservation)
 
     def _release(self, reservation: Reservation) -> None:

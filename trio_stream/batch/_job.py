@@ -66,7 +66,6 @@ class Job:
       taking: The scope in which the feeder takes further items. Cancelled alone, it leaves the workers to finish.
       room: Where the feeder waits; woken by whatever may have made room.
       watch: Tells the instruments; None where nobody watches.
-      first_news: Set when the first answer has begun or failed, or when nothing new is started any more.
     """
 
     def __init__(self, outbox: Outbox, *, skip_rest: bool) -> None:
@@ -78,7 +77,6 @@ class Job:
         self.tasks: trio.CancelScope = trio.CancelScope()
         self.taking: trio.CancelScope = trio.CancelScope()
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
-        self.first_news: trio.Event = trio.Event()
         self.watch: JobWatch | None = None
         self._outbox = outbox
         self._began_at: float | None = None
@@ -114,9 +112,8 @@ class Job:
             if active.waiting is not None and (why.sends_nothing or not active.attempts):
                 active.stop = active.stop or self.stopped
                 active.waiting.cancel(reason="the fan-out starts nothing new")
-        # The feeder looks at the state before it takes another item. It may wait for room, or for the warm-up.
+        # The feeder looks at the state before it takes another item. It may wait for room.
         self.room.unpark_all()
-        self.first_news.set()
 
     def abort(self) -> None:
         """Cancel every task, because the program wants no more."""

@@ -62,13 +62,27 @@ class Permit:
       events: A function that returns how many events of the answer have arrived.
       began_at: When the answer began, in seconds by `trio.current_time`; None before.
       ended: Whether the answer is whole.
+      cached: Whether a part of the prompt is to be found in the prompt cache, once one request has written it.
       oversize: Whether its input is more than a limit allows for a whole minute, so that no waiting helps it: it is
         sent at once, and if it is refused it is not sent again. Set by the limiter, in `RateLimiter.acquire`.
     """
 
-    __slots__ = ("began_at", "ended", "events", "fast", "input_tokens", "max_tokens", "model", "oversize", "usage")
+    __slots__ = (
+        "began_at",
+        "cached",
+        "ended",
+        "events",
+        "fast",
+        "input_tokens",
+        "max_tokens",
+        "model",
+        "oversize",
+        "usage",
+    )
 
-    def __init__(self, *, input_tokens: int, max_tokens: int, model: str = "", fast: bool = False) -> None:
+    def __init__(
+        self, *, input_tokens: int, max_tokens: int, model: str = "", fast: bool = False, cached: bool = False
+    ) -> None:
         self.input_tokens: int = input_tokens
         self.max_tokens: int = max_tokens
         self.model: str = model
@@ -77,6 +91,7 @@ class Permit:
         self.events: Callable[[], int] = _no_events
         self.began_at: float | None = None
         self.ended: bool = False
+        self.cached: bool = cached
         self.oversize: bool = False
 
 

@@ -16,6 +16,7 @@ from trio_stream._money import Budget, PriceLookup, Prices
 from trio_stream._protocol import MessageStreamEvent
 from trio_stream._schemas import OutputType, output_type
 
+from ._caching import SECONDS, CacheDuration
 from ._limiter import RateLimiter
 from ._records import Item, JournalLike
 from ._window import Adaptive
@@ -43,6 +44,8 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 5
     item_timeout: float | None = None
     warmup: bool = False
+    cache: CacheDuration | None = None
+    prompt_prefix: str | None = None
     budget: Budget | None = None
     prices: Prices | PriceLookup | None = None
     on_event: OnEvent | None = None
@@ -61,6 +64,10 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"item_timeout must be a positive number of seconds, not {self.item_timeout!r}")
         if self.max_errors is not None and not self.max_errors >= 0:
             raise ValueError(f"max_errors must not be negative: {self.max_errors!r}")
+        if self.cache not in (None, *SECONDS):
+            raise ValueError(f"cache must be '5m', '1h' or None, not {self.cache!r}")
+        if self.prompt_prefix is not None and not self.prompt_prefix.strip():
+            raise ValueError("prompt_prefix must not be blank")
         if self.retry_invalid < 0:
             raise ValueError(f"retry_invalid must not be negative: {self.retry_invalid!r}")
         if self.retry_invalid and self.output is None:
@@ -103,6 +110,8 @@ class GatherCall(SharedCall, total=False):
     max_attempts: int
     item_timeout: float | None
     warmup: bool
+    cache: CacheDuration | None
+    prompt_prefix: str | None
     budget: Budget | None
     prices: Prices | PriceLookup | None
     on_event: OnEvent | None

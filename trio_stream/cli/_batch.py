@@ -39,7 +39,7 @@ from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output, OutputError, Pending, TargetError, output_line
 from trio_stream.cli._batch_part import Part
 from trio_stream.cli._batch_prices import make_lookup, without_price
-from trio_stream.cli._batch_progress import Report, View, make_view, write_line
+from trio_stream.cli._batch_progress import Report, View, count, make_view, write_line
 from trio_stream.cli._batch_recipe import Entry, Recipe
 from trio_stream.cli._batch_rejects import RejectsError
 from trio_stream.cli._batch_report import Tally
@@ -184,22 +184,31 @@ def _client(options: BatchOptions) -> ts.Client:
 def _recipe(options: BatchOptions) -> Recipe:
     defaults: dict[str, Any] = {"model": options.model, "max_tokens": options.max_tokens}
     if options.system is not None:
-        defaults["system"] = read_text_file(options.system).strip()
-        if not defaults["system"]:
-            raise _NotPossible(f"{options.system} has no system prompt: it is empty")
-    return Recipe(defaults, options.template)
+        defaults["system"] = _read_prompt(options.system, "system prompt")
+    return Recipe(defaults, options.template, prefix=_prefix(options))
+
+
+def _prefix(options: BatchOptions) -> str | None:
+    return None if options.prefix is None else _read_prompt(options.prefix, "prefix")
+
+
+def _read_prompt(name: str, what: str) -> str:
+    text = read_text_file(name).strip()
+    if not text:
+        raise _NotPossible(f"{name} has no {what}: it is empty")
+    return text
 
 
 def _dry_run(options: BatchOptions, client: ts.Client, found: Input, journal: Journal | None) -> int:
     if isinstance(found, PipeInput):
         raise _NotPossible("--dry-run needs an input that can be read twice: a file")
 
-    async def count() -> None:
+    async def make() -> None:
         async with client:
-            plan = await make_plan(client, found, journal, make_lookup(options))
+            plan = await make_plan(client, found, journal, make_lookup(options), prefix=_prefix(options))
         print_plan(plan, found, options)
 
-    trio.run(count)
+    trio.run(make)
     return 0
 
 
@@ -257,6 +266,7 @@ class _Batch:
         self._failure: Exception | None = None
         self._prices = make_lookup(options)
         self._tally = Tally(self._prices)
+        self._prefix = _prefix(options)
 
     async def run(self) -> None:
         """Send all items, and write their answers."""
@@ -279,6 +289,8 @@ class _Batch:
                 max_attempts=options.max_attempts,
                 item_timeout=options.item_timeout,
                 warmup=options.warmup,
+                cache=options.cache,
+                prompt_prefix=self._prefix,
                 budget=Budget(output_tokens=options.max_output_tokens, cost=options.max_cost),
                 prices=self._prices,
             )
@@ -363,12 +375,31 @@ class _Batch:
         assert self._results is not None
         return self._results.stats
 
+    def _tell_of_the_cache(self) -> None:
+        stats = self._stats()
+        if self._options.cache is None or not stats.requests:
+            return
+        if stats.cache_useless:
+            write_line(
+                "cache: nothing was written or read: the prefix is too short (the least is 512 to 4,096 tokens, by the "
+                "model), or this server has no prompt cache"
+            )
+        elif stats.cache_hits + stats.cache_misses == 0:
+            write_line("cache: nothing is shared: give the prompts a --prefix or a --system")
+        else:
+            saved = stats.cache_saved_tokens
+            write_line(
+                f"cache: {stats.cache_writes} written, {stats.cache_hits} read; it {'saved' if saved >= 0 else 'lost'} "
+                f"what {count(abs(saved))} input tokens cost"
+            )
+
     def report(self, code: int) -> None:
         """Write what became of the run, on standard error, and the summary, if one was asked for."""
         stats = self._stats()
         if self._options.progress != "none":
             for line in self._tally.lines(stats, max_cost=self._options.max_cost):
                 write_line(line)
+            self._tell_of_the_cache()
         if self._files.summary is None:
             return
         figures: dict[str, Any] = {name: getattr(stats, name) for name in stats.__struct_fields__}

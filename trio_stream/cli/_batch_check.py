@@ -11,7 +11,7 @@ from typing import Final, Protocol, final
 
 import msgspec
 
-from trio_stream.batch import Journal, request_hash
+from trio_stream.batch import Journal, request_hash, with_prefix
 from trio_stream.cli._batch_recipe import Entry, Fault, LineError, Recipe
 from trio_stream.cli._input_json import column_of
 from trio_stream.cli._input_text import BOM, InputError
@@ -58,7 +58,9 @@ class Checker:
         """
         entry = self._recipe.read(line, index=index, number=number)
         try:
-            return msgspec.structs.replace(entry, hash=request_hash(entry.request))
+            prefix = self._recipe.prefix
+            request = entry.request if prefix is None else with_prefix(entry.request, prefix)
+            return msgspec.structs.replace(entry, hash=request_hash(request))
         except (TypeError, ValueError) as error:
             raise LineError(Fault(line=number, column=1, reason=str(error))) from None
 

@@ -138,6 +138,15 @@ _DOLLARS: Final = Finite(min=0, min_open=True)
 )
 @click.option("--warmup", is_flag=True, help="Start one item alone, so that the others find the prompt cache filled.")
 @click.option(
+    "--cache",
+    type=click.Choice(["5m", "1h"]),
+    is_flag=False,
+    flag_value="5m",
+    help="Keep what all prompts share (--prefix, or else the system prompt, or else the tools) in the prompt cache, "
+    "for so long after it was last read; 5m without a value. One item is started alone.",
+)
+@click.option("--prefix", metavar="FILE", help="A file with a text that leads every prompt, such as a document.")
+@click.option(
     "--shard",
     callback=_read_shard,
     metavar="I/N",

@@ -38,6 +38,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None
     price: tuple[tuple[str, Prices], ...]
     warmup: bool
+    cache: Literal["5m", "1h"] | None
+    prefix: str | None
     shard: tuple[int, int] | None
     limit: int | None
     sample: int | None

@@ -91,12 +91,17 @@ class Recipe:
     Args:
       defaults: Parameters for the requests whose lines do not set them.
       template: The prompt, with keys of the line in braces; None if the lines have a prompt or messages.
+      prefix: The text that the fan-out puts before each prompt; None for no such text.
+
+    Attributes:
+      prefix: As given. It is not in the requests that `read` makes, but in their hashes.
 
     Raises:
       InputError: The template is not valid.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], template: str | None) -> None:
+    def __init__(self, defaults: Mapping[str, Any], template: str | None, *, prefix: str | None = None) -> None:
+        self.prefix: str | None = prefix
         self._defaults = dict(defaults)
         self._template = template
         if template is not None and not template_keys(template):

@@ -100,10 +100,10 @@ class StreamBatch:
       on_error: With ``"capture"`` errors go to the column ``error``. With ``"raise"`` a call raises its first error,
         which fails the job.
       **options: The other options of `trio_stream.fan_out`: ``limit``, ``max_errors``, ``max_attempts``,
-        ``item_timeout``, ``warmup``, ``budget`` and ``on_event``, each for one actor; and the parameters that all
-        requests share, those of ``client.messages.stream`` and ``timeout``. Once a limit has stopped an actor, its
-        rows are skipped, and have an ``error`` that says so. No more requests are under way in an actor than it has
-        rows: ``batch_size`` times the calls at once.
+        ``item_timeout``, ``warmup``, ``cache``, ``prompt_prefix``, ``budget`` and ``on_event``, each for one actor; and
+        the parameters that all requests share, those of ``client.messages.stream`` and ``timeout``. Once a limit has
+        stopped an actor, its rows are skipped, and have an ``error`` that says so. No more requests are under way in an
+        actor than it has rows: ``batch_size`` times the calls at once.
 
     Raises:
       ValueError: An option is invalid, or conflicts with another.
