@@ -246,6 +246,24 @@ async def test_what_is_larger_than_the_bucket_is_sent_at_once(kind, autojump_clo
     assert trio.current_time() - began < 4
 
 
+@pytest.mark.parametrize("kind", ["input-tokens", "tokens"])
+async def test_a_refusal_tells_that_its_request_is_larger_than_the_bucket(kind, autojump_clock):
+    """No limit is known when the first requests are sent."""
+    told = {f"anthropic-ratelimit-{kind}-limit": "1000", f"anthropic-ratelimit-{kind}-remaining": "1000"}
+
+    def answer(request: RecordedRequest) -> list[Step]:
+        if len(prompt_of(request)) > 4000:
+            return [http_error(429, retry_after=300, headers={**NO_LIMITS, **told})]
+        return [headers({**NO_LIMITS, **told}), say("x")]
+
+    client, api = client_of(default=answer)
+    async with ts.fan_out(client, ["b" * 8000, "a", "c"], limit=2, **PARAMS) as results:
+        outcomes = {outcome.index: outcome async for outcome in results}
+    assert [outcomes[index].status for index in range(3)] == ["error", "ok", "ok"]
+    assert results.stats.seconds < 1
+    assert len(api.requests) == 3
+
+
 async def test_what_is_larger_than_the_bucket_may_be_taken(autojump_clock):
     """The estimate may be wrong; then it is an item like any other."""
     told = {"anthropic-ratelimit-input-tokens-limit": "1000", "anthropic-ratelimit-input-tokens-remaining": "1000"}

@@ -76,7 +76,7 @@ class FanOut(Generic[TagT, ValueT]):
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
         self._ledger = Ledger(budget, options.prices)
-        self._cache = options.cache or ("5m" if options.warmup else None)
+        self._cache: CacheDuration | None = options.cache or ("5m" if options.warmup else None)
         self._warmup = None if self._cache is None else Warmup(SECONDS[self._cache])
         self._governor = Governor(options.bounds, limiter, self._ledger, self._warmup)
         self._outbox = Outbox()

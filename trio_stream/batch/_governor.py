@@ -167,11 +167,11 @@ class Governor:
                 self._note_life(now)
         if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
             self.refused += 1
+            self._limiter.penalise(permit, error)
             if verdict is Verdict.RAMP_LIMITED:
                 self._window.ramp(now, self.live)
             elif not permit.oversize:
                 self._window.refused(now)
-            self._limiter.penalise(permit, error)
             return
         if isinstance(error, APIStatusError) and error.rate_limits not in (None, RateLimits()):
             # The headers of an error tell the limits too; most often it is a 529.

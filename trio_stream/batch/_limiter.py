@@ -208,6 +208,12 @@ class _Pool:
         """Whether the API's buckets cannot hold so many input tokens even when they are full."""
         return not (self._input.can_hold(input_tokens) and self._tokens.can_hold(input_tokens))
 
+    def is_beyond(self, permit: Permit, limits: RateLimits) -> bool:
+        """Whether a request has more input than limits that an answer tells allow for a whole minute."""
+        tokens = permit.input_tokens * self._input_ratio
+        told = (_token_limits(permit, limits)[0].limit, limits.tokens.limit)
+        return any(limit and tokens > limit for limit in told)
+
     def take(self, permit: Permit, now: float) -> None:
         """Charge a request that is about to be sent."""
         account = _Account(permit.input_tokens * self._input_ratio, self._expect_output(permit))
@@ -451,6 +457,9 @@ class HeaderRateLimiter(RateLimiter):
         now = trio.current_time()
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         limits = error.rate_limits if isinstance(error, APIStatusError) else None
+        pool = self._pool(permit)
+        # The first requests are sent before any limit is known: then it is the refusal that tells it.
+        permit.oversize = permit.oversize or (limits is not None and pool.is_beyond(permit, limits))
         if permit.oversize:
             pause = 0.0  # it is not sent again, and the others were not meant
         elif asked is None and self._not_before > now:
@@ -458,7 +467,7 @@ class HeaderRateLimiter(RateLimiter):
         else:
             pause = self._guess_pause(error) if asked is None else min(asked, _LONGEST_PAUSE)
             self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
-        self._pool(permit).refuse(permit, limits or RateLimits(), pause, now)
+        pool.refuse(permit, limits or RateLimits(), pause, now)
 
     def _guess_pause(self, error: APIError) -> float:
         """Return the seconds to wait where the API does not say how long."""
