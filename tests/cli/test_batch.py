@@ -485,17 +485,13 @@ async def test_a_prefix_is_cached(tmp_path: Path) -> None:
     more = {"lines": [f'"{n}"' for n in range(30)], "folder": tmp_path, "output": str(output)}
     done = await batch("--prefix", str(document), "--summary", str(summary), "--cache", api=api, **more)
     assert done.code == 0, done
-    assert "cache: 1 written, 29 read; it saved what 52k input tokens cost\n" in done.err
+    assert "cache: 1 written, 29 read\n" in done.err
     blocks = api.requests[0].messages[0]["content"]
     assert blocks[0]["text"] == document.read_text().strip()
     assert blocks[0]["cache_control"] == {"type": "ephemeral", "ttl": "5m"}
-    assert blocks[1:] == [{"type": "text", "text": prompt} for prompt in [blocks[1]["text"]]]
+    assert [block["text"] for block in blocks[1:]] == ["0"]
     figures = json.loads(summary.read_bytes())
-    assert {name: figures[name] for name in ("cache", "cache_writes", "cache_hits")} == {
-        "cache": "5m",
-        "cache_writes": 1,
-        "cache_hits": 29,
-    }
+    assert (figures["cache_writes"], figures["cache_hits"], figures["cache_misses"]) == (1, 29, 1)
     api = ScriptedAPI(default=cached)
     assert (await batch("--prefix", str(document), api=api, **more)).code == 0
     assert api.requests == []

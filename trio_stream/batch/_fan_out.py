@@ -76,8 +76,8 @@ class FanOut(Generic[TagT, ValueT]):
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
         self._ledger = Ledger(budget, options.prices)
-        self._cache: CacheDuration | None = options.cache or ("5m" if options.warmup else None)
-        self._warmup = None if self._cache is None else Warmup(SECONDS[self._cache])
+        duration: CacheDuration | None = options.cache or ("5m" if options.warmup else None)
+        self._warmup = None if duration is None else Warmup(SECONDS[duration])
         self._governor = Governor(options.bounds, limiter, self._ledger, self._warmup)
         self._outbox = Outbox()
         self._job = Job(self._outbox, skip_rest=source.finite if skip_rest is None else skip_rest)
@@ -210,7 +210,6 @@ class FanOut(Generic[TagT, ValueT]):
             output_tokens=ledger.output_tokens,
             cache_write_tokens=ledger.cache_write_tokens,
             cache_read_tokens=ledger.cache_read_tokens,
-            cache=self._cache,
             cache_hits=0 if self._warmup is None else self._warmup.hits,
             cache_misses=0 if self._warmup is None else self._warmup.misses,
             cache_writes=0 if self._warmup is None else self._warmup.writes,

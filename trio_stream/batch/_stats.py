@@ -12,7 +12,6 @@ import msgspec
 
 from trio_stream._money import Costs
 
-from ._caching import CacheDuration
 from ._stopping import FanOutStoppedError
 
 
@@ -42,9 +41,8 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       output_tokens: Output tokens.
       cache_write_tokens: Input tokens written to the prompt cache.
       cache_read_tokens: Input tokens read from the prompt cache.
-      cache: How long entries of the prompt cache last, where the fan-out marks what is shared or warms up; None
-        otherwise.
-      cache_hits: Answers that have read from the prompt cache, where ``cache`` is not None.
+      cache_hits: Answers that have read from the prompt cache. Counted with ``cache`` or ``warmup``, for the items that
+        share something; `cache_hit_rate` is of all tokens.
       cache_misses: Answers that have not.
       cache_writes: Answers that have written to it.
       cost: What all this cost, in the currency of the prices, which are dollars by default; None once a model was used
@@ -82,7 +80,6 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     cache_write_tokens: int = 0
     cache_read_tokens: int = 0
-    cache: CacheDuration | None = None
     cache_hits: int = 0
     cache_misses: int = 0
     cache_writes: int = 0
@@ -101,15 +98,6 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
         """The share of input tokens that was read from the prompt cache; None before any were counted."""
         total = self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
         return self.cache_read_tokens / total if total else None
-
-    @property
-    def cache_saved_tokens(self) -> float:
-        """What the prompt cache has saved: what so many uncached input tokens would have cost. Negative: it cost more.
-
-        A token that is read costs a tenth of an uncached one (with some models less); one that is written costs 1.25
-        times as much, and twice as much if it is kept for an hour.
-        """
-        return 0.9 * self.cache_read_tokens - (1.0 if self.cache == "1h" else 0.25) * self.cache_write_tokens
 
     @property
     def cache_useless(self) -> bool:

@@ -39,7 +39,7 @@ from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output, OutputError, Pending, TargetError, output_line
 from trio_stream.cli._batch_part import Part
 from trio_stream.cli._batch_prices import make_lookup, without_price
-from trio_stream.cli._batch_progress import Report, View, count, make_view, write_line
+from trio_stream.cli._batch_progress import Report, View, make_view, write_line
 from trio_stream.cli._batch_recipe import Entry, Recipe
 from trio_stream.cli._batch_rejects import RejectsError
 from trio_stream.cli._batch_report import Tally
@@ -387,11 +387,7 @@ class _Batch:
         elif stats.cache_hits + stats.cache_misses == 0:
             write_line("cache: nothing is shared: give the prompts a --prefix or a --system")
         else:
-            saved = stats.cache_saved_tokens
-            write_line(
-                f"cache: {stats.cache_writes} written, {stats.cache_hits} read; it {'saved' if saved >= 0 else 'lost'} "
-                f"what {count(abs(saved))} input tokens cost"
-            )
+            write_line(f"cache: {stats.cache_writes} written, {stats.cache_hits} read")
 
     def report(self, code: int) -> None:
         """Write what became of the run, on standard error, and the summary, if one was asked for."""
