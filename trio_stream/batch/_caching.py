@@ -25,14 +25,15 @@ def with_prefix(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Raises:
       TypeError: The first message is not a mapping with a ``content`` that is a str or a list.
     """
-    messages = params.get("messages")
-    first: object = messages[0] if isinstance(messages, (list, tuple)) and messages else None
-    content = cast("Mapping[str, Any]", first).get("content") if isinstance(first, Mapping) else None
+    messages: object = params.get("messages")
+    turns = cast("Sequence[object]", messages) if isinstance(messages, (list, tuple)) else ()
+    first: Mapping[str, Any] = cast("Any", turns[0]) if turns and isinstance(turns[0], Mapping) else {}
+    content = first.get("content")
     if not isinstance(content, (str, list, tuple)):
         raise TypeError("a prefix needs messages whose first one has content: a str, or a list of blocks")
     own = [_text(content)] if isinstance(content, str) else list(cast("Sequence[Any]", content))
-    lead = {**cast("Mapping[str, Any]", first), "content": [_text(prefix), *own]}
-    return {**params, "messages": [lead, *cast("Sequence[Any]", messages)[1:]]}
+    lead = {**first, "content": [_text(prefix), *own]}
+    return {**params, "messages": [lead, *turns[1:]]}
 
 
 def mark_shared(params: Mapping[str, Any], duration: CacheDuration, *, prefixed: bool) -> dict[str, Any] | None:
