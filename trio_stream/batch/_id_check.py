@@ -14,6 +14,7 @@ import trio
 
 from trio_stream._schemas import ask_for_output
 
+from ._caching import with_prefix
 from ._journal import Journal
 from ._options import FanOutOptions
 from ._records import Item, JournalConflictError, JournalLike, Request, merge_params, request_hash
@@ -67,6 +68,8 @@ def _conflict(item: Item, options: FanOutOptions, journal: JournalLike) -> Journ
     assert item.id is not None
     params = merge_params(item.request, options.params)
     try:
+        if options.prompt_prefix is not None:
+            params = with_prefix(params, options.prompt_prefix)
         if options.wanted is not None:
             params = ask_for_output(params, options.wanted)
         digest = request_hash(params)
