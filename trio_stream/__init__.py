@@ -167,6 +167,7 @@ from trio_stream.batch import (
     RecordedError as RecordedError,
     StopReason as StopReason,
     UnfinishedError as UnfinishedError,
+    ViaBatch as ViaBatch,
     fan_out as fan_out,
     gather_outcomes as gather_outcomes,
     gather_texts as gather_texts,

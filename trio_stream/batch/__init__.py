@@ -12,15 +12,20 @@ from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather
 from trio_stream.batch._items import Items as Items
 from trio_stream.batch._journal import (
     Journal as Journal,
-    JournalError as JournalError,
-    is_journal as is_journal,
-    may_be_journal as may_be_journal,
-    read_line as read_line,
+)
+from trio_stream.batch._journal_batches import (
+    BatchBook as BatchBook,
+    BatchJournal as BatchJournal,
+    StartedItem as StartedItem,
 )
 from trio_stream.batch._journal_format import (
+    JournalError as JournalError,
     RecordedError as RecordedError,
     describe_error as describe_error,
+    is_journal as is_journal,
+    may_be_journal as may_be_journal,
     read_head as read_head,
+    read_line as read_line,
     read_outcome as read_outcome,
     restore_error as restore_error,
 )
@@ -64,4 +69,5 @@ from trio_stream.batch._records import (
 )
 from trio_stream.batch._stats import FanOutStats as FanOutStats
 from trio_stream.batch._stopping import FanOutStoppedError as FanOutStoppedError, StopReason as StopReason
+from trio_stream.batch._via_batch_options import ViaBatch as ViaBatch
 from trio_stream.batch._window import Adaptive as Adaptive

@@ -189,6 +189,10 @@ class Attempts:
         outcome, error = _judge(known, wanted, message)
         return outcome if error is None or not self._retry_invalid else None
 
+    def judge_answer(self, outcome: Outcome) -> Outcome:
+        """Give an answer its value, or the status that says why it has none, if a type was asked for."""
+        return outcome if self._wanted is None else _judge(outcome, self._wanted)[0]
+
     def _tell_failure(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
         """Tell the governor, and instruments of the pause that may follow."""
         before = self._governor.paused_until
@@ -197,7 +201,20 @@ class Attempts:
         if self._job.watch is not None and until is not None and until != before:
             self._job.watch.paused(until)
 
-    def _reservation(self, params: Mapping[str, Any], permit: Permit) -> Reservation:
+    def reservation_in_batch(self, params: Mapping[str, Any]) -> Reservation:
+        """Make the reservation of a request in a message batch.
+
+        Raises:
+          ValueError: Cost is limited, and the prices of the request's model are not known.
+        """
+        return self._reservation(params, _permits(params)(), tier="batch")
+
+    def charge_in_batch(self, active: ActiveItem, message: Message) -> None:
+        """Add the tokens of an answer in a message batch to the ledger."""
+        model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
+        active.charges += self._ledger.add(message.usage, model=model)
+
+    def _reservation(self, params: Mapping[str, Any], permit: Permit, *, tier: str | None = None) -> Reservation:
         """Make the reservation of a request.
 
         Raises:
@@ -209,6 +226,7 @@ class Attempts:
             input=permit.input_tokens,
             speed="fast" if permit.fast else None,
             geo=geo if isinstance(geo, str) else None,
+            tier=tier,
         )
         return self._ledger.reservation(prompt, max_tokens=permit.max_tokens)
 

@@ -67,7 +67,7 @@ class Block:
     async def leave(self, body: BaseException | None) -> bool:
         """Cancel what is under way, wait for its tasks, and close the journal.
 
-        Never waits on the peer. A schedule point, not a cancellation point.
+        Never waits on the peer, but for message batches that are cancelled. A schedule point, not a cancellation point.
 
         Args:
           body: What the body of the block raised.

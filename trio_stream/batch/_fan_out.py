@@ -24,6 +24,7 @@ import trio
 from trio_stream._client import Client, SharedCall
 from trio_stream._errors import OutputFault
 from trio_stream._money import Budget, Ledger, PriceLookup, Prices
+from trio_stream._protocol import MessageBatch
 from trio_stream._schemas import OutputType
 
 from ._attempts import Attempts
@@ -42,6 +43,8 @@ from ._records import JournalLike, Outcome, TagT, ValueT, with_defaults
 from ._settling import Settler
 from ._stats import FanOutStats
 from ._stopping import FanOutStoppedError
+from ._via_batch import BatchDesk
+from ._via_batch_options import ViaBatch
 from ._warmup import Warmup
 from ._window import Adaptive
 from ._workers import Workers
@@ -72,6 +75,7 @@ class FanOut(Generic[TagT, ValueT]):
         self, client: Client, items: Items[TagT], options: FanOutOptions, *, skip_rest: bool | None = None
     ) -> None:
         self._client = client
+        self._options = options
         source = Source(items)
         budget = Budget() if options.budget is None else options.budget
         limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
@@ -91,6 +95,24 @@ class FanOut(Generic[TagT, ValueT]):
             keeper=keeper,
         )
         settler = Settler(self._job, self._outbox, keeper, self._governor, options)
+        workers = Workers(self._job, self._attempts, settler)
+        via = options.via_batch
+        self._desk: BatchDesk | None = None
+        if via is not None:
+            if not keeper.can_note_batches:
+                raise TypeError("via='batch' needs a journal that notes batches, as `Journal` does, or a path, or none")
+            self._desk = BatchDesk(
+                client,
+                via,
+                options,
+                job=self._job,
+                outbox=self._outbox,
+                keeper=keeper,
+                ledger=self._ledger,
+                attempts=self._attempts,
+                workers=workers,
+                settler=settler,
+            )
         self._feeder = Feeder(
             source,
             options,
@@ -100,8 +122,9 @@ class FanOut(Generic[TagT, ValueT]):
             governor=self._governor,
             ledger=self._ledger,
             attempts=self._attempts,
-            workers=Workers(self._job, self._attempts, settler),
+            workers=workers,
             settler=settler,
+            desk=self._desk,
         )
         self._block = Block(self._job, keeper)
 
@@ -125,7 +148,7 @@ class FanOut(Generic[TagT, ValueT]):
     ) -> bool:
         """Cancel what is still under way, keep its partial texts, and close the journal.
 
-        Never waits on the peer. A schedule point, not a cancellation point.
+        Waits on the peer only to cancel batches, 5 seconds at most. A schedule point, not a cancellation point.
 
         Raises:
           Exception: The error that the fan-out failed with, unless iteration has raised it or the block has failed
@@ -144,6 +167,8 @@ class FanOut(Generic[TagT, ValueT]):
         except Exception as error:  # noqa: BLE001 - kept for the consumer
             self._job.fail(error)
         finally:
+            if self._desk is not None and self._job.state is JobState.CANCELLING:
+                await self._desk.leave()  # noqa: ASYNC102 - within a few seconds
             self._job.end()
             if self._job.watch is not None:
                 self._job.watch.end(self.stats)
@@ -174,9 +199,32 @@ class FanOut(Generic[TagT, ValueT]):
         API may have asked to wait for ten minutes.
         """
         self._job.stop(FanOutStoppedError("the fan-out was drained", reason="drain"))
+        if self._desk is not None:
+            self._desk.flush()
+
+    def detach(self) -> None:
+        """Leave the batches to go on by themselves. Only with ``via="batch"`` and a journal.
+
+        Nothing new is taken; what has been taken is put into batches. Iteration ends when those exist, and leaving the
+        block does not cancel them. Their items get the status ``skipped`` here. The next run with the same journal
+        collects them.
+
+        Raises:
+          RuntimeError: There are no batches, or no journal to find them again by.
+        """
+        if self._desk is None or self._options.journal is None:
+            raise RuntimeError("only a fan-out via batches that has a journal can be detached from them")
+        self._desk.detach()
+
+    @property
+    def batches(self) -> tuple[MessageBatch, ...]:
+        """The message batches of this run, and those of earlier runs that it found, as they were last seen."""
+        return () if self._desk is None else self._desk.batches
 
     def abort(self) -> None:
         """Cancel everything under way. The outcomes have the status ``cancelled``, and the text that had arrived."""
+        if self._desk is not None:
+            self._desk.detached = False
         self._job.abort()
 
     @property
@@ -202,6 +250,8 @@ class FanOut(Generic[TagT, ValueT]):
             live=governor.live,
             window=governor.window,
             unread=len(self._outbox),
+            queued=0 if self._desk is None else self._desk.queued,
+            paid_twice=0 if self._desk is None else self._desk.paid_twice,
             requests=ledger.requests,
             retries=self._attempts.retries,
             refused=governor.refused,
@@ -242,6 +292,7 @@ def fan_out(
     budget: Budget | None = DEFAULTS.budget,
     prices: Prices | PriceLookup | None = DEFAULTS.prices,
     on_event: OnEvent | None = DEFAULTS.on_event,
+    via: Literal["stream", "batch"] | ViaBatch = DEFAULTS.via,
     output: type[ValueT] | OutputType[ValueT] | None = None,
     retry_invalid: int = DEFAULTS.retry_invalid,
     **params: Unpack[SharedCall],
@@ -295,6 +346,10 @@ def fan_out(
       prices: What tokens cost: the prices of all models, or a function that returns the prices of a model, or None
         where it does not know them. With None the budget's ``prices``, or the built-in ones, in dollars (`Prices.of`).
       on_event: Called with the item and each event of its stream. It may be async.
+      via: ``"batch"`` sends the items as message batches, at half the price and within 24 hours, mostly much sooner; a
+        `ViaBatch` says how. Leaving the block then cancels the batches, for which it waits up to 5 seconds; what they
+        have answered by then the next run collects from them, if there is a journal. ``limit`` and ``limiter`` concern
+        only what is streamed, and ``item_timeout`` cannot be given.
       output: A type to ask the answers for: each outcome that is ``ok`` or ``cached`` has a ``value`` of it. Answers
         that are no value have the status ``truncated``, ``refused`` or ``invalid``, and an `OutputParseError`. The
         schema is part of the request, so that a journal is one of this schema.
@@ -322,6 +377,7 @@ def fan_out(
         budget=budget,
         prices=prices,
         on_event=on_event,
+        via=via,
         output=output,
         retry_invalid=retry_invalid,
         params=dict(params),

@@ -26,6 +26,7 @@ from ._outbox import Outbox
 from ._records import Item, Request, as_item, merge_params
 from ._settling import Settler
 from ._stopping import FanOutStoppedError
+from ._via_batch import BatchDesk
 from ._workers import Workers
 
 
@@ -54,6 +55,7 @@ class Feeder:
         attempts: Attempts,
         workers: Workers,
         settler: Settler,
+        desk: BatchDesk | None,
     ) -> None:
         self.taken: int = 0
         self._source = source
@@ -67,6 +69,7 @@ class Feeder:
         self._attempts = attempts
         self._workers = workers
         self._settler = settler
+        self._desk = desk
         self._sent = 0  # items for which a worker was started, and those that failed before
         self._newest: ActiveItem | None = None  # the last item for which a worker was started
 
@@ -82,6 +85,8 @@ class Feeder:
             async with trio.open_nursery() as nursery:
                 with self._job.taking:
                     await self._take_all(nursery)
+                if self._desk is not None:
+                    self._desk.flush()
         finally:
             # Also in a cancelled scope, a generator can let go of what it holds, as long as it does not wait.
             await self._source.aclose()  # noqa: ASYNC102
@@ -90,6 +95,8 @@ class Feeder:
         try:
             if self._source.sequence is not None:
                 await check_ids(self._source.sequence, self._options, self._keeper.journal)
+            if self._desk is not None:
+                await self._desk.begin(nursery)
             while await self._may_take():
                 taken = await self._source.take()
                 if taken is None:
@@ -103,7 +110,10 @@ class Feeder:
 
         A job that has stopped takes the rest only to skip it: that needs room for an outcome, and nothing else.
         """
-        job, most_held = self._job, self._options.bounds.maximum
+        job, desk = self._job, self._desk
+        most_held = self._options.bounds.maximum if desk is None else desk.most_held
+        if desk is not None:
+            await desk.may_take()
         while True:
             if job.stopped is None:
                 spent = self._ledger.used_up()
@@ -112,7 +122,8 @@ class Feeder:
             if len(job.active) + len(self._outbox) < most_held:
                 if job.stopped is not None:
                     return job.skip_rest
-                if len(job.active) < self._governor.window and self._has_room():
+                window = self._governor.window if desk is None else most_held
+                if len(job.active) < window and self._has_room():
                     return True
             await job.room.park()
 
@@ -156,7 +167,10 @@ class Feeder:
         else:
             active.place = self._next_place()
             self._newest = active
-            self._workers.start(active, nursery)
+            if self._desk is None:
+                self._workers.start(active, nursery)
+            else:
+                self._desk.start(active)
 
     def _mark(self, active: ActiveItem) -> None:
         """Mark what its request shares with others for the prompt cache. Its hash is as if that had not been done."""

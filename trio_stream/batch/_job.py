@@ -106,7 +106,7 @@ class Job:
             self.sends_nothing = self.sends_nothing or why
         if self.state in (JobState.NEW, JobState.RUNNING):
             self.state = JobState.STOPPING
-        if why.reason == "drain" or not self.skip_rest:
+        if why.reason in ("drain", "detach") or not self.skip_rest:
             self.taking.cancel(reason=f"the fan-out stopped: {why.reason}")
         for active in self.active.values():
             if active.waiting is not None and (why.sends_nothing or not active.attempts):
@@ -117,7 +117,7 @@ class Job:
 
     def abort(self) -> None:
         """Cancel every task, because the program wants no more."""
-        if self.stopped is None or self.stopped.reason == "drain":
+        if self.stopped is None or self.stopped.reason in ("drain", "detach"):
             self.stopped = FanOutStoppedError("the fan-out was aborted", reason="abort")
         self.cancel("the fan-out was aborted")
 

@@ -15,12 +15,11 @@ up while the file is read.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias, cast, final
@@ -31,12 +30,20 @@ import trio
 from trio_stream._money import Charge, ChargeSums
 from trio_stream._protocol import Usage
 from trio_stream.batch._file_lock import lock_file
+from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook, StartedItem, raise_version
 from trio_stream.batch._journal_format import (
+    BATCH_VERSION,
     HEADER,
+    JournalError,
+    batch_record,
     charges_in,
+    check_version,
     end_record,
+    is_journal,
+    may_be_journal,
     partial_record,
     read_head,
+    read_line,
     read_outcome,
     start_record,
 )
@@ -53,33 +60,11 @@ _GROUP_SECONDS = 1.0
 _READ = 1 << 20
 """The size of the buffer, in bytes, for reading a whole file."""
 
-_RECORD = 1 << 13
-"""How many bytes are read at first for one record."""
-
 # An index entry is the offset of a record, shifted left, with the kind of that record in the two lowest bits.
 _STARTED, _PARTIAL, _OK, _FAILED = range(4)
 _BITS: Final = 2
 _KIND: Final = (1 << _BITS) - 1
 _UNFINISHED: Final = {"start": _STARTED, "partial": _PARTIAL}
-
-
-class JournalError(Exception):
-    """The journal cannot be used: the file is not a journal, another process has it, or it cannot be written.
-
-    Everything that had been written before is still there. Where an `OSError` was the reason, it is the ``__cause__``.
-
-    Attributes:
-      path: The file.
-    """
-
-    path: Path
-
-    def __init__(self, message: str, *, path: Path) -> None:
-        super().__init__(message)
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (functools.partial(type(self), *self.args, path=self.path), ())
 
 
 @final
@@ -108,6 +93,7 @@ class Journal:
     Attributes:
       path: The file.
       damaged: How many lines could not be read, apart from a torn last line.
+      batches: The message batches of earlier runs.
 
     Raises:
       JournalError: The file is of another kind, or another process has it open, or it cannot be opened.
@@ -135,6 +121,8 @@ class Journal:
         self._known: dict[str, int] = {}  # the index entry of each key's last record
         self._running: dict[str, tuple[str, int]] = {}  # hash and position of items started in this run and not ended
         self._charges = ChargeSums()
+        self.batches: BatchBook = BatchBook()
+        self._version = 1
         self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
@@ -243,7 +231,15 @@ class Journal:
 
     # What is noted.
 
-    def start(self, key: str, request_hash: str, *, index: int, tag: object = None) -> None:  # noqa: ARG002
+    def start(
+        self,
+        key: str,
+        request_hash: str,
+        *,
+        index: int,
+        tag: object = None,  # noqa: ARG002
+        custom_id: str | None = None,
+    ) -> None:
         """Note that an item is started.
 
         Args:
@@ -251,12 +247,45 @@ class Journal:
           request_hash: The `request_hash` of its parameters.
           index: The item's zero-based position.
           tag: The item's tag. It is not written now, but with the outcome.
+          custom_id: The id of its request in a message batch; None if it is streamed.
 
         Raises:
           JournalError: The record cannot be written. Everything written before is still there.
         """
-        self._append(start_record(key, request_hash, index=index), key, _STARTED)
+        self._append(start_record(key, request_hash, index=index, custom_id=custom_id), key, _STARTED)
         self._running[key] = (request_hash, index)
+
+    def note_batch(self, record: Mapping[str, Any]) -> None:
+        """Note something about a batch, and make sure that it is on the disk, with everything before it.
+
+        Args:
+          record: The fields of the record.
+
+        Raises:
+          JournalError: The record cannot be written. Everything written before is still there.
+        """
+        if self._version < BATCH_VERSION:
+            try:
+                raise_version(self.path)
+            except OSError as error:
+                raise self._error("cannot be written", error) from error
+            self._version = BATCH_VERSION
+        self._write(batch_record(record))
+        self._sync_now()
+
+    def end_started(self, item: StartedItem, outcome: Outcome) -> None:
+        """Note how an item ended that an earlier run started, in a batch. An answer that is there already stays.
+
+        Args:
+          item: The item.
+          outcome: Its outcome.
+
+        Raises:
+          JournalError: The record cannot be written. Everything written before is still there.
+        """
+        if self._known.get(item.key, _STARTED) & _KIND != _OK:
+            self._running[item.key] = (item.request_hash, item.index)
+            self.end(item.key, outcome)
 
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended.
@@ -320,9 +349,13 @@ class Journal:
         finally:
             self._let_go()
 
+    def _append(self, line: bytes, key: str, kind: int) -> None:
+        self._known[key] = self._write(line) << _BITS | kind
+
     # A Ctrl-C between the write and the count of its bytes would make the next failure cut the file at the wrong place.
     @trio.lowlevel.enable_ki_protection
-    def _append(self, line: bytes, key: str, kind: int) -> None:
+    def _write(self, line: bytes) -> int:
+        """Append a line, and return its offset."""
         descriptor = self._open_descriptor()
         try:
             written = os.write(descriptor, line)
@@ -332,8 +365,9 @@ class Journal:
             # A record is written whole or not at all, so that the next one begins on a line of its own.
             os.ftruncate(descriptor, self._size)
             raise self._error("cannot be written", error) from error
-        self._known[key] = self._size << _BITS | kind
+        offset = self._size
         self._size += len(line)
+        return offset
 
     def _sync(self) -> None:
         if not self._fsync:
@@ -380,6 +414,7 @@ class Journal:
         An answer is never replaced by a later record: it has been paid for.
         """
         known = self._known
+        in_batch: set[str] = set()  # keys of items whose last start was in a batch: what those cost tell the results
         killed = 0  # items that were started again, or not at all, after a run had died without noting how they ended
         with open(descriptor, "rb", buffering=_READ, closefd=False) as file:
             for offset, line in self._lines(file):
@@ -387,10 +422,13 @@ class Journal:
                 if head is None:
                     self.damaged += 1
                     continue
+                if head.record in BATCH_RECORDS or head.custom_id:
+                    self.batches.read(head)
                 if head.record in ("end", "partial"):
                     self._charges.add(charges_in(head, line))
                 elif head.record == "start":
-                    killed += known.get(head.key, _OK) & _KIND == _STARTED
+                    killed += known.get(head.key, _OK) & _KIND == _STARTED and head.key not in in_batch
+                    (in_batch.add if head.custom_id else in_batch.discard)(head.key)
                 if head.record == "end" and head.status == "skipped":
                     if known.get(head.key, 0) & _KIND != _OK:
                         known.pop(head.key, None)
@@ -398,7 +436,8 @@ class Journal:
                     known[head.key] = offset << _BITS | (_OK if head.status == "ok" else _FAILED)
                 elif head.record in _UNFINISHED and known.get(head.key, 0) & _KIND != _OK:
                     known[head.key] = offset << _BITS | _UNFINISHED[head.record]
-        self._charges.add_unknown(killed + sum(entry & _KIND == _STARTED for entry in known.values()))
+        killed += sum(entry & _KIND == _STARTED and key not in in_batch for key, entry in known.items())
+        self._charges.add_unknown(killed)
         if self.damaged:
             _log.warning("%d lines of the journal cannot be read; their items are asked again", self.damaged)
         os.ftruncate(descriptor, self._size)
@@ -412,6 +451,7 @@ class Journal:
                 raise self._not_a_journal()
             return
         self._size = len(first)
+        self._version = check_version(first, self.path)
         for line in file:
             if not line.endswith(b"\n"):
                 return
@@ -444,33 +484,3 @@ class Journal:
 def _differs(record: dict[str, Any], request_hash: str) -> bool:
     """Whether a record is that of another request. Some do not tell."""
     return record.get("hash", request_hash) not in ("", None, request_hash)
-
-
-def is_journal(line: bytes) -> bool:
-    """Whether ``line``, the first of a file, is that of a journal."""
-    if not line.endswith(b"\n"):
-        return False
-    head = read_head(line)
-    return head is not None and head.record == "journal"
-
-
-def may_be_journal(line: bytes) -> bool:
-    """Whether ``line``, the first of a file, is that of a journal, or what a killed run left of that."""
-    return is_journal(line) or HEADER.startswith(line)
-
-
-def read_line(descriptor: int, offset: int) -> bytes:
-    """Read the line that begins at an offset, with its line end.
-
-    Args:
-      descriptor: The file, open for reading.
-      offset: Where the line begins, in bytes.
-    """
-    size = _RECORD
-    while True:
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        data = os.read(descriptor, size)
-        end = data.find(b"\n")
-        if end >= 0 or len(data) < size:
-            return data[: end + 1] if end >= 0 else data
-        size *= 4

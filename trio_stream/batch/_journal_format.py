@@ -9,6 +9,9 @@ A journal is JSON lines. The first says what it is; each other is a record of on
     {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"charges":[{"model":...}],"status":"ok",...}
     {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
 
+A journal with records of message batches (`_journal_batches`) has the version 2: a program that does not know them
+would send again what a batch is answering.
+
 ``hash`` is the `request_hash` of the item, ``at`` is Unix time. The last record of a key counts. An ``end`` with the
 status ``skipped`` cancels the records before it: the item was given up when the job stopped, and is to be sent again.
 ``charges`` is what all attempts of this run were charged for, each with its model and tier; a budget of a later run
@@ -18,8 +21,10 @@ counts those of all records. Kinds and fields that this version does not know ar
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, final
 
 import msgspec
@@ -32,8 +37,37 @@ from trio_stream.batch._records import Outcome, Status
 
 HEADER: Final = b'{"record":"journal","version":1}\n'
 
+VERSION_AT: Final = HEADER.index(b"1")
+"""Where the digit of the version stands in the file."""
+
+BATCH_VERSION: Final = 2
+"""The version of a journal that has records of batches; the highest that this program reads."""
+
 Order: TypeAlias = Literal["index", "completion"]
 """The order of the items, or the order in which they ended."""
+
+
+_RECORD = 1 << 13
+"""How many bytes are read at first for one record."""
+
+
+class JournalError(Exception):
+    """The journal cannot be used: the file is not a journal, another process has it, or it cannot be written.
+
+    Everything that had been written before is still there. Where an `OSError` was the reason, it is the ``__cause__``.
+
+    Attributes:
+      path: The file.
+    """
+
+    path: Path
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (functools.partial(type(self), *self.args, path=self.path), ())
 
 
 class RecordedError(Exception):
@@ -64,6 +98,13 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     hash: str = ""
     at: float = 0.0
     charges: msgspec.Raw = msgspec.Raw()
+    version: int = 1
+    custom_id: str = ""
+    nonce: str = ""
+    n: int = 0
+    since: float = 0.0
+    batch: str = ""
+    call: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 @final
@@ -125,9 +166,60 @@ def _charges(value: msgspec.Raw) -> tuple[Charge, ...]:
         return ()  # of a later version, perhaps
 
 
-def start_record(key: str, request_hash: str, *, index: int) -> bytes:
-    """Make the line that notes that an item is started."""
-    return _line(_common("start", key, request_hash, index))
+def is_journal(line: bytes) -> bool:
+    """Whether ``line``, the first of a file, is that of a journal."""
+    if not line.endswith(b"\n"):
+        return False
+    head = read_head(line)
+    return head is not None and head.record == "journal"
+
+
+def may_be_journal(line: bytes) -> bool:
+    """Whether ``line``, the first of a file, is that of a journal, or what a killed run left of that."""
+    return is_journal(line) or HEADER.startswith(line)
+
+
+def check_version(first: bytes, path: Path) -> int:
+    """Return the version of a journal, of which this is the first line.
+
+    Raises:
+      JournalError: It has records that this version of the library does not know.
+    """
+    head = read_head(first)
+    version = 1 if head is None else head.version
+    if version > BATCH_VERSION:
+        raise JournalError(f"{path} was written by a later version of trio_stream: use that one", path=path)
+    return version
+
+
+def read_line(descriptor: int, offset: int) -> bytes:
+    """Read the line that begins at an offset, with its line end.
+
+    Args:
+      descriptor: The file, open for reading.
+      offset: Where the line begins, in bytes.
+    """
+    size = _RECORD
+    while True:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, size)
+        end = data.find(b"\n")
+        if end >= 0 or len(data) < size:
+            return data[: end + 1] if end >= 0 else data
+        size *= 4
+
+
+def start_record(key: str, request_hash: str, *, index: int, custom_id: str | None = None) -> bytes:
+    """Make the line that notes that an item is started; ``custom_id`` is its id in a batch."""
+    record = _common("start", key, request_hash, index)
+    if custom_id is not None:
+        record["custom_id"] = custom_id
+    return _line(record)
+
+
+def batch_record(fields: Mapping[str, Any]) -> bytes:
+    """Make the line that notes something about a batch."""
+    return _line({**fields, "at": round(time.time(), 3)})
 
 
 def partial_record(

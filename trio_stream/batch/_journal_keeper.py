@@ -17,6 +17,7 @@ from trio_stream._money import Charge
 from ._active_item import ActiveItem
 from ._id_check import repeated_id
 from ._journal import Journal
+from ._journal_batches import BatchJournal
 from ._records import FAILED, ChargedJournal, Item, JournalLike, Outcome, request_hash
 
 
@@ -63,6 +64,16 @@ class JournalKeeper:
     def charges_before(self) -> Iterable[Charge]:
         """What earlier runs of the job were charged for, where the journal knows that."""
         return self._journal.charges if isinstance(self._journal, ChargedJournal) else ()
+
+    @property
+    def can_note_batches(self) -> bool:
+        """Whether batches can be noted, or nothing is."""
+        return self._journal is None or self.batch_journal is not None
+
+    @property
+    def batch_journal(self) -> BatchJournal | None:
+        """The journal, where it can note batches."""
+        return self._journal if isinstance(self._journal, BatchJournal) else None
 
     def identify(self, active: ActiveItem) -> None:
         """Compute the hash of an item's request.

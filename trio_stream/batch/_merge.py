@@ -15,8 +15,8 @@ from typing import BinaryIO, Final, final
 
 import msgspec
 
-from trio_stream.batch._journal import JournalError, is_journal
-from trio_stream.batch._journal_format import HEADER, Order, read_head
+from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook
+from trio_stream.batch._journal_format import HEADER, JournalError, Order, check_version, is_journal, read_head
 
 _READ = 1 << 20
 _KINDS: Final = ("start", "partial", "end")
@@ -194,6 +194,9 @@ class _Merging:
             self._journals = journal
         elif self._journals != journal:
             raise JournalError(f"{path} is another kind of file than {self._paths[0]}", path=path)
+        if journal:
+            check_version(first, path)
+            _check_collected(path, file)
         file.seek(0)
         read = _read_record if journal else _read_output_line
         # Within one journal an item has several records as it goes on: they are repetitions only between files.
@@ -250,6 +253,21 @@ class _Merging:
 
 
 _FAILURE, _ANSWER = 2, 3
+
+
+def _check_collected(path: Path, file: BinaryIO) -> None:
+    """Look whether all message batches in a journal have been collected: the merged one has no records of them.
+
+    Raises:
+      JournalError: One has not.
+    """
+    book = BatchBook()
+    for line in file:
+        head = read_head(line)
+        if head is not None and head.record in BATCH_RECORDS:
+            book.read(head)
+    if book.open:
+        raise JournalError(f"{path} has message batches that are not collected: run its job again first", path=path)
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,7 @@ from trio_stream._schemas import OutputType, output_type
 from ._caching import SECONDS, CacheDuration
 from ._limiter import RateLimiter
 from ._records import Item, JournalLike
+from ._via_batch_options import ViaBatch
 from ._window import Adaptive
 
 OnEvent: TypeAlias = Callable[[Item, MessageStreamEvent], Awaitable[object] | object]
@@ -49,6 +50,7 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget | None = None
     prices: Prices | PriceLookup | None = None
     on_event: OnEvent | None = None
+    via: Literal["stream", "batch"] | ViaBatch = "stream"
     output: type[Any] | OutputType[Any] | None = None
     retry_invalid: int = 0
     params: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -72,6 +74,8 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"retry_invalid must not be negative: {self.retry_invalid!r}")
         if self.retry_invalid and self.output is None:
             raise ValueError("retry_invalid is for answers that do not fit a type: give that as output")
+        if self.via_batch is not None and self.item_timeout is not None:
+            raise TypeError("item_timeout is for streams: a batch takes as long as it does, up to 24 hours")
         _ = self.wanted  # whether there is a schema
         if "max_retries" in self.params:
             raise TypeError("max_retries is not a parameter of a fan-out: use max_attempts")
@@ -95,6 +99,19 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.output is None else output_type(self.output)
 
     @property
+    def via_batch(self) -> ViaBatch | None:
+        """How batches are used; None to stream.
+
+        Raises:
+          ValueError: ``via`` is neither of the two, and no `ViaBatch`.
+        """
+        if isinstance(self.via, ViaBatch):
+            return self.via
+        if self.via not in ("stream", "batch"):
+            raise ValueError(f"via must be 'stream', 'batch' or a ViaBatch, not {self.via!r}")
+        return ViaBatch() if self.via == "batch" else None
+
+    @property
     def bounds(self) -> Adaptive:
         """The bounds of the window: ``limit``, where a plain number is a window of constant size."""
         return Adaptive.of(self.limit)
@@ -115,6 +132,7 @@ class GatherCall(SharedCall, total=False):
     budget: Budget | None
     prices: Prices | PriceLookup | None
     on_event: OnEvent | None
+    via: Literal["stream", "batch"] | ViaBatch
     retry_invalid: int
 
 

@@ -13,8 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ._journal import JournalError, is_journal
-from ._journal_format import Order, read_head, read_outcome
+from ._journal_format import JournalError, Order, check_version, is_journal, read_head, read_outcome
 from ._records import Outcome
 
 _READ = 1 << 20
@@ -51,6 +50,7 @@ def read_journal(path: str | os.PathLike[str], *, order: Order = "index") -> Ite
         offset = len(first := file.readline())
         if not is_journal(first):
             raise JournalError(f"{path} is not a journal", path=path)
+        check_version(first, path)
         for line in file:
             head = read_head(line) if line.endswith(b"\n") else None
             if head is not None and (head.record == "end" or (head.record in _UNFINISHED and head.key not in answered)):

@@ -80,4 +80,4 @@ class Settler:
 
 
 def _was_asked_for(error: Exception) -> bool:
-    return isinstance(error, FanOutStoppedError) and error.reason in ("drain", "abort")
+    return isinstance(error, FanOutStoppedError) and error.reason in ("drain", "detach", "abort")

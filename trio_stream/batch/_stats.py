@@ -33,6 +33,9 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       live: Requests under way. Items that wait to send have none.
       window: How many requests may be under way now.
       unread: Outcomes that the consumer has not taken yet.
+      queued: Items in message batches that have no result yet.
+      paid_twice: Items that were streamed for the deadline of ``via=ViaBatch(deadline=...)`` although a batch that had
+        not ended may have answered them too.
       requests: Requests made, retries included.
       retries: Requests made for items that had made one before.
       refused: Answers with the status 429 (rate limits).
@@ -72,6 +75,8 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
     live: int = 0
     window: int = 0
     unread: int = 0
+    queued: int = 0
+    paid_twice: int = 0
     requests: int = 0
     retries: int = 0
     refused: int = 0

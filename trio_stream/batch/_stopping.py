@@ -15,15 +15,24 @@ from trio_stream._protocol import AccountReason
 from ._records import FAILED, Outcome
 
 StopReason: TypeAlias = Literal[
-    "budget", "max_errors", "same_error", "authentication", "permission", "spend_limit", "outage", "drain", "abort"
+    "budget",
+    "max_errors",
+    "same_error",
+    "authentication",
+    "permission",
+    "spend_limit",
+    "outage",
+    "drain",
+    "detach",
+    "abort",
 ]
 """Why a fan-out stopped.
 
 ``budget``: the `Budget` is used up. ``max_errors``: more items have failed than was allowed. ``same_error``: no
 answer began, and the first items all failed with the same error. ``authentication``: the API refused the key (401), or
 there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or the
-account is on hold. ``outage``: the API is out of order, and has been for too long to wait. ``drain`` and ``abort``: the
-program called the method of that name.
+account is on hold. ``outage``: the API is out of order, and has been for too long to wait. ``drain``, ``detach`` and
+``abort``: the program called the method of that name.
 """
 
 _SHARE_COUNTS_FROM: Final = 20

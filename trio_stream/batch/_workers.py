@@ -31,14 +31,19 @@ class Workers:
     def start(self, active: ActiveItem, nursery: trio.Nursery) -> None:
         """Start the task of an item, which is under way from now on, although the task has not run yet."""
         self._job.active[active.index] = active
-        nursery.start_soon(self._work, active, name=f"trio_stream item {active.index}")
+        nursery.start_soon(self.work, active, name=f"trio_stream item {active.index}")
 
-    async def _work(self, active: ActiveItem) -> None:
-        """The life of an item's task, from its first step to its last."""
+    async def work(self, active: ActiveItem) -> Outcome | None:
+        """The life of an item's task, from its first step to its last; the item is under way.
+
+        Returns:
+          Its outcome, which is settled.
+        """
         watch = self._job.watch
         if watch is not None:
             current_job.set(watch.info)
-            watch.item_starts(active)
+            if not active.attempts:  # otherwise it was in a batch before
+                watch.item_starts(active)
         outcome: Outcome | None = None
         try:
             outcome = await self._attempts.run(active)
@@ -54,6 +59,7 @@ class Workers:
             self._end(active)
             if watch is not None and outcome is not None:
                 watch.item_ends(active, outcome)
+        return outcome
 
     def _end(self, active: ActiveItem) -> None:
         """The item is under way no more, whichever way it ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Final, cast, final
 
@@ -21,6 +21,7 @@ from trio_stream._money import Budget
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
     Adaptive,
+    BatchBook,
     FanOut,
     FanOutStats,
     HeaderRateLimiter,
@@ -29,6 +30,8 @@ from trio_stream.batch import (
     JournalConflictError,
     JournalError,
     Outcome,
+    StartedItem,
+    ViaBatch,
     fan_out,
 )
 from trio_stream.cli._batch_check import Checker, FaultsError
@@ -57,17 +60,18 @@ from trio_stream.cli._terminal import (
 ITEMS_FAILED: Final = 3
 """Exit code: it finished, but items failed; or it stopped because too many did."""
 
+UNFINISHED: Final = 5
+"""Exit code: batches go on, or the API was out of order; the same command continues later."""
+
 STOPPED: Final = 4
 """Exit code: a budget or a spend limit stopped the run."""
-
-NOT_FINISHED: Final = 5
-"""Exit code: nothing is wrong with the command, but it could not finish; the same command continues later."""
 
 _STOPPED_CODES: Final = {
     "max_errors": ITEMS_FAILED,
     "budget": STOPPED,
     "spend_limit": STOPPED,
-    "outage": NOT_FINISHED,
+    "outage": UNFINISHED,
+    "detach": UNFINISHED,
 }
 """After any other reason the exit code is that of a failure: the API refuses the key, the model or the address."""
 
@@ -222,8 +226,16 @@ class _NumberedJournal:
     def lookup(self, key: str, request_hash: str) -> Outcome | None:
         return self._journal.lookup(key, request_hash)
 
-    def start(self, key: str, request_hash: str, *, index: int, tag: object) -> None:  # noqa: ARG002
-        self._journal.start(key, request_hash, index=cast("Pending", tag).entry.index)
+    def start(
+        self,
+        key: str,
+        request_hash: str,
+        *,
+        index: int,  # noqa: ARG002
+        tag: object,
+        custom_id: str | None = None,
+    ) -> None:
+        self._journal.start(key, request_hash, index=cast("Pending", tag).entry.index, custom_id=custom_id)
 
     def end(self, key: str, outcome: Outcome) -> None:
         pending = cast("Pending", outcome.tag)
@@ -243,6 +255,16 @@ class _NumberedJournal:
         charges: tuple[ts.Charge, ...] = (),
     ) -> None:
         self._journal.partial(key, text, request_id=request_id, usage=usage, charges=charges)
+
+    @property
+    def batches(self) -> BatchBook:
+        return self._journal.batches
+
+    def note_batch(self, record: Mapping[str, Any]) -> None:
+        self._journal.note_batch(record)
+
+    def end_started(self, item: StartedItem, outcome: Outcome) -> None:
+        self._journal.end_started(item, outcome)
 
     def close(self) -> None:
         self._journal.close()
@@ -288,6 +310,7 @@ class _Batch:
                 max_errors=self._max_errors(),
                 max_attempts=options.max_attempts,
                 item_timeout=options.item_timeout,
+                via="stream" if options.via == "stream" else ViaBatch(deadline=options.deadline),
                 warmup=options.warmup,
                 cache=options.cache,
                 prompt_prefix=self._prefix,
@@ -323,7 +346,13 @@ class _Batch:
         return number / 100 if is_share else int(number)
 
     def _items(self, found: FileInput) -> Iterator[Item]:
-        return map(self.item, found.entries())
+        yield from map(self.item, found.entries())
+        self.no_more_items()
+
+    def no_more_items(self) -> None:
+        """All items have been taken: with ``--detach`` the batches are left now."""
+        if self._options.detach and self._results is not None:
+            self._results.detach()
 
     def item(self, entry: Entry) -> Item:
         """Make the item for a line."""
@@ -350,7 +379,11 @@ class _Batch:
         async for number in signals:
             self._interruptions += 1
             # After a SIGTERM (from a scheduler, or at a shutdown) a SIGKILL follows soon, so there is no time to drain.
-            if self._interruptions == 1 and number == signal.SIGINT:
+            if self._interruptions == 1 and self._options.via == "batch" and self._journal is not None:
+                names = " ".join(batch.id for batch in results.batches if not batch.ended) or "none yet"
+                view.tell(f"leaving the batches to go on ({names}), Ctrl-C again to cancel them")
+                results.detach()
+            elif self._interruptions == 1 and number == signal.SIGINT:
                 streams = results.stats.live
                 view.tell(f"finishing {streams} stream{'' if streams == 1 else 's'}, Ctrl-C again to abort")
                 results.drain()
@@ -364,12 +397,23 @@ class _Batch:
         if self._input.fault is not None:
             complain("batch", str(self._input.fault))
             return USAGE if isinstance(self._input.fault, InputError) else FAILED
-        if self._interruptions:
+        if self._interruptions and not (stats.stopped is not None and stats.stopped.reason == "detach"):
             return INTERRUPTED
+        if stats.stopped is not None and stats.stopped.reason == "detach":
+            return self._detached(stats)
         if stats.stopped is not None:
             complain("batch", f"stopped: {stats.stopped}{_WHAT_NOW.get(stats.stopped.reason, '')}")
             return _STOPPED_CODES.get(stats.stopped.reason, FAILED)
         return ITEMS_FAILED if stats.errors + stats.timeouts else 0
+
+    def _detached(self, stats: FanOutStats) -> int:
+        """Say which batches go on."""
+        assert self._results is not None
+        if not stats.skipped:
+            return ITEMS_FAILED if stats.errors + stats.timeouts else 0
+        names = " ".join(batch.id for batch in self._results.batches if not batch.ended)
+        complain("batch", f"not finished: the same command collects the batches {names or '(none yet)'}")
+        return UNFINISHED
 
     def _stats(self) -> FanOutStats:
         assert self._results is not None
@@ -428,4 +472,9 @@ class _Items:
         return self
 
     async def __anext__(self) -> Item:
-        return self._batch.item(await self._found.__anext__())
+        try:
+            entry = await self._found.__anext__()
+        except StopAsyncIteration:
+            self._batch.no_more_items()
+            raise
+        return self._batch.item(entry)

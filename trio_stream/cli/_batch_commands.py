@@ -75,6 +75,20 @@ def _read_price(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     return model, Prices(input=numbers[0], output=numbers[1], cache_read=read, model=model)
 
 
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _read_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a duration such as ``2h``; a number alone is seconds."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smh]?)", value.strip())
+    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2] or "s"]
+    if not seconds > 0:
+        raise click.BadParameter(f"{value!r} is not a duration, as in 90m or 2h", ctx, param)
+    return seconds
+
+
 _HELP = """Send many prompts at once, and write the answers to a file.
 
 INPUT is a file of JSON lines, or "-" for standard input. A line is a text; or an object with "prompt" or "messages",
@@ -89,10 +103,13 @@ The output has one line for each item that was answered or failed. A journal (OU
 whatever way the command was stopped, the same command continues where it was, and sends nothing again that has been
 answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps what has arrived.
 
+With --via batch the items are sent as message batches, at half the price and within 24 hours. Ctrl-C then leaves the
+batches to go on, and the same command collects them; Ctrl-C again cancels them.
+
 Exit status: 0; 1 if the API refuses the key, if the first ten items all fail with the same error, or if output or
 journal cannot be used; 2 if the command line, the environment or the input is wrong; 3 if it finished but items failed,
-or if --max-errors stopped it; 4 if a budget or a spend limit stopped it; 5 if the API was out of order for so long that
-it stopped; 130 after Ctrl-C.
+or if --max-errors stopped it; 4 if a budget or a spend limit stopped it; 5 if it left batches that go on, or the API
+was out of order for so long that it stopped; 130 after Ctrl-C.
 """
 
 _POSITIVE: Final = click.IntRange(min=1)
@@ -122,6 +139,22 @@ _DOLLARS: Final = Finite(min=0, min_open=True)
 @click.option("--itpm", type=_POSITIVE, metavar="N", help="The most input tokens per minute.")
 @click.option("--otpm", type=_POSITIVE, metavar="N", help="The most output tokens per minute.")
 @click.option("--max-attempts", type=_POSITIVE, default=8, show_default=True, metavar="N", help="For each item.")
+@click.option(
+    "--via",
+    type=click.Choice(["stream", "batch"]),
+    default="stream",
+    show_default=True,
+    help="Stream each answer, or send message batches: half the price, within 24 hours.",
+)
+@click.option(
+    "--deadline",
+    callback=_read_duration,
+    metavar="DURATION",
+    help="Of --via batch: stream what batches have not answered by then, as in 90m or 2h.",
+)
+@click.option(
+    "--detach", is_flag=True, help="Of --via batch: end once all items are in batches. Run it again to collect."
+)
 @click.option("--item-timeout", type=_SECONDS, metavar="SECONDS", help="For an item, retries included.")
 @click.option("--first-event-timeout", type=_SECONDS, metavar="SECONDS", help="From the request to its first event.")
 @click.option("--silence-timeout", type=_SECONDS, metavar="SECONDS", help="For any gap between two bytes.")
@@ -207,6 +240,13 @@ def batch(**typed: Any) -> NoReturn:
     """Send many prompts at once, and write the answers to a file."""
     from trio_stream.cli._batch import run  # noqa: PLC0415 - the other commands need not load it
 
+    if typed["via"] == "batch":
+        if typed["item_timeout"] is not None:
+            raise click.UsageError("--item-timeout is for streams: a batch takes as long as it does, up to 24 hours")
+        if typed["detach"] and typed["output"] == "-" and typed["journal"] is None:
+            raise click.UsageError("--detach needs a journal to find the batches again by: give --output or --journal")
+    elif typed["deadline"] is not None or typed["detach"]:
+        raise click.UsageError("--deadline and --detach are for --via batch")
     sys.exit(run(BatchOptions(**typed)))
 
 

@@ -31,6 +31,9 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     itpm: int | None
     otpm: int | None
     max_attempts: int
+    via: Literal["stream", "batch"]
+    deadline: float | None
+    detach: bool
     item_timeout: float | None
     first_event_timeout: float | None
     silence_timeout: float | None

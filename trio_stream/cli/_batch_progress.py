@@ -99,9 +99,10 @@ class Report:
         """Return the facts that make up a line."""
         errors = stats.errors + stats.timeouts
         tokens = stats.input_tokens + stats.cache_read_tokens + stats.cache_write_tokens
+        in_batches = f"{stats.queued} in batches"
         facts = [
             f"done {ended(stats)}" if self.total is None else f"done {ended(stats)}/{self.total}",
-            f"{stats.in_flight} in flight (window {stats.window})",
+            in_batches if stats.queued else f"{stats.in_flight} in flight (window {stats.window})",
             f"{errors} error{'' if errors == 1 else 's'}",
             f"cached {stats.cached}",
             f"in {count(tokens)} out {count(stats.output_tokens)} tok",

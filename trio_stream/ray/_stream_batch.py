@@ -137,6 +137,8 @@ class StreamBatch:
             raise TypeError(
                 "output is not an option of a StreamBatch: its rows have texts, which a later map may parse"
             )
+        if chosen.via_batch is not None:
+            raise TypeError("via is not an option of a StreamBatch: a call of Ray Data would wait a day for its rows")
         if on_error not in ("capture", "raise"):
             raise ValueError(f"on_error must be 'capture' or 'raise', not {on_error!r}")
         journals = None

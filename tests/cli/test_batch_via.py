@@ -1,0 +1,129 @@
+"""`trio-stream batch --via batch`: leaving batches, collecting them, the deadline, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.forked import SECONDS
+from trio_stream.testing import Batches, RecordedRequest, ScriptedAPI, http_error, say
+
+from .running import SECRET, Finished, Running, program, run_cli
+
+
+def echo(request: RecordedRequest) -> Any:
+    return [say(f"<{request.messages[0]['content']}>")]
+
+
+def api_of(**batches: Any) -> ScriptedAPI:
+    return ScriptedAPI(default=echo, batches=Batches(**batches))
+
+
+def prompts(folder: Path, count: int = 5) -> str:
+    path = folder / "p.jsonl"
+    path.write_text("".join(f'"question {number}"\n' for number in range(count)))
+    return str(path)
+
+
+def creations(api: ScriptedAPI) -> int:
+    return sum((request.method, request.path) == ("POST", "/v1/messages/batches") for request in api.requests)
+
+
+async def run(folder: Path, base_url: str, *args: str, stdin: bytes = b"") -> Finished:
+    source = "-" if stdin else prompts(folder)
+    return await run_cli(
+        "batch", source, "-o", str(folder / "a.jsonl"), "--via", "batch", *args, base_url=base_url, stdin=stdin
+    )
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "a.jsonl").read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("stdin", [b"", b'"question 0"\n"question 1"\n"question 2"\n"question 3"\n"question 4"\n'])
+async def test_detach_and_collect(tmp_path: Path, stdin: bytes) -> None:
+    """The first run leaves a batch, and the second collects it and creates none."""
+    api = api_of(seconds=0.5)
+    async with api.serve() as server:
+        done = await run(tmp_path, server.base_url, "--detach", stdin=stdin)
+        assert done.code == 5, done
+        assert "the same command collects the batches msgbatch_" in done.err
+        assert len(lines(tmp_path)) == 1  # the probe
+        await trio.sleep(0.6)
+        done = await run(tmp_path, server.base_url, "--detach", stdin=stdin)
+    assert done.code == 0, done
+    assert creations(api) == 1
+    assert sorted(line["text"] for line in lines(tmp_path)) == [f"<question {number}>" for number in range(5)]
+    assert sorted(line["index"] for line in lines(tmp_path)) == [*range(5)]
+
+
+async def test_detach_of_a_run_with_errors(tmp_path: Path) -> None:
+    """There is nothing to collect, and the exit status is that of the errors."""
+    api = ScriptedAPI(default=lambda _: [http_error(400)], batches=Batches())
+    async with api.serve() as server:
+        done = await run(tmp_path, server.base_url, "--detach", "--limit", "1")
+    assert done.code == 3, done
+
+
+async def test_the_deadline(tmp_path: Path) -> None:
+    """What is in no batch by then is streamed."""
+    api = api_of(faults=["queue_full"] * 9)
+    async with api.serve() as server:
+        done = await run(tmp_path, server.base_url, "--deadline", "0.5s")
+    assert done.code == 0, done
+    assert len(lines(tmp_path)) == 5
+    assert "deadline" not in done.err
+
+
+async def test_ctrl_c_twice_cancels(tmp_path: Path) -> None:
+    """The first leaves the batches once they exist, which a full queue keeps from happening here."""
+    api = api_of(faults=["queue_full"] * 9)
+    command = program("batch", prompts(tmp_path), "-o", str(tmp_path / "a.jsonl"), "--via", "batch")
+    async with api.serve() as server:
+        async with Running(command, ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET) as running:
+            with trio.fail_after(SECONDS):
+                while not creations(api):
+                    await trio.sleep(0.01)
+            running.interrupt()
+            await trio.sleep(0.3)
+            assert running.process.poll() is None
+            running.interrupt()
+            assert await running.finish() == 130
+    assert "leaving the batches to go on (none yet)" in running.err
+
+
+async def test_ctrl_c_leaves_the_batches(tmp_path: Path) -> None:
+    """They go on, and their ids are told."""
+    api = api_of(seconds=300)
+    command = program("batch", prompts(tmp_path), "-o", str(tmp_path / "a.jsonl"), "--via", "batch")
+    async with api.serve() as server:
+        async with Running(command, ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET) as running:
+            with trio.fail_after(SECONDS):
+                while not creations(api):
+                    await trio.sleep(0.01)
+            await trio.sleep(0.2)
+            running.interrupt()
+            assert await running.finish() == 5
+    assert "leaving the batches to go on (msgbatch_" in running.err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--deadline", "2h"], "are for --via batch"),
+        (["--detach"], "are for --via batch"),
+        (["--via", "batch", "--item-timeout", "3"], "--item-timeout is for streams"),
+        (["--via", "batch", "--deadline", "soon"], "is not a duration"),
+        (["--via", "batch", "--deadline", "0h"], "is not a duration"),
+        (["--via", "batch", "--detach"], "--detach needs a journal"),
+    ],
+)
+async def test_options_that_conflict(tmp_path: Path, args: list[str], words: str) -> None:
+    """Each says why."""
+    done = await run_cli("batch", prompts(tmp_path), "-o", "-", *args)
+    assert done.code == 2
+    assert words in " ".join(done.err.split())

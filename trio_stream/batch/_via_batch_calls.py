@@ -1,0 +1,202 @@
+"""The calls about message batches as a fan-out makes them, and its patience when they fail.
+
+What belongs here: which resource of the client and which options a batch needs, when a failure is no news, and when it
+is asked how a batch stands. What does not: the protocol by which a batch is created (`_via_batch_create`), and reading
+results (`_via_batch_collect`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, final
+
+import trio
+
+from trio_stream._client import Client, MessageBatchPage
+from trio_stream._errors import APIError
+from trio_stream._protocol import MessageBatch, judge
+from trio_stream._stream import BatchResults
+
+_NO_NEWS_SECONDS: Final = 600.0
+"""How long calls about a batch may fail in a row. A batch goes on meanwhile; a new one is not even found at first."""
+
+_FIRST_LOOK_SECONDS: Final = 10.0
+"""Also what the API asks to wait, in the `retry-after` of its answers about batches."""
+
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+
+_SINGLE_LOOKS: Final = 5
+"""How many batches are asked about one by one. For more of them there is one list."""
+
+_PAGE: Final = 100
+
+OF_THE_BATCH: Final = ("betas", "workspace_id", "user_profile_id", "extra_headers", "extra_query")
+"""Options of an item that hold for a whole batch: items that differ in one of them are in different batches."""
+
+
+def pause_after(seconds: float) -> float:
+    """Return the seconds until one looks at a batch again that was created so many seconds ago."""
+    return max(_FIRST_LOOK_SECONDS, min(_LONGEST_PAUSE_SECONDS, seconds / 10))
+
+
+@final
+class BatchAccess:
+    """Makes the calls about batches, with the options that each batch needs."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def create(self, requests: Iterable[Any], call: Mapping[str, Any]) -> MessageBatch:
+        """Create a batch, in one attempt.
+
+        Raises:
+          APIError: It failed; the batch may exist all the same.
+        """
+        options: dict[str, Any] = {**call, "max_retries": 0}
+        if "betas" in call:
+            return await self._client.beta.messages.batches.create(requests, **options)
+        return await self._client.messages.batches.create(requests, **options)
+
+    async def retrieve(self, batch_id: str, call: Mapping[str, Any]) -> MessageBatch:
+        """Look at a batch.
+
+        Raises:
+          APIError: The request failed.
+        """
+        return await self._client.messages.batches.retrieve(batch_id, **_without_betas(call))
+
+    async def list(self, call: Mapping[str, Any], *, limit: int | None = None) -> MessageBatchPage:
+        """Get the first page of the list.
+
+        Raises:
+          APIError: The request failed.
+        """
+        return await self._client.messages.batches.list(limit=limit or _PAGE, **_without_betas(call))
+
+    async def cancel(self, batch_id: str, call: Mapping[str, Any]) -> None:
+        """Ask the API to end a batch early. A failure is none here: it may have ended by itself."""
+        with suppress(APIError):
+            await self._client.messages.batches.cancel(batch_id, **_without_betas(call))
+
+    def results(self, batch: MessageBatch | str, call: Mapping[str, Any]) -> BatchResults:
+        """The results of a batch."""
+        if "betas" in call:
+            return self._client.beta.messages.batches.results(batch, **_without_user(call))
+        return self._client.messages.batches.results(batch, **_without_user(call))
+
+
+def _without_user(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in call.items() if name != "user_profile_id"}
+
+
+def _without_betas(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in call.items() if name not in ("betas", "user_profile_id")}
+
+
+def time_of(page: MessageBatchPage) -> float:
+    """Return the API's own time when it made a page, in Unix time; ours if the answer has no date."""
+    date = page.response.headers.find(b"date")
+    return parsedate_to_datetime(date).timestamp() if date else time.time()
+
+
+@final
+class Patience:
+    """Bears failures of calls about one batch for a while."""
+
+    def __init__(self) -> None:
+        self._failing_since: float | None = None
+
+    def news(self) -> None:
+        """A call has succeeded."""
+        self._failing_since = None
+
+    def bear(self, error: APIError) -> None:
+        """A call has failed.
+
+        Raises:
+          APIError: That error: calls have failed for too long, or all further ones will.
+        """
+        now = trio.current_time()
+        if self._failing_since is None:
+            self._failing_since = now
+        if judge(error).reason is not None or now - self._failing_since >= _NO_NEWS_SECONDS:
+            raise error
+
+
+@final
+class BatchWatch:
+    """Watches the batches that have not ended.
+
+    Attributes:
+      seen: All batches of this run, as they were when somebody last looked, by id.
+      live: The options of the calls about those that have not ended, by id.
+    """
+
+    def __init__(self, access: BatchAccess) -> None:
+        self.seen: dict[str, MessageBatch] = {}
+        self.live: dict[str, Mapping[str, Any]] = {}
+        self._access = access
+        self._turn = trio.Lock()
+        self._listed_at = -_FIRST_LOOK_SECONDS
+
+    def add(self, batch_id: str, call: Mapping[str, Any], batch: MessageBatch | None = None) -> None:
+        """There is a batch, which has not ended as far as is known."""
+        self.live[batch_id] = call
+        self.seen[batch_id] = MessageBatch(id=batch_id, processing_status="in_progress") if batch is None else batch
+
+    async def wait_ended(self, batch_id: str, *, until: float, at_once: bool = False) -> MessageBatch | None:
+        """Wait for the end of a batch.
+
+        Args:
+          batch_id: The id of a batch that was added.
+          at_once: Whether to look before the first pause: it may have ended long ago.
+          until: The time by `trio.current_time` when to give up.
+
+        Returns:
+          The batch; None if it had not ended by then.
+
+        Raises:
+          APIError: It could not be found out for too long, or the API refuses the key.
+        """
+        patience = Patience()
+        began_at = trio.current_time()
+        with trio.CancelScope(deadline=until):
+            while True:
+                await trio.sleep(0.0 if at_once else pause_after(trio.current_time() - began_at))
+                at_once = False
+                try:
+                    await self._look(batch_id)
+                    patience.news()
+                except APIError as error:
+                    patience.bear(error)
+                if self.seen[batch_id].ended:
+                    self.live.pop(batch_id, None)
+                    return self.seen[batch_id]
+        return None
+
+    async def cancel_all(self) -> None:
+        """Ask the API to end all batches early that have not ended."""
+        async with trio.open_nursery() as nursery:
+            for batch_id, call in self.live.items():
+                nursery.start_soon(self._access.cancel, batch_id, call)
+
+    async def _look(self, batch_id: str) -> None:
+        if len(self.live) <= _SINGLE_LOOKS:
+            self.seen[batch_id] = await self._access.retrieve(batch_id, self.live[batch_id])
+            return
+        # The batches wake up at moments of their own, and whoever comes first makes the list for all.
+        async with self._turn:
+            if trio.current_time() - self._listed_at < _FIRST_LOOK_SECONDS:
+                return
+            page = await self._access.list(self.live[batch_id])
+            self._listed_at = trio.current_time()
+            unseen = set(self.live)
+            while True:
+                self.seen.update((batch.id, batch) for batch in page.data if batch.id in unseen)
+                unseen.difference_update(batch.id for batch in page.data)
+                if not unseen or not page.has_next_page():
+                    return
+                page = await page.get_next_page()

@@ -1,0 +1,121 @@
+"""Reading the results of a message batch.
+
+What belongs here: reading until each item has its line, whatever breaks off, comes twice or is missing; and what a
+line means. What does not: what becomes of the items (`_via_batch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from enum import Enum
+from typing import Any, Final, TypeAlias, TypeVar, final
+
+import trio
+
+from trio_stream._errors import APIError
+from trio_stream._protocol import Message, MessageBatch, error_from_event
+from trio_stream.types import (
+    MessageBatchCanceledResult,
+    MessageBatchErroredResult,
+    MessageBatchExpiredResult,
+    MessageBatchResult,
+    MessageBatchSucceededResult,
+)
+
+from ._journal_batches import read_custom_id
+from ._via_batch_calls import BatchAccess, Patience, pause_after
+
+_MOST_READINGS: Final = 3
+"""How many times results are read in which a line is missing."""
+
+
+class NoAnswer(Enum):
+    """Why there is no answer to an item. One that is missing may have been made, and paid."""
+
+    CANCELLED = "the batch was cancelled before it was the item's turn"
+    EXPIRED = "the batch expired before it was the item's turn"
+    MISSING = "the results of the batch have no line for the item"
+
+
+Result: TypeAlias = Message | APIError | NoAnswer
+"""What a batch has for an item."""
+
+ItemT = TypeVar("ItemT")
+
+
+def read_result(result: MessageBatchResult) -> Result:
+    """Return what a line has for its item."""
+    if isinstance(result, MessageBatchSucceededResult):
+        return result.message
+    if isinstance(result, MessageBatchErroredResult):
+        return error_from_event(result.error, None)
+    if isinstance(result, MessageBatchCanceledResult):
+        return NoAnswer.CANCELLED
+    if isinstance(result, MessageBatchExpiredResult):
+        return NoAnswer.EXPIRED
+    return APIError(f"the result in the batch is of a kind that this version does not know: {result.type}")
+
+
+@final
+class Collector:
+    """Reads results.
+
+    Args:
+      access: Makes the calls.
+      wait_for_room: Waits until the consumer has taken most of what was read before.
+    """
+
+    def __init__(self, access: BatchAccess, wait_for_room: Callable[[], Any]) -> None:
+        self._access = access
+        self._wait_for_room = wait_for_room
+
+    async def collect(
+        self,
+        batch: MessageBatch,
+        call: dict[str, Any],
+        nonce: str,
+        waiting: MutableMapping[int, ItemT],
+        take: Callable[[ItemT, Result], None],
+    ) -> None:
+        """Read the results of a batch that has ended, until every item has its own.
+
+        A line is taken as soon as it is read. What breaks off is read again from the beginning, and lines of items
+        that have their result are skipped.
+
+        Args:
+          batch: The batch.
+          call: The options of the calls about it.
+          nonce: What the ids of its requests begin with.
+          waiting: Its items without a result, by place. They are taken out one by one.
+          take: Called with an item and its result.
+
+        Raises:
+          APIError: The results could not be read for too long, or the API refuses the key.
+          Exception: Whatever ``take`` raised.
+        """
+        patience = Patience()
+        incomplete = 0
+        while True:
+            lines_read = 0
+            try:
+                async with self._access.results(batch, call) as lines:
+                    async for line in lines:
+                        lines_read += 1
+                        patience.news()
+                        whose, place = read_custom_id(line.custom_id)
+                        item = waiting.pop(place, None) if whose == nonce else None
+                        if item is not None:
+                            # In one step with taking it out: a cancellation may come before or after.
+                            take(item, read_result(line.result))
+                            await self._wait_for_room()
+            except APIError as error:
+                if not lines_read:
+                    patience.bear(error)
+            incomplete += lines_read > 0
+            if not waiting:
+                return
+            if incomplete >= _MOST_READINGS:
+                while waiting:
+                    take(waiting.popitem()[1], NoAnswer.MISSING)
+                return
+            await trio.sleep(pause_after(0.0))

@@ -1,0 +1,190 @@
+"""Creating a message batch exactly once.
+
+What belongs here: the protocol by which a batch is created, and found again if the answer was lost. What does not: its
+records (`_journal_batches`), and what becomes of its items (`_via_batch`).
+
+The API has nothing by which it would recognise a request that it has had before, so a request that is repeated makes
+another batch, which is billed too. Hence:
+
+1. Each request to create a batch has a nonce of its own, which the ids of its requests begin with. The journal has it
+   on the disk before the request is sent, with the API's time (*intent*).
+2. The answer tells the id of the batch (*created*), or that there is certainly none (*refused*).
+3. Any other end is unknown: an answer that was lost, a 502 of something in between, the death of this process. Then
+   the list is watched. A batch that was created since, has as many requests and is named by no record may be ours;
+   whose it is tell its results, which begin with the nonce if it is ours.
+4. Only if a list shows no such batch that was asked for long enough after the *intent* (lists may be late), is it taken
+   to be *refused*.
+
+Counting requests would not do: the batches of others in the workspace may be as large.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, final
+
+import trio
+
+from trio_stream._client import MessageBatchPage
+from trio_stream._errors import APIError
+from trio_stream._protocol import MessageBatch, may_have_been_done
+
+from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
+from ._via_batch_calls import BatchAccess, Patience, pause_after, time_of
+from ._via_batch_group import BatchGroup, body_of
+
+_CLOCKS_APART_SECONDS: Final = 60.0
+"""How much earlier than the `Date` of the list a batch may seem to have been created. Its nonce decides."""
+
+_STARTS_IN_A_ROW: Final = 500
+"""How many records are written before other tasks may run."""
+
+
+@final
+class Creation:
+    """Creates batches, and finds those whose creation has an unknown end.
+
+    Args:
+      access: Makes the calls.
+      journal: Where intents and their ends are noted; None without a journal.
+      settle: The seconds after which the list certainly shows a batch.
+    """
+
+    def __init__(self, access: BatchAccess, journal: BatchJournal | None, *, settle: float) -> None:
+        self._access = access
+        self._journal = journal
+        self._settle = settle
+        self._ids: set[str] = set() if journal is None else journal.batches.ids
+
+    def note(self, record: str, nonce: str, **fields: Any) -> None:
+        """Note something about a batch in the journal.
+
+        Raises:
+          JournalError: The journal cannot be written.
+        """
+        if self._journal is not None:
+            self._journal.note_batch({"record": record, "nonce": nonce, **fields})
+
+    async def create(self, group: BatchGroup, patience: Patience) -> MessageBatch | None:
+        """Ask once for a batch of all items of a group that wait.
+
+        Not to be cancelled without need: the batch may exist then, and is found by the next run only.
+
+        Args:
+          group: The group.
+          patience: Bears failures before anything is sent.
+
+        Returns:
+          The batch; None if the end is unknown. Then `find` has to be called.
+
+        Raises:
+          APIError: There is certainly no batch.
+          TypeError: A request cannot be part of a batch.
+          ValueError: The same.
+          JournalError: The journal cannot be written.
+        """
+        since = await self._time(group.call, patience)
+        group.renumber(secrets.token_hex(8), since)
+        if self._journal is not None:
+            for place, active in group.waiting.items():
+                self._journal.start(
+                    active.key,
+                    active.request_hash,
+                    index=active.index,
+                    tag=active.item.tag,
+                    custom_id=custom_id_of(group.nonce, place),
+                )
+                if place % _STARTS_IN_A_ROW == 0:
+                    await trio.lowlevel.checkpoint()
+            self.note("intent", group.nonce, n=len(group.waiting), since=since, call=group.call)
+        try:
+            batch = await self._access.create(_requests(group), group.call)
+        except APIError as error:
+            if may_have_been_done(error):
+                return None
+            self.note("refused", group.nonce)
+            raise
+        except (TypeError, ValueError):  # nothing was sent
+            self.note("refused", group.nonce)
+            raise
+        self._created(group.nonce, batch)
+        return batch
+
+    async def find(self, intent: OpenBatch) -> MessageBatch | None:
+        """Find the batch of an intent whose end is unknown. It may take as long as a batch does.
+
+        Returns:
+          The batch; None if there is none, which is noted.
+
+        Raises:
+          APIError: The list could not be read for too long, or the API refuses the key.
+          JournalError: The journal cannot be written.
+        """
+        patience = Patience()
+        others: set[str] = set()
+        began_at = trio.current_time()
+        while True:
+            try:
+                page = await self._access.list(intent.call)
+                listed_at = time_of(page)
+                undecided = False
+                for batch in await _since(page, intent.since - _CLOCKS_APART_SECONDS):
+                    if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
+                        continue
+                    whose = await self._nonce_in(batch, intent.call) if batch.ended else None
+                    if whose == intent.nonce:
+                        self._created(intent.nonce, batch)
+                        return batch
+                    if whose is None:
+                        undecided = True
+                    else:
+                        others.add(batch.id)
+                patience.news()
+                if not undecided and listed_at - intent.since >= self._settle:
+                    self.note("refused", intent.nonce)
+                    return None
+            except APIError as error:
+                patience.bear(error)
+            await trio.sleep(pause_after(trio.current_time() - began_at))
+
+    def _created(self, nonce: str, batch: MessageBatch) -> None:
+        self._ids.add(batch.id)
+        self.note("created", nonce, batch=batch.id)
+
+    async def _time(self, call: Mapping[str, Any], patience: Patience) -> float:
+        """The API's own time."""
+        while True:
+            try:
+                return time_of(await self._access.list(call, limit=1))
+            except APIError as error:
+                patience.bear(error)
+            await trio.sleep(pause_after(0.0))
+
+    async def _nonce_in(self, batch: MessageBatch, call: Mapping[str, Any]) -> str:
+        """What stands in the first result of a batch where ours have their nonce."""
+        async with self._access.results(batch, call) as lines:
+            # There is one: where the batch has fewer than its counts say, it is an error.
+            return read_custom_id((await anext(lines)).custom_id)[0]
+
+
+def _requests(group: BatchGroup) -> Iterator[dict[str, Any]]:
+    for place, active in group.waiting.items():
+        yield {"custom_id": custom_id_of(group.nonce, place), "params": body_of(active.params)}
+
+
+async def _since(page: MessageBatchPage, since: float) -> Iterable[MessageBatch]:
+    """The batches on a page and on those that follow that were created since."""
+    found: list[MessageBatch] = []
+    while True:
+        found += [batch for batch in page.data if _created_at(batch) >= since]
+        if len(page.data) == 0 or _created_at(page.data[-1]) < since or not page.has_next_page():
+            return found
+        page = await page.get_next_page()
+
+
+def _created_at(batch: MessageBatch) -> float:
+    if batch.created_at is None:
+        return float("inf")  # it cannot be left out
+    return datetime.fromisoformat(batch.created_at).timestamp()
