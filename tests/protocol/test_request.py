@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_stream import InvalidToolInputError, Message, TextBlock, ToolUseBlock
-from trio_stream._protocol import Usage, build_body, check_sampling_params
+from trio_stream._protocol import Usage, build_body, check_sampling_params, encode_json
 from trio_stream.types import CitationCharLocation, UnknownBlock
 
 MINIMAL: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": []}
@@ -363,3 +363,11 @@ def test_all_sampling_parameters_are_named() -> None:
 def test_without_them_any_version_will_do() -> None:
     check_sampling_params({"model": "m"}, "2026-10-21")
     check_sampling_params({"model": "m"}, "2031-01-01")
+
+
+def test_a_part_within_itself_is_refused() -> None:
+    """One sentence, and no RecursionError."""
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="the message is nested too deeply"):
+        encode_json(endless, "message")

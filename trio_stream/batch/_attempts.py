@@ -207,7 +207,7 @@ class Attempts:
         Raises:
           ValueError: Cost is limited, and the prices of the request's model are not known.
         """
-        return self._reservation(params, _permits(params)(), tier="batch")
+        return self._reservation(params, _permits(params, cached=False)(), tier="batch")
 
     def charge_in_batch(self, active: ActiveItem, message: Message) -> None:
         """Add the tokens of an answer in a message batch to the ledger."""

@@ -224,7 +224,7 @@ class _Connection:
         if request.fault is not None:
             await self._stream.send_all(_refusal(request.fault))
             await self._end()
-            return False
+            return False  # pragma: no cover - closing wakes the task that reads, which may end this one first
         recorded = self._api.record(
             method=request.method,
             path=request.path,
