@@ -250,7 +250,7 @@ TOOLS = [{"name": "a"}, {"name": "b"}]
         ({"tools": TOOLS}, ["tools.1"]),
         ({"system": "", "tools": tuple(TOOLS)}, ["tools.1"]),
         ({"system": [], "tools": []}, None),
-        ({"tools": [object()]}, None),
+        ({"tools": [...]}, None),
         ({}, None),
     ],
     ids=str,
