@@ -715,7 +715,7 @@ async def test_against_serve_with_limits_and_faults_killed_and_gone_on(tmp_path:
     assert {"529", "500", "200"} <= set(statuses)
     shown = re.search(r"done 240/240 · .* · cached (\d+) ", running.err)
     assert shown is not None
-    assert known <= int(shown[1]) < known + 40
+    assert known <= int(shown[1]) < 240  # the journal is ahead of the output, which keeps the order of the input
 
 
 def count_lines(path: Path) -> int:
