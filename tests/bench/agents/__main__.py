@@ -6,6 +6,7 @@ What belongs here: the order of things, and the table. What does not: the tasks 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -60,7 +61,8 @@ async def ask(contender: Contender, api: ScriptedAPI, task: str, *rest: str) -> 
                 printed += data
             await trio.sleep(0.3)
             left_open = api.open_streams
-            await process.stdin.send_all(b"\n")
+            with contextlib.suppress(trio.BrokenResourceError):  # most tasks end without being told to
+                await process.stdin.send_all(b"\n")
             await process.wait()
         await process.stdin.aclose()
         await process.stdout.aclose()
