@@ -51,7 +51,7 @@ nitpick_ignore_regex = [
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(AccessTokenLike|BeforeStart|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|Status|T|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
     ),
 ]
 
