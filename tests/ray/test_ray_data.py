@@ -237,6 +237,13 @@ def test_a_named_actor_that_is_killed_is_replaced() -> None:
 
     trio.run(acquire)
     first = ray.get_actor("mortal")
-    ray.kill(first)
+    ray.kill(first)  # which does not wait until it is dead
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        try:
+            ray.get_actor("mortal")
+        except ValueError:
+            break
+        time.sleep(0.05)
     trio.run(acquire)
     assert ray.get_actor("mortal") != first
