@@ -19,6 +19,7 @@ from ._transport import (
     ON_SENT_EXTENSION as ON_SENT_EXTENSION,
     Transport as Transport,
 )
+from ._wrapped_body import WrappedBody as WrappedBody
 
 AsyncBaseTransport = httpx.AsyncBaseTransport
 AsyncByteStream = httpx.AsyncByteStream

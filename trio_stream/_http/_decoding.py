@@ -10,7 +10,6 @@ when it is asked for. So every limit on what is read holds for it as for a body 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable
 from typing import Final, final
 
 from trio.lowlevel import enable_ki_protection
@@ -19,6 +18,7 @@ from trio_stream._errors import IncompleteStreamError, InvalidResponseError
 from trio_stream._response import Headers
 
 from ._body import ResponseBody
+from ._wrapped_body import WrappedBody
 
 _PIECE_BYTES: Final = 65536
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -50,20 +50,19 @@ def decoded(headers: Headers, body: ResponseBody) -> ResponseBody:
 
 
 @final
-class _DecodedBody(ResponseBody):
+class _DecodedBody(WrappedBody):
     """Another body, decompressed."""
 
-    __slots__ = ("_body", "_coding", "_header", "_header_bytes", "_rest", "_started", "_zlib", "cancel_safe")
+    __slots__ = ("_coding", "_header", "_header_bytes", "_rest", "_started", "_zlib")
 
     def __init__(self, body: ResponseBody, coding: str) -> None:
-        self._body = body
+        super().__init__(body)
         self._coding = coding
         self._rest = b""  # compressed bytes that are still to be decoded
         self._zlib = zlib.decompressobj(_WINDOWS[coding])
         self._started = False
         self._header = b""  # what has come of the first bytes, while these are too few to tell zlib from raw deflate
         self._header_bytes = _ZLIB_HEADER_BYTES
-        self.cancel_safe = body.cancel_safe
 
     @enable_ki_protection
     def receive_nowait(self) -> bytes | None:
@@ -112,19 +111,3 @@ class _DecodedBody(ResponseBody):
         self._started = True
         self._rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
         return piece
-
-    def wait(self) -> Awaitable[None]:
-        """As `ResponseBody.wait`."""
-        return self._body.wait()
-
-    def close(self) -> None:
-        """As `ResponseBody.close`."""
-        self._body.close()
-
-    def finish(self) -> None:
-        """As `ResponseBody.finish`."""
-        self._body.finish()
-
-    async def aclose(self) -> None:
-        """As `ResponseBody.aclose`."""
-        await self._body.aclose()

@@ -8,13 +8,13 @@ Nothing of this module is made for a call that nobody watches.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import final
 
 import trio
 
 from trio_stream._errors import APIError
-from trio_stream._http import ConnectionInfo, ResponseBody
+from trio_stream._http import ConnectionInfo, ResponseBody, WrappedBody
 from trio_stream._instruments import (
     AttemptStart,
     Audience,
@@ -134,16 +134,15 @@ class CallWatch:
 
 
 @final
-class _TappedBody(ResponseBody):
+class _TappedBody(WrappedBody):
     """Another body, whose bytes are shown to those who tap them."""
 
-    __slots__ = ("_audience", "_body", "_taps", "cancel_safe")
+    __slots__ = ("_audience", "_taps")
 
     def __init__(self, body: ResponseBody, audience: Audience, taps: Taps) -> None:
-        self._body = body
+        super().__init__(body)
         self._audience = audience
         self._taps = taps
-        self.cancel_safe = body.cancel_safe
 
     def receive_nowait(self) -> bytes | None:
         """As `ResponseBody.receive_nowait`."""
@@ -151,22 +150,6 @@ class _TappedBody(ResponseBody):
         if data:
             self._audience.tap(self._taps.bytes, data)
         return data
-
-    def wait(self) -> Awaitable[None]:
-        """As `ResponseBody.wait`."""
-        return self._body.wait()
-
-    def close(self) -> None:
-        """As `ResponseBody.close`."""
-        self._body.close()
-
-    def finish(self) -> None:
-        """As `ResponseBody.finish`."""
-        self._body.finish()
-
-    async def aclose(self) -> None:
-        """As `ResponseBody.aclose`."""
-        await self._body.aclose()
 
 
 def watch_call(request: StreamRequest, progress: Progress | None) -> CallWatch | None:
