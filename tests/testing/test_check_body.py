@@ -187,6 +187,35 @@ class IsBrokenThoughSafe(Wrapped):
             raise
 
 
+class LosesBytesWhenItLooksAgain(Wrapped):
+    """Looks for bytes where it has nowhere to keep them."""
+
+    def look_again(self) -> None:
+        if not self.closed:
+            self.body.receive_nowait()
+
+
+class LooksAgainAtWhatIsRead(Wrapped):
+    last: bytes | None = None
+    again = False
+
+    def look_again(self) -> None:
+        self.again = bool(self.last)
+
+    def receive_nowait(self) -> bytes | None:
+        if self.again:
+            last, self.last, self.again = self.last, None, False
+            return last
+        self.last = self.body.receive_nowait()
+        return self.last
+
+
+class LooksAgainAtWhatIsClosed(Wrapped):
+    def look_again(self) -> None:
+        if self.closed:
+            raise trio.ClosedResourceError
+
+
 class LetsTwoWait(Wrapped):
     def __init__(self, body: ResponseBody) -> None:
         super().__init__(body)
@@ -340,6 +369,9 @@ FAULTS: list[tuple[Callable[[ResponseBody], ResponseBody], str]] = [
     (LosesBytesWhenCancelled, r"by cancelling every `wait`: \d+ bytes arrived of \d+"),
     (LooksEndedOnceCancelled, "breaks the body loudly: `receive_nowait` returned b'' after a cancelled `wait`"),
     (IsBrokenThoughSafe, "breaks the body loudly: BrokenResourceError was raised"),
+    (LosesBytesWhenItLooksAgain, r"by looking again: \d+ bytes arrived of \d+"),
+    (LooksAgainAtWhatIsRead, r"by looking again: \d+ bytes arrived of \d+"),
+    (LooksAgainAtWhatIsClosed, "`close` wakes .*: ClosedResourceError was raised"),
     (LetsTwoWait, "gets BusyResourceError: the second task waits too"),
     (DisturbsTheFirst, "gets BusyResourceError: the first task does not wait any more"),
     (DoesNotWake, "`close` wakes whoever waits, with ClosedResourceError: after 5 seconds it still had not happened"),

@@ -58,6 +58,13 @@ class ResponseBody(abc.ABC):
             earlier call failed.
         """
 
+    def look_again(self) -> None:  # noqa: B027 - most bodies have nothing to do
+        """Have the next `receive_nowait` ask the connection, also if it was found empty and nobody has waited since.
+
+        For readers that poll. A body need not have it: without it, or where a body cannot ask without waiting,
+        `receive_nowait` returns what it holds already. Does nothing once the body was let go of.
+        """
+
     @abc.abstractmethod
     def wait(self) -> Awaitable[None]:
         """Wait until `receive_nowait` may have something. To be awaited at once, after that returned None.

@@ -99,6 +99,10 @@ class SocketBody(ResponseBody):
             raise IncompleteStreamError(f"the stream was cut: {parser.failure}")
         return b""
 
+    def look_again(self) -> None:
+        """As `ResponseBody.look_again`."""
+        self.drained = False
+
     @enable_ki_protection
     def wait(self) -> Awaitable[None]:
         """As `ResponseBody.wait`."""

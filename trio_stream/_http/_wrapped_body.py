@@ -23,6 +23,10 @@ class WrappedBody(ResponseBody):
         self._body = body
         self.cancel_safe = body.cancel_safe
 
+    def look_again(self) -> None:
+        """As `ResponseBody.look_again`."""
+        self._body.look_again()
+
     def wait(self) -> Awaitable[None]:
         """As `ResponseBody.wait`."""
         return self._body.wait()

@@ -16,7 +16,7 @@ from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
 from ._block import StreamBlock
-from ._lifecycle import StreamLifecycle
+from ._lifecycle import StreamLifecycle, StreamState
 from ._opening import ReaderT
 
 EventT_co = TypeVar("EventT_co", covariant=True)
@@ -60,6 +60,41 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co, ReaderT]
             return await self.__anext__()
         except StopAsyncIteration:
             raise trio.EndOfChannel from None
+
+    @enable_ki_protection
+    def receive_nowait(self) -> EventT_co:
+        """Receive the next event, or the next line, if it can be had without waiting.
+
+        It is the one that `receive` would return next. It is looked for in what has been read, then in what has arrived
+        at the socket. A transport that is not ours can only be read by waiting, so of what came through one, only that
+        is found which an earlier wait has brought.
+
+        Not a checkpoint: it neither notices a cancellation nor lets other tasks run, so a loop over it needs an
+        ``await`` somewhere. The clocks ``silence`` and ``stall`` count the time in which somebody waits, so
+        they do not run for a program that only polls; ``total`` does.
+
+        Returns:
+          The next event, or the next line.
+
+        Raises:
+          trio.WouldBlock: Nothing has arrived.
+          trio.EndOfChannel: As `receive`.
+          APIError: As `receive`.
+          trio.ClosedResourceError: This stream was closed by this program.
+          trio.BusyResourceError: Another task is waiting in `receive`.
+        """
+        stream = self._stream
+        event: EventT_co | None = stream.kept
+        if event is not None:
+            stream.kept = None
+            return event
+        delivery: tuple[EventT_co, ...] | None = stream.poll()
+        if delivery is None:
+            raise trio.EndOfChannel if stream.state is StreamState.COMPLETE else trio.WouldBlock
+        event = delivery[0]
+        if len(delivery) > 1:
+            stream.kept = delivery[1]
+        return event
 
     @enable_ki_protection
     async def __anext__(self) -> EventT_co:

@@ -94,6 +94,23 @@ class BodyReader(abc.ABC, Generic[DeliveryT_co]):
           trio.BusyResourceError: Another task is waiting here.
         """
 
+    def look_again(self) -> None:
+        """Have the next `advance` look for bytes that have arrived, although nobody has waited since the last look."""
+        self.starved = False
+        self.body.look_again()
+
+    def keep_turn(self) -> bool:
+        """Go on where other tasks were about to get their turn.
+
+        Returns:
+          Whether they were. If so, `advance` may have more at once; if not, bytes are missing, or all is `complete`.
+        """
+        if not self._wants_schedule_point:
+            return False
+        self._wants_schedule_point = False
+        self._scheduled_at = perf_counter()
+        return True
+
     def check_rest(self) -> None:
         """Look for an error among what has arrived after the end.
 

@@ -218,6 +218,27 @@ class StreamLifecycle(Generic[ReaderT]):
         return delivery
 
     @enable_ki_protection
+    def poll(self) -> tuple[Any, ...] | None:
+        """Read one wire event if it can be had without waiting, and without letting other tasks run.
+
+        Nobody waits here, so ``silence`` and ``stall`` do not run: between two polls it cannot be told whether the peer
+        was silent or the reader was away.
+
+        Returns:
+          As `advance`; None when nothing has arrived, or after the end.
+
+        Raises:
+          Exception: As `advance`.
+        """
+        reader = self.reader
+        if reader is not None:
+            reader.look_again()
+        while True:
+            delivery = self.advance()
+            if delivery is not None or reader is None or not reader.keep_turn():
+                return delivery
+
+    @enable_ki_protection
     def skip(self) -> bool:
         """Read one wire event without delivering it; False when it is time to `wait`.
 

@@ -70,6 +70,7 @@ def body_promises(make_body: BodyMaker, *, pause_seconds: float) -> list[Promise
         Promise("`wait` notices a cancellation before it waits", checks.cancelled_before),
         Promise("A cancelled `wait` loses nothing, or breaks the body loudly", checks.cancelled_while_waiting),
         Promise("No byte is lost or repeated by cancelling every `wait`", checks.cancelled_between_bytes),
+        Promise("No byte is lost or repeated by looking again", checks.looked_at_again),
         Promise("`aclose` never waits on the peer", checks.aclose_does_not_wait),
         Promise("A second task that waits gets BusyResourceError", checks.busy),
         *(
@@ -155,6 +156,18 @@ class _Checks:
             _require_equal(await _read(body, disturb=True), b"".join(pieces))
         await _let_go(body, "finish" if body.cancel_safe else "close")
 
+    async def looked_at_again(self) -> None:
+        pieces = [b"a", b"bc", LARGE, b"d"]
+        steps: list[Step] = []
+        for piece in pieces:
+            steps += [pause(self._pause_seconds), raw(piece)]
+        body = await self._open(*steps)
+        _require_equal(await _read(body, look_again=True), b"".join(pieces))
+        body.look_again()
+        end = body.receive_nowait()
+        require(end == b"", f"after the end `receive_nowait` returned {_shown(end)}")
+        await _let_go(body, "finish")
+
     async def busy(self) -> None:
         body = await self._open(stall())
         body.receive_nowait()
@@ -234,7 +247,12 @@ class _Checks:
 
 
 async def _read(
-    body: ResponseBody, most: int | None = None, *, disturb: bool = False, into: list[bytes] | None = None
+    body: ResponseBody,
+    most: int | None = None,
+    *,
+    disturb: bool = False,
+    look_again: bool = False,
+    into: list[bytes] | None = None,
 ) -> bytes:
     """Read as a stream does, to the end or until there are ``most`` bytes.
 
@@ -242,11 +260,17 @@ async def _read(
       body: The body.
       most: Stop when there are so many bytes.
       disturb: Cancel every `wait` once before it may wait.
+      look_again: Have it look again before and after every `wait`, as a reader does that polls.
       into: Where the pieces go, for whoever wants those before an error.
     """
     pieces: list[bytes] = [] if into is None else into
     while most is None or sum(map(len, pieces)) < most:
+        if look_again:
+            body.look_again()
         data = None if body.drained else body.receive_nowait()
+        if data is None and look_again:
+            body.look_again()
+            data = body.receive_nowait()
         if data is None:
             if disturb:
                 await _wait_cancelled(body)
@@ -285,6 +309,7 @@ async def _let_go(body: ResponseBody, way: _Way) -> None:
 
 
 async def _require_closed(body: ResponseBody) -> None:
+    body.look_again()
     await _require_raises(body, (trio.ClosedResourceError,), "after it was let go of")
 
 
