@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import trio
 import trio.testing
 
 import trio_stream as ts
-from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunk, sse
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, OK, chunk, sse
 from tests.wire.events import PIECES, TEXT, message_events
 from tests.wire.server import Peer, serve
 from trio_stream.testing import fail, pause, say, stall
@@ -155,13 +156,20 @@ async def test_a_cancelled_program_can_poll(autojump_clock):
         assert stream.text == "Hello"
 
 
-async def test_the_socket_is_looked_at():
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_the_socket_is_looked_at(compressed: bool):
     """Bytes that arrive while nobody waits are found, whatever was found before, and the connection is kept."""
-    pieces = [chunk(event) for event in message_events()]
+    events = [sse(event) for event in message_events()]
+    head = CHUNKED_HEAD
+    if compressed:
+        gzip = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+        events = [gzip.compress(event) + gzip.flush(zlib.Z_SYNC_FLUSH) for event in events] + [gzip.flush()]
+        head = OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = [chunk(event) for event in events]
     go_on = trio.Event()
 
     async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED_HEAD + pieces[0])
+        await peer.answer(head + pieces[0])
         await go_on.wait()
         for piece in pieces[1:]:
             await peer.send(piece)
