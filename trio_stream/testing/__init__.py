@@ -21,7 +21,7 @@ What belongs here: the public names of the test kit. What does not: anything tha
 A script is a list of steps, and answers one request. In memory there are no sockets and no threads, so under a mock
 clock hours pass at once. ``async with api.serve() as server`` plays the same scripts on a real port.
 `cancel_everywhere` cancels a piece of code at each of its steps in turn, and finds what it leaves behind.
-`check_transport` and `check_response_body` check a transport of your own against what a client relies on.
+`record` writes the answers of a real API to a file, and `replay` plays them. `check_transport` and `check_response_body` check a transport of your own against what a client relies on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,16 @@ from trio_stream.testing._check_body import BodyMaker as BodyMaker, check_respon
 from trio_stream.testing._check_transport import TransportMaker as TransportMaker, check_transport as check_transport
 from trio_stream.testing._model import scripted_model as scripted_model
 from trio_stream.testing._quota import Quota as Quota
+from trio_stream.testing._record import record as record
+from trio_stream.testing._recording import (
+    Arrival as Arrival,
+    RecordedEnd as RecordedEnd,
+    Recording as Recording,
+    RecordingError as RecordingError,
+    RequestKeys as RequestKeys,
+    read_recordings as read_recordings,
+)
+from trio_stream.testing._replay import Match as Match, replay as replay
 from trio_stream.testing._requests import RecordedHeaders as RecordedHeaders, RecordedRequest as RecordedRequest
 from trio_stream.testing._scripted import Script as Script, ScriptedAPI as ScriptedAPI
 from trio_stream.testing._server import Server as Server

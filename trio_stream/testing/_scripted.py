@@ -57,6 +57,8 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
       quota: Rate limits. A request that they refuse uses no script.
       batches: How message batches go. Without it they take a minute each, and nothing goes wrong. Each request in a
         batch uses one script.
+      verbatim: Whether to play each script exactly as it stands, step by step and without headers of the API, for a
+        request of any kind to any path. Nothing is checked then. `replay` plays recordings so.
 
     Attributes:
       batches: The message batches. ``batches.billed`` says what was billed.
@@ -74,10 +76,12 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         keep_requests: int | None = None,
         quota: Quota | None = None,
         batches: Batches | None = None,
+        verbatim: bool = False,
     ) -> None:
         self._scripts: deque[Script] = deque(_checked(script) for script in scripts)
         self._default = None if default is None else _checked(default)
         self._strict = strict
+        self._verbatim = verbatim
         self._quota = quota
         self.batches: Batches = Batches() if batches is None else batches
         self._threads = Threads()
@@ -257,6 +261,11 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         return turn
 
     def _moments(self, request: RecordedRequest, turn: Turn | HTTPError | None) -> Iterator[Moment]:
+        if self._verbatim:
+            context = AnswerContext(
+                number=request.number, request_id=request.request_id, body={}, stream=True, verbatim=True
+            )
+            return self._scripted_answer(request, context)
         body = as_object(request.full_body)
         context = AnswerContext(
             number=request.number,
@@ -282,6 +291,10 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
             refusal = self._quota.refuse(body, under_way=self._under_way, now=request.at)
             if refusal is not None:
                 return error_answer(refusal, context)
+        moments = self._scripted_answer(request, context)
+        return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
+
+    def _scripted_answer(self, request: RecordedRequest, context: AnswerContext) -> Iterator[Moment]:
         script = self._next_script(request)
         if script is None:
             return error_answer(
@@ -296,8 +309,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
                 context,
             )
         steps = checked(script(request)) if callable(script) else script
-        moments = timeline(steps, context)
-        return moments if self._quota is None else self._quota.metered(moments, trio.current_time)
+        return timeline(steps, context)
 
     def _fault_finder(self, request: RecordedRequest) -> Callable[[Mapping[str, Any]], str | None]:
         """What finds the fault of a message that is part of a request."""

@@ -71,6 +71,7 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
       request_id: The id of the request.
       body: The request, with all of its conversation.
       stream: Whether the answer is an event stream.
+      verbatim: Whether the script is all of the answer: no headers are added to its own.
       transformations: What the API changed about the request, for ``input_transformations``.
       on_complete: Is called with the message when the answer is complete, before its last event is sent.
     """
@@ -79,6 +80,7 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     body: Mapping[str, Any]
     stream: bool
+    verbatim: bool = False
     transformations: tuple[Mapping[str, Any], ...] = ()
     on_complete: Callable[[Mapping[str, Any]], None] | None = None
 
@@ -130,11 +132,13 @@ def _json_answer(status: int, body: bytes, more: Mapping[str, str | None], conte
 
 
 def _streamed(items: Iterator[_Item], context: AnswerContext) -> Iterator[Moment]:
-    base = [
-        ("content-type", "text/event-stream; charset=utf-8"),
-        ("cache-control", "no-cache"),
-        *base_headers(context.number),
-    ]
+    base: list[tuple[str, str]] = []
+    if not context.verbatim:
+        base = [
+            ("content-type", "text/event-stream; charset=utf-8"),
+            ("cache-control", "no-cache"),
+            *base_headers(context.number),
+        ]
     head_sent = False
     events = 0
     for item in items:
