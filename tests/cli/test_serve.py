@@ -6,6 +6,7 @@ import contextlib
 import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import trio
@@ -171,3 +172,35 @@ async def test_faults_that_nobody_knows() -> None:
     assert done.code == 2
     assert "faults of batches are lost_answer, not_found" in done.err
     assert done.err.rstrip().endswith("not lost")
+
+
+async def test_record_and_replay(tmp_path: Path) -> None:
+    """What `ask --record` has written, `serve --replay` plays; the file has neither the prompt nor the key."""
+    path = tmp_path / "recording.jsonl"
+    async with Running(program("serve", "--port", "0", "--ttft", "0", "--tps", "0", "--quiet")) as server:
+        await server.read_until("Hello!")
+        asked = await run_cli(
+            "ask", "hi", "--system", "rosewater", "--record", str(path), base_url=address_in(server.out)
+        )
+    assert asked.code == 0, asked
+    recorded = path.read_text()
+    assert "rosewater" not in recorded
+    assert SECRET not in recorded
+    async with Running(program("serve", "--port", "0", "--replay", str(path), "--quiet")) as server:
+        await server.read_until("Hello!")
+        again = await run_cli("ask", "Anything else", base_url=address_in(server.out))
+    assert again.out == asked.out
+
+
+async def test_files_that_are_no_recording(tmp_path: Path) -> None:
+    """Both commands say so in one line, and the file stays as it was."""
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes\n")
+    served = await run_cli("serve", "--replay", str(path), "--port", "0")
+    asked = await run_cli("ask", "hi", "--record", str(path), base_url="http://127.0.0.1:9")
+    elsewhere = await run_cli("ask", "hi", "--record", str(tmp_path / "missing" / "x"), base_url="http://127.0.0.1:9")
+    assert (served.code, asked.code, elsewhere.code) == (2, 2, 2)
+    for done in (served, asked):
+        assert re.fullmatch(r"trio-stream (serve|ask): .*line 1: this is no line of a recording.*\n", done.err)
+    assert "cannot record in" in elsewhere.err
+    assert path.read_text() == "my notes\n"

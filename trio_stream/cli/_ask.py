@@ -6,6 +6,7 @@ options and help (`_commands`), and how to write to terminals and pipes (`_termi
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from trio_stream.cli._terminal import (
     forget_stdout,
     one_line,
 )
+from trio_stream.testing import RecordingError, record
 
 _MAX_TOKENS = 4096
 
@@ -48,6 +50,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
       schema: A file with the JSON Schema that the answer is to follow, or None.
       as_json: Whether to print events rather than text.
       usage: Whether to print tokens and timings at the end.
+      record: The file in which the answer is recorded, or None.
     """
 
     words: tuple[str, ...]
@@ -58,6 +61,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     schema: Path | None
     as_json: bool
     usage: bool
+    record: Path | None
 
 
 def run(question: Question, *, base_url: str | None, timeout: float | None) -> int:
@@ -73,7 +77,10 @@ def run(question: Question, *, base_url: str | None, timeout: float | None) -> i
             return USAGE
         schema = None if question.schema is None else read_schema(question.schema)
         asking = _Asking(question, prompt, schema, Output(sys.stdout))
-        trio.run(asking.run, client)
+        with contextlib.ExitStack() as stack:
+            if question.record is not None:
+                stack.enter_context(ts.instrumented(stack.enter_context(_recording(question.record))))
+            trio.run(asking.run, client)
         asking.end()
         if not asking.useful:
             complain("ask", "the answer is not whole JSON")
@@ -122,6 +129,15 @@ def read_prompt(words: tuple[str, ...]) -> str:
     except OSError as error:
         raise InputError(unreadable(name, error)) from None
     return "\n\n".join(part for part in (piped.rstrip("\n"), typed) if part.strip())
+
+
+def _recording(path: Path) -> record:
+    try:
+        return record(path)
+    except RecordingError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"cannot record in {path}: {error.strerror or error}") from error
 
 
 def read_schema(path: Path) -> dict[str, Any]:

@@ -112,6 +112,12 @@ if the reader of a pipe went away.
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event of the stream as a line of JSON.")
 @click.option("--usage", is_flag=True, help="At the end, print tokens and timings to standard error.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Add the answer to a recording, for `serve --replay` and bug reports. The prompt and the key stay out of it.",
+)
 @click.option("--base-url", metavar="URL", help="Use another server. Default: ANTHROPIC_BASE_URL.")
 @click.option(
     "--timeout",
@@ -129,6 +135,7 @@ def ask(
     schema: Path | None,
     as_json: bool,
     usage: bool,
+    record: Path | None,
     base_url: str | None,
     timeout: float | None,
 ) -> NoReturn:
@@ -144,6 +151,7 @@ def ask(
         schema=schema,
         as_json=as_json,
         usage=usage,
+        record=record,
     )
     sys.exit(run(question, base_url=base_url, timeout=timeout))
 
@@ -182,6 +190,12 @@ def ask(
     "queue_full, foreign, errored, expired, results_cut, shuffled, doubled, missing.",
 )
 @click.option("--lenient", is_flag=True, help="Also answer requests that the API would refuse.")
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Play the recorded answers of a file instead, one after the other, with the pieces and silences they had.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Do not print a line for each request.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
 def serve(
@@ -197,6 +211,7 @@ def serve(
     batch_seconds: float,
     batch_faults: str,
     lenient: bool,
+    replay: Path | None,
     quiet: bool,
     allow_remote: bool,
 ) -> NoReturn:
@@ -220,6 +235,7 @@ def serve(
             batch_seconds=batch_seconds,
             batch_faults=[name.strip() for name in batch_faults.split(",") if name.strip()],
             strict=not lenient,
+            recording=replay,
             log=not quiet,
             allow_remote=allow_remote,
             model=MODEL,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import cast, final
 
 import trio
@@ -23,12 +24,14 @@ from trio_stream.testing import (
     BatchFault,
     Quota,
     RecordedRequest,
+    RecordingError,
     ScriptedAPI,
     Server,
     Step,
     disconnect,
     fail,
     http_error,
+    replay,
     say,
     scripted_model,
 )
@@ -54,6 +57,7 @@ def run(
     batch_seconds: float,
     batch_faults: list[str],
     strict: bool,
+    recording: Path | None,
     log: bool,
     allow_remote: bool,
     model: str,
@@ -67,21 +71,14 @@ def run(
     if not allow_remote and not is_loopback(host):
         complain("serve", f"{host} can be reached by other machines: add --allow-remote if that is meant")
         return USAGE
-    answer = _forgiving(scripted_model(ttft=ttft, tps=tps))
-    requests, input_tokens, output_tokens = rates
-    quota = Quota(
-        requests_per_minute=requests,
-        input_tokens_per_minute=input_tokens,
-        output_tokens_per_minute=output_tokens,
-        burst=_BURST,
-    )
-    api = ScriptedAPI(
-        default=with_faults(answer, faults) if faults else answer,
-        strict=strict,
-        keep_requests=_REMEMBERED,
-        quota=quota if any(rates) else None,
-        batches=batches,
-    )
+    if recording is None:
+        api = _scripted(ttft=ttft, tps=tps, rates=rates, faults=faults, batches=batches, strict=strict)
+    else:
+        try:
+            api = replay(recording, match="order")
+        except (OSError, RecordingError) as error:
+            complain("serve", str(error))
+            return USAGE
     try:
         trio.run(partial(_serve, api, host=host, port=port, model=model, log=log))
     except (OSError, BaseExceptionGroup) as error:
@@ -95,6 +92,32 @@ def run(
     except KeyboardInterrupt:
         pass  # before or after signals are received as events
     return 0
+
+
+def _scripted(
+    *,
+    ttft: float,
+    tps: float | None,
+    rates: tuple[int | None, int | None, int | None],
+    faults: float,
+    batches: Batches,
+    strict: bool,
+) -> ScriptedAPI:
+    answer = _forgiving(scripted_model(ttft=ttft, tps=tps))
+    requests, input_tokens, output_tokens = rates
+    quota = Quota(
+        requests_per_minute=requests,
+        input_tokens_per_minute=input_tokens,
+        output_tokens_per_minute=output_tokens,
+        burst=_BURST,
+    )
+    return ScriptedAPI(
+        default=with_faults(answer, faults) if faults else answer,
+        strict=strict,
+        keep_requests=_REMEMBERED,
+        quota=quota if any(rates) else None,
+        batches=batches,
+    )
 
 
 def is_loopback(host: str) -> bool:

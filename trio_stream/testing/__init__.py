@@ -21,7 +21,8 @@ What belongs here: the public names of the test kit. What does not: anything tha
 A script is a list of steps, and answers one request. In memory there are no sockets and no threads, so under a mock
 clock hours pass at once. ``async with api.serve() as server`` plays the same scripts on a real port.
 `cancel_everywhere` cancels a piece of code at each of its steps in turn, and finds what it leaves behind.
-`record` writes the answers of a real API to a file, and `replay` plays them. `check_transport` and `check_response_body` check a transport of your own against what a client relies on.
+`record` writes the answers of a real API to a file, and `replay` plays them. `check_transport` and
+`check_response_body` check a transport of your own against what a client relies on.
 """
 
 from __future__ import annotations

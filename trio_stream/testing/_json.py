@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 def as_list(value: Any) -> list[Any]:
     """The value if it is a list, otherwise an empty list."""
-    return value if _is_list(value) else []
+    return value if is_list(value) else []
 
 
 def as_object(value: Any) -> Mapping[str, Any]:
@@ -26,7 +26,8 @@ def at_path(value: Any, *names: str) -> Any:
     return value
 
 
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether the value is a JSON array."""
     return isinstance(value, list)
 
 

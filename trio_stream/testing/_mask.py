@@ -2,25 +2,26 @@
 
 What belongs here: which text is hidden, and JSON that stays JSON. What does not: when (`_record`).
 
-Looking for secrets by pattern misses those that are split over several deltas, so all text is masked that is not part of
-the protocol. Text keeps its length in characters, and the input of a tool remains valid JSON.
+Looking for secrets by pattern misses those that are split over several deltas, so all text is masked that is not part
+of the protocol. Text keeps its length in characters, and the input of a tool remains valid JSON.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any, final
 
 import msgspec
 
-from trio_stream.testing._json import as_object, is_object
+from trio_stream.testing._json import as_object, is_list, is_object
 from trio_stream.testing._recording import Arrival
 
 _OF_THE_PROTOCOL = frozenset(
-    ("type", "id", "role", "model", "name", "stop_reason", "service_tier", "speed", "inference_geo", "error_code")
-    + ("tool_use_id", "tool_id", "request_id", "server_name", "custom_id", "processing_status", "media_type")
+    {
+        *("type", "id", "role", "model", "name", "stop_reason", "service_tier", "speed", "inference_geo", "error_code"),
+        *("tool_use_id", "tool_id", "request_id", "server_name", "custom_id", "processing_status", "media_type"),
+    }
 )
 """The keys whose text says nothing about prompts or answers."""
 
@@ -66,7 +67,7 @@ class MaskedBody:
         given = 0
         while self._arrivals and self._arrivals[0][1] <= size:
             at, end = self._arrivals.pop(0)
-            # Masking may change a unit's length in bytes; an arrival that ends inside it is cut at about the same place.
+            # Masking may change a unit's length in bytes. What arrived in pieces is cut at about the same places.
             until = len(masked) if end == size else min(end, len(masked))
             ready.append(Arrival(at, self._masked + masked[given:until]))
             self._masked, given = b"", until
@@ -95,7 +96,7 @@ class MaskedBody:
             return _mask_bytes(data)
         if is_object(value):
             fields = as_object(value)
-            delta = as_object(fields.get("delta")) if is_object(fields.get("delta")) else {}
+            delta = as_object(fields.get("delta"))
             if isinstance(delta.get("partial_json"), str):
                 mask = self._inputs.setdefault(fields.get("index"), _InputMask())
                 shown = {**_mask_value(delta), "partial_json": mask.feed(str(delta["partial_json"]))}
@@ -118,9 +119,9 @@ def _field_value(line: bytes) -> bytes:
 def _mask_value(value: Any, key: str = "", *, in_input: bool = False) -> Any:
     if isinstance(value, str):
         return value if key in _OF_THE_PROTOCOL and not in_input else mask_text(value)
-    if isinstance(value, list):
+    if is_list(value):
         return [_mask_value(item, key, in_input=in_input) for item in value]
-    if isinstance(value, Mapping):
+    if is_object(value):
         return {
             (mask_text(name) if in_input else name): _mask_value(item, name, in_input=in_input or name == "input")
             for name, item in value.items()
@@ -179,7 +180,7 @@ class _InputMask:
                 self._place = _Place.HEX if character == "u" else _Place.INSIDE
                 self._digits_left = "0078"  # an x
                 return character
-            case _Place.HEX:
+            case _:  # HEX
                 masked, self._digits_left = self._digits_left[:1], self._digits_left[1:]
                 if not self._digits_left:
                     self._place = _Place.INSIDE

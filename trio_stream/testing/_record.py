@@ -7,8 +7,10 @@ and playing recordings (`_replay`).
 from __future__ import annotations
 
 import os
-import random
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
+from random import random
 from types import TracebackType
 from typing import TypeAlias, final
 
@@ -80,17 +82,15 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         self._mask = mask
         self._sample = sample
         self._answers: dict[int, _Answer] = {}  # under way, by the id of the call
-        earlier = read_recordings(path) if os.path.exists(path) else []
+        earlier = read_recordings(path) if Path(path).exists() else []
         self._last = max((recording.number for recording in earlier), default=0)
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _CLOEXEC, 0o600)
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")  # the line that a killed program was writing stays its own
+        _drop_torn_line(self._file)
 
     def __call__(self, moment: Moment) -> None:
         """Take note of a moment: this is an instrument."""
         if isinstance(moment, CallStart):
-            if self._file is not None and random.random() < self._sample:  # noqa: S311 - no secret
+            if self._file is not None and random() < self._sample:  # noqa: S311 - no secret
                 self._answers[moment.call.id] = _Answer(moment.call, moment.at)
             return
         answer = self._answers.get(moment.call.id) if isinstance(moment, _OF_CALLS) else None
@@ -108,7 +108,7 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         else:
             assert isinstance(moment, CallEnd)
             del self._answers[moment.call.id]
-            if moment.call.attempts:
+            if moment.call.attempts:  # else it ended while it waited for credentials or for a connection's turn
                 self._end(answer, _end_of_call(moment), moment.at)
 
     def close(self) -> None:
@@ -134,9 +134,7 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         answer.number = self._last
         call = answer.call
         request = RequestKeys.of(method=call.method, path=call.path, content=call.content, prompts=self._prompts)
-        kept = {
-            name: value for name, value in headers.items() if name in _KEPT or name.startswith(_KEPT_FAMILY)
-        }
+        kept = kept_headers(headers)
         if self._mask:
             answer.masked = MaskedBody(headers.get("content-type", ""))
         self._write(head_line(answer.number, request, status=status, headers=kept, at=at - answer.sent_at))
@@ -162,6 +160,18 @@ class record:  # noqa: N801 - called as a function, like the other names of this
     def _write(self, line: bytes) -> None:
         if self._file is not None:
             os.write(self._file, line)  # one write a line, so that lines of several threads never mix
+
+
+def _drop_torn_line(file: int) -> None:
+    """Take away the line that a killed program was writing."""
+    size = os.fstat(file).st_size
+    tail = os.pread(file, size, 0)
+    os.ftruncate(file, tail.rfind(b"\n") + 1)
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those headers of an answer that a recording keeps; their names are in lower case."""
+    return {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_KEPT_FAMILY)}
 
 
 _CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)

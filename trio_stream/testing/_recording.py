@@ -1,4 +1,4 @@
-"""The file format of recorded answers: what its lines hold, and reading a file back.
+r"""The file format of recorded answers: what its lines hold, and reading a file back.
 
 What belongs here: lines, and the `Recording` that they add up to. What does not: where they come from (`_record`), and
 playing them (`_replay`).
@@ -8,13 +8,13 @@ A recording is JSON Lines: one line for the head of each answer, one for each ar
     {"x":1,"v":1,"request":{"path":"/v1/messages","model":"...","hash":{"messages":"6a31...",...}},
      "status":200,"headers":{...},"at":0.48}
     {"x":1,"at":0.512,"sse":[{"type":"content_block_delta",...}]}
-    {"x":1,"at":0.533,"text":"data: {\\"ty"}
+    {"x":1,"at":0.533,"text":"data: {\"ty"}
     {"x":1,"at":1.9,"end":"complete"}
 
 ``x`` numbers the answers, since those of several streams are mixed; ``at`` counts seconds from the moment at which the
-request had been sent. An arrival of whole events in the API's own form is the events' data, verbatim, so that people can
-read and search the file; any other is text, or Base64 where it is no text. So the bytes come back exactly, and in the
-pieces in which they came.
+request had been sent. An arrival of whole events in the API's own form is the events' data, verbatim, so that people
+can read and search the file; any other is text, or Base64 where it is no text. So the bytes come back exactly, and in
+the pieces in which they came.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RequestKeys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def of(cls, *, method: str, path: str, content: bytes, prompts: bool = False) -> RequestKeys:
         """What a recording tells of the request with such a body."""
         try:
-            body = as_object(msgspec.json.decode(content)) if content else {}
+            body: Mapping[str, Any] = as_object(msgspec.json.decode(content)) if content else {}
         except msgspec.DecodeError:
             body = {}
         model = body.get("model")

@@ -6,14 +6,13 @@ What belongs here: which recording answers a request, and what a recording is as
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, final
 
 from trio_stream.testing import _steps as s
-from trio_stream.testing._recording import RecordedEnd, Recording, RequestKeys, read_recordings
+from trio_stream.testing._recording import Arrival, RecordedEnd, Recording, RequestKeys, read_recordings
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._scripted import ScriptedAPI
 
@@ -138,17 +137,25 @@ def _steps(recording: Recording, *, speed: float, cut_at: int | None) -> Iterato
         # The body is recorded without its content encoding.
         headers = {name: value for name, value in recording.headers.items() if name != "content-encoding"}
         yield s.headers(headers, status=recording.status)
-    left = math.inf if cut_at is None else cut_at
-    for arrival in recording.arrivals:
+    arrivals, end = _cut(recording, cut_at)
+    for arrival in arrivals:
         yield wait_until(arrival.at)
-        if len(arrival.data) > left:
-            if left:
-                yield s.raw(arrival.data[: int(left)])
-            yield s.disconnect()
-            return
         yield s.raw(arrival.data)
-        left -= len(arrival.data)
-    if recording.end is RecordedEnd.LEFT:
+    if end is RecordedEnd.LEFT:
         yield s.stall()
-    yield wait_until(recording.end_at)
-    yield s.disconnect(clean=recording.end is RecordedEnd.COMPLETE, reset=recording.end is RecordedEnd.RESET)
+    if end is recording.end:
+        yield wait_until(recording.end_at)
+    yield s.disconnect(clean=end is RecordedEnd.COMPLETE, reset=end is RecordedEnd.RESET)
+
+
+def _cut(recording: Recording, size: int | None) -> tuple[Sequence[Arrival], RecordedEnd]:
+    """What is left of a body after a cut, and how it ends."""
+    if size is None or size >= len(recording.body):
+        return recording.arrivals, recording.end
+    kept: list[Arrival] = []
+    left = size
+    for arrival in recording.arrivals:
+        if left > 0:
+            kept.append(Arrival(arrival.at, arrival.data[:left]))
+        left -= len(arrival.data)
+    return kept, RecordedEnd.CUT
