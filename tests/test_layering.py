@@ -35,6 +35,7 @@ ROOMS = [
     "_stream",
     "_client",
     "batch",
+    "_live",
     "agent",
     "trio_stream",
     "testing",
@@ -63,6 +64,7 @@ OUTSIDE = {
     "_stream": {"trio", "msgspec", "typing_extensions"},  # for type checkers alone: a TypeVar with a default
     "_client": {"trio", "msgspec"},
     "batch": {"trio", "msgspec", "typing_extensions"},  # the same
+    "_live": {"trio", "msgspec"},
     "agent": {"trio", "msgspec", "mcp", "mcp_types"},  # an extra, as a test below sees to
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},

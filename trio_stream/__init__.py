@@ -86,6 +86,13 @@ from trio_stream._instruments import (
     instrumented as instrumented,
 )
 from trio_stream._limits import Limits as Limits
+from trio_stream._live import (
+    Live as Live,
+    LiveCall as LiveCall,
+    LiveModel as LiveModel,
+    LiveSnapshot as LiveSnapshot,
+    LiveState as LiveState,
+)
 from trio_stream._money import (
     Budget as Budget,
     Charge as Charge,

@@ -27,17 +27,32 @@ class OutputEstimate:
           message: The answer.
           events: The events of its stream.
         """
-        characters = _characters(message)
+        self.learn_counts(
+            message.model, tokens=message.usage.output_tokens, characters=_characters(message), events=events
+        )
+
+    def learn_counts(self, model: str, *, tokens: int, characters: int, events: int = 0) -> None:
+        """Take the numbers of a whole answer where the answer itself is not at hand.
+
+        Args:
+          model: Its model.
+          tokens: Its output tokens.
+          characters: The characters of its text, its thinking and the inputs of its tools.
+          events: The events of its stream; 0 where `tokens_of` is not asked for.
+        """
         if characters:
-            seen = self._seen.setdefault(message.model, [0, 0, 0])
-            for place, number in enumerate((message.usage.output_tokens, characters, events)):
+            seen = self._seen.setdefault(model, [0, 0, 0])
+            for place, number in enumerate((tokens, characters, events)):
                 seen[place] += number
 
     def tokens_in(self, message: Message) -> int:
         """Estimate the output tokens of an answer that was cut. They are at least those that it told."""
-        tokens, characters, _ = self._seen.get(message.model, (0, 0, 0))
-        ratio = tokens / characters if characters else _FIRST_TOKENS_PER_CHARACTER
-        return max(message.usage.output_tokens, round(_characters(message) * ratio))
+        return max(message.usage.output_tokens, round(self.tokens_in_characters(message.model, _characters(message))))
+
+    def tokens_in_characters(self, model: str, characters: float) -> float:
+        """Estimate the output tokens of so many characters."""
+        tokens, seen, _ = self._seen.get(model, (0, 0, 0))
+        return characters * (tokens / seen if seen else _FIRST_TOKENS_PER_CHARACTER)
 
     def tokens_of(self, model: str, events: int) -> int:
         """Estimate the output tokens of so many events: less exact, but at no cost. 0 until an answer has ended."""
