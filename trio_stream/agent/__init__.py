@@ -29,6 +29,15 @@ from trio_stream.agent._dialogue import (
 from trio_stream.agent._meter import (
     Meter as Meter,
 )
+from trio_stream.agent._moments import (
+    RunEnd as RunEnd,
+    RunInfo as RunInfo,
+    RunMoment as RunMoment,
+    RunStart as RunStart,
+    ToolEnd as ToolEnd,
+    ToolMoment as ToolMoment,
+    ToolStart as ToolStart,
+)
 from trio_stream.agent._run import (
     Run as Run,
     RunStoppedError as RunStoppedError,

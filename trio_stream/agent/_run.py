@@ -22,6 +22,7 @@ from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._dialogue import Dialogue
 from trio_stream.agent._event_queue import EventQueue
 from trio_stream.agent._meter import Meter
+from trio_stream.agent._moments import RunWatch
 from trio_stream.agent._run_options import RunOptions, RunOutcome
 from trio_stream.agent._steering import Said, When, content_of
 from trio_stream.agent._tool_call import ToolCall
@@ -107,6 +108,10 @@ class Run:
                 dialogue.transcript.say(self._content, dialogue.note)
         await block.enter()
         self._block, self._place = block, _Place.INSIDE
+        audience = dialogue.client.instruments.watch()
+        if audience is not None:
+            model = self._options.params.get("model", dialogue.params.get("model", ""))
+            self._loop.watch = RunWatch(audience, str(model))
         dialogue.busy = True
         block.nursery.start_soon(self._loop.run, block.nursery, name="trio_stream run")
         return self
@@ -143,10 +148,18 @@ class Run:
 
     def _settle(self, leaving: BaseException | None) -> bool:
         self._dialogue.busy = False
+        loop = self._loop
         if _is_cancelled(leaving):
-            return self._loop.settle("cancelled", getattr(leaving, "reason", None))
-        reason = _LEFT if leaving is None else f"{_LEFT} with {type(leaving).__name__}"
-        return self._loop.settle("interrupted", reason)
+            committed = loop.settle("cancelled", getattr(leaving, "reason", None))
+        else:
+            reason = _LEFT if leaving is None else f"{_LEFT} with {type(leaving).__name__}"
+            committed = loop.settle("interrupted", reason)
+        if loop.watch is not None:
+            assert loop.outcome is not None  # it is settled
+            loop.watch.end(
+                loop.outcome, reason=loop.reason, error=loop.error or leaving, turns=loop.turns, message=loop.message
+            )
+        return committed
 
     @property
     def nursery(self) -> trio.Nursery:

@@ -23,7 +23,7 @@ import enum
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias, cast, final
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast, final
 
 import trio
 
@@ -77,6 +77,16 @@ _BEGUN: Final = frozenset({CallState.STARTING, CallState.RUNNING})
 _ENDED: Final = frozenset({CallState.DONE, CallState.STOPPED, CallState.NOT_STARTED})
 
 
+class ToolListener(Protocol):
+    """Who is told that the tool of a call starts, in its task, and that it has ended."""
+
+    def start(self, call: ToolCall) -> None:
+        """The tool starts."""
+
+    def end(self, call: ToolCall) -> None:
+        """The tool has ended, and the call has its result."""
+
+
 class Surroundings(NamedTuple):
     """What a call needs of the runner that it belongs to.
 
@@ -88,6 +98,7 @@ class Surroundings(NamedTuple):
       starting: Held meanwhile, by one call after the other, so that what is saved for one does not say of the next
         that it may have had effects.
       meter: The meter of the run.
+      listener: Told of tools that start and end, if anybody is.
     """
 
     emit: Emit
@@ -96,6 +107,7 @@ class Surroundings(NamedTuple):
     before_start: BeforeStart | None
     starting: trio.Lock
     meter: Meter | None
+    listener: ToolListener | None
 
 
 @final
@@ -228,6 +240,7 @@ class ToolCall:
         """Give this call its result, unless it has one."""
         if self.has_ended:
             return
+        began = self.state is CallState.RUNNING
         self._answer = answer  # before the state: a KeyboardInterrupt may come between any two lines
         self.state = state
         self._around.emit(
@@ -235,6 +248,8 @@ class ToolCall:
                 id=self.id, name=self.name, is_error=answer.is_error, result=cast("Mapping[str, Any]", self.result())
             )
         )
+        if began and self._around.listener is not None:
+            self._around.listener.end(self)
         self._around.ended(self)
 
     def deny(self, reason: str) -> None:
@@ -287,6 +302,8 @@ class ToolCall:
                 return
             await trio.lowlevel.checkpoint_if_cancelled()
         self.state = CallState.RUNNING
+        if around.listener is not None:
+            around.listener.start(self)
         around.emit(ToolStartEvent(id=self.id, name=self.name, input=self.input))
         if tool.on_cancel == "finish":
             await self._run_to_the_end(tool)

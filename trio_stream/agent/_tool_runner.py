@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, final
 import trio
 
 from trio_stream._errors import InvalidResponseError
+from trio_stream._instruments import Instruments
 from trio_stream._protocol import (
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -27,9 +28,10 @@ from trio_stream._protocol import (
 from trio_stream.agent._agent_events import RunEvent
 from trio_stream.agent._approval import Approvals, Approve, deny_approvals, needs_approval
 from trio_stream.agent._meter import Meter
+from trio_stream.agent._moments import ToolWatch
 from trio_stream.agent._schedule import Schedule
 from trio_stream.agent._tool import Tool
-from trio_stream.agent._tool_call import BeforeStart, CallState, Surroundings, ToolCall, reason_of
+from trio_stream.agent._tool_call import BeforeStart, CallState, Surroundings, ToolCall, ToolListener, reason_of
 from trio_stream.agent._tool_context import Emit
 from trio_stream.agent._tool_result import THE_END
 from trio_stream.agent._toolset import Toolset
@@ -129,7 +131,16 @@ class ToolRunner:
         self._nursery = nursery
         self._context = contextvars.copy_context()
         self.calls = {}
-        self._around = Surroundings(emit or deny_approvals, self._ended, self.stop, before_start, trio.Lock(), meter)
+        audience = Instruments().watch()
+        self._around = Surroundings(
+            emit=emit or deny_approvals,
+            ended=self._ended,
+            cancelled=self.stop,
+            before_start=before_start,
+            starting=trio.Lock(),
+            meter=meter,
+            listener=None if audience is None else ToolWatch(audience),
+        )
         self._schedule = Schedule(max_concurrent_tools)
         self._approvals = Approvals(approve, approval_timeout, emit=self._around.emit, decided=self._decided)
         self._seen: set[str] = set()  # the ids of calls, from where their blocks begin
@@ -140,6 +151,10 @@ class ToolRunner:
         self._takes_turns = False  # so that a thousand refused calls are not a thousand calls deep
         self._under_way: set[ToolCall] = set()  # from where they are to start until they end
         self._all_ended = trio.lowlevel.ParkingLot()
+
+    def tell(self, listener: ToolListener | None) -> None:
+        """Have the instruments of a run told of its tools. For the run, before the first call."""
+        self._around = self._around._replace(listener=listener)
 
     # The reply.
 

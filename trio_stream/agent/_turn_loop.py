@@ -29,6 +29,7 @@ from trio_stream._protocol import Message, decide_retry
 from trio_stream.agent._agent_events import SteerEvent, TurnRestartEvent, TurnStartEvent, TurnStopEvent
 from trio_stream.agent._dialogue import Dialogue
 from trio_stream.agent._event_queue import EventQueue
+from trio_stream.agent._moments import RunWatch
 from trio_stream.agent._run_options import RunOptions, RunOutcome
 from trio_stream.agent._steering import Said, Steering, When
 from trio_stream.agent._tool_call import ToolCall
@@ -65,6 +66,7 @@ class TurnLoop:
       error: What it failed with, or None.
       message: The last reply, as far as it came; None before the first one.
       turns: How many turns have begun.
+      watch: Tells instruments of the run, where anybody watches.
     """
 
     def __init__(self, dialogue: Dialogue, options: RunOptions, queue: EventQueue) -> None:
@@ -81,6 +83,7 @@ class TurnLoop:
         self.error: Exception | None = None
         self.message: Message | None = None
         self.turns = 0
+        self.watch: RunWatch | None = None
 
     # From any task.
 
@@ -155,6 +158,8 @@ class TurnLoop:
         Args:
           nursery: The calls run in it.
         """
+        if self.watch is not None:
+            self.watch.start()
         try:
             await self._save()
             while await self._prepare():
@@ -240,7 +245,7 @@ class TurnLoop:
 
     def _new_runner(self, nursery: trio.Nursery) -> ToolRunner:
         options = self._options
-        return ToolRunner(
+        runner = ToolRunner(
             self._dialogue.tools,
             nursery,
             max_concurrent_tools=options.max_concurrent_tools,
@@ -250,6 +255,8 @@ class TurnLoop:
             before_start=self._before_start,
             meter=options.meter,
         )
+        runner.tell(None if self.watch is None else self.watch.tools)
+        return runner
 
     async def _read_reply(self, turn: Turn, nursery: trio.Nursery) -> Exception | None:
         """Read the reply, asking again for one that fails in passing; then let its calls run.
