@@ -39,6 +39,7 @@ ROOMS = [
     "agent",
     "trio_stream",
     "testing",
+    "otel",
     "ray",
     "cli",
 ]
@@ -68,6 +69,7 @@ OUTSIDE = {
     "agent": {"trio", "msgspec", "mcp", "mcp_types"},  # an extra, as a test below sees to
     "trio_stream": {"trio", "msgspec"},
     "testing": {"trio", "httptools", "msgspec"},
+    "otel": {"msgspec", "opentelemetry"},  # an extra
     "ray": {"trio", "msgspec", "ray"},
     "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "rich", "trio"},
 }
@@ -308,7 +310,7 @@ def is_call_of(node: ast.AST, method: str) -> TypeGuard[ast.Call]:
 
 def test_the_package_imports_no_more_than_it_needs():
     """Importing it loads neither the test kit, nor the command line, nor what fits it into other systems."""
-    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray", "trio_stream.transport")
+    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray", "trio_stream.transport", "trio_stream.otel")
     code = f"import sys, trio_stream; print([m for m in sys.modules if m.startswith({rooms})])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -37,7 +37,7 @@ async def test_the_states_of_a_call(autojump_clock: trio.testing.MockClock) -> N
         await trio.sleep(1)
         (waiting,) = live.snapshot().calls
         assert (waiting.state, waiting.quiet, waiting.age, waiting.attempts) == (LiveState.WAITING, 1, 1, 1)
-        assert (waiting.label, waiting.lane, waiting.model) == ("", "interactive", "claude-opus-5")
+        assert (waiting.item, waiting.lane, waiting.model) == (None, "interactive", "claude-opus-5")
         assert (waiting.error, waiting.back_off, waiting.tokens_per_second) == (None, None, None)
         await trio.sleep(3)
         (backing_off,) = live.snapshot().calls
@@ -103,7 +103,7 @@ async def test_the_quietest_first_and_items_by_name(autojump_clock: trio.testing
             async with ts.fan_out(client, items, model="claude-opus-5", max_tokens=10, limit=4) as results:
                 await trio.sleep(5)
                 calls = live.snapshot().calls
-                assert [one.label for one in calls] == ["item-0", "item-1", "item-2", "item-3"]
+                assert [one.item for one in calls] == ["item-0", "item-1", "item-2", "item-3"]
                 assert [one.lane for one in calls] == ["batch"] * 4
                 assert [one.quiet for one in calls] == [5, 4, 3, 2]
                 async for _ in results:

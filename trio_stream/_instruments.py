@@ -33,7 +33,7 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError
-from trio_stream._protocol import RateLimits, RawMessageStreamEvent, Usage, check_added_header
+from trio_stream._protocol import Message, RateLimits, RawMessageStreamEvent, Usage, check_added_header
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
 
@@ -62,6 +62,10 @@ class Progress(Protocol):
     def stats(self) -> StreamStats:
         """Timings and counts up to now."""
         ...
+
+    @property
+    def partial(self) -> Message | None:
+        """The message as far as it has been read."""
 
 
 class _Model(msgspec.Struct):
@@ -96,6 +100,7 @@ class Call:
       base_url: Where the client sends its requests, without credentials.
       content: The JSON body as it is sent, or nothing. It holds the prompt, so ``repr`` leaves it out.
       parent: The job (a fan-out) that this call is made for, or None.
+      item: The id of the job's item that it is made for, its number where it has no id; None for other calls.
       lane: ``"interactive"``, or ``"batch"`` for the items of a fan-out.
       headers: Sent with each attempt, beside those of the call: `CallStart` may add to them, under lower-case names.
         Authentication is the client's alone, and what no header can carry is not sent; both are logged.
@@ -113,6 +118,7 @@ class Call:
         "content",
         "headers",
         "id",
+        "item",
         "lane",
         "method",
         "parent",
@@ -128,6 +134,7 @@ class Call:
         self.base_url: str = base_url
         self.content: bytes = content
         self.parent: JobInfo | None = current_job.get()
+        self.item: str | None = current_item.get()
         self.lane: str = "interactive" if self.parent is None else "batch"
         self.headers: dict[str, str] = {}
         self.attempts: int = 0
@@ -157,6 +164,11 @@ class Call:
     def usage(self) -> Usage | None:
         """The tokens counted so far; None before the answer's first event."""
         return None if self._progress is None else self._progress.usage
+
+    @property
+    def partial(self) -> Message | None:
+        """The message as far as it has arrived, made when looked at; None before the answer's first event."""
+        return None if self._progress is None else self._progress.partial
 
     def stats(self) -> StreamStats:
         """Timings and counts up to now."""
@@ -329,6 +341,9 @@ _in_context: ContextVar[tuple[Instrument, ...]] = ContextVar("trio_stream_instru
 
 current_job: ContextVar[JobInfo | None] = ContextVar("trio_stream_job", default=None)
 """The job that calls of this task are made for; set in the tasks of a fan-out's items."""
+
+current_item: ContextVar[str | None] = ContextVar("trio_stream_item", default=None)
+"""The item that calls of this task are made for; set with the job."""
 
 
 @contextmanager

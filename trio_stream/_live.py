@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, deque
-from contextvars import ContextVar
 from enum import Enum
 from typing import final
 
@@ -29,7 +28,7 @@ from trio_stream._instruments import (
 )
 from trio_stream._money import OutputEstimate
 from trio_stream._protocol import ContentBlockDeltaEvent, RawMessageStreamEvent
-from trio_stream.batch import ItemStart, JobEnd, Paused
+from trio_stream.batch import JobEnd, Paused
 from trio_stream.types import InputJSONDelta, TextDelta, ThinkingDelta
 
 _SPAN = 5.0
@@ -53,7 +52,7 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
       id: The `Call.id`.
-      label: The id of the fan-out's item that it is made for; empty for other calls.
+      item: The `Call.item`.
       model: The model, or an empty text where a call has none.
       path: The path below the base URL.
       lane: The `Call.lane`.
@@ -69,7 +68,7 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: int
-    label: str
+    item: str | None
     model: str
     path: str
     lane: str
@@ -130,7 +129,7 @@ class Live:
         async with ts.Client(instruments=[live]) as client:
             ...
             for call in live.snapshot().calls[:10]:
-                print(call.label, call.state.value, f"quiet for {call.quiet:.0f} s, {call.attempts} attempts")
+                print(call.item, call.state.value, f"quiet for {call.quiet:.0f} s, {call.attempts} attempts")
 
     It follows all calls that it is told of, of any number of clients and fan-outs. It keeps nothing of a call that has
     ended but counts. Following costs about a microsecond for each event; `snapshot` about five for each call.
@@ -146,8 +145,6 @@ class Live:
         """Take note of a moment: this is an instrument."""
         if isinstance(moment, CallMoment):
             self._follow(moment)
-        elif isinstance(moment, ItemStart):
-            _label.set(moment.item.id or f"#{moment.index}")  # for the calls of the item's task
         elif isinstance(moment, Paused):
             self._paused[moment.job.id] = moment.until
         elif isinstance(moment, JobEnd):
@@ -184,7 +181,7 @@ class Live:
     def _follow(self, moment: CallMoment) -> None:
         if isinstance(moment, CallStart):
             call = moment.call
-            begun = self._rows[call.id] = _Row(call, label="" if call.parent is None else _label.get(), at=moment.at)
+            begun = self._rows[call.id] = _Row(call, at=moment.at)
             self._models.setdefault(begun.model, _Model())
             return
         row = self._rows.get(moment.call.id)
@@ -224,7 +221,7 @@ class Live:
         speed = None if characters is None else self._estimate.tokens_in_characters(row.model, characters)
         return LiveCall(
             id=row.call.id,
-            label=row.label,
+            item=row.call.item,
             model=row.model,
             path=row.call.path,
             lane=row.call.lane,
@@ -238,9 +235,6 @@ class Live:
             tokens_per_second=speed,
             pace=None if speed is None or not normal else speed / normal,
         )
-
-
-_label: ContextVar[str] = ContextVar("trio_stream_live_label", default="")
 
 
 @final
@@ -272,7 +266,6 @@ class _Row:
         "call",
         "characters",
         "error",
-        "label",
         "model",
         "next_attempt_at",
         "quiet_since",
@@ -280,9 +273,8 @@ class _Row:
         "streaming_since",
     )
 
-    def __init__(self, call: Call, *, label: str, at: float) -> None:
+    def __init__(self, call: Call, *, at: float) -> None:
         self.call = call
-        self.label = label
         self.model = call.model or ""
         self.began_at = at
         self.quiet_since = at

@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from trio_stream._instruments import current_job
+from trio_stream._instruments import current_item, current_job
 
 from ._active_item import ActiveItem
 from ._attempts import Attempts
@@ -42,6 +42,7 @@ class Workers:
         watch = self._job.watch
         if watch is not None:
             current_job.set(watch.info)
+            current_item.set(active.item.id or f"#{active.index}")
             if not active.attempts:  # otherwise it was in a batch before
                 watch.item_starts(active)
         outcome: Outcome | None = None
