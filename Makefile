@@ -16,6 +16,7 @@
 #   make agents  agents beside the official SDK's tool runner: the table in docs/agents.md
 #   make soak    the long form of the tests that are sampled in every run: cancellation, kills, quotas, random inputs
 #   make fuzz    coverage-guided fuzzing, a minute for each target
+#   make traces  an agent's trace in Arize Phoenix, in .venv-traces; ARGS="--picture FILE" or "--keep"
 #   make prices  what differs between the built-in prices and the newest genai-prices, in .venv-prices
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
@@ -28,7 +29,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz prices docs format clean
+.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz traces prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -71,6 +72,15 @@ soak: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+traces: $(VENV)-traces/.traces
+	$(VENV)-traces/bin/python -m tests.traces $(ARGS)
+
+$(VENV)-traces/.traces: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-traces
+	$(VENV)-traces/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	$(VENV)-traces/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[otel]' --group traces
+	@touch $@
 
 # Always the newest: that is what the table is compared with.
 prices:
