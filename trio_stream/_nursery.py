@@ -29,6 +29,7 @@ from typing import cast, final
 
 import trio
 
+from ._generators import warn_in_generator
 from ._runs import current_run
 
 
@@ -54,8 +55,11 @@ class NurseryBlock:
 
     Whatever has to be let go of in any case comes before `exit`, which waits for the tasks.
 
+    In an async generator that is left at a ``yield`` in the block, no nursery is sound. Where it may be, `enter` warns.
+
     Args:
       owner: What the block is of, in the sentences of errors: "stream", for example.
+      warn: Whether `enter` warns in an async generator. False for whoever has looked.
 
     Attributes:
       nursery: The nursery, once it has been entered.
@@ -65,18 +69,25 @@ class NurseryBlock:
       RuntimeError: This is not called within a run of Trio.
     """
 
-    __slots__ = ("_manager", "_owner", "nursery", "task")
+    __slots__ = ("_manager", "_owner", "_warn", "nursery", "task")
 
     nursery: trio.Nursery
     task: trio.lowlevel.Task
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, *, warn: bool = True) -> None:
         current_run()
         self._owner = owner
+        self._warn = warn
         self._manager: AbstractAsyncContextManager[trio.Nursery] = trio.open_nursery()
 
     async def enter(self) -> None:
-        """Open the nursery in the current task. Not a checkpoint, so nothing can come between it and what follows."""
+        """Open the nursery in the current task. Not a checkpoint, so nothing can come between it and what follows.
+
+        Warns:
+          RuntimeWarning: This is called on entering a block in an async generator.
+        """
+        if self._warn:
+            warn_in_generator(self._owner)
         self.task = trio.lowlevel.current_task()
         self.nursery = await self._manager.__aenter__()
 

@@ -12,7 +12,7 @@ import trio
 
 _NO_TRIO: Final = (
     "trio_stream needs Trio: call it from an async function that `trio.run` runs, "
-    "not under asyncio or another event loop"
+    "not under asyncio or another event loop. There, as in a notebook, the client of trio_stream.blocking works"
 )
 _TWO_RUNS: Final = "this client is in use in another run of Trio, in another thread: give each run a Client of its own"
 

@@ -1,7 +1,10 @@
 """The block of a stream: what happens at ``async with`` and at its end.
 
-What belongs here: entering and leaving, once each, in one task, and cancelling what is in between. What does not: the
-stream itself (`_lifecycle`), and which exception leaves the block (`trio_stream._nursery`).
+What belongs here: entering and leaving, once each, and cancelling what is in between. What does not: the stream itself
+(`_lifecycle`), and which exception leaves the block (`trio_stream._nursery`).
+
+A block has a nursery, and belongs to the task that entered it. In an async generator (`trio_stream._generators`) it has
+none: then no scope is open while the body runs, and any task may leave it.
 
 Entering and leaving pass a socket from owner to owner, so neither is interrupted by a KeyboardInterrupt between two
 steps: it is raised where they wait.
@@ -15,6 +18,7 @@ from typing import Any, final
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from trio_stream._generators import USE_A_CHANNEL, suspending_generator
 from trio_stream._nursery import NurseryBlock
 
 from ._lifecycle import StreamLifecycle, StreamState
@@ -34,20 +38,30 @@ class StreamBlock:
       cancel_reason: Why `cancel` was called; None when it was not.
     """
 
-    __slots__ = ("_nursery_block", "_state", "_stream", "cancel_reason")
+    __slots__ = ("_generator", "_nursery_block", "_state", "_stream", "cancel_reason")
 
     def __init__(self, stream: StreamLifecycle[Any]) -> None:
         self._stream = stream
-        self._nursery_block: NurseryBlock | None = None
+        self._nursery_block: NurseryBlock | None = None  # None in a generator
+        self._generator: str | None = None  # the name of the generator that it was entered in
         self._state = _BlockState.NEW
         self.cancel_reason: str | None = None
 
     @property
     def nursery(self) -> trio.Nursery:
         """The nursery of the stream."""
+        self._check_has_nursery()
         if self._nursery_block is None:
             raise RuntimeError("the nursery exists once the stream has been entered")
         return self._nursery_block.nursery
+
+    def _check_has_nursery(self) -> None:
+        if self._generator is not None:
+            raise RuntimeError(
+                f"a stream that is entered in an async generator, as this one is in {self._generator!r}, has no nursery "
+                f"and no cancel(): no scope is sound where a generator may be left at a `yield`. {USE_A_CHANNEL}, enter "
+                "the stream in a function that is no generator, or end it with aclose()"
+            )
 
     @property
     def left(self) -> bool:
@@ -60,7 +74,7 @@ class StreamBlock:
 
     @enable_ki_protection
     async def enter(self) -> None:
-        """Open the nursery and the stream in the current task.
+        """Open the stream, and its nursery in the current task.
 
         Raises:
           APIError: The last attempt's error.
@@ -73,19 +87,40 @@ class StreamBlock:
         self._stream.check_open()
         self._stream.check_run()
         self._state = _BlockState.ENTERED
-        self._nursery_block = block = NurseryBlock("stream")
         entered_at = trio.current_time()
+        generator = suspending_generator()
+        if generator is not None:
+            self._generator = generator.f_code.co_qualname
+            await self._open_in_generator(entered_at)
+            return
+        self._nursery_block = block = NurseryBlock("stream", warn=False)
         await block.enter()
         try:
-            await self._stream.open(block.nursery, entered_at=entered_at)
+            await self._stream.open(block.nursery.cancel_scope, block.nursery, entered_at=entered_at)
         except BaseException as exc:
-            how = "closed" if self._stream.state is StreamState.CLOSED else "cancelled"
-            self._state = _BlockState.LEFT
-            self._stream.opening_failed(exc, reason=self.cancel_reason)
+            how = self._opening_failed(exc)
             # Waits for the nursery, which has no tasks yet; `Cancelled` of an outer scope goes on.
             if await block.exit(exc):  # noqa: ASYNC102
                 raise trio.ClosedResourceError(f"the stream was {how} while it was being opened") from None  # noqa: ASYNC104
             raise
+
+    async def _open_in_generator(self, entered_at: float) -> None:
+        """Open the stream, in a scope that is closed again before the generator goes on."""
+        with trio.CancelScope() as scope:
+            try:
+                await self._stream.open(scope, None, entered_at=entered_at)
+                return
+            except BaseException as exc:
+                self._opening_failed(exc)
+                raise
+        raise trio.ClosedResourceError("the stream was closed while it was being opened")
+
+    def _opening_failed(self, exc: BaseException) -> str:
+        """Nothing is left of the stream. Returns what this program did to it, if it did anything."""
+        how = "closed" if self._stream.state is StreamState.CLOSED else "cancelled"
+        self._state = _BlockState.LEFT
+        self._stream.opening_failed(exc, reason=self.cancel_reason)
+        return how
 
     @enable_ki_protection
     async def leave(self, exc: BaseException | None) -> bool:
@@ -101,33 +136,38 @@ class StreamBlock:
           RuntimeError: It was never entered, or has been left, or this is not the time or the task to leave it.
         """
         block, stream = self._nursery_block, self._stream
-        if block is None:
+        if self._state is _BlockState.NEW:
             raise RuntimeError("this stream was never entered")
         stream.close_now(because=exc, reason=self.cancel_reason)
         if self._state is _BlockState.LEFT:
             raise RuntimeError("this stream has been left already")
-        block.check_may_leave()
+        if block is not None:
+            block.check_may_leave()
         self._state = _BlockState.LEFT
         if stream.opened is not None:  # pragma: no branch - what was entered and not left yet is open
             try:
                 await stream.opened.reader.body.aclose()
             except BaseException as interrupt:  # noqa: ASYNC103
                 # The nursery must be closed first, or Trio's stack of them is corrupt.
-                if not await block.exit(interrupt):  # noqa: ASYNC102 - waits as a nursery does
+                if block is None or not await block.exit(interrupt):  # noqa: ASYNC102 - waits as a nursery does
                     raise
                 return True  # noqa: ASYNC104 - it was the block's own cancellation
+        if block is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return False
         return await block.exit(exc)
 
     def cancel(self, reason: str | None) -> None:
         """End the block without an exception.
 
         Raises:
-          RuntimeError: It has not been entered.
+          RuntimeError: It has not been entered, or in a generator.
         """
         if self._state is _BlockState.NEW:
             raise RuntimeError("there is no block to cancel: this stream has not been entered")
         if self._state is _BlockState.LEFT:
             return
+        self._check_has_nursery()
         if self.cancel_reason is None:
             self.cancel_reason = "cancelled by the program" if reason is None else reason
         self.nursery.cancel_scope.cancel(reason=reason or "stream.cancel() was called")

@@ -37,6 +37,7 @@ from trio_stream._instruments import CallOutcome
 from trio_stream._protocol import Message, Usage
 from trio_stream._stats import StreamStats
 
+from ._clocked_body import ClockedBody
 from ._clocks import Clock, Clocks
 from ._opening import AnswerFormat, Opened, Opening, ReaderT
 from ._request import StreamRequest, locate
@@ -128,11 +129,13 @@ class StreamLifecycle(Generic[ReaderT]):
         self._request.run.enter()
 
     @enable_ki_protection
-    async def open(self, nursery: trio.Nursery, *, entered_at: float) -> None:
+    async def open(self, scope: trio.CancelScope, nursery: trio.Nursery | None, *, entered_at: float) -> None:
         """Send the request, and return when the first event other than ``ping`` has arrived.
 
         Args:
-          nursery: The stream's own; the client's watchdog may run in it.
+          scope: Cancelled where the stream is closed meanwhile.
+          nursery: The stream's own, in which the client's watchdog may run. None: there is none, so that each wait
+            looks at the clocks itself.
           entered_at: When the block was entered, by Trio's clock.
 
         Raises:
@@ -143,7 +146,7 @@ class StreamLifecycle(Generic[ReaderT]):
         self._clocks = clocks = Clocks(request.timeouts, entered_at=entered_at)
         request.live.add(self)
         self.state = StreamState.OPENING
-        self._opening_scope = nursery.cancel_scope
+        self._opening_scope = scope
         self._watch = watch = watch_call(request, self)
         opening = Opening(request, answer_format=self._format, clocks=clocks, entered_at=entered_at, watch=watch)
         try:
@@ -161,7 +164,10 @@ class StreamLifecycle(Generic[ReaderT]):
         if opened.reader.complete:  # results without a line; a message of one event does not exist
             self._finish()
         elif clocks.needed:
-            request.watchdog.add(clocks, self._expire, nursery)
+            if nursery is not None:
+                request.watchdog.add(clocks, self._expire, nursery)
+            else:
+                opened.reader.body = ClockedBody(opened.reader.body, clocks, self._clock_error)
 
     @enable_ki_protection
     def opening_failed(self, exc: BaseException, *, reason: str | None) -> None:
@@ -331,9 +337,12 @@ class StreamLifecycle(Generic[ReaderT]):
 
     def _expire(self, clock: Clock) -> None:
         """A clock ran out: the waiting `receive` wakes with its error, or the next one raises it."""
+        self._record(self._clock_error(clock))
+
+    def _clock_error(self, clock: Clock) -> APITimeoutError:
         kind, sentence = _CLOCK_ERRORS[clock]
         seconds: float = getattr(self._request.timeouts, clock)
-        self._record(kind(f"{clock}: " + sentence.format(seconds), seconds=seconds, may_have_been_accepted=True))
+        return kind(f"{clock}: " + sentence.format(seconds), seconds=seconds, may_have_been_accepted=True)
 
     @enable_ki_protection
     def close_now(self, *, because: BaseException | None = None, reason: str | None = None) -> None:

@@ -16,6 +16,7 @@ from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._schemas import OutputType, parse_message
 
 from ._block import StreamBlock
+from ._entries import Entries
 from ._event_answers import ALL_EVENTS
 from ._lifecycle import StreamLifecycle, StreamState
 from ._message_base import MessageBase
@@ -180,7 +181,7 @@ class MessageStreamManager(Generic[OutputT_co]):
 
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
-        self._entered: list[StreamBlock] = []
+        self._entries = Entries()
 
     if not TYPE_CHECKING:  # to type checkers a manager has what it has
 
@@ -218,7 +219,7 @@ class MessageStreamManager(Generic[OutputT_co]):
         stream = StreamLifecycle(self._request, answer_format=ALL_EVENTS)
         block = StreamBlock(stream)
         await block.enter()
-        self._entered.append(block)
+        self._entries.add(block)
         return MessageStream(stream, block, self._request.output)
 
     @trio.lowlevel.enable_ki_protection
@@ -229,15 +230,10 @@ class MessageStreamManager(Generic[OutputT_co]):
 
         Never waits on the peer. A schedule point, not a cancellation point.
         """
-        if not self._entered:
-            raise RuntimeError("this stream was never entered")
-        task = trio.lowlevel.current_task()
-        # One of another task is refused by `leave`, which closes its connection all the same.
-        own = [block for block in self._entered if block.belongs_to(task)]
-        block = own[-1] if own else self._entered[-1]
+        block = self._entries.to_leave()
         try:
             return await block.leave(exc)  # noqa: ASYNC102 - waits as a nursery does
         finally:
             # Not where it was refused, out of order: it can still be left later.
             if block.left:
-                self._entered.remove(block)
+                self._entries.remove(block)
