@@ -15,6 +15,7 @@ KeyboardInterrupt, SystemExit   it alone, wherever it was raised
 outer scope cancelled           `Cancelled`; with a failing child, its exception
 own scope cancelled             nothing
 body raises a group             that group, the same object
+GeneratorExit and child raise   the child's exception: to be closed is no failure
 ==============================  ==============================================
 
 An exception of the body never enters the nursery: the nursery would wrap it into a group. It sees the body's
@@ -149,7 +150,8 @@ class NurseryBlock:
         if failure is not None:
             if outer is not None and cancelled is not None and not failures:
                 return False  # a group of a failure and an outer `Cancelled`: both go on, in the same object
-            failures.insert(0, failure)
+            if not (failures and isinstance(failure, GeneratorExit)):
+                failures.insert(0, failure)
         leaving = _what_leaves(failures, self._owner) or outer
         if leaving is None:
             return True

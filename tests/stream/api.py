@@ -14,8 +14,8 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def client_of(*scripts: list[Step], **options: Any) -> tuple[ts.Client, ScriptedAPI]:
+def client_of(*scripts: list[Step], default: list[Step] | None = None, **options: Any) -> tuple[ts.Client, ScriptedAPI]:
     """A client without retries whose requests get these scripts in turn."""
-    api = ScriptedAPI(*scripts)
+    api = ScriptedAPI(*scripts, default=default)
     options.setdefault("max_retries", 0)
     return ts.Client(api_key="test-key", transport=api, **options), api
