@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
-import sys
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -30,9 +28,7 @@ class Program:
     """A program with a client, and the generator that everybody writes."""
 
     def __init__(self) -> None:
-        self.client, self.api = client_of(
-            default=[say("one", pause(1), "two", pause(1), "three", pause(1), "four")]
-        )
+        self.client, self.api = client_of(default=[say("one", pause(1), "two", pause(1), "three", pause(1), "four")])
         self.manager = self.client.messages.stream(**PARAMS)
 
     def texts(self, manager: ts.MessageStreamManager | None = None) -> AsyncGenerator[str]:
@@ -192,7 +188,14 @@ async def is_at_its_end(program: Program) -> None:
     await anext(program.kept)  # type: ignore[attr-defined]
 
 
-ABANDON = {breaks, breaks_out_of_raw_events, raises, breaks_out_of_two, is_collected, is_cancelled_while_it_has_the_text}
+ABANDON = {
+    breaks,
+    breaks_out_of_raw_events,
+    raises,
+    breaks_out_of_two,
+    is_collected,
+    is_cancelled_while_it_has_the_text,
+}
 CONSUMERS = [
     *ABANDON,
     closes,
@@ -267,7 +270,7 @@ async def test_it_has_no_nursery_and_no_cancel() -> None:
     async def use(stream: ts.MessageStream) -> None:
         advice = r"in_a_generator.*has no nursery.*@trio\.as_safe_channel"
         with pytest.raises(RuntimeError, match=advice):
-            stream.nursery
+            _ = stream.nursery
         with pytest.raises(RuntimeError, match=advice):
             stream.cancel("enough")
         await stream.aclose()
@@ -298,7 +301,9 @@ async def test_it_can_be_cancelled_once_it_has_been_left() -> None:
     "clock,error",
     [("silence", ts.SilenceTimeoutError), ("stall", ts.StallTimeoutError), ("total", ts.TotalTimeoutError)],
 )
-async def test_its_clocks(clock: str, error: type[ts.APITimeoutError], cancel_safe: bool, autojump_clock: object) -> None:
+async def test_its_clocks(
+    clock: str, error: type[ts.APITimeoutError], cancel_safe: bool, autojump_clock: object
+) -> None:
     """Each wait looks at them, and a failed stream goes on raising the same error."""
     transport = ScriptedAPI([say("one", stall())]) if cancel_safe else SaysOneAndStalls()
     client = ts.Client(api_key="k", transport=transport, timeout=ts.Timeouts(**{clock: 3}))
@@ -445,7 +450,7 @@ class Opened:
     async def __aenter__(self) -> ts.MessageStream:
         return await self.manager.__aenter__()
 
-    async def __aexit__(self, *exc: Any) -> bool | None:
+    async def __aexit__(self, *exc: object) -> bool | None:
         return await self.manager.__aexit__(*exc)
 
 
@@ -457,7 +462,7 @@ class InAStack:
     async def __aenter__(self) -> ts.MessageStream:
         return await self.stack.enter_async_context(self.manager)
 
-    async def __aexit__(self, *exc: Any) -> bool | None:
+    async def __aexit__(self, *exc: object) -> bool | None:
         return await self.stack.__aexit__(*exc)
 
 
@@ -655,5 +660,5 @@ async def test_a_block_that_a_generator_suspends(wrap: Any, stack: bool) -> None
         with trio.CancelScope():
             stream = await anext(streams)
         with pytest.raises(RuntimeError, match="has no nursery"):
-            stream.nursery
+            _ = stream.nursery
     assert api.open_streams == 0

@@ -36,9 +36,10 @@ class StreamBlock:
 
     Attributes:
       cancel_reason: Why `cancel` was called; None when it was not.
+      place: Where it was entered, if that was noted (`_places`).
     """
 
-    __slots__ = ("_generator", "_nursery_block", "_state", "_stream", "cancel_reason")
+    __slots__ = ("_generator", "_nursery_block", "_state", "_stream", "cancel_reason", "place")
 
     def __init__(self, stream: StreamLifecycle[Any]) -> None:
         self._stream = stream
@@ -46,6 +47,7 @@ class StreamBlock:
         self._generator: str | None = None  # the name of the generator that it was entered in
         self._state = _BlockState.NEW
         self.cancel_reason: str | None = None
+        self.place: int | None = None
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -58,9 +60,9 @@ class StreamBlock:
     def _check_has_nursery(self) -> None:
         if self._generator is not None:
             raise RuntimeError(
-                f"a stream that is entered in an async generator, as this one is in {self._generator!r}, has no nursery "
-                f"and no cancel(): no scope is sound where a generator may be left at a `yield`. {USE_A_CHANNEL}, enter "
-                "the stream in a function that is no generator, or end it with aclose()"
+                f"this stream was entered in the async generator {self._generator!r}, so it has no nursery and no "
+                "cancel(): no scope is sound where a generator may be left at a `yield`. "
+                f"{USE_A_CHANNEL}, or enter the stream in a function that is no generator; aclose() ends it too"
             )
 
     @property

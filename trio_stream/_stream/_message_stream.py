@@ -16,10 +16,10 @@ from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._schemas import OutputType, parse_message
 
 from ._block import StreamBlock
-from ._entries import Entries
 from ._event_answers import ALL_EVENTS
 from ._lifecycle import StreamLifecycle, StreamState
 from ._message_base import MessageBase
+from ._places import block_to_leave, note_place
 from ._reader import EventReader
 from ._request import StreamRequest
 from ._views import PieceView, TextChunks
@@ -181,7 +181,7 @@ class MessageStreamManager(Generic[OutputT_co]):
 
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
-        self._entries = Entries()
+        self._entered: list[StreamBlock] = []
 
     if not TYPE_CHECKING:  # to type checkers a manager has what it has
 
@@ -218,8 +218,9 @@ class MessageStreamManager(Generic[OutputT_co]):
         """
         stream = StreamLifecycle(self._request, answer_format=ALL_EVENTS)
         block = StreamBlock(stream)
+        note_place(block)
         await block.enter()
-        self._entries.add(block)
+        self._entered.append(block)
         return MessageStream(stream, block, self._request.output)
 
     @trio.lowlevel.enable_ki_protection
@@ -230,10 +231,10 @@ class MessageStreamManager(Generic[OutputT_co]):
 
         Never waits on the peer. A schedule point, not a cancellation point.
         """
-        block = self._entries.to_leave()
+        block = block_to_leave(self._entered)
         try:
             return await block.leave(exc)  # noqa: ASYNC102 - waits as a nursery does
         finally:
             # Not where it was refused, out of order: it can still be left later.
             if block.left:
-                self._entries.remove(block)
+                self._entered.remove(block)
