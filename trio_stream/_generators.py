@@ -27,8 +27,8 @@ Whether it really yields there, only its bytecode could tell, which differs in e
 read: a generator that leaves the block before it yields gets no nursery either.
 
 What this cannot see is a block beneath a generator that one function enters and another one leaves: with
-``await opener(stack)``, or ``stream.__aenter__()`` in somebody's ``__anext__``. Who writes that has to know which scopes
-are open where.
+``await opener(stack)``, or ``stream.__aenter__()`` in somebody's ``__anext__``. Who writes that has to know which
+scopes are open where.
 
 Frames and their names are the same in all supported versions of Python; `tests/stream/test_generators.py` has each of
 these placements. The search takes about 0.1 us for each frame, once for each block, up to the first frame of the task.

@@ -14,7 +14,9 @@ from tests.stream.api import PARAMS, client_of
 from tests.wire.answers import GOOD_ANSWER
 from tests.wire.events import TEXT
 from tests.wire.server import answering, serve
-from trio_stream.testing import say
+from trio_stream import agent
+from trio_stream.agent import mcp
+from trio_stream.testing import ScriptedAPI, say
 
 Call = Callable[[ts.Client], Awaitable[object]]
 
@@ -55,20 +57,120 @@ async def closes(client: ts.Client) -> None:
 
 CALLS = [enters_the_client, streams, streams_raw_events, creates, counts, fans_out, closes]
 
+# Further entrances, each of which says itself that there is no Trio.
 
-@pytest.mark.parametrize("call", CALLS)
+
+async def asks_for_betas(client: ts.Client) -> None:
+    await client.beta.messages.create(**PARAMS, betas=["some-beta"])
+
+
+async def parses(client: ts.Client) -> None:
+    await client.messages.parse(**PARAMS, output=int)
+
+
+async def lists_batches(client: ts.Client) -> None:
+    async for _ in client.messages.batches.list():
+        pass
+
+
+async def gets_a_page_of_batches(client: ts.Client) -> None:
+    await client.messages.batches.list()
+
+
+async def creates_a_batch(client: ts.Client) -> None:
+    await client.messages.batches.create(requests=[{"custom_id": "a", "params": PARAMS}])
+
+
+async def reads_results(client: ts.Client) -> None:
+    async with client.messages.batches.results("batch"):
+        pass
+
+
+async def closes_raw_events(client: ts.Client) -> None:
+    await (await client.messages.create(**PARAMS, stream=True)).aclose()
+
+
+async def races(client: ts.Client) -> None:
+    await ts.race(client, [PARAMS])
+
+
+async def hedges(client: ts.Client) -> None:
+    await ts.hedge(client, PARAMS, after=1)
+
+
+async def gathers_texts(client: ts.Client) -> None:
+    await ts.gather_texts(client, [PARAMS])
+
+
+async def gathers_outcomes(client: ts.Client) -> None:
+    await ts.gather_outcomes(client, [PARAMS])
+
+
+async def runs_an_agent(client: ts.Client) -> None:
+    async with agent.Conversation(client, model="m", max_tokens=9).run("Hi"):
+        pass
+
+
+async def asks_an_agent(client: ts.Client) -> None:
+    await agent.Conversation(client, model="m", max_tokens=9).ask("Hi")
+
+
+async def compacts(client: ts.Client) -> None:
+    chat = agent.Conversation(client, model="m", max_tokens=9)
+    chat.append({"role": "user", "content": "Hi"})
+    await chat.compact()
+
+
+async def opens_servers_of_mcp(client: ts.Client) -> None:
+    async with mcp.servers():
+        pass
+
+
+async def makes_a_block(client: ts.Client) -> None:
+    await ts.NurseryBlock("ticker").enter()
+
+
+async def serves_scripts(client: ts.Client) -> None:
+    async with ScriptedAPI().serve():
+        pass
+
+
+WITHOUT_TRIO = [
+    *CALLS,
+    asks_for_betas,
+    parses,
+    lists_batches,
+    gets_a_page_of_batches,
+    creates_a_batch,
+    reads_results,
+    closes_raw_events,
+    races,
+    hedges,
+    gathers_texts,
+    gathers_outcomes,
+    runs_an_agent,
+    asks_an_agent,
+    compacts,
+    opens_servers_of_mcp,
+    makes_a_block,
+    serves_scripts,
+]
+
+
+@pytest.mark.parametrize("call", WITHOUT_TRIO)
 def test_under_asyncio(call: Call) -> None:
+    """Nothing is sent, and the sentence names the client that works there."""
     client, api = client_of([say("x")])
 
     async def main() -> None:
-        with pytest.raises(RuntimeError, match="trio_stream needs Trio"):
+        with pytest.raises(RuntimeError, match=r"trio_stream needs Trio.*trio_stream\.blocking"):
             await call(client)
 
     asyncio.run(main())
     assert api.requests == []
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", WITHOUT_TRIO)
 def test_under_no_loop(call: Call) -> None:
     client, _ = client_of([say("x")])
     with pytest.raises(RuntimeError, match="trio_stream needs Trio"):

@@ -14,6 +14,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from trio_stream._errors import InvalidResponseError
 from trio_stream._protocol import MessageBatch, MessageBatchList
 from trio_stream._response import ResponseInfo
+from trio_stream._runs import current_run
 
 from ._json_call import Answer
 
@@ -102,6 +103,7 @@ class MessageBatchPages:
 
     def __aiter__(self) -> AsyncIterator[MessageBatch]:
         """All batches. When ``anext`` is cancelled nothing is lost."""
+        current_run()
         return _AllBatches(self._first)
 
     async def _first(self) -> MessageBatchPage:

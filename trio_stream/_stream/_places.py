@@ -2,10 +2,10 @@
 
 What belongs here: finding that place, on entering and on leaving. What does not: entering and leaving (`_block`).
 
-Nearly always a manager has one block at most. It has several where a program keeps it and enters it again, each time for
-a request of its own. In one task they end in the reverse order. In async generators they need not: two generators may
-hold one manager, and the one that was entered first may end first. `__aexit__` is not told which block it ends, but it
-is called, directly or not, by the function that called `__aenter__`, and each call of a function has a frame.
+Nearly always a manager has one block at most. It has several where a program keeps it and enters it again, each time
+for a request of its own. In one task they end in the reverse order. In async generators they need not: two generators
+may hold one manager, and the one that was entered first may end first. `__aexit__` is not told which block it ends, but
+it is called, directly or not, by the function that called `__aenter__`, and each call of a function has a frame.
 """
 
 from __future__ import annotations

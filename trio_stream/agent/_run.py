@@ -97,10 +97,10 @@ class Run:
             raise RuntimeError("this run has been entered before: make another one")
         dialogue = self._dialogue
         dialogue.check_idle()
+        block = NurseryBlock("run")
         await trio.lowlevel.checkpoint()
         dialogue.check_idle()
         self.first_message = len(dialogue.transcript)
-        block = NurseryBlock("run")
         if self._content is not None:
             if dialogue.transcript.takes_only_a_reply:
                 self._loop.steering.add(self._content, "next")

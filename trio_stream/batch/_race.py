@@ -14,6 +14,7 @@ import trio
 
 from trio_stream._client import Client, RaceCall
 from trio_stream._errors import OutputParseError
+from trio_stream._runs import current_run
 from trio_stream._stream import MessageStream
 
 from ._records import Item, Outcome, Request, TagT, as_item, merge_params
@@ -113,6 +114,7 @@ class _Race:
 
     async def run(self) -> Outcome:
         """Start the requests one after another, until one has won or all have failed."""
+        current_run()
         async with trio.open_nursery() as nursery:
             for index in range(len(self._items)):
                 nursery.start_soon(self._compete, index)

@@ -107,6 +107,7 @@ class Serving:
     async def __aenter__(self) -> Server:
         if self._listeners:
             raise RuntimeError("this port is already being served; call serve() again for another one")
+        self._block = NurseryBlock("server")
         self._listeners = await trio.open_tcp_listeners(self._port, host=self._host)
         if self._port == 0:
             # A name can stand for several addresses, and each would get a port of its own.
@@ -123,7 +124,6 @@ class Serving:
             listener if context is None else trio.SSLListener(listener, context, https_compatible=True)
             for listener in self._listeners
         ]
-        self._block = NurseryBlock("server")
         await self._block.enter()
         self._start(server, listeners)
         return server
