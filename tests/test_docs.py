@@ -2,7 +2,7 @@
 
 The kinds of ``python`` blocks, told apart by what is in them:
 
-* with ``trio.run(``: a program. It runs in a process of its own, warnings as errors, against a scripted API on a port.
+* with ``trio.run(``, or the ``run(`` of anyio or asyncio: a program. It runs in a process of its own, warnings as errors, against a scripted API on a port.
 * with ``def test_``: tests. They run under pytest, as a user would run them.
 * anything else: a snippet. It runs here, with `client`, `request` and what else `snippet_names` gives.
 * after a comment ``not run``: it has to compile.
@@ -64,7 +64,8 @@ def blocks() -> Iterator[Block]:
 
 BLOCKS = list(blocks())
 RUN = [block for block in BLOCKS if not block.not_run]
-PROGRAMS = [block for block in RUN if "trio.run(" in block.source]
+RUNNERS = ("trio.run(", "anyio.run(", "asyncio.run(")
+PROGRAMS = [block for block in RUN if any(runner in block.source for runner in RUNNERS)]
 TESTS = [block for block in RUN if "def test_" in block.source]
 SNIPPETS = [block for block in RUN if block not in PROGRAMS and block not in TESTS]
 

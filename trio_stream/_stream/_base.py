@@ -145,7 +145,7 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co, ReaderT]
           reason: Kept as `cancel_reason`.
 
         Raises:
-          RuntimeError: The block has not been entered.
+          RuntimeError: The block has not been entered, or it was in an async generator: use `aclose` there.
         """
         self._block.cancel(reason)
 
@@ -157,6 +157,10 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co, ReaderT]
 
         The block ends when the tasks in it have ended, as with any nursery; they are cancelled when the body of
         the block fails or is cancelled, and their failure cancels the body.
+
+        Raises:
+          RuntimeError: The block has not been entered. Or it was in an async generator, which may be left at any
+            ``yield``: no nursery is sound there. Make the generator a channel with `trio.as_safe_channel`.
         """
         return self._block.nursery
 
