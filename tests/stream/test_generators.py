@@ -662,3 +662,66 @@ async def test_a_block_that_a_generator_suspends(wrap: Any, stack: bool) -> None
         with pytest.raises(RuntimeError, match="has no nursery"):
             _ = stream.nursery
     assert api.open_streams == 0
+
+
+async def test_a_channel_raises_what_a_task_in_the_nursery_raised(autojump_clock: object) -> None:
+    """By itself, and not in a group with the GeneratorExit of the generator, which is no failure."""
+    client, api = client_of([say("one"), stall()])
+
+    @trio.as_safe_channel
+    async def texts() -> AsyncGenerator[str]:
+        async with client.messages.stream(**PARAMS) as stream:
+            stream.nursery.start_soon(fail_later)
+            async for text in stream.text_stream:
+                yield text
+
+    async def fail_later() -> None:
+        await trio.sleep(1)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        async with texts() as channel:
+            async for _ in channel:
+                await trio.sleep(2)
+    assert api.open_streams == 0
+
+
+async def test_a_channel_ends_with_a_stream_that_is_cancelled(autojump_clock: object) -> None:
+    client, api = client_of([say("one"), stall()])
+
+    @trio.as_safe_channel
+    async def texts() -> AsyncGenerator[str]:
+        async with client.messages.stream(**PARAMS) as stream:
+            stream.nursery.start_soon(cancel_later, stream)
+            async for text in stream.text_stream:
+                yield text
+
+    async def cancel_later(stream: ts.MessageStream) -> None:
+        await trio.sleep(1)
+        stream.cancel("enough")
+
+    async with texts() as channel:
+        assert [text async for text in channel] == ["one"]
+    assert api.open_streams == 0
+
+
+async def test_a_manager_that_is_entered_and_left_by_other_functions() -> None:
+    """It is entered twice, so the task decides, and then the order."""
+    client, api = client_of(default=[say("one")])
+    manager = client.messages.stream(**PARAMS)
+
+    async def enter() -> ts.MessageStream:
+        return await manager.__aenter__()
+
+    async def leave() -> None:
+        await manager.__aexit__(None, None, None)
+
+    first, second = await enter(), await enter()
+    await leave()
+    assert second._block.left
+    assert not first._block.left
+    await leave()
+    assert first._block.left
+    with pytest.raises(RuntimeError, match="never entered"):
+        await leave()
+    assert api.open_streams == 0
