@@ -48,6 +48,14 @@ class Program:
             async for event in stream:
                 yield event.type
 
+    async def with_a_client_of_its_own(self) -> AsyncGenerator[str]:
+        async with (
+            ts.Client(api_key="k", transport=self.api) as client,
+            client.messages.stream(**PARAMS) as stream,
+        ):
+            async for text in stream.text_stream:
+                yield text
+
 
 async def breaks(program: Program) -> None:
     async for _ in program.texts():
@@ -56,6 +64,11 @@ async def breaks(program: Program) -> None:
 
 async def breaks_out_of_raw_events(program: Program) -> None:
     async for _ in program.raw():
+        break
+
+
+async def breaks_out_of_a_client(program: Program) -> None:
+    async for _ in program.with_a_client_of_its_own():
         break
 
 
@@ -191,6 +204,7 @@ async def is_at_its_end(program: Program) -> None:
 ABANDON = {
     breaks,
     breaks_out_of_raw_events,
+    breaks_out_of_a_client,
     raises,
     breaks_out_of_two,
     is_collected,

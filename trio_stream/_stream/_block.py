@@ -16,12 +16,12 @@ from enum import Enum
 from typing import Any, final
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from trio_stream._generators import USE_A_CHANNEL, suspending_generator
 from trio_stream._nursery import NurseryBlock
 
-from ._lifecycle import StreamLifecycle, StreamState
+from ._lifecycle import StreamLifecycle
 
 
 class _BlockState(Enum):
@@ -91,24 +91,27 @@ class StreamBlock:
         self._state = _BlockState.ENTERED
         entered_at = trio.current_time()
         generator = suspending_generator()
-        if generator is not None:
+        if generator is None:
+            await self._open_in_nursery(entered_at)
+        else:
             self._generator = generator.f_code.co_qualname
             await self._open_in_generator(entered_at)
-            return
+
+    async def _open_in_nursery(self, entered_at: float) -> None:
         self._nursery_block = block = NurseryBlock("stream", warn=False)
         await block.enter()
         try:
             await self._stream.open(block.nursery.cancel_scope, block.nursery, entered_at=entered_at)
         except BaseException as exc:
-            how = self._opening_failed(exc)
+            how = "closed" if self._stream.is_closed else "cancelled"
+            self._opening_failed(exc)
             # Waits for the nursery, which has no tasks yet; `Cancelled` of an outer scope goes on.
             if await block.exit(exc):  # noqa: ASYNC102
                 raise trio.ClosedResourceError(f"the stream was {how} while it was being opened") from None  # noqa: ASYNC104
             raise
 
     async def _open_in_generator(self, entered_at: float) -> None:
-        """Open the stream, in a scope that is closed again before the generator goes on."""
-        with trio.CancelScope() as scope:
+        with trio.CancelScope() as scope:  # closed again before the generator goes on
             try:
                 await self._stream.open(scope, None, entered_at=entered_at)
                 return
@@ -117,12 +120,9 @@ class StreamBlock:
                 raise
         raise trio.ClosedResourceError("the stream was closed while it was being opened")
 
-    def _opening_failed(self, exc: BaseException) -> str:
-        """Nothing is left of the stream. Returns what this program did to it, if it did anything."""
-        how = "closed" if self._stream.state is StreamState.CLOSED else "cancelled"
+    def _opening_failed(self, exc: BaseException) -> None:
         self._state = _BlockState.LEFT
         self._stream.opening_failed(exc, reason=self.cancel_reason)
-        return how
 
     @enable_ki_protection
     async def leave(self, exc: BaseException | None) -> bool:
@@ -137,27 +137,31 @@ class StreamBlock:
         Raises:
           RuntimeError: It was never entered, or has been left, or this is not the time or the task to leave it.
         """
-        block, stream = self._nursery_block, self._stream
+        stream = self._stream
         if self._state is _BlockState.NEW:
             raise RuntimeError("this stream was never entered")
         stream.close_now(because=exc, reason=self.cancel_reason)
         if self._state is _BlockState.LEFT:
             raise RuntimeError("this stream has been left already")
-        if block is not None:
-            block.check_may_leave()
+        if self._nursery_block is not None:
+            self._nursery_block.check_may_leave()
         self._state = _BlockState.LEFT
         if stream.opened is not None:  # pragma: no branch - what was entered and not left yet is open
             try:
                 await stream.opened.reader.body.aclose()
             except BaseException as interrupt:  # noqa: ASYNC103
                 # The nursery must be closed first, or Trio's stack of them is corrupt.
-                if block is None or not await block.exit(interrupt):  # noqa: ASYNC102 - waits as a nursery does
+                if not await self._exit(interrupt):  # noqa: ASYNC102 - waits as a nursery does
                     raise
                 return True  # noqa: ASYNC104 - it was the block's own cancellation
-        if block is None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return False
-        return await block.exit(exc)
+        return await self._exit(exc)
+
+    async def _exit(self, exc: BaseException | None) -> bool:
+        """Close the nursery, if there is one. A schedule point. Returns whether ``exc`` ends here."""
+        if self._nursery_block is not None:
+            return await self._nursery_block.exit(exc)
+        await cancel_shielded_checkpoint()
+        return False
 
     def cancel(self, reason: str | None) -> None:
         """End the block without an exception.
