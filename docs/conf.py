@@ -47,11 +47,11 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     # The documentation of others: no inventory is fetched, so that the build needs no network.
-    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|os|pathlib|typing)(\..*)?"),
+    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|math|opentelemetry|os|pathlib|typing)(\..*)?"),
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(AccessTokenLike|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|ToolListener|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
     ),
 ]
 
@@ -82,6 +82,9 @@ MADE_BY_THE_LIBRARY = {
     "EventStream",
     "Headers",
     "JobInfo",
+    "LiveCall",
+    "LiveModel",
+    "LiveSnapshot",
     "MessageBatchPage",
     "MessageBatchPages",
     "MessageStream",

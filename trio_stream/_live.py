@@ -51,11 +51,11 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     """How one call stands.
 
     Args:
-      id: The `Call.id`.
-      item: The `Call.item`.
+      id: That of the `Call`.
+      item: That of the `Call`: the fan-out's item that it is made for.
       model: The model, or an empty text where a call has none.
       path: The path below the base URL.
-      lane: The `Call.lane`.
+      lane: That of the `Call`.
       state: What it is doing.
       age: Seconds since it began.
       quiet: Seconds since anything happened: an event other than ``ping``, or a step such as sending the request.

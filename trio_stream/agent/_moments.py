@@ -110,7 +110,7 @@ class ToolStart(ToolMoment, frozen=True, kw_only=True):
 
 @final
 class ToolEnd(ToolMoment, frozen=True, kw_only=True):
-    """A tool has ended, or was stopped: `ToolCall.state` says which, and the call has its result."""
+    """A tool has ended, or was stopped: the state of the `ToolCall` says which, and the call has its result."""
 
 
 @final

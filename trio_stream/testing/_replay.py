@@ -46,7 +46,7 @@ def replay(
       path: A file that `record` has written, or ``python -m trio_stream.testing.convert``.
       match: ``"hash"``: the first unused answer to an equal request. ``"order"``: the next one, whatever is asked. Or
         a function of the request and the unused recordings that returns one of them, or None.
-      speed: How many times as fast as it was: 2 halves the silences, `math.inf` leaves them out.
+      speed: How many times as fast as it was: 2 halves the silences, ``math.inf`` leaves them out.
       cut_at: Cut the connection after so many bytes of each answer's body, as far as it is longer.
 
     Raises:
