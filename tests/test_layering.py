@@ -73,7 +73,7 @@ OUTSIDE = {
     "testing": {"trio", "httptools", "msgspec"},
     "otel": {"msgspec", "opentelemetry"},  # an extra
     "ray": {"trio", "msgspec", "ray"},
-    "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "rich", "trio"},
+    "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
 }
 
 # Arrows up that are right, each with its reason. They exist for type checkers alone.

@@ -27,7 +27,7 @@ from trio_stream._schemas._type_schema import Schema, whole_schema
 FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
-_KINDS: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
+KINDS: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 DEFINITIONS: Final = ("$defs", "definitions")
 _SAYS_NOTHING: Final = frozenset({"$schema", "$id", "$comment", "discriminator"})
 """Keywords that tell a model nothing that the others do not."""
@@ -146,7 +146,7 @@ class _Closing:
 def _only_kind(kind: object, path: str) -> str:
     """The kind that has keywords of its own: an object rather than null, for example."""
     kinds = cast("list[object]", kind) if isinstance(kind, list) else [kind]
-    if not kinds or not _KINDS.issuperset(kinds):
+    if not kinds or not KINDS.issuperset(kinds):
         raise TypeError(f"{path} may be anything: the API wants a type, an enum, or a choice of schemas")
     return next((str(name) for name in kinds if name in ("object", "array", "string")), str(kinds[0]))
 

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar, final, get_args, overload
 
 from trio_stream._schemas._closed import close_schema
 from trio_stream._schemas._codec import codec_for
+from trio_stream._schemas._refusals import find_refusal
+from trio_stream._schemas._schema_check import SchemaCodec
 from trio_stream._schemas._type_schema import Schema
 
 T = TypeVar("T")
@@ -47,6 +49,24 @@ class OutputType(Generic[T]):
         except TypeError as error:
             raise TypeError(f"{_name(type_)} cannot be asked for: {error}") from None
         self._decode = codec.decode
+
+    @classmethod
+    def of_schema(cls, schema: Mapping[str, Any]) -> OutputType[Any]:
+        """Make one of a JSON Schema. The value of an answer is then what the JSON has: dicts, lists, texts, numbers.
+
+        Args:
+          schema: The schema, in the form that the API takes.
+
+        Raises:
+          TypeError: The API does not take it. The text says why.
+        """
+        refusal = find_refusal(schema)
+        if refusal is not None:
+            raise TypeError(f"the API does not take this schema: {refusal}")
+        output: OutputType[Any] = cls.__new__(cls)
+        output.schema = dict(schema)
+        output._decode = SchemaCodec(output.schema).decode
+        return output
 
     def decode(self, text: str | bytes) -> T:
         """Make a value of the type of JSON.

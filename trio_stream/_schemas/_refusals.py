@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
-from trio_stream._schemas._closed import DEFINITIONS, FORMATS, is_plain
+from trio_stream._schemas._closed import DEFINITIONS, FORMATS, KINDS, is_plain
 
 _TAKEN: Final = frozenset(
     {
@@ -19,6 +19,16 @@ _TAKEN: Final = frozenset(
 )
 """Those of https://platform.claude.com/docs/en/build-with-claude/structured-outputs, and those without effect."""
 
+_FORMS: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    **dict.fromkeys(("properties", *DEFINITIONS), (dict, "an object")),
+    **dict.fromkeys(("required", "enum", "anyOf", "allOf"), (list, "a list")),
+    **dict.fromkeys(("$ref", "format", "pattern"), (str, "a text")),
+    "type": ((str, list), "a text or a list of texts"),
+    "items": (dict, "a schema"),
+    "minItems": (int, "a number"),
+}
+"""What the values of some keywords have to be."""
+
 
 def find_refusal(schema: object) -> str | None:
     """Find why the API would not take a schema as ``output_config.format``.
@@ -26,7 +36,7 @@ def find_refusal(schema: object) -> str | None:
     Returns:
       A sentence about the first reason, with its place; None if there is none that this version knows.
     """
-    if not _is_object(schema):
+    if not is_object(schema):
         return "a JSON Schema is an object"
     definitions = {
         f"#/{name}/{key}": value for name in DEFINITIONS for key, value in _members(schema.get(name)).items()
@@ -43,18 +53,24 @@ def _parts(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[
     yield path, schema
     for name in ("properties", *DEFINITIONS):
         for key, value in _members(schema.get(name)).items():
-            if _is_object(value):
+            if is_object(value):
                 yield from _parts(value, f"{path}.{name}.{key}")
     for name in ("anyOf", "allOf"):
         for index, value in enumerate(_elements(schema.get(name))):
-            if _is_object(value):
+            if is_object(value):
                 yield from _parts(value, f"{path}.{name}[{index}]")
-    if _is_object(items := schema.get("items")):
+    if is_object(items := schema.get("items")):
         yield from _parts(items, f"{path}.items")
 
 
 def _reason(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str | None:
     kind: Any = schema.get("type")
+    for name, (form, what) in _FORMS.items():
+        if name in schema and not isinstance(schema[name], form):
+            return f"{name!r} is not {what}"
+    for one in kind if is_array(kind) else [kind]:
+        if one not in (None, *KINDS):
+            return f"{one!r} is no type: {', '.join(sorted(KINDS))}"
     unknown = sorted(schema.keys() - _TAKEN)
     if unknown:
         return f"{unknown[0]!r} is not supported (it can be said in a description)"
@@ -83,16 +99,18 @@ def _reached_from(name: str, definitions: Mapping[str, Any]) -> set[str]:
 
 
 def _elements(value: object) -> list[Any]:
-    return value if _is_array(value) else []
+    return value if is_array(value) else []
 
 
-def _is_array(value: object) -> TypeGuard[list[Any]]:
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON value is an array."""
     return isinstance(value, list)
 
 
 def _members(value: object) -> Mapping[str, Any]:
-    return value if _is_object(value) else {}
+    return value if is_object(value) else {}
 
 
-def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+def is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a JSON value is an object."""
     return isinstance(value, Mapping)

@@ -16,10 +16,10 @@ import msgspec
 import trio
 
 import trio_stream as ts
-from trio_stream._protocol import JSON_ERRORS, decode_json
-from trio_stream._schemas import find_refusal, parse_message
+from trio_stream._schemas import parse_message
 from trio_stream.cli._client import make_client
 from trio_stream.cli._input_text import InputError, read_text, unreadable
+from trio_stream.cli._schema_file import read_schema
 from trio_stream.cli._terminal import (
     BROKEN_PIPE,
     FAILED,
@@ -138,24 +138,6 @@ def _recording(path: Path) -> record:
         raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"cannot record in {path}: {error.strerror or error}") from error
-
-
-def read_schema(path: Path) -> dict[str, Any]:
-    """Read the JSON Schema in a file.
-
-    Raises:
-      InputError: It cannot be read, is not JSON, or the API would refuse it.
-    """
-    try:
-        schema: dict[str, Any] = decode_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except JSON_ERRORS as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    refusal = find_refusal(schema)
-    if refusal is not None:
-        raise InputError(f"the API does not take the schema in {path}: {refusal}")
-    return schema
 
 
 def _refuses_budget(error: ts.APIError, question: Question) -> bool:

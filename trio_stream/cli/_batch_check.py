@@ -7,14 +7,17 @@ under a known id), and the list of what was found. What does not: what is wrong 
 
 from __future__ import annotations
 
-from typing import Final, Protocol, final
+from collections.abc import Collection
+from typing import Any, Final, Protocol, final
 
 import msgspec
 
-from trio_stream.batch import Journal, request_hash, with_prefix
-from trio_stream.cli._batch_recipe import Entry, Fault, LineError, Recipe
-from trio_stream.cli._input_json import column_of
-from trio_stream.cli._input_text import BOM, InputError
+from trio_stream.batch import Journal, request_hash
+from trio_stream.cli._batch_again import Again
+from trio_stream.cli._batch_recipe import Entry, Recipe
+from trio_stream.cli._batch_variants import Variants
+from trio_stream.cli._input_text import InputError
+from trio_stream.cli._rows import Fault, MistakeError, Row, RowError, fault_of
 from trio_stream.cli._terminal import one_line
 
 SHOWN: Final = 20
@@ -25,73 +28,105 @@ _SHOWN_OF_AN_ID: Final = 40
 
 @final
 class Checker:
-    """Reads lines, each with what has been read before in mind. It keeps the ids and where they were, and no lines.
+    """Makes items of rows, each with what has been read before in mind. It keeps ids and where they were, and no rows.
 
     Args:
-      recipe: Makes requests of lines.
+      recipe: Makes a request of a row.
       journal: Knows the requests of earlier runs by their ids; None if there were none.
+      variants: Makes the items of that; None for one.
+      limits: Values of ``max_tokens`` with which earlier runs may have asked. An item whose answer is there with one of
+        them keeps it, unless it was cut. Without any, another ``max_tokens`` makes another request.
       unique_ids: Whether a repeated id is a fault. A dry run only tells them.
 
     Attributes:
-      duplicates: The ids that occur more than once, and the numbers of their first two lines; only filled in where
+      duplicates: The ids that occur more than once, and the numbers of their first two rows; only filled in where
         repeated ids are no faults.
     """
 
-    def __init__(self, recipe: Recipe, journal: Journal | None = None, *, unique_ids: bool = True) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        journal: Journal | None = None,
+        *,
+        variants: Variants | None = None,
+        limits: Collection[int] = (),
+        unique_ids: bool = True,
+    ) -> None:
         self.duplicates: dict[str, tuple[int, int]] = {}
         self._recipe = recipe
         self._journal = journal
+        self._variants = Variants() if variants is None else variants
+        self._limits = sorted(limits)
         self._conflicts = 0  # how many ids stand for another request in the journal
         self._unique_ids = unique_ids
-        self._lines: dict[str, int] = {}  # of each id, the number of the first line that has it
+        self._numbers: dict[str, int] = {}  # of each id, the number of the first row that has it
 
-    def read(self, line: bytes, *, index: int, number: int) -> Entry:
-        """Make an entry of a line, by itself.
+    def read(self, row: Row, *, index: int) -> list[Entry]:
+        """Make the items of a row, by itself.
 
         Args:
-          line: The line.
-          index: The zero-based position of the item.
-          number: The number of the line, counted from 1.
+          row: The row.
+          index: Its zero-based position.
 
         Raises:
-          LineError: The line is not valid, or its request cannot be sent.
+          RowError: The row is not valid, or its request cannot be sent.
         """
-        entry = self._recipe.read(line, index=index, number=number)
+        entries = self._variants.of(self._recipe.read(row, index=index))
         try:
-            prefix = self._recipe.prefix
-            request = entry.request if prefix is None else with_prefix(entry.request, prefix)
-            return msgspec.structs.replace(entry, hash=request_hash(request))
+            return [self._as_before(self._hashed(entry)) for entry in entries]
         except (TypeError, ValueError) as error:
-            raise LineError(Fault(line=number, column=1, reason=str(error))) from None
+            raise RowError(fault_of(row, MistakeError(str(error)))) from None
 
-    def check(self, line: bytes, *, index: int, number: int, ours: bool) -> Entry:
-        """Make an entry of a line, and compare it with the lines before it and with earlier runs.
+    def _hashed(self, entry: Entry, **changes: Any) -> Entry:
+        request = {**entry.request, **changes}
+        return msgspec.structs.replace(entry, request=request, hash=request_hash(self._recipe.complete(request)))
+
+    def _as_before(self, entry: Entry) -> Entry:
+        """Return an item as an earlier run asked for it, if only its ``max_tokens`` was another one."""
+        journal = self._journal
+        if not self._limits or journal is None:
+            return entry
+        if entry.id is not None and not journal.conflicts(entry.id, entry.hash):
+            return entry
+        for limit in self._limits:
+            earlier = self._hashed(entry, max_tokens=limit)
+            name = earlier.hash if entry.id is None else entry.id
+            if earlier.hash == entry.hash or name not in journal or journal.conflicts(name, earlier.hash):
+                continue
+            known = journal.lookup(name, earlier.hash)
+            cut = known is not None and Again(truncated=True).of(known)
+            return msgspec.structs.replace(entry, replaces=True) if cut else earlier
+        return entry
+
+    def check(self, row: Row, *, index: int, ours: bool) -> list[Entry]:
+        """Make the items of a row, and compare them with those before them and with earlier runs.
 
         Args:
-          line: The line.
-          index: The zero-based position of the item.
-          number: The number of the line, counted from 1.
+          row: The row.
+          index: Its zero-based position.
           ours: Whether it belongs to this run. The journal of a shard knows nothing of the others.
 
         Raises:
-          LineError: The line is not valid, its request cannot be sent, or its id is that of another request.
+          RowError: The row is not valid, its request cannot be sent, or its id is that of another request.
         """
-        entry = self.read(line, index=index, number=number)
-        if entry.id is None:
-            return entry
-        if ours and self._journal is not None and self._journal.conflicts(entry.id, entry.hash):
-            raise self._error(line, number, self._conflict(self._journal, entry.id))
-        first = self._lines.setdefault(entry.id, number)
-        if first != number:
+        entries = self.read(row, index=index)
+        for entry in entries:
+            if entry.id is not None:
+                self._check_id(row, entry.id, entry, ours=ours)
+        return entries
+
+    def _check_id(self, row: Row, name: str, entry: Entry, *, ours: bool) -> None:
+        if ours and not entry.replaces and self._journal is not None and self._journal.conflicts(name, entry.hash):
+            raise self._error(row, self._conflict(self._journal, name))
+        first = self._numbers.setdefault(name, row.number)
+        if first != row.number:
             if self._unique_ids:
                 raise self._error(
-                    line,
-                    number,
+                    row,
                     "ids must be unique, as answers are matched by id: "
-                    f"{_shown(entry.id)} is repeated (lines {first} and {number})",
+                    f"{_shown(name)} is repeated ({row.unit}s {first} and {row.number})",
                 )
-            self.duplicates.setdefault(entry.id, (first, number))
-        return entry
+            self.duplicates.setdefault(name, (first, row.number))
 
     def _conflict(self, journal: Journal, name: str) -> str:
         self._conflicts += 1
@@ -100,15 +135,13 @@ class Checker:
             return fact
         instead = "start another output" if journal.answered else "begin again with --overwrite (there are no answers)"
         return (
-            f"{fact}: give it another id, take back what was changed (the line, --model, --max-tokens, --system, "
-            f"--template), or {instead}"
+            f"{fact}: give it another id, take back what was changed (the row, --model, --max-tokens, --system, "
+            f"--template, --param, --schema), or {instead}"
         )
 
-    def _error(self, line: bytes, number: int, reason: str) -> LineError:
-        line = line.removeprefix(BOM)
-        return LineError(
-            Fault(line=number, column=max(column_of(line, "id"), column_of(line, "custom_id")), reason=reason)
-        )
+    def _error(self, row: Row, reason: str) -> RowError:
+        column = max(row.column_of("id"), row.column_of("custom_id"))
+        return RowError(Fault(line=row.number, column=column, reason=reason, unit=row.unit))
 
 
 def _shown(name: str) -> str:
@@ -116,14 +149,14 @@ def _shown(name: str) -> str:
 
 
 class Rejections(Protocol):
-    """Where lines go that cannot be used."""
+    """Where rows go that cannot be used."""
 
     def add(self, fault: Fault, line: bytes) -> None:
-        """Take a line that cannot be used.
+        """Take a row that cannot be used.
 
         Args:
           fault: What is wrong with it.
-          line: The line.
+          line: The row as a line.
 
         Raises:
           RejectsError: It cannot be written.

@@ -13,11 +13,11 @@ import trio
 
 import trio_stream as ts
 from trio_stream._money import Charge, PriceLookup
-from trio_stream.batch import Journal, with_prefix
+from trio_stream.batch import Journal
 from trio_stream.cli._batch_input import FileInput
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_progress import count, duration
-from trio_stream.cli._batch_recipe import Entry
+from trio_stream.cli._batch_recipe import Entry, Recipe
 from trio_stream.cli._terminal import one_line
 
 SAMPLE: Final = 20
@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def make_plan(
-    client: ts.Client, found: FileInput, journal: Journal | None, prices: PriceLookup, *, prefix: str | None = None
+    client: ts.Client, found: FileInput, journal: Journal | None, prices: PriceLookup, recipe: Recipe
 ) -> Plan:
     """Count tokens of a sample that is spread over the input.
 
@@ -63,7 +63,7 @@ async def make_plan(
       found: The input.
       journal: The journal of earlier runs; None if there is none.
       prices: What tokens cost.
-      prefix: The text that leads every prompt; None for no such text.
+      recipe: Says what all requests have.
 
     Raises:
       APIError: The API refused to count them.
@@ -71,7 +71,7 @@ async def make_plan(
     total = found.total or 0
     step = max(1, total // SAMPLE)
     sample = [entry for place, entry in enumerate(found.entries()) if place % step == 0][:SAMPLE]
-    counts = _Counts(client, prices, prefix)
+    counts = _Counts(client, prices, recipe)
     async with trio.open_nursery() as nursery:
         for _ in range(_AT_ONCE):
             nursery.start_soon(counts.count, sample)
@@ -95,10 +95,10 @@ def _mean(costs: list[float], counted: int) -> float | None:
 
 @final
 class _Counts:
-    def __init__(self, client: ts.Client, prices: PriceLookup, prefix: str | None) -> None:
+    def __init__(self, client: ts.Client, prices: PriceLookup, recipe: Recipe) -> None:
         self._client = client
         self._prices = prices
-        self._prefix = prefix
+        self._recipe = recipe
         self.costs: list[tuple[float, float]] = []  # of each input, and with the longest output
         self.tokens: list[int] = []
         self.most: list[int] = []
@@ -107,9 +107,7 @@ class _Counts:
     async def count(self, entries: list[Entry]) -> None:
         """Count the tokens of entries until there are none left."""
         while entries:
-            request = entries.pop().request
-            if self._prefix is not None:
-                request = with_prefix(request, self._prefix)
+            request = self._recipe.complete(entries.pop().request)
             params: dict[str, Any] = {name: value for name, value in request.items() if name in _COUNTED}
             try:
                 answer = await self._client.messages.count_tokens(**params)

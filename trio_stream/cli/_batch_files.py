@@ -13,14 +13,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TextIO, final
 
 from trio_stream.batch import Journal, may_be_journal
+from trio_stream.cli._batch_line import is_output_line
 from trio_stream.cli._batch_options import BatchOptions
-from trio_stream.cli._batch_output import Output, TargetError, is_output_line
+from trio_stream.cli._batch_output import Output, TargetError
 from trio_stream.cli._batch_rejects import RejectsFile, is_reject
+from trio_stream.cli._batch_table import Table
+from trio_stream.cli._formats import Format, place_of
 
 _HEAD: Final = 1 << 20
 """How many bytes at the beginning of a file show what it is: more than any line has, but for very long answers."""
@@ -40,10 +44,12 @@ class Files:
       journal: The journal, once it is open; None where the run has none.
       output: The output, once it is open.
       rejects: The file for rejected lines, once it is open; None where the run has none.
+      table: The output, if it is a table; None where it is lines of JSON.
       summary: The path of the summary; None if none was asked for.
 
     Raises:
       TargetError: A file is the input or another one of these, is of another kind, or cannot be continued from.
+      InputError: A format needs pyarrow, which is missing.
     """
 
     def __init__(self, options: BatchOptions) -> None:
@@ -51,33 +57,58 @@ class Files:
         self.output: Output | None = None
         self.rejects: RejectsFile | None = None
         self._options = options
-        self._output_path = None if options.output == "-" else self._path(options.output)
+        self._input = place_of(options.input, options.format)
+        place = place_of(self._named(options.output), options.output_format)
+        self._output_path = None if place.path == "-" else Path(place.path)
+        self.table: Table | None = None
+        self._lines_path = self._output_path
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # of the lines of a table on standard output
+        self._unpacked = self._begun = False
+        if place.format is not Format.JSON_LINES or place.gzipped:
+            self.table = Table(place)
+            if self._output_path is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="trio-stream-")
+                self._lines_path = Path(self._folder.name, "rows")
+            else:
+                self._lines_path = Path(f"{self.table.stem}.rows")
         self.summary = None if options.summary is None else self._path(options.summary)
         self._rejects_path = None if options.skip_invalid is None else self._path(options.skip_invalid)
         self._journal_path: Path | None = None
         if options.journal is not None:
             self._journal_path = self._path(options.journal)
         elif self._output_path is not None:
-            self._journal_path = self._output_path.with_name(f"{self._output_path.name}.journal")
+            stem = str(self._output_path) if self.table is None else self.table.stem
+            self._journal_path = Path(f"{stem}.journal")
         self._check_names()
         self._check_kinds()
 
     def _path(self, name: str) -> Path:
-        """Return the path of a file, where ``{shard}`` in its name stands for the number of the shard."""
-        return Path(name.replace("{shard}", str((self._options.shard or (0, 1))[0])))
+        return Path(self._named(name))
+
+    def _named(self, name: str) -> str:
+        """Return the name of a file, where ``{shard}`` in it stands for the number of the shard."""
+        return name.replace("{shard}", str((self._options.shard or (0, 1))[0]))
 
     def _check_names(self) -> None:
         """Look whether a file that is written is one that is read, or is written as something else too."""
         options = self._options
         taken: list[tuple[Path, str]] = []
         if options.input != "-":
-            taken.append((Path(options.input), "the input"))
-            if options.output == "-" and _is_open_as(sys.stdout, Path(options.input)):
+            source = Path(self._input.path)
+            if not self._is_other_table():
+                taken.append((source, "the input"))
+            if options.output == "-" and _is_open_as(sys.stdout, source):
                 raise TargetError("standard output is the input: name another file")
-        if options.system is not None:
-            taken.append((Path(options.system), "the system prompt"))
+        for read, what in (
+            (options.system, "the system prompt"),
+            (options.prefix, "the prefix"),
+            (options.schema, "the schema"),
+        ):
+            if read is not None:
+                taken.append((Path(read), what))
         for option, path, what in (
             ("--output", self._output_path, "the output"),
+            ("--output", None if self.table is None else self._lines_path, "the rows of the output"),
             ("--journal", self._journal_path, "the journal"),
             ("--summary", self.summary, "the summary"),
             ("--skip-invalid", self._rejects_path, "the file for rejected lines"),
@@ -91,10 +122,25 @@ class Files:
                     raise TargetError(f"{option} {path} is {other_what}: name another file")
             taken.append((path, what))
 
+    def _is_other_table(self) -> bool:
+        """Whether input and output are tables of databases, and not the same one: a database may be both."""
+        if self.table is None or self.table.format is not Format.SQLITE or self._input.format is not Format.SQLITE:
+            return False
+        read = self._input.table or self._options.table
+        if read is not None and read.lower() == self.table.table.lower() and self._options.query is None:
+            assert self.table.path is not None
+            return not _same_file(Path(self._input.path), self.table.path)
+        return True
+
     def _check_kinds(self) -> None:
         if self._output_path is not None:
             _check_regular("--output", self._output_path, "write to standard output with `-o -`")
-            _check_ours("--output", self._output_path, _is_output, "an output of this command")
+        if self._lines_path is not None:
+            _check_regular("--output", self._lines_path, "name another file")
+            _check_ours("--output", self._lines_path, _is_output, "an output of this command")
+        if self.table is not None:
+            journal = self._journal_path
+            self.table.check_is_ours(has_journal=journal is not None and bool(_first_lines(journal)))
         if self._journal_path is not None:
             _check_regular("--journal", self._journal_path, "name a file")
             _check_ours("--journal", self._journal_path, _is_journal, "a journal")
@@ -115,12 +161,18 @@ class Files:
         """
         if self._options.overwrite:
             return
-        has_output = self._output_path is not None and self._output_path.exists()
+        lines, table = self._lines_path, self.table
+        has_lines = lines is not None and lines.exists()
+        has_output = has_lines or (table is not None and table.exists)
         if self._journal_path is not None and (has_output or self._journal_path.exists()):
             self.journal = self._open_journal(self._journal_path)
         if has_output:
+            if table is not None and not has_lines:
+                assert lines is not None
+                self._unpacked = True
+                table.unpack(lines)
             self.output = self._open_output()
-            self.output.read_earlier(self.journal, retry_errors=self._options.retry_errors)
+            self.output.read_earlier(self.journal, self._options.again)
 
     def open_journal(self) -> Journal | None:
         """Open the journal alone, if there is one to continue from.
@@ -154,8 +206,20 @@ class Files:
             self.journal = self._open_journal(self._journal_path)
         if self.output is None:
             self.output = self._open_output()
+        self._begun = True
         self.output.begin(overwrite=self._options.overwrite)
         return self.output
+
+    def finish(self) -> None:
+        """Make the table, if the output is one, of the rows that there are. The journal is still open: nobody else may.
+
+        Raises:
+          OutputError: It cannot be written.
+          BrokenPipeError: The reader of standard output went away.
+        """
+        if self.table is not None and self._lines_path is not None and self.output is not None:
+            self.table.pack(self._lines_path)
+            self._lines_path.unlink()
 
     def close(self) -> None:
         """Close all of them.
@@ -163,6 +227,10 @@ class Files:
         Raises:
           JournalError: With ``--fsync``, the last records could not be written to the disk.
         """
+        if self._unpacked and not self._begun and self._lines_path is not None:
+            self._lines_path.unlink(missing_ok=True)  # the table has them
+        if self._folder is not None:
+            self._folder.cleanup()
         for file in (self.rejects, self.output, self.journal):
             if file is not None:
                 file.close()
@@ -174,12 +242,16 @@ class Files:
             path,
             fsync=fsync[options.fsync],
             inflight=options.inflight,
-            retry_errors=options.retry_errors,
             overwrite=options.overwrite,
         )
 
     def _open_output(self) -> Output:
-        return Output(self._output_path, in_order=self._options.order == "input")
+        return Output(
+            self._lines_path,
+            in_order=self._options.order == "input",
+            shown_as=None if self.table is None else self.table.name,
+            continued=self._output_path is not None,
+        )
 
 
 def _same_file(path: Path, other: Path) -> bool:

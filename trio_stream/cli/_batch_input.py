@@ -1,8 +1,8 @@
-"""The input of ``trio-stream batch``: lines of a file, or of a pipe.
+"""The input of ``trio-stream batch``: rows of a file, or lines of a pipe.
 
-What belongs here: reading lines, and choosing those that belong to this run. What does not: what a line stands for
-(`_batch_recipe`), what is wrong with it beside others (`_batch_check`), which lines belong to a run (`_batch_part`),
-and data that is no text (`_input_text`).
+What belongs here: going through the rows, and choosing those that belong to this run. What does not: the formats of
+rows (`_rows_json` and its like; `_open_rows` opens them), what a row stands for (`_batch_recipe`), what is wrong with
+it beside others (`_batch_check`), and which rows belong to a run (`_batch_part`).
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
-import stat
-import sys
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, Final, Self, TextIO, TypeAlias, final
+from typing import Final, Self, TypeAlias, final
 
 import trio
 
 from trio_stream.cli._batch_check import Checker, FaultList, Rejections
 from trio_stream.cli._batch_part import Part
-from trio_stream.cli._batch_recipe import Entry, LineError
+from trio_stream.cli._batch_recipe import Entry
 from trio_stream.cli._batch_rejects import RejectsError
-from trio_stream.cli._input_json import what_it_is
-from trio_stream.cli._input_text import BOM, InputError, check_is_no_directory, unreadable
+from trio_stream.cli._input_text import BOM, InputError, unreadable
+from trio_stream.cli._rows import JsonLine, Reader, Row, RowError
+from trio_stream.cli._rows_json import check_head
 
 _READ = 1 << 16
 _CHANGED: Final = "; the file was changed while it was in use, and the items before that are done"
@@ -38,83 +36,79 @@ Items: TypeAlias = Iterator[Entry] | AsyncIterator[Entry]
 class FileInput:
     """An input that can be read twice: first to check all of it, then to send it.
 
-    Between the two it keeps no lines, only the numbers of those that are left out.
+    Between the two it keeps no rows, only the numbers of those that are left out.
 
     Args:
-      path: The file, or the descriptor of an open one, which is read from its present position.
-      checker: Makes entries of its lines.
-      part: Which lines belong to this run.
-      name: The name of the file, for messages; None for ``path``.
+      reader: Reads its rows.
+      checker: Makes items of them.
+      part: Which rows belong to this run.
+      name: The name of the file, for messages.
 
     Attributes:
       total: How many items belong to this run; None before `check`.
       fault: The error that ended the input while it was sent, as the file was changed after it had been checked. None
         if there was none.
-
-    Raises:
-      OSError: The file cannot be read.
     """
 
-    def __init__(self, path: Path | int, checker: Checker, part: Part, *, name: str | None = None) -> None:
-        self._file: BinaryIO = open(path, "rb", closefd=True)  # noqa: SIM115, PTH123 - closed by `close`
-        self._start = self._file.tell()
-        self._name = str(path) if name is None else name
+    def __init__(self, reader: Reader, checker: Checker, part: Part, *, name: str) -> None:
+        self._reader = reader
+        self._name = name
         self._checker = checker
         self._part = part
         self._chosen: frozenset[int] | None = None
-        self._rejected = array("Q")  # the numbers of the lines that are left out, in their order
+        self._rejected = array("Q")  # the numbers of the rows that are left out, in their order
         self.total: int | None = None
         self.fault: InputError | None = None
 
     @property
     def duplicates(self) -> dict[str, tuple[int, int]]:
-        """The ids that occur more than once, and the numbers of their first two lines; see `Checker`."""
+        """The ids that occur more than once, and the numbers of their first two rows; see `Checker`."""
         return self._checker.duplicates
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._reader.close()
 
     def check(self, rejections: Rejections | None = None) -> None:
         """Read all of it: count the items that belong to this run, and find everything that is wrong.
 
         Args:
-          rejections: Where lines go that cannot be used. None if there must be none.
+          rejections: Where rows go that cannot be used. None if there must be none.
 
         Raises:
-          InputError: There is no line that can be used; or a line cannot be, and there are no ``rejections``.
+          InputError: There is no row that can be used; or a row cannot be, and there are no ``rejections``.
         """
-        try:
-            _check_head(self._file.read(_READ))
-        except InputError as error:
-            raise InputError(f"{self._name}, {error}") from None
         faults = FaultList()
-        digests: list[tuple[bytes, int]] = []
+        digests: list[tuple[bytes, int, int]] = []
         meant = 0
         index = -1
-        for line, index, number in self._lines():
+        unit = "line"
+        for index, row in self._rows():
+            unit = row.unit
             ours = self._part.has(index)
             try:
-                self._checker.check(line, index=index, number=number, ours=ours)
-            except LineError as error:
+                entries = self._checker.check(row, index=index, ours=ours)
+            except RowError as error:
                 if rejections is None:
-                    faults.add(error.fault, line)
+                    faults.add(error.fault, b"")
                 else:
-                    self._rejected.append(number)
+                    self._rejected.append(row.number)
                     if ours:  # each shard has its own
-                        rejections.add(error.fault, line)
+                        rejections.add(error.fault, row.data)
                 continue
             if self._part.sample is not None:
-                digests.append((_digest(line, index), index))
-            meant += ours
+                digests.append((_digest(row.data, index), index, len(entries)))
+            elif ours:
+                meant += len(entries)
         faults.raise_any(self._name, items=index + 1)
         if index < 0:
             raise InputError(_no_items(self._name))
         if len(self._rejected) == index + 1:
-            raise InputError(f"{self._name}: none of its {index + 1} lines can be used")
+            raise InputError(f"{self._name}: none of its {index + 1} {unit}s can be used")
         if self._part.sample is not None:
-            self._chosen = frozenset(index for _, index in heapq.nsmallest(self._part.sample, digests))
-            meant = sum(self._part.has(index) for index in self._chosen)
+            sample = heapq.nsmallest(self._part.sample, digests)
+            self._chosen = frozenset(index for _, index, _ in sample)
+            meant = sum(count for _, index, count in sample if self._part.has(index))
         self.total = meant
 
     def entries(self) -> Iterator[Entry]:
@@ -125,50 +119,33 @@ class FileInput:
         """
         left = self.total or 0
         try:
-            for line, index, number in self._chosen_lines():
+            for index, row in self._chosen_rows():
                 if not left:
-                    raise InputError(f"{self._name}, line {number}: it was not there before")
-                yield self._checker.read(line, index=index, number=number)
-                left -= 1
+                    raise InputError(f"{self._name}, {row.unit} {row.number}: it was not there before")
+                for entry in self._checker.read(row, index=index):
+                    yield entry
+                    left -= 1
             if left:
                 raise InputError(f"{self._name} has become shorter")
-        except LineError as error:
+        except RowError as error:
             self.fault = InputError(f"{self._name}, {error}{_CHANGED}")
         except InputError as error:
             self.fault = InputError(f"{error}{_CHANGED}")
 
-    def _chosen_lines(self) -> Iterator[tuple[bytes, int, int]]:
+    def _chosen_rows(self) -> Iterator[tuple[int, Row]]:
         rejected = iter(self._rejected)
         next_rejected = next(rejected, None)
-        for line, index, number in self._lines():
-            if number == next_rejected:
+        for index, row in self._rows():
+            if row.number == next_rejected:
                 next_rejected = next(rejected, None)
             elif self._part.has(index) and (self._chosen is None or index in self._chosen):
-                yield line, index, number
+                yield index, row
 
-    def _lines(self) -> Iterator[tuple[bytes, int, int]]:
-        index = 0
-        try:
-            self._file.seek(self._start)
-            for number, line in enumerate(self._file, 1):
-                if index == self._part.limit:
-                    return
-                if line.removeprefix(BOM).strip():
-                    yield line, index, number
-                    index += 1
-        except OSError as error:
-            raise InputError(unreadable(self._name, error)) from None
-
-
-def _check_head(data: bytes) -> None:
-    """Look whether the first bytes are those of something else than JSON lines.
-
-    Raises:
-      InputError: They are.
-    """
-    what = what_it_is(data)
-    if what is not None:
-        raise InputError(f"line 1, column 1: {what}")
+    def _rows(self) -> Iterator[tuple[int, Row]]:
+        for index, row in enumerate(self._reader.rows()):
+            if index == self._part.limit:
+                return
+            yield index, row
 
 
 def _no_items(name: str) -> str:
@@ -181,7 +158,7 @@ def _digest(line: bytes, index: int) -> bytes:
 
 @final
 class PipeInput:
-    """An input that can be read once, as it arrives: standard input that is not a file.
+    """Lines of JSON that can be read once, as they arrive: standard input that is not a file.
 
     A line that cannot be used is rejected, or else ends it, and `fault` is the error. The items before that line are
     finished.
@@ -210,6 +187,7 @@ class PipeInput:
         self._rejections = rejections
         self._part = part
         self._lines: deque[bytes] = deque()
+        self._entries: deque[Entry] = deque()  # of the line that was read last
         self._torn: list[bytes] = []
         self._ended = False
         self._index = 0
@@ -229,19 +207,20 @@ class PipeInput:
 
     async def __anext__(self) -> Entry:
         try:
-            while self._index != self._part.limit:
+            while True:
+                if self._entries:
+                    return self._entries.popleft()
+                if self._index == self._part.limit:
+                    break
                 line = await self._line()
                 if line is None:
                     if not self._index:
                         self.fault = InputError(_no_items(self._name))
                     break
                 self._number += 1
-                if not line.removeprefix(BOM).strip():
-                    continue
-                entry = self._entry(line)
-                self._index += 1
-                if entry is not None and self._part.has(entry.index):
-                    return entry
+                if line.removeprefix(BOM).strip():
+                    self._take(JsonLine(self._number, line))
+                    self._index += 1
         except InputError as error:
             self.fault = InputError(f"{self._name}, {error}{'; the items before it are done' * bool(self._index)}")
         except RejectsError as error:
@@ -250,16 +229,19 @@ class PipeInput:
             self.fault = InputError(unreadable(self._name, error))
         raise StopAsyncIteration
 
-    def _entry(self, line: bytes) -> Entry | None:
+    def _take(self, row: Row) -> None:
+        """Make the items of a row, if it belongs to this run and can be used."""
         ours = self._part.has(self._index)
         try:
-            return self._checker.check(line, index=self._index, number=self._number, ours=ours)
-        except LineError as error:
+            entries = self._checker.check(row, index=self._index, ours=ours)
+        except RowError as error:
             if self._rejections is None:
                 raise
             if ours:  # each shard has its own
-                self._rejections.add(error.fault, line)
-            return None
+                self._rejections.add(error.fault, row.data)
+            return
+        if ours:
+            self._entries.extend(entries)
 
     async def _line(self) -> bytes | None:
         # In a thread, because a terminal or a pipe would otherwise have to be made non-blocking, for every process that
@@ -270,7 +252,7 @@ class PipeInput:
             read = partial(os.read, self._file_number, _READ)
             data = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
             if not self._number and not self._torn:
-                _check_head(data)
+                check_head(data)
             self._torn.append(data)
             self._ended = not data
             if b"\n" in data or self._ended:
@@ -283,40 +265,3 @@ class PipeInput:
 
 
 Input: TypeAlias = FileInput | PipeInput
-
-
-def open_input(source: str, checker: Checker, part: Part, rejections: Rejections | None = None) -> Input:
-    """Open the input that the command line names, and check all of it if it is a file.
-
-    Args:
-      source: The name; ``-`` is standard input.
-      checker: Makes entries of its lines.
-      part: Which lines belong to this run.
-      rejections: Where lines go that cannot be used. None if there must be none.
-
-    Raises:
-      InputError: The input cannot be read, or lines of it cannot be used.
-    """
-    name = "standard input" if source == "-" else source
-    try:
-        number = _stdin() if source == "-" else os.open(source, os.O_RDONLY)
-        mode = os.fstat(number).st_mode
-        check_is_no_directory(name, mode)
-        if not stat.S_ISREG(mode):
-            return PipeInput(number, checker, part, rejections=rejections, name=name)
-        found = FileInput(os.dup(number) if source == "-" else number, checker, part, name=name)
-    except OSError as error:
-        raise InputError(unreadable(name, error)) from None
-    try:
-        found.check(rejections)
-    except BaseException:
-        found.close()
-        raise
-    return found
-
-
-def _stdin() -> int:
-    stdin: TextIO | None = sys.stdin  # None if it is closed
-    if stdin is None:
-        raise InputError("standard input is closed: name a file, or pipe the items in")
-    return stdin.fileno()

@@ -34,5 +34,5 @@ def without_price(found: Input, options: BatchOptions) -> list[str]:
     if isinstance(found, FileInput):
         models = dict.fromkeys(str(entry.request.get("model", "")) for entry in found.entries())
     else:
-        models = {options.model: None}
+        models = dict.fromkeys(options.models)
     return [model for model in models if look_up(model) is None]

@@ -1,134 +1,112 @@
-"""One line of the input of ``trio-stream batch``, and the request that it stands for.
+"""One row of the input of ``trio-stream batch``, and the requests that it stands for.
 
-What belongs here: making a request of a line, with or without a template, and saying where a line is wrong. What does
-not: why something is not JSON (`_input_json`), reading lines from a file or a pipe (`_batch_input`), and what can be
-wrong only beside other lines (`_batch_check`).
+What belongs here: making a request of a row, with or without a template, and what is wrong with a row by itself. What
+does not: reading rows (`_rows` and its formats), the notation of templates (`_template`), and what can be wrong only
+beside other rows (`_batch_check`).
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast, final
 
 import msgspec
 
-from trio_stream._protocol import MessageCreateParams
-from trio_stream.cli._input_json import column_of, why_not_json
-from trio_stream.cli._input_text import BOM, InputError
-
-API_PARAMS: Final = frozenset(MessageCreateParams.__annotations__)
-"""The keys of a line that are parameters of its request."""
+from trio_stream._schemas import OutputType, ask_for_output
+from trio_stream.batch import with_prefix
+from trio_stream.cli._rows import API_PARAMS, MistakeError, Row, RowError, fault_of, names_of
+from trio_stream.cli._template import Template
 
 _TYPES: Final = {
     "messages": (list, "a list"),
     "max_tokens": (int, "a whole number"),
     "model": (str, "a text"),
 }
-"""What is looked at of a request's parameters before it is sent: what would be a mistake in each line."""
-
-_NAMED: Final = 8
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
-_SHOWN = 60
-_READ = 1 << 16
+"""What is looked at of a request's parameters before it is sent: what would be a mistake in each row."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the input.
+    """One item of the input.
 
     Args:
-      index: The zero-based position of the item in the input.
-      id: The id in the line; None if it has none.
+      index: The zero-based position of its row in the input.
+      id: The id in the row; None if it has none.
       request: The parameters of its request.
-      others: The other keys of the line, which pass through to the output.
-      hash: The `request_hash` of the request. Empty as `Recipe.read` makes it; an input fills it in (`_batch_check`).
+      others: The other keys of the row, which pass through to the output.
+      names_model: Whether the row says which model is asked.
+      repeat: Which of several requests for the same answer this is, counted from 1.
+      replaces: Whether it is sent in place of a request of an earlier run whose answer was cut.
+      hash: The `request_hash` of the request as it is sent. Empty as `Recipe.read` makes it (see `_batch_check`).
     """
 
     index: int
     id: str | None
     request: dict[str, Any]
     others: dict[str, Any]
+    names_model: bool = False
+    repeat: int = 1
+    replaces: bool = False
     hash: str = ""
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with a line. As a text: where, and why.
-
-    Args:
-      line: The number of the line, counted from 1.
-      column: The place in the line, counted from 1 in characters.
-      reason: A sentence that contains nothing of the line but names of keys, and its id.
-    """
-
-    line: int
-    column: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}, column {self.column}: {self.reason}"
-
-
-@final
-class LineError(InputError):
-    """A line of the input cannot be used.
-
-    Attributes:
-      fault: What is wrong with it.
-    """
-
-    fault: Fault
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
 
 
 @final
 class Recipe:
-    """Makes requests of lines.
+    """Makes requests of rows.
 
     Args:
-      defaults: Parameters for the requests whose lines do not set them.
-      template: The prompt, with keys of the line in braces; None if the lines have a prompt or messages.
+      defaults: Parameters for the requests whose rows do not set them.
+      template: The prompt, with keys of the row in braces; None if the rows have a prompt or messages.
       prefix: The text that the fan-out puts before each prompt; None for no such text.
+      output: What the fan-out asks all answers for; None for texts.
 
     Attributes:
-      prefix: As given. It is not in the requests that `read` makes, but in their hashes.
+      prefix: As given. It is not in the requests that `read` makes, but in those of `complete`.
+      output: As given; likewise.
 
     Raises:
       InputError: The template is not valid.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], template: str | None, *, prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        defaults: Mapping[str, Any],
+        template: str | None,
+        *,
+        prefix: str | None = None,
+        output: OutputType[Any] | None = None,
+    ) -> None:
         self.prefix: str | None = prefix
+        self.output: OutputType[Any] | None = output
         self._defaults = dict(defaults)
-        self._template = template
-        if template is not None and not template_keys(template):
-            other = " (two braces stand for one brace)" if "{{" in template else ""
-            raise InputError(f"the template has no key of the input, as in 'Summarise: {{text}}'{other}: {template!r}")
+        self._template = None if template is None else Template(template)
 
-    def read(self, line: bytes, *, index: int, number: int) -> Entry:
-        """Make an entry of a line.
+    def read(self, row: Row, *, index: int) -> Entry:
+        """Make an entry of a row.
 
         Args:
-          line: The line.
+          row: The row.
           index: The zero-based position of the item.
-          number: The number of the line, counted from 1, for messages.
 
         Raises:
-          LineError: The line is not valid.
+          RowError: The row is not valid.
         """
-        line = line.removeprefix(BOM)
         try:
-            return self._entry(_fields_of(line), index)
-        except _MistakeError as error:
-            raise LineError(Fault(line=number, column=error.column(line), reason=str(error))) from None
-        except InputError as error:
-            raise LineError(Fault(line=number, column=1, reason=str(error))) from None
+            return self._entry(row.fields(), index)
+        except MistakeError as mistake:
+            raise RowError(fault_of(row, mistake)) from None
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request as the fan-out sends it: with the prefix, and with the schema of the output.
+
+        Raises:
+          TypeError: It asks for another output already.
+        """
+        if self.prefix is not None:
+            request = with_prefix(request, self.prefix)
+        return request if self.output is None else ask_for_output(request, self.output)
 
     def _entry(self, fields: dict[str, Any], index: int) -> Entry:
-        prompt: Any = None if self._template is None else fill(self._template, fields)
+        prompt: Any = None if self._template is None else self._template.fill(fields)
         name_key = "id"
         name = fields.pop("id", None)
         request: dict[str, Any] = {}
@@ -136,7 +114,7 @@ class Recipe:
         if "params" in fields:
             params = fields.pop("params")
             if not isinstance(params, dict):
-                raise _MistakeError("`params` is not an object", "params")
+                raise MistakeError("`params` is not an object", "params")
             request.update(cast("dict[str, Any]", params))
             request.pop("stream", None)
             if name is None:
@@ -146,108 +124,45 @@ class Recipe:
         if self._template is None:
             prompt = fields.pop("prompt", None)
             if prompt is not None and (not isinstance(prompt, str) or not prompt.strip()):
-                raise _MistakeError("`prompt` is not a text", "prompt")
+                raise MistakeError("`prompt` is not a text", "prompt")
+        elif not prompt.strip():
+            raise MistakeError("the template makes a blank prompt of it")
+        for key, value in request.items():
+            if isinstance(value, bytes):
+                raise MistakeError(f"`{key}` is binary data", key)
         for key, (kind, what) in _TYPES.items():
             if key in request and (not isinstance(request[key], kind) or isinstance(request[key], bool)):
-                raise _MistakeError(f"`{key}` is not {what}", key)
+                raise MistakeError(f"`{key}` is not {what}", key)
         if request.get("max_tokens", 1) < 1:
-            raise _MistakeError("`max_tokens` is less than 1", "max_tokens")
+            raise MistakeError("`max_tokens` is less than 1", "max_tokens")
         if not request.get("model", "-").strip():
-            raise _MistakeError("`model` is blank", "model")
+            raise MistakeError("`model` is blank", "model")
         if prompt is not None:
             if "messages" in request:
-                raise _MistakeError("it has both a prompt and `messages`", "messages")
+                raise MistakeError("it has both a prompt and `messages`", "messages")
             request["messages"] = [{"role": "user", "content": prompt}]
         if not request.get("messages"):
-            raise _MistakeError(
+            raise MistakeError(
                 "it has neither `prompt` nor `messages`, and there is no --template which makes a prompt of its keys"
-                f" ({_names(fields)})"
+                f" ({names_of(fields)})"
             )
         item_id = _id(name, name_key)
         messages: Sequence[object] = request["messages"]
         for number, message in enumerate(messages):
             if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
-                raise _MistakeError(f"`messages[{number}]` is not an object with `role` and `content`", "messages")
-        return Entry(index=index, id=item_id, request=self._defaults | request, others=fields)
-
-
-class _MistakeError(Exception):
-    """A line is wrong in one place: at a key of its object, at a column, or as a whole."""
-
-    def __init__(self, reason: str, key: str | None = None, *, column: int = 1) -> None:
-        super().__init__(reason)
-        self._key = key
-        self._column = column
-
-    def column(self, line: bytes) -> int:
-        """The place in the line, counted from 1 in characters."""
-        return self._column if self._key is None else column_of(line, self._key)
-
-
-def _fields_of(line: bytes) -> dict[str, Any]:
-    """Read the JSON object of a line, or the one that a text alone stands for."""
-    try:
-        value: object = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        column, reason = why_not_json(line)
-        raise _MistakeError(reason, column=column) from None
-    if isinstance(value, str):
-        return {"prompt": value}
-    if not isinstance(value, dict):
-        raise _MistakeError("a line is a JSON object or a string")
-    return cast("dict[str, Any]", value)
-
-
-def _names(fields: Mapping[str, Any]) -> str:
-    """Name the keys of a line, of which there may be many."""
-    if not fields:
-        return "it has no other keys"
-    names = ", ".join(f"`{name[:_SHOWN]}`" for name in [*fields][:_NAMED])
-    return f"its keys: {names}{', ...' if len(fields) > _NAMED else ''}"
+                raise MistakeError(f"`messages[{number}]` is not an object with `role` and `content`", "messages")
+        return Entry(
+            index=index,
+            id=item_id,
+            request=self._defaults | request,
+            others=fields,
+            names_model="model" in request,
+        )
 
 
 def _id(name: object, key: str) -> str | None:
     if name is None:
         return None
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
-        raise _MistakeError(f"`{key}` is neither a text nor a whole number", key)
+        raise MistakeError(f"`{key}` is neither a text nor a whole number", key)
     return str(name)
-
-
-def template_keys(template: str) -> list[str]:
-    """Return the keys in a template's braces.
-
-    Raises:
-      InputError: A brace is not closed, or contains no key.
-    """
-    # What belongs to a key becomes blanks, so that what is left stands where it stood.
-    rest = _PLACEHOLDER.sub(lambda match: " " * len(match[0]), template)
-    places = [match for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
-    brace = re.search(r"[{}]", rest) or next((match for match in places if not match[1].strip()), None)
-    if brace is not None:
-        raise InputError(
-            f"the template, column {brace.start() + 1}: a brace that belongs to no key (write {{{{ for one)"
-            f": {template!r}"
-        )
-    return [match[1].strip() for match in places]
-
-
-def fill(template: str, fields: Mapping[str, Any]) -> str:
-    """Put the values of a line into a template. Values other than texts are written as JSON.
-
-    Raises:
-      InputError: The line does not have one of the keys.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0][0]
-        key = match[1].strip()
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            meant = f"did you mean `{close[0][:_SHOWN]}`?" if close else _names(fields)
-            raise InputError(f"it has no key `{key[:_SHOWN]}`, which the template needs ({meant})")
-        item = fields[key]
-        return item if isinstance(item, str) else msgspec.json.encode(item).decode()
-
-    return _PLACEHOLDER.sub(value, template)

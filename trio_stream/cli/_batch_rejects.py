@@ -10,7 +10,7 @@ from typing import final
 
 import msgspec
 
-from trio_stream.cli._batch_recipe import Fault
+from trio_stream.cli._rows import Fault
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -1,0 +1,235 @@
+"""One run of ``trio-stream batch``: its items go through a fan-out, its answers into the output.
+
+What belongs here: making items of what the input has, rows of what the fan-out gives, and hearing signals. What does
+not: opening files and errors of the command (`_batch`), exit status and report (`_batch_ending`), and the work itself
+(`trio_stream.batch`).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from typing import Final, cast, final
+
+import trio
+
+import trio_stream as ts
+from trio_stream._money import Budget
+from trio_stream.batch import Adaptive, FanOut, FanOutStats, HeaderRateLimiter, Item, Outcome, ViaBatch, fan_out
+from trio_stream.cli._batch_files import Files
+from trio_stream.cli._batch_input import Input
+from trio_stream.cli._batch_journal import JobJournal
+from trio_stream.cli._batch_line import Pending, has_ended, output_line
+from trio_stream.cli._batch_options import BatchOptions
+from trio_stream.cli._batch_output import Output
+from trio_stream.cli._batch_prices import make_lookup
+from trio_stream.cli._batch_progress import Report, View, make_view
+from trio_stream.cli._batch_recipe import Entry, Recipe
+from trio_stream.cli._batch_report import Tally
+from trio_stream.cli._batch_same import SameAnswers
+from trio_stream.cli._batch_variants import identity
+
+_NAMED: Final = 3
+"""How many failures are shown while it runs. All of them are in the output."""
+
+
+@final
+class BatchJob:
+    """One run.
+
+    Args:
+      options: The options.
+      client: Sends the requests.
+      found: The input.
+      recipe: Says what all requests have.
+      files: The files, open.
+      output: The output, open.
+
+    Attributes:
+      interruptions: How often the user or the system has asked it to end.
+      tally: What is counted for the report.
+      same: Gives answers to items that are not sent; None without ``--dedupe``.
+    """
+
+    def __init__(
+        self, options: BatchOptions, client: ts.Client, found: Input, recipe: Recipe, files: Files, output: Output
+    ) -> None:
+        self.interruptions = 0
+        self._options = options
+        self._client = client
+        self._input = found
+        self._recipe = recipe
+        self._journal = None if files.journal is None else JobJournal(files.journal, options.again)
+        self._output = output
+        self.same: SameAnswers | None = None
+        if options.dedupe:
+            self.same = SameAnswers(self._journal, output.answered, recipe.output)
+        self._repetitions: dict[str, int] = {}
+        self._taken = 0
+        self._results: FanOut | None = None
+        self._report: Report | None = None
+        self._told = 0
+        self._failure: Exception | None = None
+        self._prices = make_lookup(options)
+        self.tally: Tally = Tally(self._prices)
+
+    @property
+    def results(self) -> FanOut:
+        """The fan-out, once it has begun."""
+        assert self._results is not None
+        return self._results
+
+    @property
+    def stats(self) -> FanOutStats:
+        """Its figures."""
+        return self.results.stats
+
+    async def run(self) -> None:
+        """Send all items, and write their answers."""
+        options = self._options
+        found = self._input
+        limit = Adaptive() if options.concurrency is None else Adaptive(*options.concurrency)
+        async with self._client:
+            self._results = results = fan_out(
+                self._client,
+                _Items(self, found),
+                limit=limit,
+                limiter=HeaderRateLimiter(
+                    requests_per_minute=options.rpm,
+                    input_tokens_per_minute=options.itpm,
+                    output_tokens_per_minute=options.otpm,
+                ),
+                journal=self._journal,
+                max_errors=self._max_errors(),
+                max_attempts=options.max_attempts,
+                item_timeout=options.item_timeout,
+                via="stream" if options.via == "stream" else ViaBatch(deadline=options.deadline),
+                warmup=options.warmup,
+                cache=options.cache,
+                prompt_prefix=self._recipe.prefix,
+                output=self._recipe.output,
+                retry_invalid=options.retry_invalid,
+                budget=Budget(output_tokens=options.max_output_tokens, cost=options.max_cost),
+                prices=self._prices,
+            )
+            self._report = report = Report(lambda: results.stats, total=found.total, max_cost=options.max_cost)
+            view = make_view(report, options.progress, stdout_used=options.output == "-")
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, view:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(view.run)
+                    nursery.start_soon(self._hear, signals, results, view)
+                    try:
+                        await self._collect(results, view)
+                    except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery
+                        self._failure = error
+                    nursery.cancel_scope.cancel(reason="every item has its outcome")
+        if self._failure is not None:
+            raise self._failure
+        self._output.add_waiting()
+
+    async def _collect(self, results: FanOut, view: View) -> None:
+        async with results:
+            async for outcome in results:
+                self._take(outcome, view)
+
+    def _max_errors(self) -> int | float | None:
+        if self._options.on_error == "stop":
+            return 0
+        if self._options.max_errors is None:
+            return None
+        number, is_share = self._options.max_errors
+        return number / 100 if is_share else int(number)
+
+    def no_more_items(self) -> None:
+        """All items have been taken: with ``--detach`` the batches are left now."""
+        if self._options.detach and self._results is not None:
+            self._results.detach()
+
+    def item(self, entry: Entry) -> Item | None:
+        """Make the item to send; None if another one is sent for it."""
+        pending = self._pending(entry)
+        if self.same is not None:
+            row = self.same.take(pending)
+            if not isinstance(row, bool):
+                self._output.add(pending.position, pending.key, row)
+            if row is not True:
+                if self._report is not None and self._report.total is not None:
+                    self._report.total -= 1  # it is no item of the fan-out
+                return None
+        return Item(entry.request, id=pending.key, tag=pending)
+
+    def _pending(self, entry: Entry) -> Pending:
+        key = entry.id
+        if key is None:
+            # The same row again wants another answer, so it gets another key.
+            name = identity(entry.hash, entry.repeat)
+            count = self._repetitions[name] = self._repetitions.get(name, 0) + 1
+            key = identity(entry.hash if count == 1 else f"{entry.hash}:{count}", entry.repeat)
+        position = self._taken
+        self._taken += 1
+        return Pending(
+            entry=entry,
+            key=key,
+            hash=entry.hash,
+            position=position,
+            repeats=self._options.repeat > 1,
+            schema=self._recipe.output is not None,
+        )
+
+    def _take(self, outcome: Outcome, view: View) -> None:
+        pending = cast("Pending", outcome.tag)
+        self.tally.add(outcome)
+        self._output.add(pending.position, pending.key, output_line(outcome, pending) if has_ended(outcome) else None)
+        if self.same is not None:
+            for other, row in self.same.end(pending, outcome):
+                self._output.add(other.position, other.key, row)
+        if outcome.status in ("error", "timeout") and outcome.attempts and self._told < _NAMED:
+            self._told += 1
+            more = " (further ones are in the output)" if self._told == _NAMED else ""
+            view.tell(f"item {pending.entry.index}: {outcome.error}{more}")
+
+    async def _hear(self, signals: AsyncIterator[int], results: FanOut, view: View) -> None:
+        async for number in signals:
+            self.interruptions += 1
+            # After a SIGTERM (from a scheduler, or at a shutdown) a SIGKILL follows soon, so there is no time to drain.
+            if self.interruptions == 1 and self._options.via == "batch" and self._journal is not None:
+                names = " ".join(batch.id for batch in results.batches if not batch.ended) or "none yet"
+                view.tell(f"leaving the batches to go on ({names}), Ctrl-C again to cancel them")
+                results.detach()
+            elif self.interruptions == 1 and number == signal.SIGINT:
+                streams = results.stats.live
+                view.tell(f"finishing {streams} stream{'' if streams == 1 else 's'}, Ctrl-C again to abort")
+                results.drain()
+            else:
+                view.tell("aborting: what has arrived is kept")
+                results.abort()
+
+
+@final
+class _Items:
+    """The items to send, as the fan-out takes them. Other tasks get their turn before each."""
+
+    def __init__(self, job: BatchJob, found: Input) -> None:
+        self._job = job
+        self._entries = found.entries()
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        while True:
+            try:
+                item = self._job.item(await self._next())
+            except StopAsyncIteration:
+                self._job.no_more_items()
+                raise
+            if item is not None:
+                return item
+
+    async def _next(self) -> Entry:
+        if isinstance(self._entries, AsyncIterator):
+            return await self._entries.__anext__()
+        await trio.lowlevel.checkpoint()
+        for entry in self._entries:
+            return entry
+        raise StopAsyncIteration
