@@ -18,12 +18,16 @@ from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import FanOutStats, Outcome, read_journal
 from trio_stream.cli._batch_check import Checker
-from trio_stream.cli._batch_input import FileInput, open_input
-from trio_stream.cli._batch_output import Pending, output_line
+from trio_stream.cli._batch_input import FileInput
+from trio_stream.cli._batch_line import Pending, output_line
 from trio_stream.cli._batch_part import Part, parse_shard, shard_of_job_array
 from trio_stream.cli._batch_progress import Lines, Report, count, duration
-from trio_stream.cli._batch_recipe import Entry, Recipe, fill
+from trio_stream.cli._batch_recipe import Entry, Recipe
+from trio_stream.cli._formats import place_of
 from trio_stream.cli._input_text import InputError
+from trio_stream.cli._open_rows import open_input
+from trio_stream.cli._rows import JsonLine, MistakeError
+from trio_stream.cli._template import Template
 from trio_stream.cli._serve import with_faults
 from trio_stream.testing import (
     Quota,
@@ -239,7 +243,7 @@ def test_shards_limits_and_samples_are_parts_of_the_same_input(tmp_path: Path) -
     source.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"{n}"}) + "\n\n" for n in range(20)))
 
     def indexes(**fields: Any) -> list[int]:
-        found = open_input(str(source), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part(**fields))
+        found = open_input(place_of(str(source)), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part(**fields))
         assert isinstance(found, FileInput)
         chosen = [entry.index for entry in found.entries()]
         assert found.total == len(chosen)
@@ -294,9 +298,9 @@ def test_what_is_no_shard(value: str) -> None:
 
 
 def test_templates() -> None:
-    assert fill("{a}{{a}}{b}", {"a": "x", "b": [1, None]}) == "x{a}[1,null]"
-    with pytest.raises(InputError, match="no key `c`"):
-        fill("{c}", {"a": 1})
+    assert Template("{a}{{a}}{b}").fill({"a": "x", "b": [1, None]}) == "x{a}[1,null]"
+    with pytest.raises(MistakeError, match="no key `c`"):
+        Template("{c}").fill({"a": 1})
 
 
 async def test_sharded_runs_are_merged(tmp_path: Path) -> None:
@@ -787,7 +791,9 @@ async def test_five_thousand_items_throttled_killed_resumed_and_merged(tmp_path:
 
 
 def test_a_line_of_output_has_the_error_and_no_prompt() -> None:
-    entry = Recipe({"model": "m", "max_tokens": 1}, None).read(b'{"prompt":"secret prompt","a":1}', index=3, number=4)
+    entry = Recipe({"model": "m", "max_tokens": 1}, None).read(
+        JsonLine(4, b'{"prompt":"secret prompt","a":1}'), index=3
+    )
     assert entry == Entry(
         index=3,
         id=None,

@@ -17,6 +17,8 @@ from trio_stream.cli._batch_input import FileInput
 from trio_stream.cli._batch_part import Part
 from trio_stream.cli._batch_recipe import Recipe
 from trio_stream.cli._batch_rejects import RejectsFile
+from trio_stream.cli._line_file import LineFile
+from trio_stream.cli._rows_json import JsonLinesReader
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, pause, say
 
 from .running import SECRET, Finished, environment, program, run_cli
@@ -222,7 +224,8 @@ async def test_a_dry_run_lists_them(tmp_path: Path) -> None:
 
 
 def check(source: Path, rejects: RejectsFile | None = None) -> FileInput:
-    found = FileInput(source, Checker(Recipe(DEFAULTS, None)), Part())
+    reader = JsonLinesReader(LineFile(source.open("rb"), str(source), gzipped=False))
+    found = FileInput(reader, Checker(Recipe(DEFAULTS, None)), Part(), name=str(source))
     found.check(rejects)
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from trio_stream.batch import read_journal
-from trio_stream.cli._batch_output import is_output_line
+from trio_stream.cli._batch_line import is_output_line
 from trio_stream.testing import RecordedRequest, ScriptedAPI, say
 
 from .running import Finished, run_cli

@@ -245,7 +245,7 @@ class Stdin:
 TEMPLATES: dict[str, tuple[str, str]] = {
     "{txt}": ("line 1, column 1: it has no key `txt`, which the template needs", "did you mean `text`?"),
     "{qqq}": ("line 1, column 1: it has no key `qqq`", "its keys: `id`, `text`"),
-    "{text.body}": ("line 1, column 1: it has no key `text.body`", ""),
+    "{text.body}": ("line 1, column 11: it has no key `text.body`", "(`text` is a text)"),
     "{TEXT}": ("line 1, column 1: it has no key `TEXT`", ""),
     "{text!r}": ("line 1, column 1: it has no key `text!r`", "did you mean `text`?"),
     "no key": ("the template has no key", "'Summarise: {text}'"),
@@ -329,14 +329,14 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(monkeypatch: pytest.MonkeyPatc
 def test_byte_order_marks_of_lines(tmp_path: Path) -> None:
     """Files that were joined with ``cat`` have one in the middle."""
     from trio_stream.cli._batch_check import Checker
-    from trio_stream.cli._batch_input import FileInput
     from trio_stream.cli._batch_part import Part
     from trio_stream.cli._batch_recipe import Recipe
+    from trio_stream.cli._formats import place_of
+    from trio_stream.cli._open_rows import open_input
 
     source = tmp_path / "p.jsonl"
     source.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\r\n\xef\xbb\xbf\n\xef\xbb\xbf"b"')
-    found = FileInput(source, Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part())
-    found.check()
+    found = open_input(place_of(str(source)), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part())
     assert [entry.request["messages"][0]["content"] for entry in found.entries()] == ["a", "b"]
     found.close()
 
@@ -344,8 +344,10 @@ def test_byte_order_marks_of_lines(tmp_path: Path) -> None:
 def test_a_template_sees_the_whole_line() -> None:
     """Also the id, and what is a parameter of the request."""
     from trio_stream.cli._batch_recipe import Recipe
+    from trio_stream.cli._rows import JsonLine
 
-    entry = Recipe({}, "{id}/{model}: {text}").read(b'{"id": 5, "model": "m", "text": "x"}', index=0, number=1)
+    row = JsonLine(1, b'{"id": 5, "model": "m", "text": "x"}')
+    entry = Recipe({}, "{id}/{model}: {text}").read(row, index=0)
     assert entry.request["messages"] == [{"role": "user", "content": "5/m: x"}]
     assert (entry.id, entry.request["model"], entry.others) == ("5", "m", {"text": "x"})
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NoReturn, cast
 import click
 
 from trio_stream.cli._arguments import Finite, name, text
-from trio_stream.cli._batch_again import ALL, Again
+from trio_stream.cli._batch_again import ALL
 from trio_stream.cli._batch_options import MODEL, BatchOptions
 from trio_stream.cli._batch_values import (
     read_concurrency,
@@ -211,7 +211,6 @@ _shown = options_under("What is shown")
 )
 @_continued(
     "--retry-errors",
-    "retried",
     is_flag=False,
     flag_value=ALL,
     multiple=True,
@@ -255,12 +254,11 @@ _shown = options_under("What is shown")
     help="On standard error.",
 )
 @_shown("--summary", metavar="FILE", help="Write the figures of the run to this file, as JSON.")
-def batch(*, retried: tuple[str, ...], retry_truncated: bool, **typed: Any) -> NoReturn:
+def batch(**typed: Any) -> NoReturn:
     """Send many prompts at once, and write the answers to a file."""
     from trio_stream.cli._batch import run  # noqa: PLC0415 - the other commands need not load it
 
-    again = Again(errors=retried, truncated=retry_truncated)
-    options = BatchOptions(**typed, again=again)
+    options = BatchOptions(**typed)
     conflict = options.conflict()
     if conflict is not None:
         raise click.UsageError(conflict)

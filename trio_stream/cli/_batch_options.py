@@ -57,7 +57,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     shard: tuple[int, int] | None
     limit: int | None
     sample: int | None
-    again: Again
+    retry_errors: tuple[str, ...]
+    retry_truncated: bool
     inflight: Literal["retry", "skip", "partial"]
     overwrite: bool
     skip_invalid: str | None
@@ -75,6 +76,11 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
         """The model of rows that name none; of several the first."""
         return self.models[0]
 
+    @property
+    def again(self) -> Again:
+        """Which items of earlier runs are sent again."""
+        return Again(errors=self.retry_errors, truncated=self.retry_truncated)
+
     def conflict(self) -> str | None:
         """Say which options cannot be given together; None if all can."""
         if self.via == "batch":
@@ -91,6 +97,6 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
             return "--table and --query are for an input that is an SQLite database"
         if sum(named is not None for named in (source.table, self.table, self.query)) > 1:
             return "of FILE::TABLE, --table and --query only one can be given"
-        if self.again.truncated and self.output == "-" and self.journal is None:
+        if self.retry_truncated and self.output == "-" and self.journal is None:
             return "--retry-truncated needs what an earlier run has left: give --output or --journal"
         return None

@@ -232,7 +232,7 @@ class Table:
                 beside.replace(self.path)
             finally:
                 beside.unlink(missing_ok=True)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, ValueError, sqlite3.Error) as error:
             raise self._error(getattr(error, "strerror", None) or str(error), lines) from None
 
     def _write(self, file: TextSink, columns: Mapping[str, str], rows: Iterator[dict[str, Any]]) -> None:

@@ -28,8 +28,9 @@ class JsonLinesReader:
 
     def rows(self) -> Iterator[Row]:
         """Read the lines that are not blank."""
+        head = self._file.head()
         try:
-            check_head(self._file.head())
+            check_head(head)
         except InputError as error:
             raise InputError(f"{self._file.name}, {error}") from None
         for number, line in enumerate(self._file.lines(), 1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, final
@@ -199,24 +199,44 @@ def write_table(path: Path, table: str, columns: Mapping[str, str], rows: Iterat
     with closing(sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         try:
-            declared = [f"{_quoted(name)} {_AFFINITY[kind]}" for name, kind in columns.items()]
+            places = _without_case(columns)
+            declared = [f"{_quoted(name)} {_AFFINITY[columns[keys[0]]]}" for name, keys in places.items()]
             name = f"main.{_quoted(table)}"
             database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(declared)})")
             there = {str(row[1]).lower() for row in database.execute(f"PRAGMA main.table_info({_quoted(table)})")}
-            for column, declaration in zip(columns, declared, strict=True):
+            for column, declaration in zip(places, declared, strict=True):
                 if column.lower() not in there:
                     database.execute(f"ALTER TABLE {name} ADD COLUMN {declaration}")
             database.execute(f"DELETE FROM {name}")  # noqa: S608
-            places = ", ".join("?" * len(columns))
+            names, marks = ", ".join(map(_quoted, places)), ", ".join("?" * len(places))
             database.executemany(
-                f"INSERT INTO {name} ({', '.join(map(_quoted, columns))}) VALUES ({places})",  # noqa: S608
-                ([_value(row.get(column)) for column in columns] for row in rows),
+                f"INSERT INTO {name} ({names}) VALUES ({marks})",  # noqa: S608
+                ([_first(row, keys) for keys in places.values()] for row in rows),
             )
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+
+
+def _without_case(columns: Iterable[str]) -> dict[str, list[str]]:
+    """Find a column for each key: for SQLite, `Text` and `text` are the same name. Names in small letters are kept."""
+    keys = [*columns]
+    names: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for key in sorted(keys, key=lambda key: key != key.lower()):
+        name = f"{key}_2" if key.lower() in taken else key
+        names[key] = taken.setdefault(name.lower(), name)
+    places: dict[str, list[str]] = {}
+    for key in keys:
+        places.setdefault(names[key], []).append(key)
+    return places
+
+
+def _first(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Return the value of the first of some keys that has one."""
+    return next((_value(row[key]) for key in keys if row.get(key) is not None), None)
 
 
 def _value(value: Any) -> Any:
