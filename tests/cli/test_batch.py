@@ -27,8 +27,8 @@ from trio_stream.cli._formats import place_of
 from trio_stream.cli._input_text import InputError
 from trio_stream.cli._open_rows import open_input
 from trio_stream.cli._rows import JsonLine, MistakeError
-from trio_stream.cli._template import Template
 from trio_stream.cli._serve import with_faults
+from trio_stream.cli._template import Template
 from trio_stream.testing import (
     Quota,
     RecordedRequest,
@@ -152,7 +152,8 @@ async def test_what_is_more_than_text_is_in_the_output_too(tmp_path: Path) -> No
     ("lines", "args", "sentence"),
     [
         (['"ok"', "{"], [], "prompts.jsonl, line 2, column 2: not JSON"),
-        ([{"prompt": "x", "temperature": 1}], [], ""),
+        ([{"prompt": "x", "temperature": 1}], [], "line 1, column 17: `temperature` exists under anthropic-version"),
+        ([{"prompt": "x", "no_parameter": {"a": 1}, "tools": 5}], [], ""),
         (['"x"'], ["--system", "/none"], "cannot read /none: No such file"),
         (['"x"'], ["--base-url", "nonsense"], "the base URL is not valid: 'nonsense'"),
     ],
@@ -243,7 +244,9 @@ def test_shards_limits_and_samples_are_parts_of_the_same_input(tmp_path: Path) -
     source.write_text("".join(json.dumps({"id": f"q{n}", "prompt": f"{n}"}) + "\n\n" for n in range(20)))
 
     def indexes(**fields: Any) -> list[int]:
-        found = open_input(place_of(str(source)), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part(**fields))
+        found = open_input(
+            place_of(str(source)), Checker(Recipe({"model": "m", "max_tokens": 1}, None)), Part(**fields)
+        )
         assert isinstance(found, FileInput)
         chosen = [entry.index for entry in found.entries()]
         assert found.total == len(chosen)

@@ -51,7 +51,7 @@ def rows_of(path: str) -> list[dict[str, Any]]:
     elif name.endswith(".parquet"):
         rows = pq.read_table(name).to_pylist()
     else:
-        with gzip.open(name, "rt", newline="") if name.endswith(".gz") else open(name, newline="") as file:
+        with gzip.open(name, "rt", newline="") if name.endswith(".gz") else Path(name).open(newline="") as file:
             if ".jsonl" in name:
                 rows = [json.loads(line) for line in file]
             else:
@@ -73,7 +73,16 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 ROWS: list[dict[str, Any]] = [
-    {"id": "a", "prompt": 'one, "two"\nthree', "n": 1, "x": 0.5, "flag": True, "tags": ["t"], "mixed": 1, "status": "s"},
+    {
+        "id": "a",
+        "prompt": 'one, "two"\nthree',
+        "n": 1,
+        "x": 0.5,
+        "flag": True,
+        "tags": ["t"],
+        "mixed": 1,
+        "status": "s",
+    },
     {"id": "b", "prompt": "é😀", "n": None, "x": 2, "flag": False, "tags": [], "mixed": "m"},
     {"id": "c", "prompt": "fails", "late": "only here"},
 ]
@@ -91,21 +100,23 @@ async def test_columns_and_their_types(tmp_path: Path, kind: str) -> None:
     error, hidden = c["error"], a["input"]
     if kind != "jsonl.gz":
         error, hidden = json.loads(error), json.loads(hidden)
-        assert list(a)[0] == "id"
-        assert list(a)[-1] == "hash"
+        assert [*a][:: len(a) - 1] == ["id", "hash"]
         ours = [name for name in a if name in OURS]
         assert ours == [name for name in OURS if name in ours]
     assert (error["class"], hidden) == ("BadRequestError", {"status": "s"})
     typed = (a["n"], b["n"], a["x"], b["x"], a["index"], c["index"])
     if kind in ("parquet", "db"):
         assert typed == (1, None, 0.5, 2.0, 0, 2)
-        assert (a["flag"], a["tags"], a["mixed"], b["mixed"]) == (True, '["t"]', "1" if kind == "parquet" else 1, "m") or (
-            kind == "db"
-        )
+        assert (a["flag"], a["tags"], a["mixed"], b["mixed"]) == (
+            True,
+            '["t"]',
+            "1" if kind == "parquet" else 1,
+            "m",
+        ) or (kind == "db")
     elif kind != "jsonl.gz":
         assert typed == ("1", "", "0.5", "2", "0", "2")
         assert (a["flag"], a["tags"], a["mixed"], b["mixed"], a["late"]) == ("true", '["t"]', "1", "m", "")
-    left = {path.name for path in tmp_path.iterdir()} - {"p.jsonl"}
+    left = files_in(tmp_path) - {"p.jsonl"}
     assert left == {Path(output.partition("::")[0]).name, f"out.{kind}{'.mine' if kind == 'db' else ''}.journal"}
 
 
@@ -131,6 +142,18 @@ async def test_going_on(tmp_path: Path, kind: str, order: str) -> None:
     ]  # fmt: skip
     kept = {name: value for name, value in before[1].items() if name in rows[1]}
     assert {name: rows[1][name] for name in kept} == kept
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def remove(name: str) -> None:
+    Path(name).unlink()
+
+
+def count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def cut(path: Path) -> None:
@@ -163,7 +186,7 @@ async def test_a_table_that_is_damaged_is_made_again(tmp_path: Path, kind: str, 
     assert rows_of(output) == before
     if damage is Path.unlink:
         assert "damaged" not in done.err
-        Path(f"{output}.journal").unlink()
+        remove(f"{output}.journal")
         done = await batch(api, *command)
         assert (done.code, len(api.requests), rows_of(output)) == (0, 40, before)
         assert sorted(o.text for o in read_journal(f"{output}.journal")) == sorted(row["text"] for row in before)
@@ -214,7 +237,9 @@ async def test_a_database_that_is_locked_at_the_end(tmp_path: Path) -> None:
             with trio.fail_after(SECONDS):
                 done = Finished(await FORKS.run(args, env=env))
             assert done.code == 1, done
-            assert f"{path}::answers cannot be written: database is locked; {path}.answers.rows has its rows" in done.err
+            assert (
+                f"{path}::answers cannot be written: database is locked; {path}.answers.rows has its rows" in done.err
+            )
             other.execute("ROLLBACK")
             assert (await run_cli("batch", str(source), "-o", f"{path}::answers", base_url=server.base_url)).code == 0
     assert [row["text"] for row in rows_of(f"{path}::answers")] == ['<one, "two"\nthree>', "<é😀>"]
@@ -234,19 +259,19 @@ async def test_while_it_runs_and_killed(tmp_path: Path, kind: str) -> None:
         env = environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
         async with FORKS.start(args, env=env) as process:
             with trio.fail_after(SECONDS):
-                while not lines.exists() or lines.read_bytes().count(b"\n") < 9:
+                while count_lines(lines) < 9:
                     await trio.sleep(0.002)
             process.kill()
             await process.wait()
-        assert not file.exists()
-        known = lines.read_bytes().count(b"\n")
+        assert {file.name, lines.name} & files_in(tmp_path) == {lines.name}
+        known = count_lines(lines)
         async with Running(args, ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET) as running:
             with trio.fail_after(SECONDS):
-                while lines.read_bytes().count(b"\n") < known + 4:
+                while count_lines(lines) < known + 4:
                     await trio.sleep(0.002)
             running.interrupt()
             assert await running.finish() == 130
-        assert not lines.exists()
+        assert {file.name, lines.name} & files_in(tmp_path) == {file.name}
         part = rows_of(output)
         assert known + 4 <= len(part) < 30
         done = await run_cli(*args[2:], base_url=server.base_url)
@@ -262,7 +287,10 @@ async def test_standard_output(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "p.jsonl", *ROWS[:2])
     done = await batch(ScriptedAPI(default=echo), source, "-o", "-", "--output-format", "csv", "--progress", "none")
     assert done.code == 0, done
-    assert sorted(row["text"] for row in csv.DictReader(done.out.splitlines(keepends=True))) == ['<one, "two"\nthree>', "<é😀>"]
+    assert sorted(row["text"] for row in csv.DictReader(done.out.splitlines(keepends=True))) == [
+        '<one, "two"\nthree>',
+        "<é😀>",
+    ]
     refused = await batch(ScriptedAPI(), source, "-o", "-", "--output-format", "parquet")
     assert refused.code == 2
     assert "parquet cannot be written to standard output: name a file" in refused.err
@@ -318,9 +346,7 @@ def no_database(path: Path) -> str:
         (no_database, "cannot be used: file is not a database"),
     ],
 )
-def test_a_table_of_another_kind_stays(
-    run: Run, tmp_path: Path, make: Callable[[Path], str], words: str
-) -> None:
+def test_a_table_of_another_kind_stays(run: Run, tmp_path: Path, make: Callable[[Path], str], words: str) -> None:
     """With ``--overwrite`` too."""
     (tmp_path / "p").write_bytes(GOOD)
     name = make(tmp_path / "other")
@@ -357,4 +383,4 @@ def test_a_run_that_cannot_begin_leaves_the_table(run: Run, tmp_path: Path) -> N
     before = output.read_bytes()
     assert run("batch", tmp_path / "p", "-o", output).code == 2
     assert output.read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"p", "out.csv", "out.csv.journal"}
+    assert files_in(tmp_path) == {"p", "out.csv", "out.csv.journal"}

@@ -108,6 +108,8 @@ from trio_stream._protocol._rate_limits import (
     RateLimits as RateLimits,
 )
 from trio_stream._protocol._request import (
+    SAMPLING as SAMPLING,
+    SAMPLING_VERSION as SAMPLING_VERSION,
     build_body as build_body,
     check_sampling_params as check_sampling_params,
     encode_json as encode_json,

@@ -23,7 +23,8 @@ from trio_stream._protocol._values import Value
 SAMPLING_VERSION: Final = "2023-06-01"
 """The only ``anthropic-version`` that takes ``temperature``, ``top_p`` and ``top_k``."""
 
-_SAMPLING: Final = ("temperature", "top_p", "top_k")
+SAMPLING: Final = ("temperature", "top_p", "top_k")
+"""The parameters that it alone takes."""
 
 _KNOWN: Final = sorted({*BetaMessageCreateParams.__annotations__, *RequestOptions.__annotations__, "stream"})
 
@@ -38,7 +39,7 @@ def check_sampling_params(params: Mapping[str, object], anthropic_version: str) 
     Raises:
       ValueError: ``temperature``, ``top_p`` or ``top_k`` was given under a version that has removed them.
     """
-    given = [name for name in _SAMPLING if name in params]
+    given = [name for name in SAMPLING if name in params]
     if given and anthropic_version != SAMPLING_VERSION:
         raise ValueError(
             f"anthropic-version {anthropic_version} does not take {', '.join(given)}: leave "

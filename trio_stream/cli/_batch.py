@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 import trio_stream as ts
+from trio_stream._protocol import SAMPLING, SAMPLING_VERSION
 from trio_stream._schemas import OutputType
 from trio_stream.batch import Journal, JournalConflictError, JournalError
 from trio_stream.cli._batch_check import Checker, FaultsError
@@ -142,13 +143,16 @@ def _client(options: BatchOptions) -> ts.Client:
     url = options.base_url or os.environ.get("ANTHROPIC_BASE_URL") or "https://"
     if not url.startswith(("https://", "http://")):
         raise _NotPossible(f"the base URL is not valid: {one_line(url)!r}")
+    more: dict[str, Any] = {}
+    if any(name in options.params for name in SAMPLING):
+        more["anthropic_version"] = SAMPLING_VERSION  # the only one that has them
     clocks: dict[str, float] = {}
     if options.first_event_timeout is not None:
         clocks["first_event"] = options.first_event_timeout
     if options.silence_timeout is not None:
         clocks["silence"] = options.silence_timeout
     try:
-        return ts.Client(base_url=options.base_url, timeout=ts.Timeouts(**clocks))
+        return ts.Client(base_url=options.base_url, timeout=ts.Timeouts(**clocks), **more)
     except ts.CredentialsError:
         raise
     except ValueError as error:

@@ -192,12 +192,13 @@ class FaultList:
         if len(self._first) < SHOWN:
             self._first.append(fault)
 
-    def raise_any(self, name: str, *, items: int) -> None:
+    def raise_any(self, name: str, *, items: int, unit: str) -> None:
         """Raise the faults, if there are any.
 
         Args:
           name: The name of the input.
-          items: How many lines with items it has.
+          items: How many rows with items it has.
+          unit: What a row of it is called.
 
         Raises:
           FaultsError: There are.
@@ -209,7 +210,7 @@ class FaultList:
             left = self._count - len(self._first)
             more = f"and {left} more; " if left else ""
             sentences.append(
-                f"{more}{self._count} of {items} lines cannot be used, so nothing was sent; "
+                f"{more}{self._count} of {items} {unit}s cannot be used, so nothing was sent; "
                 "--skip-invalid FILE leaves them out"
             )
         raise FaultsError(sentences)

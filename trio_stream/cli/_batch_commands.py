@@ -39,7 +39,7 @@ or a JSON text alone. Other keys pass through to the output. All of a file is ch
   trio-stream batch prompts.jsonl -o answers.jsonl
   trio-stream batch texts.csv -o answers.csv --template 'Summarise: {text}' --max-cost 20
   trio-stream batch data.db::letters -o data.db::answers --template '{body}' --schema letter.json
-  trio-stream batch prompts.jsonl -o out.parquet -m claude-sonnet-5-5 -m claude-haiku-5 --repeat 3
+  trio-stream batch prompts.jsonl -o out.parquet -m claude-sonnet-5-5 -m claude-haiku-5-5 --repeat 3
   trio-stream batch prompts.jsonl -o answers.jsonl --retry-errors=OverloadedError --retry-truncated
 
 The output has one row for each item that was answered or failed. A journal (OUTPUT.journal) is kept beside it: in

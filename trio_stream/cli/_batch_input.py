@@ -100,7 +100,7 @@ class FileInput:
                 digests.append((_digest(row.data, index), index, len(entries)))
             elif ours:
                 meant += len(entries)
-        faults.raise_any(self._name, items=index + 1)
+        faults.raise_any(self._name, items=index + 1, unit=unit)
         if index < 0:
             raise InputError(_no_items(self._name))
         if len(self._rejected) == index + 1:

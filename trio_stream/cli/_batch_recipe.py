@@ -12,6 +12,7 @@ from typing import Any, Final, cast, final
 
 import msgspec
 
+from trio_stream._protocol import SAMPLING, SAMPLING_VERSION
 from trio_stream._schemas import OutputType, ask_for_output
 from trio_stream.batch import with_prefix
 from trio_stream.cli._rows import API_PARAMS, MistakeError, Row, RowError, fault_of, names_of
@@ -78,6 +79,7 @@ class Recipe:
         self.prefix: str | None = prefix
         self.output: OutputType[Any] | None = output
         self._defaults = dict(defaults)
+        self._samples = any(name in defaults for name in SAMPLING)
         self._template = None if template is None else Template(template)
 
     def read(self, row: Row, *, index: int) -> Entry:
@@ -130,6 +132,12 @@ class Recipe:
         for key, value in request.items():
             if isinstance(value, bytes):
                 raise MistakeError(f"`{key}` is binary data", key)
+            if key in SAMPLING and not self._samples:
+                raise MistakeError(
+                    f"`{key}` exists under anthropic-version {SAMPLING_VERSION} only: leave it out, or say --param "
+                    f"{key}=VALUE for rows without one, so that the run uses that version",
+                    key,
+                )
         for key, (kind, what) in _TYPES.items():
             if key in request and (not isinstance(request[key], kind) or isinstance(request[key], bool)):
                 raise MistakeError(f"`{key}` is not {what}", key)
