@@ -77,13 +77,13 @@ def zipped() -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str, str]] = {
-    "gzip": (gzip.compress(GOOD), "line 1, column 1", "this is gzip: gunzip it, or pipe `zcat FILE |`"),
+    "gzip": (gzip.compress(GOOD), "line 1, column 1", "this is gzip: gunzip it, or pipe `zcat FILE |`; or name it .gz, and"),
     "bzip2": (bz2.compress(GOOD), "line 1, column 1", "bzcat FILE |"),
     "xz": (lzma.compress(GOOD), "line 1, column 1", "xzcat FILE |"),
     "zstd": (b"\x28\xb5\x2f\xfd\x04\x00\n", "line 1, column 1", "zstdcat FILE |"),
     "zip": (zipped(), "line 1, column 1", "a ZIP archive"),
-    "Parquet": (b"PAR1\x15\x04\n", "line 1, column 1", "this is Parquet"),
-    "SQLite": (b"SQLite format 3\0\x10\n", "line 1, column 1", "an SQLite database"),
+    "Parquet": (b"PAR1\x15\x04\n", "line 1, column 1", "or name it .parquet, and its rows are read"),
+    "SQLite": (b"SQLite format 3\0\x10\n", "line 1, column 1", "or name it .db, and"),
     "UTF-16 with its mark": (GOOD.decode().encode("utf-16"), "line 1, column 1", "iconv -f UTF-16 -t UTF-8"),
     "UTF-16, big end first": (b"\xfe\xff" + GOOD.decode().encode("utf-16-be"), "line 1, column 1", "UTF-16"),
     "UTF-16 without a mark": (GOOD.decode().encode("utf-16-le"), "line 1, column 1", "iconv -f UTF-16 -t UTF-8"),
@@ -95,9 +95,9 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "an array in many lines": (b'\n[\n  {"prompt": "x"}\n]\n', "line 1, column 1", "this is a JSON array"),
     "a page": (b"<!DOCTYPE html>\n<html>", "line 1, column 1", "HTML or XML"),
     "an object in many lines": (b'{\n  "prompt": "x"\n}\n', "line 1, column 2", "`jq -c . FILE |`"),
-    "CSV": (b"id,prompt\n1,hello\n", "line 1, column 1", "csv.DictReader(sys.stdin)"),
+    "CSV": (b"id,prompt\n1,hello\n", "line 1, column 1", "CSV has a name that ends with .csv, or --format csv"),
     "CSV with quotes": (b'"id","prompt"\n1,hello\n', "line 1, column 5", "a comma after the value"),
-    "TSV": (b"id\tprompt\n1\thello\n", "line 1, column 1", "csv.DictReader"),
+    "TSV": (b"id\tprompt\n1\thello\n", "line 1, column 1", "--format csv"),
     "plain text": (b"Why is the sky blue?\nWhy?\n", "line 1, column 1", "`jq -R . FILE |`"),
     "YAML": (b"- prompt: x\n", "line 1, column 1", "a line is a JSON object or a string"),
     "two values in a line": (b'{"prompt": "x"} {"prompt": "y"}', "line 1, column 17", "a line of its own"),

@@ -18,10 +18,12 @@ from trio_stream.cli._input_text import BOM, foreign_format, not_utf_8
 _LINES: Final = "each item has a line of its own"
 _WHOLE: Final = "`jq -c . FILE |`"
 _TABLE: Final = (
-    "to make JSON lines of CSV, pipe `python3 -c 'import csv, json, sys; "
-    "[print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]' < FILE |` and use --template; "
-    "of a text with one prompt in each line, `jq -R . FILE |`"
+    "CSV has a name that ends with .csv, or --format csv; of a text with one prompt in each line, pipe "
+    "`jq -R . FILE |`"
 )
+_ENDINGS: Final = {"gzip": ".gz", "Parquet": ".parquet", "an SQLite": ".db"}
+"""Of what is read, if its name says what it is."""
+
 _ARRAY: Final = f"a JSON array: {_LINES}, as `jq -c '.[]' FILE |` makes them"
 
 # What may stand where JSON ends, and what to say of it. The first that matches counts.
@@ -49,7 +51,10 @@ def what_it_is(data: bytes) -> str | None:
         what = _ARRAY
     elif what is None and data.removeprefix(BOM).lstrip().startswith(b"<"):
         what = "HTML or XML: give a file of JSON lines"
-    return None if what is None else f"this is {what}"
+    if what is None:
+        return None
+    ending = next((ending for kind, ending in _ENDINGS.items() if what.startswith(kind)), None)
+    return f"this is {what}" + ("" if ending is None else f"; or name it {ending}, and its rows are read")
 
 
 def why_not_json(line: bytes) -> tuple[int, str]:

@@ -26,9 +26,9 @@ _FORMATS: Final = {
     b"PK\x03\x04": "a ZIP archive or a workbook: unzip it, or save the workbook as text",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
     b"%PDF": "a PDF: make text of it, as with `pdftotext FILE - |`",
-    b"PAR1": "Parquet: write it as JSON lines, as with `duckdb -c \"COPY 'FILE' TO 'FILE.jsonl'\"`",
+    b"PAR1": "Parquet: write it as text",
     b"ARROW1": "Arrow: write it as JSON lines",
-    b"SQLite format 3\0": "an SQLite database: write the rows as JSON lines",
+    b"SQLite format 3\0": "an SQLite database: write its rows as text",
 }
 _UTF_16: Final = "UTF-16: convert it, or pipe `iconv -f UTF-16 -t UTF-8 FILE |`"
 _UTF_32: Final = _UTF_16.replace("16", "32")
