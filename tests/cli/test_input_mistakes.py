@@ -77,7 +77,11 @@ def zipped() -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str, str]] = {
-    "gzip": (gzip.compress(GOOD), "line 1, column 1", "this is gzip: gunzip it, or pipe `zcat FILE |`; or name it .gz, and"),
+    "gzip": (
+        gzip.compress(GOOD),
+        "line 1, column 1",
+        "this is gzip: gunzip it, or pipe `zcat FILE |`; or name it .gz, and",
+    ),
     "bzip2": (bz2.compress(GOOD), "line 1, column 1", "bzcat FILE |"),
     "xz": (lzma.compress(GOOD), "line 1, column 1", "xzcat FILE |"),
     "zstd": (b"\x28\xb5\x2f\xfd\x04\x00\n", "line 1, column 1", "zstdcat FILE |"),

@@ -135,7 +135,11 @@ def test_cells_that_are_parameters(tmp_path: Path) -> None:
         "model": "123", "max_tokens": 100, "temperature": 0.5, "stop_sequences": ["END"], "system": "42",
         "thinking": {"type": "disabled"},
     }  # fmt: skip
-    assert (second.id, second.others, second.request.keys()) == (None, {"n": ""}, {"model", "max_tokens", "temperature", "messages"})
+    assert (second.id, second.others, second.request.keys()) == (
+        None,
+        {"n": ""},
+        {"model", "max_tokens", "temperature", "messages"},
+    )
     assert (third.request["max_tokens"], third.request["system"][0]["text"]) == (12, "s")
 
 

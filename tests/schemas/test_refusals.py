@@ -64,3 +64,25 @@ def test_what_is_refused(schema: object, says: str) -> None:
 def test_what_is_taken(schema: JSON) -> None:
     """All that the API's documentation allows, and what is made here."""
     assert find_refusal(schema) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "strng"}, "$: 'strng' is no type: array, boolean"),
+        ({"type": ["string", "text"]}, "$: 'text' is no type"),
+        ({"type": 5}, "$: 'type' is not a text or a list of texts"),
+        ({"type": "object", "properties": []}, "$: 'properties' is not an object"),
+        ({"enum": "a"}, "$: 'enum' is not a list"),
+        ({"anyOf": {}}, "$: 'anyOf' is not a list"),
+        ({"type": "array", "items": []}, "$: 'items' is not a schema"),
+        ({"type": "array", "items": {"type": "string", "pattern": 5}}, "$.items: 'pattern' is not a text"),
+        ({"type": "array", "minItems": "1"}, "$: 'minItems' is not a number"),
+        ({"$ref": 5}, "$: '$ref' is not a text"),
+    ],
+)
+def test_keywords_of_another_form(schema: dict[str, object], words: str) -> None:
+    """What is no JSON Schema at all."""
+    found = find_refusal(schema)
+    assert found is not None
+    assert found.startswith(words)

@@ -18,8 +18,7 @@ from trio_stream.cli._input_text import BOM, foreign_format, not_utf_8
 _LINES: Final = "each item has a line of its own"
 _WHOLE: Final = "`jq -c . FILE |`"
 _TABLE: Final = (
-    "CSV has a name that ends with .csv, or --format csv; of a text with one prompt in each line, pipe "
-    "`jq -R . FILE |`"
+    "CSV has a name that ends with .csv, or --format csv; of a text with one prompt in each line, pipe `jq -R . FILE |`"
 )
 _ENDINGS: Final = {"gzip": ".gz", "Parquet": ".parquet", "an SQLite": ".db"}
 """Of what is read, if its name says what it is."""
