@@ -312,12 +312,14 @@ async def test_models_and_repetitions_are_counted(tmp_path: Path) -> None:
     assert len(rows_of(tmp_path / "out")) == 12
 
 
-def test_ids_that_are_made_and_there_already(run: Run, tmp_path: Path) -> None:
+def test_ids_that_are_made_and_there_already(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are told before anything is sent, and so is a model that is given twice."""
     (tmp_path / "p").write_text('{"id": "q", "prompt": "x"}\n{"id": "q#2", "prompt": "y"}\n')
     done = run("batch", tmp_path / "p", "-o", "-", "--repeat", "2")
     assert done.code == 2
     assert "line 2, column 2: ids must be unique, as answers are matched by id: q#2 is repeated" in done.err
+    monkeypatch.setenv("ANTHROPIC_MODEL", " ")
+    assert run("batch", tmp_path / "p", "-o", "-").code == 2
     assert "'m' is given twice" in run("batch", tmp_path / "p", "-o", "-", "-m", "m", "-m", "m").err
 
 
@@ -364,6 +366,13 @@ async def test_equal_requests_are_sent_once(tmp_path: Path, order: str) -> None:
     assert (len(api.requests), rows_of(output)["new"]["same_as"]) == (4, "q0")
     assert (await batch(tmp_path, ScriptedAPI(default=echo), *args, "--retry-errors", output=output)).code == 0
     assert {row["status"] for row in rows_of(output).values()} == {"ok"}
+
+
+async def test_a_dry_run_counts_equal_requests_once(tmp_path: Path) -> None:
+    """They are not paid for."""
+    rows = [{"id": f"q{n}", "prompt": f"question {n % 3}"} for n in range(12)]
+    done = await batch(tmp_path, ScriptedAPI(), "--dedupe", "--repeat", "2", "--dry-run", rows=rows)
+    assert done.out.startswith("items         6\n"), done
 
 
 async def test_equal_requests_without_a_journal(tmp_path: Path, schema: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,8 @@ import trio
 from tests.forked import FORKS, SECONDS
 from trio_stream.batch import read_journal
 from trio_stream.cli._batch_line import OURS
+from trio_stream.cli._batch_table import Table
+from trio_stream.cli._formats import place_of
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, pause, say
 
 from .running import SECRET, Finished, Running, environment, program, run_cli
@@ -280,6 +283,59 @@ async def test_while_it_runs_and_killed(tmp_path: Path, kind: str) -> None:
     assert sorted(row["id"] for row in rows) == sorted(f"q{n}" for n in range(30))
     assert all(row["text"] == f"<{row['id'][1:]}>" for row in rows)
     assert len(slow.requests) <= 30 + 4
+
+
+def test_tables_of_many_rows(tmp_path: Path) -> None:
+    """They are written and read some hundred rows at a time; a link to one stays a link."""
+    count = 1100
+    lines = tmp_path / "lines"
+    row = {"status": "ok", "index": 0, "text": "é", "hash": "0" * 32, "big": 1 << 70}
+    lines.write_bytes(
+        b"".join(msgspec.json.encode({"id": f"q{n}", **row}) + b"\n" for n in range(count)) + b'{"id":"torn'
+    )
+    for kind in ("parquet", "csv", "db"):
+        link, path = tmp_path / f"link.{kind}", tmp_path / f"real.{kind}"
+        link.symlink_to(path)
+        table = Table(place_of(str(link)))
+        table.pack(lines)
+        table.check_is_ours(has_journal=False)
+        again = tmp_path / f"again.{kind}"
+        table.unpack(again)
+        assert (link.is_symlink(), table.damaged) == (True, False)
+        found = [json.loads(line) for line in again.read_bytes().splitlines()]
+        assert [one["id"] for one in found] == [f"q{n}" for n in range(count)]
+        assert (found[0]["text"], found[0]["index"], found[0]["big"]) == ("é", 0, str(1 << 70))
+
+
+async def test_two_at_once(tmp_path: Path) -> None:
+    """The second says so, and the first goes on."""
+    source = write_rows(tmp_path / "p.jsonl", {"id": "a", "prompt": "x"})
+    command = program("batch", str(source), "-o", str(tmp_path / "out.csv"), "--progress", "none")
+    api = ScriptedAPI(default=[say("slow", pause(0.5))])
+    async with api.serve() as server:
+        async with Running(command, ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET) as running:
+            with trio.fail_after(SECONDS):
+                while not api.requests:
+                    await trio.sleep(0.005)
+            done = await run_cli(*command[2:], base_url=server.base_url)
+            assert done.code == 1
+            assert "is in use: another run is writing it" in done.err
+            assert await running.finish() == 0
+    assert [row["text"] for row in rows_of(str(tmp_path / "out.csv"))] == ["slow"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "db"])
+async def test_shards_and_tables_of_nothing(tmp_path: Path, kind: str) -> None:
+    """A run that is stopped has a table too, of what there is: even of nothing."""
+    source = write_rows(tmp_path / "p.jsonl", *({"id": f"q{n}", "prompt": f"{n}"} for n in range(9)))
+    output = str(tmp_path / f"out-{{shard}}.{kind}")
+    args = (source, "-o", output, "--shard", "1/3")
+    stopped = await batch(ScriptedAPI(default=[http_error(401, "authentication_error")]), *args)
+    assert stopped.code == 1, stopped
+    name = f"{output.format(shard=1)}{'::answers' if kind == 'db' else ''}"
+    assert rows_of(name) == []
+    assert (await batch(ScriptedAPI(default=echo), *args)).code == 0
+    assert [row["id"] for row in rows_of(name)] == ["q1", "q4", "q7"]
 
 
 async def test_standard_output(tmp_path: Path) -> None:

@@ -40,10 +40,6 @@ class SchemaCodec:
             for name, definition in schema.get(place, {}).items()
         }
 
-    def schema(self) -> Schema:
-        """The schema."""
-        return self._schema
-
     def decode(self, text: bytes) -> Any:
         """Decode JSON.
 

@@ -94,7 +94,8 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
     stack.callback(files.close)
     if options.dry_run:
         journal = files.open_journal()
-        found = _open_input(options, Checker(recipe, journal, variants=_variants(options), unique_ids=False))
+        checker = Checker(recipe, journal, variants=_variants(options), dedupe=options.dedupe, unique_ids=False)
+        found = _open_input(options, checker)
         stack.callback(found.close)
         return _dry_run(options, client, found, recipe, journal)
     files.open_earlier()

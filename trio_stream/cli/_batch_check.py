@@ -15,7 +15,7 @@ import msgspec
 from trio_stream.batch import Journal, request_hash
 from trio_stream.cli._batch_again import Again
 from trio_stream.cli._batch_recipe import Entry, Recipe
-from trio_stream.cli._batch_variants import Variants
+from trio_stream.cli._batch_variants import Variants, identity
 from trio_stream.cli._input_text import InputError
 from trio_stream.cli._rows import Fault, MistakeError, Row, RowError, fault_of
 from trio_stream.cli._terminal import one_line
@@ -34,6 +34,7 @@ class Checker:
       recipe: Makes a request of a row.
       journal: Knows the requests of earlier runs by their ids; None if there were none.
       variants: Makes the items of that; None for one.
+      dedupe: Whether items whose requests are the same are sent once.
       limits: Values of ``max_tokens`` with which earlier runs may have asked. An item whose answer is there with one of
         them keeps it, unless it was cut. Without any, another ``max_tokens`` makes another request.
       unique_ids: Whether a repeated id is a fault. A dry run only tells them.
@@ -41,6 +42,7 @@ class Checker:
     Attributes:
       duplicates: The ids that occur more than once, and the numbers of their first two rows; only filled in where
         repeated ids are no faults.
+      equal: How many items have the request of one before them; only counted with ``dedupe``.
     """
 
     def __init__(
@@ -49,10 +51,13 @@ class Checker:
         journal: Journal | None = None,
         *,
         variants: Variants | None = None,
+        dedupe: bool = False,
         limits: Collection[int] = (),
         unique_ids: bool = True,
     ) -> None:
         self.duplicates: dict[str, tuple[int, int]] = {}
+        self.equal = 0
+        self._seen: set[str] | None = set() if dedupe else None
         self._recipe = recipe
         self._journal = journal
         self._variants = Variants() if variants is None else variants
@@ -113,6 +118,10 @@ class Checker:
         for entry in entries:
             if entry.id is not None:
                 self._check_id(row, entry.id, entry, ours=ours)
+            if self._seen is not None and ours:
+                name = identity(entry.hash, entry.repeat)
+                self.equal += name in self._seen
+                self._seen.add(name)
         return entries
 
     def _check_id(self, row: Row, name: str, entry: Entry, *, ours: bool) -> None:

@@ -79,7 +79,7 @@ async def make_plan(
         raise counts.error
     counted = len(counts.tokens)
     return Plan(
-        items=total,
+        items=total - found.equal,
         known=0 if journal is None else min(journal.answered, total),
         counted=counted,
         input_tokens=sum(counts.tokens) / counted if counted else 0.0,

@@ -65,6 +65,11 @@ class FileInput:
         """The ids that occur more than once, and the numbers of their first two rows; see `Checker`."""
         return self._checker.duplicates
 
+    @property
+    def equal(self) -> int:
+        """How many of the items are not sent, as their requests are those of others; see `Checker`."""
+        return self._checker.equal if self._part.sample is None else 0
+
     def close(self) -> None:
         """Close the file."""
         self._reader.close()

@@ -219,7 +219,8 @@ class Table:
             if self.format is Format.SQLITE:
                 _rows_sqlite.write_table(self.path, self.table, columns, rows)
                 return
-            beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+            path = self.path.resolve()  # a link stays one
+            beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
             try:
                 if self.format is Format.PARQUET:
                     _rows_parquet.write_parquet(beside, columns, rows)
@@ -229,7 +230,7 @@ class Table:
                 else:
                     with beside.open("w", encoding="utf-8", newline="") as plain:
                         self._write(plain, columns, rows)
-                beside.replace(self.path)
+                beside.replace(path)
             finally:
                 beside.unlink(missing_ok=True)
         except (OSError, ValueError, sqlite3.Error) as error:

@@ -108,6 +108,8 @@ def read_failures(ctx: click.Context, param: click.Parameter, values: tuple[str,
 
 def read_models(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Take the names of models, each once."""
+    if not values:  # a blank environment variable
+        raise click.BadParameter("it is blank", ctx, param)
     for place, value in enumerate(values):
         if value in values[:place]:
             raise click.BadParameter(f"{value!r} is given twice (--repeat asks a model again)", ctx, param)

@@ -123,19 +123,13 @@ def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def is_readable(path: Path) -> bool:
-    """Whether the end of a file, which says what is in it, is that of a Parquet file."""
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        pq.ParquetFile(path).close()
-    except (OSError, ValueError, NotImplementedError, MemoryError):
-        return False
-    return True
-
-
 def columns_of(path: Path) -> list[str]:
-    """Return the names of the columns of a file that `is_readable`."""
+    """Return the names of the columns of a file.
+
+    Raises:
+      OSError: It is no Parquet file, or damaged.
+      ValueError: Likewise.
+    """
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     with pq.ParquetFile(path) as file:
