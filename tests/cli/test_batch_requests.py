@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -241,6 +242,9 @@ async def test_answers_that_do_not_fit_are_asked_again(tmp_path: Path, schema: P
     done = await batch(tmp_path, ScriptedAPI(default=answer), "--schema", schema, "--retry-invalid", "2", rows=rows)
     assert done.code == 3, done
     assert counts == {"good": 1, "second": 2, "never": 3, "prose": 3}
+    assert "items: 2 ok, 2 without a value\n" in done.err
+    assert "2 errors" in done.err
+    assert "item 3: the output cannot be used" in done.err
     assert rows_of(done.out)["second"]["json"] == {"n": 2, "kind": "b"}
 
 
@@ -274,6 +278,24 @@ def test_a_row_with_a_format_of_its_own(run: Run, tmp_path: Path, schema: Path) 
 
 
 # Several models, and repetitions.
+
+
+async def test_answers_that_are_texts_in_a_table(tmp_path: Path) -> None:
+    """They are JSON there too, so that the table can be read again."""
+    (tmp_path / "s").write_text('{"enum": ["yes", "no"]}')
+    rows = [{"id": "a", "prompt": "x"}]
+    for _ in range(2):
+        done = await batch(
+            tmp_path,
+            ScriptedAPI(default=[say('"yes"')]),
+            "--schema",
+            tmp_path / "s",
+            rows=rows,
+            output=tmp_path / "o.csv",
+        )
+        assert done.code == 0, done
+        [row] = csv.DictReader((tmp_path / "o.csv").read_text().splitlines())
+        assert row["json"] == '"yes"'
 
 
 async def test_models_and_repetitions(tmp_path: Path) -> None:

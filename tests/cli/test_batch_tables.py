@@ -87,7 +87,7 @@ ROWS: list[dict[str, Any]] = [
         "status": "s",
     },
     {"id": "b", "prompt": "é😀", "n": None, "x": 2, "flag": False, "tags": [], "mixed": "m"},
-    {"id": "c", "prompt": "fails", "late": "only here"},
+    {"id": "c", "prompt": "fails", "late": "only here", " ": 1, "a\nb": 2, "": 3},
 ]
 
 

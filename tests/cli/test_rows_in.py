@@ -336,7 +336,7 @@ def test_tables_views_and_queries(database: Path) -> None:
     assert prompts(database, table="PROMPTS") == ["x", "y"]
     assert prompts(f"{database}::few") == ["X", "Y"]
     assert prompts(f'{database}::odd "name') == ["z"]
-    assert prompts(database, query="WITH q AS (SELECT 'a' AS prompt) SELECT * FROM q;") == ["a"]
+    assert prompts(database, query="WITH q AS (SELECT 'a' AS prompt) SELECT * FROM q -- all;\n;") == ["a"]
     assert prompts(database, "{meta.a.0.b}", query="SELECT * FROM prompts WHERE id = 1") == ["deep"]
     first, second = read(f"{database}::prompts")
     assert (first.id, first.others["n"], first.others["b"]) == ("1", 1.5, b"\xff")
@@ -417,6 +417,13 @@ def test_tables_through_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     with source.open() as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         assert prompts("-", named=named) == ["question 0"]
+
+
+def test_a_fifo_is_no_database(tmp_path: Path) -> None:
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "p.db")
+    with pytest.raises(InputError, match=r"p\.db is no file, and an SQLite database is one"):
+        read(f"{tmp_path / 'p.db'}::t")
 
 
 def test_a_fifo(tmp_path: Path) -> None:

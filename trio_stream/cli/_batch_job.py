@@ -183,7 +183,7 @@ class BatchJob:
         if self.same is not None:
             for other, row in self.same.end(pending, outcome):
                 self._output.add(other.position, other.key, row)
-        if outcome.status in ("error", "timeout") and outcome.attempts and self._told < _NAMED:
+        if outcome.error is not None and has_ended(outcome) and outcome.attempts and self._told < _NAMED:
             self._told += 1
             more = " (further ones are in the output)" if self._told == _NAMED else ""
             view.tell(f"item {pending.entry.index}: {outcome.error}{more}")

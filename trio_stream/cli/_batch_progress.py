@@ -97,7 +97,7 @@ class Report:
 
     def facts(self, stats: FanOutStats) -> list[str]:
         """Return the facts that make up a line."""
-        errors = stats.errors + stats.timeouts
+        errors = stats.errors + stats.timeouts + stats.invalid
         tokens = stats.input_tokens + stats.cache_read_tokens + stats.cache_write_tokens
         in_batches = f"{stats.queued} in batches"
         facts = [

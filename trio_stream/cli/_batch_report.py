@@ -23,6 +23,7 @@ _STATUSES: Final = (
     ("cached", "answered before"),
     ("errors", "failed"),
     ("timeouts", "out of time"),
+    ("invalid", "without a value"),
     ("cancelled", "cancelled"),
     ("skipped", "skipped"),
 )

@@ -196,7 +196,7 @@ class Table:
         lines = LineFile(self.path.open("rb"), str(self.path), gzipped=self._place.gzipped)
         if self.format is Format.JSON_LINES:
             return JsonLinesReader(lines)
-        return CsvReader(lines, tabs=self.format is Format.TSV)
+        return CsvReader(lines, tabs=self.format is Format.TSV, ours=True)
 
     def pack(self, lines: Path) -> None:
         """Make the table of lines, whole or not at all.
@@ -209,7 +209,7 @@ class Table:
           BrokenPipeError: The reader of standard output went away.
         """
         columns = _columns_of(lines)
-        rows = _read(lines)
+        rows = _read(lines) if self.format is Format.JSON_LINES else map(_as_cells, _read(lines))
         if self.path is None:
             sys.stdout.flush()
             self._write(codecs.getwriter("utf-8")(sys.stdout.buffer), columns, rows)
@@ -269,6 +269,12 @@ def _restored(name: str, value: Any) -> Any:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
     return value
+
+
+def _as_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Write the answer as JSON even if it is a text alone, so that it can be read again."""
+    answer = row.get("json")
+    return row if not isinstance(answer, str) else {**row, "json": msgspec.json.encode(answer).decode()}
 
 
 def _read(lines: Path) -> Iterator[dict[str, Any]]:

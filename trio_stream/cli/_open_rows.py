@@ -56,7 +56,10 @@ def open_input(
         if place.format is Format.SQLITE:
             if place.path == "-":
                 raise InputError("an SQLite database cannot be read from standard input: name its file")
-            check_is_no_directory(name, os.stat(place.path).st_mode)  # noqa: PTH116
+            mode = os.stat(place.path).st_mode  # noqa: PTH116
+            check_is_no_directory(name, mode)
+            if not stat.S_ISREG(mode):
+                raise InputError(f"{name} is no file, and an SQLite database is one")
             reader: Reader = SqliteReader(place.path, table=place.table or table, query=query)
         else:
             number = _stdin() if place.path == "-" else os.open(place.path, os.O_RDONLY)

@@ -38,10 +38,12 @@ class CsvReader:
     Args:
       file: The file.
       tabs: Whether tabs separate the cells. Otherwise the first line says what does: commas, semicolons or tabs.
+      ours: Whether it was written by `write_csv`, so that the names of its columns are right as they are.
     """
 
-    def __init__(self, file: LineFile, *, tabs: bool) -> None:
+    def __init__(self, file: LineFile, *, tabs: bool, ours: bool = False) -> None:
         self._file = file
+        self._ours = ours
         self._tabs = tabs
 
     def columns(self) -> list[str]:
@@ -102,7 +104,7 @@ class CsvReader:
                 why = _reason(error) if isinstance(error, csv.Error) else str(error)
                 raise InputError(f"{name}, line {number}, column {column}: {why}") from None
             if cells:
-                return text, reader, _header(cells, f"{name}, line {number}")
+                return text, reader, cells if self._ours else _header(cells, f"{name}, line {number}")
 
     def close(self) -> None:
         """Close the file."""

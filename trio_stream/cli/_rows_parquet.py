@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 512
 """How many rows are in memory."""
 
+_BUFFER: Final = 1 << 20
+"""How many bytes of each column are read at once. Without a buffer it is a row group, which may be the whole file."""
+
 
 class TablesMissingError(InputError):
     """Parquet is needed, and pyarrow is not installed."""
@@ -84,7 +87,7 @@ class ParquetReader:
 
         try:
             self._file.seek(0)
-            return pq.ParquetFile(self._file, pre_buffer=False)
+            return pq.ParquetFile(self._file, pre_buffer=False, buffer_size=_BUFFER)
         except (OSError, ValueError, NotImplementedError, MemoryError) as error:
             raise InputError(
                 f"{self._name}: this is no Parquet file, or it was cut or damaged: {_why(error)}"
@@ -145,7 +148,7 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     """
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
         for batch in file.iter_batches(batch_size=_AT_ONCE, use_threads=False):
             yield from batch.to_pylist()
 

@@ -46,7 +46,7 @@ class SqliteReader:
         self._database = _open(path)
         try:
             source = _select(self._database, path, table) if query is None else query.strip().rstrip(";")
-            rows = f"SELECT * FROM ({source})"  # noqa: S608 - the query is the user's own, and nothing can be written
+            rows = f"SELECT * FROM ({source}\n)"  # noqa: S608 - the query is the user's own, and nothing can be written
             self._columns = [str(name) for name, *_ in self._database.execute(f"{rows} LIMIT 0").description]
             _check_columns(self._columns, path)
             self._database.execute(f"CREATE TEMP TABLE {_SNAPSHOT} AS {rows}")

@@ -6,7 +6,9 @@ from typing import BinaryIO, Self
 from pyarrow import RecordBatch, Schema
 
 class ParquetFile:
-    def __init__(self, source: str | PathLike[str] | BinaryIO, *, pre_buffer: bool = False) -> None: ...
+    def __init__(
+        self, source: str | PathLike[str] | BinaryIO, *, pre_buffer: bool = False, buffer_size: int = 0
+    ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
