@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import trio
 
 from tests.forked import FORKS, SECONDS
+from tests.processes import PYTHON
 from trio_stream.batch import read_journal
 from trio_stream.cli._batch_line import OURS
 from trio_stream.cli._batch_table import Table
@@ -124,7 +126,7 @@ async def test_columns_and_their_types(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [(kind, "completion") for kind in KINDS if kind != "tsv"] + [("tsv", "input"), ("db", "input")]
+    ("kind", "order"), [("csv", "completion"), ("jsonl.gz", "input"), ("parquet", "input"), ("db", "completion")]
 )
 async def test_going_on(tmp_path: Path, kind: str, order: str) -> None:
     """More rows, errors that are tried again, and rows that are no longer in the input: nothing is lost or doubled."""
@@ -283,6 +285,29 @@ async def test_while_it_runs_and_killed(tmp_path: Path, kind: str) -> None:
     assert sorted(row["id"] for row in rows) == sorted(f"q{n}" for n in range(30))
     assert all(row["text"] == f"<{row['id'][1:]}>" for row in rows)
     assert len(slow.requests) <= 30 + 4
+
+
+def test_killed_while_a_database_is_written(tmp_path: Path) -> None:
+    """What the run had written is taken back by the next one, as soon as that looks at the table."""
+    path, lines = tmp_path / "d.db", tmp_path / "lines"
+    lines.write_text(
+        "".join(
+            json.dumps({"id": f"q{n}", "status": "ok", "text": "x" * 999, "hash": "0" * 32}) + "\n" for n in range(99)
+        )
+    )
+    table = Table(place_of(f"{path}::t"))
+    table.pack(lines)
+    half = (
+        f"import os, sqlite3; db = sqlite3.connect({str(path)!r}, isolation_level=None); db.execute('PRAGMA cache_size=1');"
+        "db.execute('BEGIN'); db.execute('DELETE FROM t WHERE rowid > 9'); "
+        "db.execute('UPDATE t SET text = zeroblob(5000)'); os._exit(9)"
+    )
+    assert subprocess.run([PYTHON, "-c", half], check=False).returncode == 9
+    assert (tmp_path / "d.db-journal").exists()
+    table.check_is_ours(has_journal=True)
+    table.unpack(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes().count(b"x" * 999) == 99
+    assert not (tmp_path / "d.db-journal").exists()
 
 
 def test_tables_of_many_rows(tmp_path: Path) -> None:

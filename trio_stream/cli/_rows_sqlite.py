@@ -75,9 +75,8 @@ def _open(path: str) -> sqlite3.Connection:
     try:
         with Path(path).open("rb"):  # SQLite does not say why it cannot
             pass
-        database = sqlite3.connect(
-            f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS, isolation_level=None
-        )
+        database = _connect(Path(path))
+        database.isolation_level = None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except sqlite3.Error as error:
@@ -150,13 +149,21 @@ def _check_columns(columns: Sequence[str], path: str) -> None:
             )
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a database that is there.
+
+    Not as one that is only read: what a program that was killed has left half done has to be taken back before.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_SECONDS)
+
+
 def read_table(path: Path, table: str) -> Iterator[dict[str, Any]]:
     """Read the rows of a table that is an output.
 
     Raises:
       sqlite3.Error: That is not possible.
     """
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as database:
+    with closing(_connect(path)) as database:
         cursor = database.execute(f"SELECT * FROM main.{_quoted(table)}")  # noqa: S608
         names = [str(name) for name, *_ in cursor.description]
         for values in cursor:
@@ -170,7 +177,7 @@ def columns_of(path: Path, table: str) -> list[str] | None:
       sqlite3.Error: That cannot be found out.
       TypeError: It is a view.
     """
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as database:
+    with closing(_connect(path)) as database:
         kinds = database.execute(
             "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?)", (table,)
         ).fetchall()
