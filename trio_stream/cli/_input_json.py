@@ -20,9 +20,6 @@ _WHOLE: Final = "`jq -c . FILE |`"
 _TABLE: Final = (
     "CSV has a name that ends with .csv, or --format csv; of a text with one prompt in each line, pipe `jq -R . FILE |`"
 )
-_ENDINGS: Final = {"gzip": ".gz", "Parquet": ".parquet", "an SQLite": ".db"}
-"""Of what is read, if its name says what it is."""
-
 _ARRAY: Final = f"a JSON array: {_LINES}, as `jq -c '.[]' FILE |` makes them"
 
 # What may stand where JSON ends, and what to say of it. The first that matches counts.
@@ -50,10 +47,7 @@ def what_it_is(data: bytes) -> str | None:
         what = _ARRAY
     elif what is None and data.removeprefix(BOM).lstrip().startswith(b"<"):
         what = "HTML or XML: give a file of JSON lines"
-    if what is None:
-        return None
-    ending = next((ending for kind, ending in _ENDINGS.items() if what.startswith(kind)), None)
-    return f"this is {what}" + ("" if ending is None else f"; or name it {ending}, and its rows are read")
+    return None if what is None else f"this is {what}"
 
 
 def why_not_json(line: bytes) -> tuple[int, str]:

@@ -7,12 +7,19 @@ through a pipe (`_batch_input`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import final
+from typing import Final, final
 
 from trio_stream.cli._input_json import what_it_is
 from trio_stream.cli._input_text import BOM, InputError
 from trio_stream.cli._line_file import LineFile
 from trio_stream.cli._rows import JsonLine, Row
+
+_NAMED: Final = {
+    "gzip": "; its rows are read if its name ends with .gz, or with --format jsonl.gz",
+    "Parquet": "; its rows are read if its name ends with .parquet, or with --format parquet",
+    "SQLite": "; its rows are read if its name ends with .db, or with --format sqlite",
+}
+"""What to say of formats that can be read, and are not expected."""
 
 
 @final
@@ -50,4 +57,5 @@ def check_head(data: bytes) -> None:
     """
     what = what_it_is(data)
     if what is not None:
-        raise InputError(f"line 1, column 1: {what}")
+        named = next((named for kind, named in _NAMED.items() if kind in what), "")
+        raise InputError(f"line 1, column 1: {what}{named}")
