@@ -1,7 +1,8 @@
 # Every target sets up what it needs in .venv, from nothing but a python3 (3.11 or newer).
 #
 #   make demo    streams over real sockets, against a scripted API on a loopback port
-#   make test    the tests, warnings as errors, on all cores, with the coverage that is promised of every room
+#   make test    the tests, warnings as errors, on all cores
+#   make coverage  the same with every line traced, and the coverage that is promised of every room
 #   make check   linters and type checkers
 #   make sdk     the official SDKs, and a server of MCP, in .venv-sdk, for the tests and benchmarks that use them
 #   make test-httpx2   the tests that use httpx, with its fork httpx2 in its place
@@ -25,23 +26,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz traces prices docs format clean
+.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz traces prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
 
 test: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
+
+# Without the tests that say that they are not traced: no line is theirs alone, and `make test` runs them.
+coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov --cov-report= $(ARGS)
+	$(PYTEST) -m 'not no_cover' --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --omit='trio_stream/cli/*,trio_stream/ray/*' --fail-under=100 --skip-covered --show-missing
 	$(BIN)/coverage report --include='trio_stream/cli/*' --fail-under=95 --skip-covered --show-missing
 
 test-httpx2: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -p tests.on_httpx2 \
+	$(PYTEST) -p tests.on_httpx2 \
 		tests/http tests/client tests/stream tests/faults tests/testing $(ARGS)
 
 check: $(VENV)/.dev

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def programs_are_measured_if_they_ask_for_it() -> None:
-    """Before every test: coverage says so anew whenever it begins, which is after each test that is not covered."""
+    """Before every test: coverage says so anew whenever it begins, which is after each test that is not traced."""
     measure_only_what_asks_for_it()
 
 

@@ -30,29 +30,24 @@ NAMES_THAT_DIFFER = frozenset(
 """The names of SDK 2.14.0 for which there is another name here."""
 
 
-def sdk_types() -> dict[str, Any] | None:
-    python = sdk_python()
-    if python is None:
-        return None
+def sdk_types() -> dict[str, Any]:
     script = Path(__file__).with_name("sdk_types.py")
-    done = subprocess.run([python, str(script)], capture_output=True, check=True)
+    done = subprocess.run([str(sdk_python()), str(script)], capture_output=True, check=True)
     schema: dict[str, Any] = json.loads(done.stdout)
     return schema
 
 
-SDK = sdk_types()
-SCHEMAS = [pytest.param(our_types(), id="ours")]
-if SDK is not None:
-    SCHEMAS.append(pytest.param(SDK, id=f"anthropic-{SDK['version']}"))
-
-parametrized = pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.fixture(scope="module", params=["ours"] if sdk_python() is None else ["ours", "anthropic"])
+def schema(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The types, asked for once."""
+    return our_types() if request.param == "ours" else sdk_types()
 
 
-def test_names_of_the_sdk() -> None:
+def test_names_of_the_sdk(schema: dict[str, Any]) -> None:
     """Code that comes from there finds every name that the parts of an answer have."""
     names = {*NAMES_THAT_DIFFER}
-    if SDK is not None:
-        names |= {name for name in SDK["models"] if not name.startswith("Beta")}
+    if "version" in schema:
+        names |= {name for name in schema["models"] if not name.startswith("Beta")}
     assert names <= vars(types).keys()
 
 
@@ -63,7 +58,6 @@ def through_a_stream(raw: dict[str, Any]) -> Message:
     return message
 
 
-@parametrized
 def test_messages(schema: dict[str, Any]) -> None:
     """From the stream, and from a whole answer: to a dict, to JSON, and the next request."""
     for seed in range(SAMPLES):
@@ -84,7 +78,6 @@ def test_messages(schema: dict[str, Any]) -> None:
                 assert missing(param["content"], raw["content"]) is None, seed
 
 
-@parametrized
 def test_the_journal(schema: dict[str, Any], tmp_path: Path) -> None:
     """Noted in one run and read in the next, and after it was merged: the message, its usage, what failed."""
     path, merged = tmp_path / "journal", tmp_path / "merged"
@@ -138,7 +131,6 @@ def test_the_journal(schema: dict[str, Any], tmp_path: Path) -> None:
                 assert found.message == messages[key], key
 
 
-@parametrized
 def test_events(schema: dict[str, Any]) -> None:
     """Decoded, and pickled into a block."""
     for seed in range(SAMPLES):
@@ -149,7 +141,6 @@ def test_events(schema: dict[str, Any]) -> None:
             assert missing(event.content_block.to_param(), raw["content_block"]) is None, seed  # type: ignore[union-attr]
 
 
-@parametrized
 def test_errors(schema: dict[str, Any]) -> None:
     """In the event, and in the exception."""
     for seed in range(SAMPLES):
@@ -160,7 +151,6 @@ def test_errors(schema: dict[str, Any]) -> None:
         assert error_from_event(event, None).body == raw
 
 
-@parametrized
 @pytest.mark.parametrize(
     ("kind", "cls"),
     [
@@ -178,7 +168,6 @@ def test_batches(schema: dict[str, Any], kind: str, cls: Any) -> None:
         assert cls.from_dict(value.to_dict()).to_dict() == value.to_dict(), seed
 
 
-@parametrized
 def test_counts(schema: dict[str, Any]) -> None:
     """Beside the number."""
     for seed in range(SAMPLES):
