@@ -84,6 +84,11 @@ class ForkServer:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def descriptors(self) -> int:
+        """How many file descriptors it keeps open."""
+        return 0 if self._process is None else 1
+
     def stop(self) -> None:
         """End it, after the programs that it has become."""
         if self._process is not None:

@@ -108,15 +108,17 @@ def room_of_module(module: str) -> str:
 
 
 @functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file's syntax tree, for which each test would take a walk of its own."""
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     """The modules that a file imports, by their absolute names; TYPE_CHECKING and functions count."""
     found: list[str] = []
     package = ["trio_stream", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -186,7 +188,7 @@ def names_from(path: Path, module: str) -> set[str]:
     """The names that a file takes from a module."""
     return {
         alias.name
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and node.module == module and not node.level
         for alias in node.names
     }
@@ -196,7 +198,7 @@ def test_the_face_of_protocol_is_what_other_rooms_use():
     """Nothing is handed out for the sake of completeness: `types` has the values."""
     face = PACKAGE / "_protocol" / "__init__.py"
     handed_out = {
-        alias.asname for node in ast.walk(parsed(face)) if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname for node in nodes(face) if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     used = {
         name for path in MODULES if room_of(path) != "_protocol" for name in names_from(path, "trio_stream._protocol")
@@ -267,7 +269,7 @@ def test_a_module_says_what_belongs_in_it(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_async_generators(path):
     """Nobody closes them under Trio (PEP 789)."""
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if isinstance(node, ast.AsyncFunctionDef):
             own = [
                 child
@@ -284,7 +286,7 @@ def test_no_async_generators(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_cancel_has_a_reason(path):
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if is_call_of(node, "cancel") and not node.args:
             assert [keyword.arg for keyword in node.keywords] == ["reason"], f"line {node.lineno}"
 
@@ -292,16 +294,15 @@ def test_every_cancel_has_a_reason(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_shield_without_a_deadline(path):
     """A shielded scope has a deadline, or is cancelled by its first statement."""
-    tree = parsed(path)
     bounded = {
         item.context_expr
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.With)
         and isinstance(node.body[0], ast.Expr)
         and is_call_of(node.body[0].value, "cancel")
         for item in node.items
     }
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and any(keyword.arg == "shield" for keyword in node.keywords):
             assert node in bounded or any(keyword.arg == "deadline" for keyword in node.keywords), f"line {node.lineno}"
 

@@ -18,12 +18,12 @@ import trio
 
 import trio_stream as ts
 from tests.faults.rows import PARAMS, client_for
+from tests.forked import FORKS
 from tests.own_time import run
+from tests.processes import ROOT, environment
 from tests.wire.server import WireServer
 
 MB = 1_000_000
-
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ async def measure(server: WireServer, *, seconds: float = 100.0) -> Measured:
       server: Of its only connection the first request must get the standard message, and the second the fault.
       seconds: For everything, starting Python included.
     """
-    command = [sys.executable, "-W", "error", "-m", "tests.faults.measured", server.base_url]
     with trio.fail_after(seconds):
-        done = await trio.run_process(command, capture_stdout=True, cwd=_ROOT)
+        done = await FORKS.run(["-m", "tests.faults.measured", server.base_url], env=environment(), cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
     return Measured(**json.loads(done.stdout))
 
 
