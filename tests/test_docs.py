@@ -32,9 +32,10 @@ import trio_stream.testing
 import trio_stream.transport
 import trio_stream.types
 from docs.value_lists import expand
+from tests.forked import FORKS
+from tests.processes import PYTHON, ROOT, environment
 from trio_stream.testing import ScriptedAPI, Step, disconnect, fail, http_error, say, scripted_model, stall
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -84,27 +85,24 @@ def test_other_blocks_compile(block: Block) -> None:
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
 async def test_programs(block: Block, tmp_path: Path) -> None:
     """They end well, with no warning, and print something."""
+    program = tmp_path / "program.py"
+    program.write_text(block.source, encoding="utf-8")
     api = ScriptedAPI(default=scripted_model(ttft=0.0, tps=None))
     async with api.serve() as server:
         with trio.fail_after(30):
-            done = await trio.run_process(
-                [sys.executable, "-W", "error", "-c", block.source],
-                env={
-                    **os.environ,
-                    "ANTHROPIC_BASE_URL": server.base_url,
-                    "ANTHROPIC_API_KEY": "test",
-                    "NO_PROXY": "127.0.0.1",
-                    "PYTHONPATH": str(ROOT),
-                },
-                cwd=tmp_path,
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
+            own = {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "test", "NO_PROXY": "127.0.0.1"}
+            run = run_fresh if "before the imports" in block.source else FORKS.run
+            done = await run([str(program)], env=environment(**own), cwd=tmp_path)
         assert (done.returncode, done.stderr.decode()) == (0, "")
         assert done.stdout
     assert api.requests
     assert all(request.status == 200 for request in api.requests)
+
+
+async def run_fresh(args: list[str], *, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """As `FORKS.run`, in an interpreter that has imported nothing."""
+    command = [PYTHON, "-W", "error", *args]
+    return await trio.run_process(command, env=env, cwd=cwd, capture_stdout=True, capture_stderr=True, check=False)
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
