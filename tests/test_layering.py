@@ -197,9 +197,7 @@ def names_from(path: Path, module: str) -> set[str]:
 def test_the_face_of_protocol_is_what_other_rooms_use():
     """Nothing is handed out for the sake of completeness: `types` has the values."""
     face = PACKAGE / "_protocol" / "__init__.py"
-    handed_out = {
-        alias.asname for node in nodes(face) if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    handed_out = {alias.asname for node in nodes(face) if isinstance(node, ast.ImportFrom) for alias in node.names}
     used = {
         name for path in MODULES if room_of(path) != "_protocol" for name in names_from(path, "trio_stream._protocol")
     }

@@ -420,7 +420,7 @@ async def test_polling_is_found() -> None:
     async def make(steps: Sequence[Step]) -> ResponseBody:
         return Polls(await scripted(steps))
 
-    with pytest.raises(AssertionError, match="breaks the body loudly: after 0.5 seconds it still had not happened"):
+    with pytest.raises(AssertionError, match=r"breaks the body loudly: after 0\.5 seconds it still had not happened"):
         await check_response_body(make, pause_seconds=0.001, limit_seconds=0.5)
 
 
