@@ -9,6 +9,7 @@ Half a second of imports for each command would be most of what the tests of the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -51,6 +52,7 @@ class Program(NamedTuple):
 
 def main() -> None:
     """Fork for each request that arrives at standard input, a socket, until that is closed."""
+    atexit.register(end_quickly)  # before all others, and so it is called after them
     for name in _IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -86,7 +88,7 @@ def _serve(requests: socket.socket) -> Program | None:
         pid = os.fork()
         if pid:
             statuses[pid] = status
-            os.write(status, f"{pid}\n".encode())
+            os.write(status, told(pid))
             for fd in standard:
                 os.close(fd)
             continue
@@ -100,6 +102,11 @@ def _serve(requests: socket.socket) -> Program | None:
         return Program(**json.loads(data))
 
 
+def told(number: int) -> bytes:
+    """A process id or an exit code, always as long: the two may have arrived before the first of them is read."""
+    return f"{number:15}\n".encode()
+
+
 def _noticed(number: int, frame: FrameType | None) -> None:
     """A signal without a handler of Python wakes nobody up."""
 
@@ -111,7 +118,7 @@ def _report(statuses: dict[int, int]) -> None:
         if found:
             del statuses[pid]
             with contextlib.suppress(BrokenPipeError):  # nobody waits for it
-                os.write(status, f"{os.waitstatus_to_exitcode(how)}\n".encode())
+                os.write(status, told(os.waitstatus_to_exitcode(how)))
             os.close(status)
 
 
@@ -130,12 +137,44 @@ def _run(program: Program) -> None:
         sys.modules["coverage"].process_startup()  # if the environment asks for it
     module = program.args[0] == "-m"
     sys.argv = program.args[module:]
-    if module:
-        sys.path.insert(0, program.cwd)
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.path.insert(0, str(Path(sys.argv[0]).parent))
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        if module:
+            sys.path.insert(0, program.cwd)
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, str(Path(sys.argv[0]).parent))
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except KeyboardInterrupt:
+        raise  # the interpreter ends itself with the signal
+    except SystemExit as end:
+        _exit_code.append(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+    except BaseException:
+        _exit_code.append(1)
+        raise
+    _exit_code.append(0)
+
+
+_exit_code: list[int] = []
+"""With what the program has ended, once it has; the interpreter has told of it, and called what waits for the end."""
+
+
+def end_quickly() -> None:
+    """End the process in place of the interpreter, which would first take apart all modules.
+
+    A child would copy every page on which one of them stands: five times the rest of what a short program takes. What
+    the program has left behind is looked for here too.
+    """
+    if not _exit_code:
+        return
+    gc.collect()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+    except OSError:
+        return  # then the interpreter finds it out, and says so
+    os._exit(_exit_code[0] & 0xFF)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ SECONDS = 60
 """Nothing that a test waits for takes so long, on the busiest machine."""
 
 _PROGRAM = Path(__file__).parent / "fork_server.py"
-_CODES = 16  # bytes; more than a process id or an exit code has
+_CODE = 16  # bytes: see `fork_server.told`
 
 
 class ForkedProcess:
     """A program that runs. At the end of ``async with`` it is killed, unless it has ended."""
 
     def __init__(self, status: int, ours: Mapping[str, int]) -> None:
-        self.pid = int(os.read(status, _CODES))
+        self.pid = int(os.read(status, _CODE))
         self.returncode: int | None = None
         os.set_blocking(status, False)
         self._status = status
@@ -58,7 +58,7 @@ class ForkedProcess:
         """Its exit code, or the negative number of the signal that ended it; None while it runs."""
         if self.returncode is None:
             try:
-                self.returncode = int(os.read(self._status, _CODES))
+                self.returncode = int(os.read(self._status, _CODE))
             except BlockingIOError:
                 return None
             os.close(self._status)

@@ -17,8 +17,11 @@ PYTHON_VARIABLE = "TRIO_STREAM_PYTHON"
 PYTHON = os.environ.get(PYTHON_VARIABLE, sys.executable)
 """What runs the programs that users run: this Python, or that of an environment in which a wheel is installed."""
 
-_CHANGES_OUTCOMES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
-"""Variables that the library, httpx, click or rich look at, beside all of ``ANTHROPIC_*`` and the proxies'."""
+_CHANGES_OUTCOMES = (
+    *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC"),
+    *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE"),
+)
+"""Variables that the library, httpx, click, rich or Python look at, beside all of ``ANTHROPIC_*`` and the proxies'."""
 
 _MEASURES = "COVERAGE_PROCESS_CONFIG"
 """Makes coverage measure a process from its start, while it measures this one."""
