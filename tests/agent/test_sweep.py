@@ -7,6 +7,8 @@ import pytest
 from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep, sweep_over_a_port
 from tests.soak.form import LONG
 
+pytestmark = pytest.mark.no_cover
+
 ACTIONS = ["cancel", "interrupt", "now", "next", "idle", "call", "leave"]
 
 # In the short form each case meets one action, and each action at least one case.

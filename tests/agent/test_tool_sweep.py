@@ -16,6 +16,8 @@ from trio_stream.agent import ApprovalEvent, CallState, RunEvent, StopRun, ToolC
 from trio_stream.testing import ScriptedAPI, call, cancel_everywhere, pause, say, think
 from trio_stream.testing._strict import find_fault
 
+pytestmark = pytest.mark.no_cover
+
 PARAMS: dict[str, Any] = {
     "model": "claude-sonnet-4-5",
     "max_tokens": 2048,

@@ -63,6 +63,7 @@ def marked_part(body: Any) -> bytes | None:
     return None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("how", ["system", "prefix"])
 async def test_one_write_and_all_others_read(how, autojump_clock):
     """Five hundred items."""
@@ -128,6 +129,7 @@ async def test_one_goes_first_again_after_a_pause(cause, autojump_clock):
     assert cache.writes[1] - cache.writes[0] > 300
 
 
+@pytest.mark.no_cover
 async def test_a_cache_that_is_read_all_the_time_does_not_end(autojump_clock):
     """Each read renews it, so nobody waits again."""
     cache = PromptCache()

@@ -586,6 +586,7 @@ async def test_leaving_while_waiting_for_an_item(autojump_clock):
             assert (await anext(results)).text == "<a>"
 
 
+@pytest.mark.no_cover
 async def test_cancelled_at_every_step(autojump_clock):
     client, api = client_of(
         default=lambda request: (

@@ -578,6 +578,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
 # Size.
 
 
+@pytest.mark.no_cover
 def test_a_hundred_thousand_records_are_read_back_quickly(path: Path) -> None:
     with path.open("wb") as file:
         file.write(HEADER)

@@ -29,6 +29,7 @@ async def run(client: ts.Client, items: Any, **options: Any) -> tuple[list[ts.Ou
     return outcomes, results.stats
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("cost", "least", "most"), [(0.1, 0.6, 1.2), (1.0, 0.9, 1.1)])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_budgets_hold_with_a_hundred_at_once(cost: float, least: float, most: float, seed: int):
@@ -123,6 +124,7 @@ async def test_an_answer_that_fails_after_its_usage_is_not_estimated(autojump_cl
     assert stats.cost_failed > 0
 
 
+@pytest.mark.no_cover
 async def test_thirty_in_a_hundred_cut(autojump_clock):
     """The estimate comes within 5 % of what the server counted."""
     counted = 0

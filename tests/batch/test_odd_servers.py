@@ -46,6 +46,7 @@ def test_retry_after_zero_loses_nothing():
     assert dict(result.statuses) == {"ok": 200}
 
 
+@pytest.mark.no_cover
 def test_a_limit_of_zero_holds_nothing_back():
     """Taken at its word, nothing could be sent ever."""
     result = odd_servers.play(odd_servers.limit_zero())
@@ -53,6 +54,7 @@ def test_a_limit_of_zero_holds_nothing_back():
     assert result.seconds == pytest.approx(394, rel=0.1)
 
 
+@pytest.mark.no_cover
 def test_the_window_opens_when_answers_begin():
     """Not when they end, which takes a minute here."""
     result = odd_servers.play(odd_servers.long_answers())
@@ -97,6 +99,7 @@ async def test_no_attempt_is_spent_while_nothing_is_answered(kind, autojump_cloc
     assert results.stats.requests < 100 + 10 + 8 + 150
 
 
+@pytest.mark.no_cover
 async def test_an_item_that_fails_while_others_are_answered_spends_its_attempts(autojump_clock):
     """A prompt that the server stumbles over is no outage."""
     client, _ = client_of(
@@ -315,6 +318,7 @@ async def test_a_limit_of_zero_changes_nothing_that_is_known(autojump_clock):
 # Rates of one's own.
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("rate", [6, 60, 600, 3000])
 async def test_a_rate_is_kept_in_every_minute(rate, autojump_clock):
     """The first one too, and the one after a pause."""
@@ -407,6 +411,7 @@ async def test_a_pause_that_begins_while_waiting_for_ones_own_rate_is_kept(autoj
     assert trio.current_time() - began == pytest.approx(65)
 
 
+@pytest.mark.no_cover
 async def test_no_item_is_lost_when_half_of_the_answers_fail(autojump_clock):
     """A bad day that is no outage: it goes on, more slowly."""
     random.seed(3)

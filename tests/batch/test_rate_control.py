@@ -49,6 +49,7 @@ def test_simpler_ways_are_refused_all_the_time(strategy):
     assert result.refused > 100
 
 
+@pytest.mark.no_cover
 async def test_a_storm_of_529_never_cuts_the_window(autojump_clock):
     quota = Quota(storm=(20, 140))
     client, _ = client_of(default=lambda request: [say("x", pause(10))], quota=quota)
@@ -145,6 +146,7 @@ class GrowthLimit:
         return [headers(NO_LIMITS), say("x", pause(random.uniform(3, 7)))]
 
 
+@pytest.mark.no_cover
 async def test_growth_that_is_too_fast_pauses_and_goes_on_slowly(autojump_clock):
     limit = GrowthLimit()
     client, api = client_of(default=limit.answer)

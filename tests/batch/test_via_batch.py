@@ -35,6 +35,7 @@ async def test_items_are_answered_by_a_batch_after_one_probe(autojump_clock, tmp
     assert (first.attempts, first.stop_reason, first.usage) == (1, "end_turn", first.message.usage)
 
 
+@pytest.mark.no_cover
 async def test_five_thousand_items_are_asked_once_each(autojump_clock, tmp_path):
     """Three batches, and the usage of this side is what the server bills."""
     client, api = api_of()

@@ -17,6 +17,8 @@ from trio_stream.testing import Batches, RecordedRequest, ScriptedAPI, cancel_ev
 
 from .api import PARAMS, echo
 
+pytestmark = pytest.mark.no_cover
+
 PROMPTS = ["a", "b", "c"]
 
 

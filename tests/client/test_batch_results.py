@@ -269,6 +269,7 @@ async def test_many_lines_at_once_let_other_tasks_run() -> None:
     assert turns > 10
 
 
+@pytest.mark.no_cover
 async def test_memory_is_constant(autojump_clock: trio.testing.MockClock) -> None:
     """40 MB of results are read with less than a megabyte. At full size: ``python -m tests.bench.batch_results``."""
     line = json.dumps(

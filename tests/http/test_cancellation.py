@@ -77,6 +77,7 @@ async def drained(server: WireServer) -> None:
             await trio.sleep(0.001)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ["new", "slow to connect", "keep-alive", "ending"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -228,6 +229,7 @@ async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, 
             assert await server.closed() - left_at < AT_ONCE
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_churn(tls, server_tls, client_tls, nothing_left):
     """Random cancellations under contention; afterwards the pool serves as before."""

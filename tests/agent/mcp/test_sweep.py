@@ -19,6 +19,8 @@ from trio_stream.agent.mcp import Server, servers
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, call, cancel_everywhere, say
 from trio_stream.testing._strict import find_fault
 
+pytestmark = pytest.mark.no_cover
+
 server = MCPServer("here")
 
 
