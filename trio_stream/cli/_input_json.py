@@ -66,30 +66,34 @@ def why_not_json(line: bytes) -> tuple[int, str]:
     try:
         _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        return error.pos + 1, f"not JSON: {_mistake(text, error)}"
+        pos = error.pos
+        if error.msg.startswith("Illegal trailing comma"):
+            # From Python 3.13 on it is the comma that is pointed at, and not what follows it.
+            pos = len(text) - len(text[pos + 1 :].lstrip())
+        return pos + 1, f"not JSON: {_mistake(text, pos, error.msg)}"
     except RecursionError:
         return 1, "the JSON is nested too deeply"
     return _beyond_json(text)
 
 
-def _mistake(text: str, error: json.JSONDecodeError) -> str:
-    rest = text[error.pos :]
+def _mistake(text: str, pos: int, message: str) -> str:
+    rest = text[pos:]
     for pattern, hint in _MISTAKES:
         if pattern.match(rest):
             return hint
-    if error.msg == "Extra data":
+    if message == "Extra data":
         if rest.startswith(","):
             return f"a comma after the value: {_LINES}, and nothing between them"
-        if "\r" in text[: error.pos]:
+        if "\r" in text[:pos]:
             return r"the lines end with CR alone: pipe `tr '\r' '\n' < FILE |`"
         return f"something follows the value: {_LINES}"
-    if not rest or error.msg.startswith("Unterminated"):
+    if not rest or message.startswith("Unterminated"):
         return f"the line ends before the JSON does: {_LINES}, as {_WHOLE} makes them"
-    if error.pos and text[: error.pos].rstrip().endswith(","):
+    if pos and text[:pos].rstrip().endswith(","):
         return "a comma before it that nothing follows"
     if not text.lstrip().startswith(("{", '"')):
         return f"a line is a JSON object or a string; {_TABLE}"
-    return f"{error.msg[:1].lower()}{error.msg[1:]}"
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _beyond_json(text: str) -> tuple[int, str]:
