@@ -388,6 +388,11 @@ async def sweep(name: str, action: str, when: Any) -> int:
     return await everywhere(Sweep(CASES[name], action), action, when)
 
 
+async def sweep_one_reply(action: str) -> int:
+    """Do something to a run of one reply at each of its steps, without gaps. Returns at how many."""
+    return await everywhere(Sweep(Case([say("Done.")]), action), action, "both", every=1)
+
+
 async def sweep_over_a_port(action: str, when: Any) -> int:
     """Do something to a case at each of its steps, over sockets. Returns at how many."""
     one = Sweep(QUICK, action)
@@ -396,10 +401,10 @@ async def sweep_over_a_port(action: str, when: Any) -> int:
         return await everywhere(one, action, when)
 
 
-async def everywhere(one: Sweep, action: str, when: Any) -> int:
+async def everywhere(one: Sweep, action: str, when: Any, *, every: int = 1 if LONG else SAMPLE) -> int:
     act: Callable[[], object] | None = None if action == "cancel" else one.act
     after: Callable[[], Awaitable[None]] = one.after
-    return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when, every=1 if LONG else SAMPLE)
+    return await cancel_everywhere(one.fn, after, action=act, watch=one.watch, when=when, every=every)
 
 
 BLOCKS: Mapping[str, Sequence[Any]] = {

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep, sweep_over_a_port
+from tests.agent.sweeping import BLOCKS, CASES, ENDINGS, end, sweep, sweep_one_reply, sweep_over_a_port
 from tests.soak.form import LONG
-
-pytestmark = pytest.mark.no_cover
 
 ACTIONS = ["cancel", "interrupt", "now", "next", "idle", "call", "leave"]
 
@@ -19,6 +17,7 @@ POINTS: list[int] = []
 """At how many steps each of the sweeps in this process did something."""
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "action"), [(name, action) for name in CASES for action in ACTIONS])
 async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
     """The history is checked after every step, and the conversation continued after each run."""
@@ -30,6 +29,12 @@ async def test_sweep(name: str, action: str, autojump_clock: object) -> None:
     assert points > (10 if LONG else 1)
 
 
+async def test_interrupted_at_every_step_of_a_reply(autojump_clock: object) -> None:
+    """One after another in every run: its last moment is one of them, in which nothing can be cancelled any more."""
+    assert await sweep_one_reply("interrupt") > 10
+
+
+@pytest.mark.no_cover
 @pytest.mark.parametrize("action", ACTIONS)
 async def test_over_a_port(action: str) -> None:
     """The same over sockets; nothing of them is left either."""
@@ -50,6 +55,7 @@ def test_the_number_of_points(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(POINTS) >= 1_600
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("name", BLOCKS)
 async def test_a_reply_ends_after_any_of_its_blocks(name: str, ending: str, autojump_clock: object) -> None:

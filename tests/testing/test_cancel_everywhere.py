@@ -323,6 +323,23 @@ async def test_a_frozen_heap_stays_frozen() -> None:
     assert gc.get_freeze_count() > 0
 
 
+async def test_a_heap_that_was_not_frozen_is_thawed_again() -> None:
+    """It is frozen while the sweep lasts."""
+    seen: list[int] = []
+
+    async def fn() -> None:
+        seen.append(gc.get_freeze_count())
+        await trio.lowlevel.checkpoint()
+
+    gc.unfreeze()
+    try:
+        await cancel_everywhere(fn)
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()
+    assert min(seen) > 0
+
+
 async def test_an_action_is_called_at_every_step_in_place_of_a_cancellation(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
