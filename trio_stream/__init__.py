@@ -85,6 +85,12 @@ from trio_stream._instruments import (
     Retry as Retry,
     instrumented as instrumented,
 )
+from trio_stream._limiter import (
+    HeaderRateLimiter as HeaderRateLimiter,
+    Lane as Lane,
+    Permit as Permit,
+    RateLimiter as RateLimiter,
+)
 from trio_stream._limits import Limits as Limits
 from trio_stream._live import (
     Live as Live,
@@ -160,7 +166,6 @@ from trio_stream.batch import (
     FanOutStats as FanOutStats,
     FanOutStoppedError as FanOutStoppedError,
     GatherCall as GatherCall,
-    HeaderRateLimiter as HeaderRateLimiter,
     Item as Item,
     ItemEnd as ItemEnd,
     ItemMoment as ItemMoment,
@@ -176,8 +181,6 @@ from trio_stream.batch import (
     MergeReport as MergeReport,
     Outcome as Outcome,
     Paused as Paused,
-    Permit as Permit,
-    RateLimiter as RateLimiter,
     RecordedError as RecordedError,
     StopReason as StopReason,
     UnfinishedError as UnfinishedError,

@@ -33,6 +33,7 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError
+from trio_stream._limiter import Lane
 from trio_stream._protocol import Message, RateLimits, RawMessageStreamEvent, Usage, check_added_header
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
@@ -101,7 +102,8 @@ class Call:
       content: The JSON body as it is sent, or nothing. It holds the prompt, so ``repr`` leaves it out.
       parent: The job (a fan-out) that this call is made for, or None.
       item: The id of the job's item that it is made for, its number where it has no id; None for other calls.
-      lane: ``"interactive"``, or ``"batch"`` for the items of a fan-out.
+      lane: Which queue of the client's limiter it waits in: ``"interactive"``, or ``"batch"``, as the items of a
+        fan-out do.
       headers: Sent with each attempt, beside those of the call: `CallStart` may add to them, under lower-case names.
         Authentication is the client's alone, and what no header can carry is not sent; both are logged.
       attempts: Requests made so far.
@@ -127,7 +129,9 @@ class Call:
         "response",
     )
 
-    def __init__(self, *, method: str, path: str, base_url: str, content: bytes, progress: Progress | None) -> None:
+    def __init__(
+        self, *, method: str, path: str, base_url: str, content: bytes, lane: Lane, progress: Progress | None
+    ) -> None:
         self.id: int = next(_ids)
         self.method: str = method
         self.path: str = path
@@ -135,7 +139,7 @@ class Call:
         self.content: bytes = content
         self.parent: JobInfo | None = current_job.get()
         self.item: str | None = current_item.get()
-        self.lane: str = "interactive" if self.parent is None else "batch"
+        self.lane: Lane = lane
         self.headers: dict[str, str] = {}
         self.attempts: int = 0
         self.request_id: str | None = None
@@ -232,10 +236,12 @@ class AttemptStart(CallMoment, frozen=True, kw_only=True):
 
     Args:
       attempt: Its number, from 1.
+      waited_for_limit: Seconds that it has waited for the client's limiter.
       taps: Who taps it; `tap_events` and `tap_bytes` add to them.
     """
 
     attempt: int
+    waited_for_limit: float = 0.0
     taps: Taps = msgspec.field(default_factory=Taps)
 
     def tap_events(self, function: EventTap) -> None:

@@ -12,7 +12,7 @@ class StreamStats(msgspec.Struct, frozen=True, kw_only=True):
     """Timings and counts of one stream, as of the moment it was asked for.
 
     Times are seconds since the request that was answered began, its connection included and earlier attempts
-    excluded. None: it has not happened.
+    excluded, and so is the wait for the client's limiter. None: it has not happened.
 
     Args:
       time_to_first_byte: Until the first byte of the answer's body.
@@ -22,6 +22,7 @@ class StreamStats(msgspec.Struct, frozen=True, kw_only=True):
       events: Wire events received, ``ping`` excluded.
       bytes: Bytes of the answer's body received.
       attempts: Requests made for this stream, retries included.
+      waited_for_limit: Seconds that all attempts together have waited for the client's limiter.
     """
 
     time_to_first_byte: float | None = None
@@ -31,3 +32,4 @@ class StreamStats(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     bytes: int = 0
     attempts: int = 0
+    waited_for_limit: float = 0.0

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_stream.batch._buckets import Bucket
+from trio_stream._limiter._buckets import Bucket
 
 
 def full(per_minute: float = 60.0) -> Bucket:

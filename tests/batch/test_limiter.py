@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import trio_stream as ts
-from trio_stream.batch._estimates import estimate_input_tokens
+from trio_stream._limiter._estimates import estimate_input_tokens
 from trio_stream.testing import Quota, RecordedRequest, Step, headers, http_error, say
 
 from .api import NO_LIMITS, PARAMS, client_of

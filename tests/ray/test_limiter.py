@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import trio_stream as ts
 import trio_stream.ray._limiter as limiter_module
-from trio_stream.batch import Permit
+from trio_stream._limiter import Permit
 from trio_stream.ray import ActorRateLimiter
 from trio_stream.ray._lease_office import Amounts, LeaseOffice
 from trio_stream.testing import ScriptedAPI, http_error, say

@@ -20,7 +20,7 @@ import trio
 import trio_stream as ts
 from tests.ray.api import PARAMS, prompt_of
 from tests.ray.cluster import SECONDS, client_of, local_ray, serving
-from trio_stream.batch import Permit
+from trio_stream._limiter import Permit
 from trio_stream.ray import ActorRateLimiter, StreamBatch
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, say
 

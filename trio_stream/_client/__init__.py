@@ -15,6 +15,7 @@ from ._credentials import (
 )
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages
 from ._options import (
+    ADMISSION as ADMISSION,
     OPTION_NAMES as OPTION_NAMES,
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,

@@ -24,6 +24,7 @@ from trio_stream._http import (
     open_sender,
 )
 from trio_stream._instruments import Instrument, Instruments
+from trio_stream._limiter import Lane, RateLimiter, check_lane
 from trio_stream._limits import Limits
 from trio_stream._timeouts import Timeouts
 
@@ -36,6 +37,7 @@ from ._settings import (
     Authentication,
     Connections,
     Settings,
+    check_limiter,
     check_max_retries,
     merge_headers,
     read_settings,
@@ -82,12 +84,17 @@ class Client:
         together with ``transport`` or ``http_client``.
       transport: An `httpx.AsyncBaseTransport` to use instead of ours (a proxy, HTTP/2, a test).
       http_client: An `httpx.AsyncClient` to use instead of ours. It is never closed here.
+      limiter: Paces every message that is asked for through this client and its copies, those of agents and fan-outs
+        included, such as a `HeaderRateLimiter`. None: only fan-outs are paced, each by itself.
+      lane: In which queue of the limiter requests wait: ``"interactive"`` or ``"batch"``. None: those of fan-outs in
+        ``"batch"``, all others in ``"interactive"``.
       instruments: Functions that are told every `Moment` of every call; see also `instrumented`.
 
     Raises:
       CredentialsError: No usable key or token. Its text holds nothing of it.
       ValueError: An option is invalid, or conflicts with another; or the base URL is not valid.
-      TypeError: ``transport``, ``http_client`` or ``timeout`` is none of httpx's. It says what to give.
+      TypeError: ``transport``, ``http_client`` or ``timeout`` is none of httpx's, or ``limiter`` no `RateLimiter`. It
+        says what to give.
     """
 
     messages: Messages
@@ -111,6 +118,8 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         transport: AsyncBaseTransport | None = None,
         http_client: AsyncClient | None = None,
+        limiter: RateLimiter | None = None,
+        lane: Lane | None = None,
         instruments: Iterable[Instrument] = (),
     ) -> None:
         authentication = Authentication(api_key, auth_token, credentials, auth)
@@ -135,6 +144,8 @@ class Client:
             timeout=timeout,
             limits=limits,
             accept_missing_stop=accept_missing_stop,
+            limiter=limiter,
+            lane=lane,
             instruments=Instruments().with_more(instruments),
         )
         sender = open_sender(
@@ -170,6 +181,8 @@ class Client:
         default_headers: Mapping[str, str] | None = None,
         max_retries: int | None = None,
         timeout: Timeouts | Timeout | float | None = UNSET,
+        limiter: RateLimiter | None = UNSET,
+        lane: Lane | None = None,
         instruments: Iterable[Instrument] = (),
     ) -> Client:
         """Copy this client with other options. The copy shares the connections, so closing one closes both.
@@ -183,6 +196,8 @@ class Client:
           default_headers: Added to the present ones.
           max_retries: In place of the present number.
           timeout: In place of the present clocks.
+          limiter: In place of the present one; None for none.
+          lane: In place of the present one.
           instruments: Added to the present ones.
         """
         old = self._settings
@@ -205,6 +220,8 @@ class Client:
                 timeouts=old.timeouts if timeout is UNSET else Timeouts.of(timeout),
                 limits=old.limits,
                 accept_missing_stop=old.accept_missing_stop,
+                limiter=old.limiter if limiter is UNSET else check_limiter(limiter),
+                lane=old.lane if lane is None else check_lane(lane),
                 instruments=old.instruments.with_more(instruments),
             ),
             self._connections,
@@ -215,6 +232,16 @@ class Client:
     def instruments(self) -> Instruments:
         """The instruments of this client."""
         return self._settings.instruments
+
+    @property
+    def limiter(self) -> RateLimiter | None:
+        """The limiter of this client, or None."""
+        return self._settings.limiter
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane that was given to this client, or None."""
+        return self._settings.lane
 
     def statistics(self) -> ConnectionStatistics:
         """How many connections are active and idle, and how many requests wait for one."""

@@ -6,7 +6,10 @@ not: the API's own parameters (`_protocol`).
 
 from __future__ import annotations
 
+from typing import Final
+
 from trio_stream._http import Timeout
+from trio_stream._limiter import Lane
 from trio_stream._protocol import (
     BatchListParams,
     BatchSharedParams,
@@ -26,13 +29,17 @@ class ManyCallOptions(RequestOptions, total=False):
     """The options of calls that make many requests. See `CallOptions`."""
 
     timeout: Timeouts | Timeout | float | None
+    lane: Lane
 
 
 class CallOptions(ManyCallOptions, total=False):
     """The options every call takes.
 
-    ``timeout`` and ``max_retries`` replace the client's; ``extra_headers``, ``extra_query`` and ``extra_body`` are
-    sent as they are, and win over what this library would send.
+    ``timeout``, ``max_retries`` and ``lane`` replace the client's; ``extra_headers``, ``extra_query`` and
+    ``extra_body`` are sent as they are, and win over what this library would send.
+
+    ``lane`` says in which queue of the client's limiter a request waits: ``"interactive"``, or ``"batch"`` for what
+    nobody waits for. Counting tokens and calls about message batches have limits of their own and wait for none.
     """
 
     max_retries: int
@@ -86,4 +93,8 @@ class BetaBatchCall(BatchCall, BetasParam):
     """Keyword arguments of the other calls of ``client.beta.messages.batches``."""
 
 
-OPTION_NAMES = frozenset(CallOptions.__annotations__) | frozenset(RequestOptions.__annotations__)
+ADMISSION: Final = "admission"
+"""An option of this package alone: a function that returns the `Admission` of a request, whose permit a fan-out has
+waited for already."""
+
+OPTION_NAMES = frozenset(CallOptions.__annotations__) | frozenset(RequestOptions.__annotations__) | {ADMISSION}

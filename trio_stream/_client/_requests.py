@@ -7,6 +7,7 @@ what becomes of the answer (`_stream`).
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ import trio
 
 from trio_stream._hidden import Hidden, HiddenHeaders
 from trio_stream._http import ConnectionInfo, Response
+from trio_stream._instruments import current_job
+from trio_stream._limiter import Admission, Lane, RateLimiter, check_lane, permits_for
 from trio_stream._protocol import (
     Message,
     MessageTokensCount,
@@ -31,7 +34,7 @@ from trio_stream._timeouts import Timeouts
 
 from ._credentials import Secret
 from ._json_call import JSONCall
-from ._options import OPTION_NAMES
+from ._options import ADMISSION, OPTION_NAMES
 from ._settings import UNSET, Connections, Settings, authenticates, check_max_retries
 
 T = TypeVar("T")
@@ -120,6 +123,7 @@ class Requests:
             options,
             content=build_body(params, stream=stream, extra_body=options.get("extra_body")),
             streaming=stream is True,
+            paced=path == MESSAGES_PATH,
             output=output,
         )
 
@@ -135,6 +139,7 @@ class Requests:
         streaming: bool = False,
         repeatable: bool = True,
         send_seconds: float = 0.0,
+        paced: bool = False,
         output: OutputType[Any] | None = None,
     ) -> StreamRequest:
         """A request with its headers, its clocks and what else it needs from the client.
@@ -149,6 +154,7 @@ class Requests:
           streaming: Whether an event stream is asked for.
           repeatable: As `StreamRequest.repeatable`.
           send_seconds: What the clock ``send`` is at least, unless it is off.
+          paced: Whether it waits for the client's limiter. Its limits are those of messages.
           output: As `StreamRequest.output`.
         """
         # Built here: what is wrong with a header is said where it was given.
@@ -158,6 +164,7 @@ class Requests:
         timeouts = settings.timeouts if timeout is UNSET else Timeouts.of(timeout)
         if timeouts.send is not None and timeouts.send < send_seconds:
             timeouts = msgspec.structs.replace(timeouts, send=send_seconds)
+        lane = check_lane(options["lane"]) if "lane" in options else settings.lane or _usual_lane()
         extra_query = options.get("extra_query")
         if query or extra_query:
             query = {**self._query, **(query or {}), **(extra_query or {})}
@@ -182,6 +189,8 @@ class Requests:
             watchdog=connections.watchdog,
             run=connections.run,
             instruments=settings.instruments,
+            lane=lane,
+            admission=_admission(options, settings.limiter, lane, content) if paced else None,
             output=output,
         )
 
@@ -200,6 +209,26 @@ class Requests:
             headers = _Headers(self._settings.headers(streaming=streaming))
             self._usual_headers[streaming] = headers
         return headers
+
+
+def _usual_lane() -> Lane:
+    """The lane of a call for which neither itself nor its client says one: whatever a fan-out does is its work."""
+    return "interactive" if current_job.get() is None else "batch"
+
+
+def _admission(
+    options: Mapping[str, Any], limiter: RateLimiter | None, lane: Lane, content: bytes
+) -> Callable[[], Admission] | None:
+    """What makes the admission of a message; None where there is no limiter."""
+    given: Callable[[], Admission] | None = options.get(ADMISSION)
+    if given is not None or limiter is None:
+        return given
+    return functools.partial(_admit, limiter, lane, content)
+
+
+def _admit(limiter: RateLimiter, lane: Lane, content: bytes) -> Admission:
+    # Of what is sent, and not of what was given: that may be anything that can be encoded.
+    return Admission(limiter, permits_for(msgspec.json.decode(content, type=dict[str, Any]), lane=lane))
 
 
 @final

@@ -18,6 +18,7 @@ from trio_stream._errors import CredentialsError
 from trio_stream._hidden import Hidden
 from trio_stream._http import Sender
 from trio_stream._instruments import Instruments
+from trio_stream._limiter import Lane, RateLimiter, check_lane
 from trio_stream._limits import Limits
 from trio_stream._protocol import (
     build_headers,
@@ -168,6 +169,8 @@ class Settings(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     limits: Limits
     accept_missing_stop: bool
+    limiter: RateLimiter | None
+    lane: Lane | None
     instruments: Instruments
 
     def __repr__(self) -> str:
@@ -220,6 +223,17 @@ def check_max_retries(value: int) -> int:
     return value
 
 
+def check_limiter(value: object) -> RateLimiter | None:
+    """Return ``value`` if it is a limiter, or None.
+
+    Raises:
+      TypeError: It is neither.
+    """
+    if value is None or isinstance(value, RateLimiter):
+        return value
+    raise TypeError(f"limiter must be a RateLimiter or None, not {value!r}")
+
+
 def authenticates(headers: Iterable[str]) -> bool:
     """Whether headers of these names authenticate a request."""
     return any(name.lower() in _AUTHENTICATION for name in headers)
@@ -236,6 +250,8 @@ def read_settings(
     timeout: Any,
     limits: Limits | None,
     accept_missing_stop: bool,
+    limiter: RateLimiter | None,
+    lane: Lane | None,
     instruments: Instruments,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -251,6 +267,8 @@ def read_settings(
       timeout: See `Client`.
       limits: See `Client`.
       accept_missing_stop: See `Client`.
+      limiter: See `Client`.
+      lane: See `Client`.
       instruments: See `Client`.
       environ: The environment, if not that of the process.
     """
@@ -268,5 +286,7 @@ def read_settings(
         timeouts=Timeouts() if timeout is UNSET else Timeouts.of(timeout),
         limits=Limits() if limits is None else limits,
         accept_missing_stop=accept_missing_stop,
+        limiter=check_limiter(limiter),
+        lane=None if lane is None else check_lane(lane),
         instruments=instruments,
     )

@@ -23,6 +23,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final, Generic, NoReturn, final
 
+import msgspec
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
@@ -34,6 +35,7 @@ from trio_stream._errors import (
     TotalTimeoutError,
 )
 from trio_stream._instruments import CallOutcome
+from trio_stream._limiter import Admission
 from trio_stream._protocol import Message, Usage
 from trio_stream._stats import StreamStats
 
@@ -78,6 +80,7 @@ class StreamLifecycle(Generic[ReaderT]):
     """
 
     __slots__ = (
+        "_admission",
         "_attempts",
         "_clocks",
         "_format",
@@ -99,6 +102,7 @@ class StreamLifecycle(Generic[ReaderT]):
         self._attempts = 0
         self._clocks: Clocks | None = None
         self._watch: CallWatch | None = None
+        self._admission: Admission | None = None  # where the client has a limiter
         self.state: StreamState = StreamState.NEW
         self.kept: Any = None
         self.opened: Opened[ReaderT] | None = None
@@ -148,7 +152,16 @@ class StreamLifecycle(Generic[ReaderT]):
         self.state = StreamState.OPENING
         self._opening_scope = scope
         self._watch = watch = watch_call(request, self)
-        opening = Opening(request, answer_format=self._format, clocks=clocks, entered_at=entered_at, watch=watch)
+        if request.admission is not None:
+            self._admission = request.admission()
+        opening = Opening(
+            request,
+            answer_format=self._format,
+            clocks=clocks,
+            entered_at=entered_at,
+            watch=watch,
+            admission=self._admission,
+        )
         try:
             self.opened = opened = await opening.open()
         finally:
@@ -157,6 +170,7 @@ class StreamLifecycle(Generic[ReaderT]):
         if self.is_closed:
             # Closed in the moment in which it was opened: the cancellation came too late to be noticed there.
             opened.reader.body.close()
+            self._let_go()
             self.check_open()
         self.state = StreamState.OPEN
         self.reader = opened.reader
@@ -312,6 +326,8 @@ class StreamLifecycle(Generic[ReaderT]):
         assert self.reader is not None
         self.state = StreamState.COMPLETE
         self.reader.body.finish()
+        if self._admission is not None:
+            self._admission.completed(self.usage)
         self._let_go()
         self._tell_end(CallOutcome.COMPLETED)
 
@@ -332,6 +348,8 @@ class StreamLifecycle(Generic[ReaderT]):
         self.state = StreamState.FAILED
         self.kept = None
         opened.reader.body.close()
+        if self._admission is not None:
+            self._admission.failed(error)
         self._let_go()
         self._tell_end(CallOutcome.FAILED, error=error)
 
@@ -371,6 +389,8 @@ class StreamLifecycle(Generic[ReaderT]):
         self._request.live.discard(self)
         if self._clocks is not None:
             self._request.watchdog.remove(self._clocks)
+        if self._admission is not None:
+            self._admission.release()
 
     def _tell_end(self, outcome: CallOutcome, *, error: BaseException | None = None, reason: str | None = None) -> None:
         if self._watch is not None:
@@ -400,4 +420,7 @@ class StreamLifecycle(Generic[ReaderT]):
     @property
     def stats(self) -> StreamStats:
         """Timings and counts up to now."""
-        return StreamStats(attempts=self._attempts) if self.opened is None else self.opened.stats()
+        stats = StreamStats(attempts=self._attempts) if self.opened is None else self.opened.stats()
+        if self._admission is None:
+            return stats
+        return msgspec.structs.replace(stats, waited_for_limit=self._admission.waited)

@@ -21,6 +21,7 @@ from trio_stream._errors import (
     TotalTimeoutError,
 )
 from trio_stream._http import Response, ResponseBody, decoded
+from trio_stream._limiter import Admission
 from trio_stream._protocol import RateLimits
 from trio_stream._response import ResponseInfo
 from trio_stream._stats import StreamStats
@@ -134,11 +135,13 @@ class Opening(Generic[ReaderT]):
         clocks: Clocks,
         entered_at: float,
         watch: CallWatch | None,
+        admission: Admission | None,
     ) -> None:
         self._request = request
         self._clocks = clocks
         self._format = answer_format
         self._watch = watch
+        self._admission = admission
         total = request.timeouts.total
         self._total_at = math.inf if total is None else entered_at + total
         self._runs_out_first: _OpeningClock = "total"
@@ -163,8 +166,13 @@ class Opening(Generic[ReaderT]):
             sleep=self._sleep,
             on_retry=None if self._watch is None else self._watch.retry,
             earlier=self._earlier,
-            has_time=self._waiting.has_time,
+            has_time=self._may_go_on,
         )
+
+    def _may_go_on(self) -> bool:
+        """Whether another attempt is of any use, where the error allows one."""
+        # The clock has to hear of the end of the attempt in any case, so it is asked first.
+        return self._waiting.has_time() and not (self._admission is not None and self._admission.too_large)
 
     async def _sleep(self, seconds: float) -> None:
         if trio.current_time() + seconds < self._total_at:
@@ -176,19 +184,21 @@ class Opening(Generic[ReaderT]):
             raise error from self._last_error
 
     async def _attempt(self, retries_taken: int) -> Opened[ReaderT]:
-        request, watch = self._request, self._watch
-        began_at = trio.current_time()
+        request, watch, admission = self._request, self._watch, self._admission
         response: Response | None = None
-        self.attempts += 1
         self._sent = False
         self._request_id = None
         self._runs_out_first = "total"
         self._waiting.stop()
         self._clocks.restart()
-        if watch is not None:
-            watch.attempt_starts()
         # One scope for all clocks: another one would cost as much as a dozen events.
         with trio.CancelScope(deadline=self._total_at) as scope:
+            if admission is not None:
+                await admission.ask()  # of the clocks only `total` runs meanwhile
+            began_at = trio.current_time()
+            self.attempts += 1
+            if watch is not None:
+                watch.attempt_starts(waited_for_limit=0.0 if admission is None else admission.waited_before)
 
             def on_sent() -> None:
                 self._sent = True
@@ -229,9 +239,15 @@ class Opening(Generic[ReaderT]):
                         unix_time=request.unix_time(),
                     )
                 self.first = await self._read_first_event(reader, scope)
+                if admission is not None:
+                    admission.began(RateLimits.from_headers(headers), reader.usage, lambda: reader.events)
             except BaseException as exc:
                 if isinstance(exc, APIError):
                     self._last_error = self._locate(exc, response)
+                if admission is not None:
+                    if isinstance(exc, APIError):
+                        admission.failed(exc)
+                    admission.release()
                 if response is not None:
                     response.body.close()
                     await response.body.aclose()
@@ -282,8 +298,12 @@ class Opening(Generic[ReaderT]):
 
     def _total_ran_out(self) -> TotalTimeoutError:
         seconds = self._request.timeouts.total or 0.0
+        sentence = f"total: the stream was not open within {seconds:g} s"
+        waited = 0.0 if self._admission is None else self._admission.waited
+        if waited:
+            sentence += f", {waited:.3g} s of which it waited for the client's limiter"
         return TotalTimeoutError(
-            f"total: the stream was not open within {seconds:g} s" + (_ACCEPTED if self._sent else ""),
+            sentence + (_ACCEPTED if self._sent else ""),
             seconds=seconds,
             may_have_been_accepted=self._sent,
             request_id=self._request_id,

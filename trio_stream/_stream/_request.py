@@ -15,6 +15,7 @@ from trio_stream._errors import APIError
 from trio_stream._hidden import Hidden
 from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
+from trio_stream._limiter import Admission, Lane
 from trio_stream._limits import Limits
 from trio_stream._response import ResponseInfo
 from trio_stream._runs import OneRun
@@ -99,6 +100,9 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
       watchdog: Watches the clocks of all open streams of the client.
       run: The run of Trio in which the client is used.
       instruments: Those of the client.
+      lane: Whether it is made for somebody who waits, or for a fan-out.
+      admission: Makes what waits for the client's limiter, anew each time the request is made; None where nobody waits
+        for one.
       output: The type that the answer is asked for as, or None.
     """
 
@@ -113,6 +117,8 @@ class StreamRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     watchdog: Watchdog
     run: OneRun
     instruments: Instruments
+    lane: Lane
+    admission: Callable[[], Admission] | None = None
     output: OutputType[Any] | None = None
 
 

@@ -56,16 +56,19 @@ class CallWatch:
             path=outgoing.path,
             base_url=outgoing.base_url,
             content=outgoing.content,
+            lane=request.lane,
             progress=progress,
         )
         self.added_headers: Mapping[str, str] = audience.start(self.call)
 
-    def attempt_starts(self) -> None:
-        """A request is about to be made."""
+    def attempt_starts(self, *, waited_for_limit: float = 0.0) -> None:
+        """A request is about to be made, after a wait for the client's limiter in seconds."""
         call = self.call
         call.attempts += 1
         call.request_id = call.response = None
-        moment = AttemptStart(call=call, at=trio.current_time(), attempt=call.attempts)
+        moment = AttemptStart(
+            call=call, at=trio.current_time(), attempt=call.attempts, waited_for_limit=waited_for_limit
+        )
         self._audience.tell(moment)
         self._taps = moment.taps
 

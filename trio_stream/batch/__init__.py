@@ -4,7 +4,6 @@ What belongs here: making many requests, pacing them, gathering their answers. W
 (`_stream`), and the command line (`cli`). `_fan_out` describes how the parts of a fan-out work together.
 """
 
-from trio_stream.batch._buckets import Bucket as Bucket
 from trio_stream.batch._caching import CacheDuration as CacheDuration, with_prefix as with_prefix
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._file_lock import lock_file as lock_file
@@ -28,11 +27,6 @@ from trio_stream.batch._journal_format import (
     read_line as read_line,
     read_outcome as read_outcome,
     restore_error as restore_error,
-)
-from trio_stream.batch._limiter import (
-    HeaderRateLimiter as HeaderRateLimiter,
-    Permit as Permit,
-    RateLimiter as RateLimiter,
 )
 from trio_stream.batch._merge import (
     MergeReport as MergeReport,

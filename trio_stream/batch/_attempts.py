@@ -6,7 +6,6 @@ What belongs here: attempts, the waits between them, and the item's clock. What 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import random
@@ -16,19 +15,18 @@ from typing import Any, Final, final
 import msgspec
 import trio
 
-from trio_stream._client import Client
+from trio_stream._client import ADMISSION, Client
 from trio_stream._errors import APIError, APITimeoutError, OutputParseError, TotalTimeoutError
+from trio_stream._limiter import Admission, Lane, Permit, permits_for
 from trio_stream._money import Charge, Ledger, Reservation
-from trio_stream._protocol import Judgement, Message, RateLimits, TextBlock, Verdict, judge, retry_delay
+from trio_stream._protocol import Judgement, Message, TextBlock, Verdict, judge, retry_delay
 from trio_stream._schemas import OutputType, parse_message
 from trio_stream._stream import EarlierAttempts, MessageStream, MessageStreamManager
 
 from ._active_item import ActiveItem
-from ._estimates import estimate_input_tokens
 from ._governor import Governor
 from ._job import Job
 from ._journal_keeper import JournalKeeper
-from ._limiter import Permit
 from ._options import FanOutOptions, OnEvent
 from ._outage import says_out_of_order
 from ._records import Item, Outcome
@@ -85,6 +83,8 @@ class Attempts:
         self._on_event = options.on_event
         self._wanted = options.wanted
         self._retry_invalid = options.retry_invalid
+        self._lane: Lane = client.lane or "batch"
+        self._told_pause: float | None = None  # the end of the last pause that instruments were told of
         self.retries: int = 0
 
     async def run(self, active: ActiveItem) -> Outcome:
@@ -108,17 +108,21 @@ class Attempts:
 
     async def _ask(self, active: ActiveItem) -> Outcome:
         """Make requests until one is answered by a whole message, or the item is given up."""
-        new_permit = _permits(active.params, cached=active.cached)
+        try:
+            new_permit = permits_for(active.params, lane=active.params.get("lane", self._lane), cached=active.cached)
+        except ValueError as no_such_lane:
+            return active.outcome("error", no_such_lane)
         spared = 0
         signs_of_life: int | None = None  # the governor's count of them, as of the last failure or the first request
         earlier = EarlierAttempts()
         while True:
-            permit = new_permit()
+            admission = self._governor.admission(new_permit)
+            permit = admission.permit
             try:
                 reservation = active.reservation = self._reservation(active.params, permit)
             except ValueError as unknown:  # its cost cannot be limited
                 return active.outcome("error", unknown)
-            given_up = await self._wait_for_permission(active, permit, reservation)
+            given_up = await self._wait_for_permission(active, admission, reservation)
             if given_up is not None:
                 return given_up
             error: Exception | None = None
@@ -129,7 +133,7 @@ class Attempts:
                 # Most items have no clock, and a scope for each costs time when a thousand are left at once.
                 timed = self._item_timeout < math.inf
                 attempt = self._attempt_in_time if timed else self._attempt
-                error = await attempt(active, permit, reservation)
+                error = await attempt(active, admission, reservation)
                 if error is None:
                     return active.outcome("ok")
                 if not isinstance(error, APIError):  # its parameters cannot be sent
@@ -139,7 +143,7 @@ class Attempts:
                 verdict = judgement.verdict
                 self._tell_failure(permit, error, verdict)
             finally:
-                self._governor.release(permit, reservation)
+                self._governor.release(admission, reservation)
             out_of_order = active.stream is None and says_out_of_order(error, verdict)
             stop = self._governor.outage(error) if out_of_order else None
             if stop is not None:
@@ -148,7 +152,7 @@ class Attempts:
             if judgement.reason is not None:
                 active.stop = stopped_by(error, judgement.reason)
                 return active.outcome("skipped", error)
-            if verdict is Verdict.RATE_LIMITED and permit.oversize:
+            if admission.too_large:
                 return active.outcome("error", error)
             nothing_answered = signs_of_life == self._governor.signs_of_life
             signs_of_life = self._governor.signs_of_life
@@ -195,10 +199,10 @@ class Attempts:
 
     def _tell_failure(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
         """Tell the governor, and instruments of the pause that may follow."""
-        before = self._governor.paused_until
         self._governor.failed(permit, error, verdict)
         until = self._governor.paused_until
-        if self._job.watch is not None and until is not None and until != before:
+        if self._job.watch is not None and until is not None and until != self._told_pause:
+            self._told_pause = until
             self._job.watch.paused(until)
 
     def reservation_in_batch(self, params: Mapping[str, Any]) -> Reservation:
@@ -207,7 +211,7 @@ class Attempts:
         Raises:
           ValueError: Cost is limited, and the prices of the request's model are not known.
         """
-        return self._reservation(params, _permits(params, cached=False)(), tier="batch")
+        return self._reservation(params, permits_for(params, lane=self._lane)(), tier="batch")
 
     def charge_in_batch(self, active: ActiveItem, message: Message) -> None:
         """Add the tokens of an answer in a message batch to the ledger."""
@@ -231,7 +235,7 @@ class Attempts:
         return self._ledger.reservation(prompt, max_tokens=permit.max_tokens)
 
     async def _wait_for_permission(
-        self, active: ActiveItem, permit: Permit, reservation: Reservation
+        self, active: ActiveItem, admission: Admission, reservation: Reservation
     ) -> Outcome | None:
         """Wait for permission to send.
 
@@ -247,7 +251,7 @@ class Attempts:
 
         with trio.CancelScope() as active.waiting:
             try:
-                await self._governor.acquire(permit, reservation, reserved=reserved)
+                await self._governor.acquire(admission, reservation, reserved=reserved)
             except FanOutStoppedError as stop:
                 active.stop = stop
             else:
@@ -265,16 +269,18 @@ class Attempts:
         active.attempts += 1
         active.stream = None
 
-    async def _attempt_in_time(self, active: ActiveItem, permit: Permit, reservation: Reservation) -> Exception | None:
+    async def _attempt_in_time(
+        self, active: ActiveItem, admission: Admission, reservation: Reservation
+    ) -> Exception | None:
         """Like `_attempt`, but the item's clock may end it."""
         began_at = trio.current_time()
         with trio.CancelScope(deadline=began_at + self._item_timeout - active.used):
-            error = await self._attempt(active, permit, reservation)
+            error = await self._attempt(active, admission, reservation)
             active.used += trio.current_time() - began_at
             return error
         return self._out_of_time(active)
 
-    async def _attempt(self, active: ActiveItem, permit: Permit, reservation: Reservation) -> Exception | None:
+    async def _attempt(self, active: ActiveItem, admission: Admission, reservation: Reservation) -> Exception | None:
         """Make one request and read its answer to the end.
 
         Returns:
@@ -283,16 +289,14 @@ class Attempts:
         stream: MessageStream | None = None
         whole = False
         try:
-            manager = self._prepare(active.params)
+            manager = self._prepare(active.params, admission)
         except (TypeError, ValueError) as error:
             return error
         try:
             async with manager as stream:
                 active.stream = stream
-                permit.events = lambda: stream.stats.events
                 reservation.written = self._written_by(stream)
-                limits = stream.rate_limits or RateLimits()
-                self._governor.began(permit, limits, stream.usage)
+                self._governor.began(admission.permit)
                 if self._governor.may_use_growth:
                     self._job.room.unpark_all()
                 if self._on_event is None:
@@ -300,7 +304,6 @@ class Attempts:
                 else:
                     await self._tap(active.item, stream, self._on_event)
             whole = True
-            self._governor.completed(permit, limits, stream.message.usage)
         except APIError as error:
             return error
         finally:
@@ -330,9 +333,14 @@ class Attempts:
         model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
         active.charges += self._ledger.add(usage, model=model, failed=not whole, estimated=cut)
 
-    def _prepare(self, params: Mapping[str, Any]) -> MessageStreamManager:
-        # Retries are made here, so that the governor sees every refusal.
-        options: dict[str, Any] = {**params, "max_retries": 0}
+    def _prepare(self, params: Mapping[str, Any], admission: Admission) -> MessageStreamManager:
+        # Retries are made here, so that the governor sees every refusal. The permit is the stream's from now on.
+        options: dict[str, Any] = {
+            **params,
+            "max_retries": 0,
+            "lane": admission.permit.lane,
+            ADMISSION: lambda: admission,
+        }
         messages = self._client.beta.messages if "betas" in params else self._client.messages
         return messages.stream(**options)
 
@@ -374,9 +382,6 @@ class Attempts:
         return None
 
 
-_PROMPT: Final = ("system", "messages", "tools")
-
-
 def _judge(
     outcome: Outcome, wanted: OutputType[Any], message: Message | None = None
 ) -> tuple[Outcome, OutputParseError | None]:
@@ -388,19 +393,6 @@ def _judge(
     except OutputParseError as error:
         error.request_id = outcome.request_id
         return msgspec.structs.replace(outcome, status=error.fault, error=error), error
-
-
-def _permits(params: Mapping[str, Any], *, cached: bool) -> Callable[[], Permit]:
-    """Return a function that makes the permits for an item's requests: each attempt needs one of its own."""
-    max_tokens = params.get("max_tokens")
-    return functools.partial(
-        Permit,
-        input_tokens=estimate_input_tokens({name: params[name] for name in _PROMPT if name in params}),
-        max_tokens=max_tokens if isinstance(max_tokens, int) else 1_000_000,
-        model=str(params.get("model", "")),
-        fast=params.get("speed") == "fast",
-        cached=cached,
-    )
 
 
 def _delay(judgement: Judgement, retries_taken: int) -> float | None:

@@ -23,6 +23,7 @@ import trio
 
 from trio_stream._client import Client, SharedCall
 from trio_stream._errors import OutputFault
+from trio_stream._limiter import HeaderRateLimiter, RateLimiter
 from trio_stream._money import Budget, Ledger, PriceLookup, Prices
 from trio_stream._protocol import MessageBatch
 from trio_stream._schemas import OutputType
@@ -35,7 +36,6 @@ from ._governor import Governor
 from ._items import Items, Source
 from ._job import Job, JobState
 from ._journal_keeper import JournalKeeper
-from ._limiter import HeaderRateLimiter, RateLimiter
 from ._moments import JobWatch
 from ._options import DEFAULTS, FanOutOptions, OnEvent
 from ._outbox import Outbox
@@ -78,7 +78,7 @@ class FanOut(Generic[TagT, ValueT]):
         self._options = options
         source = Source(items)
         budget = Budget() if options.budget is None else options.budget
-        limiter = HeaderRateLimiter() if options.limiter is None else options.limiter
+        limiter = options.limiter or client.limiter or HeaderRateLimiter()
         self._ledger = Ledger(budget, options.prices)
         duration: CacheDuration | None = options.cache or ("5m" if options.warmup else None)
         self._warmup = None if duration is None else Warmup(SECONDS[duration])
@@ -321,7 +321,8 @@ def fan_out(
         end.
       limit: How many requests may be under way at once: a number, or an `Adaptive` for a limit that finds its own
         level.
-      limiter: Paces the requests. Share one among fan-outs that run at the same time. None for a `HeaderRateLimiter`.
+      limiter: Paces the requests. None for the client's limiter, in whose ``"batch"`` lane they wait unless ``lane``
+        says otherwise; or, if it has none, for a `HeaderRateLimiter` of this fan-out alone.
       journal: A path or a journal. Items that it has an answer for are not sent again (their status is ``cached``), and
         every item that ends is written to it before its outcome is handed out. If ``items`` is a sequence, all ids are
         compared with each other and with the journal before anything is sent; otherwise each is as it is taken.
@@ -355,8 +356,8 @@ def fan_out(
         schema is part of the request, so that a journal is one of this schema.
       retry_invalid: How many more times an item is sent whose answer is no value of ``output``. Each costs what a
         request costs.
-      **params: The parameters that all requests share: those of ``client.messages.stream``, and ``timeout``. With
-        ``betas``, requests go through ``client.beta.messages.stream``.
+      **params: The parameters that all requests share: those of ``client.messages.stream``, ``timeout`` and ``lane``.
+        With ``betas``, requests go through ``client.beta.messages.stream``.
 
     Raises:
       ValueError: An option is invalid, or conflicts with another.

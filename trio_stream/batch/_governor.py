@@ -1,7 +1,8 @@
 """Permission to send: the window, the breaker and the rate limiter put together.
 
-What belongs here: waiting for permission, and telling those three about each answer. What does not: their arithmetic
-(`_window`, `_limiter`), and retries (`_attempts`).
+What belongs here: waiting for permission, and telling window and breaker about each answer. What does not: their
+arithmetic (`_window`), telling the limiter, which the stream does itself (`trio_stream._limiter`), and retries
+(`_attempts`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import final
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
+from trio_stream._limiter import Admission, Permit, RateLimiter
 from trio_stream._money import Ledger, Reservation, Room
-from trio_stream._protocol import RateLimits, Usage, Verdict
+from trio_stream._protocol import Verdict
 
-from ._limiter import Permit, RateLimiter
 from ._outage import Outage, says_out_of_order
 from ._stopping import FanOutStoppedError
 from ._warmup import Warmup
@@ -30,7 +31,7 @@ class Governor:
     A request passes five gates, in this order: the budget, the window (how many requests are live), the breaker
     (whether the API is out of order), the prompt cache (whether what the request shares with others is there), and the
     rate limiter, which is last because a request that it has charged should go out at once. From then on the request is
-    live, until `release`; in between, `began`, `completed` and `failed` tell of its answer.
+    live, until `release`; in between, `began` and `failed` tell of its answer.
 
     Attributes:
       live: Requests that have permission and are not over.
@@ -83,11 +84,19 @@ class Governor:
         """How many answers have shown that the API works."""
         return self._outage.signs_of_life
 
-    async def acquire(self, permit: Permit, reservation: Reservation, *, reserved: Callable[[], None]) -> None:
+    def admission(self, new_permit: Callable[[], Permit]) -> Admission:
+        """Return the admission of a request, for `acquire` and then for its stream.
+
+        Args:
+          new_permit: A function that makes its permit.
+        """
+        return Admission(self._limiter, new_permit)
+
+    async def acquire(self, admission: Admission, reservation: Reservation, *, reserved: Callable[[], None]) -> None:
         """Wait for permission to send. A checkpoint. If it is cancelled, nothing has been taken.
 
         Args:
-          permit: The request, as the limiter sees it.
+          admission: The request, as the limiter sees it. It is released by `release`, if not by its stream.
           reservation: The request, as the budget sees it. It is released by `release`.
           reserved: Called when the budget has had room for it.
 
@@ -101,15 +110,16 @@ class Governor:
         self._ledger.reserve(reservation)
         reserved()
         try:
-            await self._wait_for_turn(permit)
+            await self._wait_for_turn(admission)
         except BaseException:
             self._release(reservation)
             raise
         self._ledger.sent(reservation)
         self.live += 1
 
-    async def _wait_for_turn(self, permit: Permit) -> None:
+    async def _wait_for_turn(self, admission: Admission) -> None:
         """Pass the gates behind the budget."""
+        permit = admission.permit
         # One at a time, so that whoever has waited longest goes first. But limits hold for one model, so each model has
         # a queue of its own: a request that waits for the limits of one must not hold up a request to another.
         async with self._turns[permit.model, permit.fast]:
@@ -122,7 +132,7 @@ class Governor:
                     break
                 with trio.move_on_after(seconds):
                     await self._changed.park()
-            await self._limiter.acquire(permit)
+            await admission.ask()
             self._breaker.sent(trio.current_time())
             if self._warmup is not None and permit.cached:
                 # Now and not before: the limiter may have waited for longer than an entry of the cache lasts.
@@ -135,24 +145,15 @@ class Governor:
             seconds = max(seconds, self._warmup.wait(permit, now))
         return seconds
 
-    def began(self, permit: Permit, limits: RateLimits, usage: Usage | None) -> None:
-        """The answer to a request has begun: the window grows, the breaker closes, the limiter learns."""
+    def began(self, permit: Permit) -> None:
+        """The answer to a request has begun, and its permit says so: the window grows, the breaker closes."""
         now = trio.current_time()
-        permit.began_at = now
         self.answered += 1
-        permit.usage = usage
         if self._warmup is not None and permit.cached:
-            self._warmup.began(permit, usage, now)
+            self._warmup.began(permit, permit.usage, now)
         self._window.succeeded(now)
         self._note_life(now)
-        self._limiter.observe(permit, limits)
         self._changed.unpark_all()
-
-    def completed(self, permit: Permit, limits: RateLimits, usage: Usage) -> None:
-        """The answer to a request is whole, and its usage is final."""
-        permit.usage = usage
-        permit.ended = True
-        self._limiter.observe(permit, limits)
 
     def failed(self, permit: Permit, error: APIError, verdict: Verdict) -> None:
         """A request failed, or its answer was cut."""
@@ -167,15 +168,10 @@ class Governor:
                 self._note_life(now)
         if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
             self.refused += 1
-            self._limiter.penalise(permit, error)
             if verdict is Verdict.RAMP_LIMITED:
                 self._window.ramp(now, self.live)
             elif not permit.oversize:
                 self._window.refused(now)
-            return
-        if isinstance(error, APIStatusError) and error.rate_limits not in (None, RateLimits()):
-            # The headers of an error tell the limits too; most often it is a 529.
-            self._limiter.observe(permit, error.rate_limits)
 
     def _note_life(self, now: float) -> None:
         self._breaker.note(failed=False, now=now)
@@ -189,12 +185,12 @@ class Governor:
         """
         return self._outage.too_long(error, trio.current_time())
 
-    def release(self, permit: Permit, reservation: Reservation) -> None:
+    def release(self, admission: Admission, reservation: Reservation) -> None:
         """A request is over, however it ended. Never waits, since its task may be cancelled."""
         self.live -= 1
-        self._limiter.release(permit)
+        admission.release()
         if self._warmup is not None:
-            self._warmup.ended(permit)
+            self._warmup.ended(admission.permit)
         self._release(reservation)
 
     def _release(self, reservation: Reservation) -> None:

@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream._client import SharedCall
+from trio_stream._limiter import RateLimiter, check_lane
 from trio_stream._money import Budget, PriceLookup, Prices
 from trio_stream._protocol import MessageStreamEvent
 from trio_stream._schemas import OutputType, output_type
 
 from ._caching import SECONDS, CacheDuration
-from ._limiter import RateLimiter
 from ._records import Item, JournalLike
 from ._via_batch_options import ViaBatch
 from ._window import Adaptive
@@ -77,6 +77,8 @@ class FanOutOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.via_batch is not None and self.item_timeout is not None:
             raise TypeError("item_timeout is for streams: a batch takes as long as it does, up to 24 hours")
         _ = self.wanted  # whether there is a schema
+        if "lane" in self.params:
+            check_lane(self.params["lane"])
         if "max_retries" in self.params:
             raise TypeError("max_retries is not a parameter of a fan-out: use max_attempts")
         if "stream" in self.params:

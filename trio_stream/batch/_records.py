@@ -25,6 +25,7 @@ from typing import (
 
 import msgspec
 
+from trio_stream._client import OPTION_NAMES
 from trio_stream._errors import OutputFault
 from trio_stream._money import Charge
 from trio_stream._protocol import Message, MessageStopReason, Usage, build_body
@@ -62,7 +63,7 @@ FAILED: Final[frozenset[Status]] = frozenset({"error", "timeout", *get_args(Outp
 """How items end that have an error of their own."""
 
 # Parameters that change how a request is sent and not what it asks. A resumed run may use other clocks, for example.
-_OPTIONS: Final = frozenset({"timeout", "max_retries", "extra_headers", "extra_query", "extra_body", "stream"})
+_OPTIONS: Final = OPTION_NAMES | {"stream"}
 
 
 class UnfinishedError(Exception):

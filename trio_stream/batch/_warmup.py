@@ -9,9 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, final
 
+from trio_stream._limiter import Permit
 from trio_stream._protocol import Usage
-
-from ._limiter import Permit
 
 _SECONDS_TO_SPREAD: Final = 2.0
 """Seconds from the first event of the request that writes an entry until the others are sent. An entry exists once an

@@ -1,7 +1,7 @@
 """How many requests may be under way at once: the window, and the breaker for an API that is out of order.
 
-What belongs here: the arithmetic, without a clock and without waiting. What does not: rates (`_limiter`), and waiting
-(`_governor`).
+What belongs here: the arithmetic, without a clock and without waiting. What does not: rates (`trio_stream._limiter`),
+and waiting (`_governor`).
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from typing import Final, cast, final
 import trio
 
 import trio_stream as ts
+from trio_stream._limiter import HeaderRateLimiter
 from trio_stream._money import Budget
-from trio_stream.batch import Adaptive, FanOut, FanOutStats, HeaderRateLimiter, Item, Outcome, ViaBatch, fan_out
+from trio_stream.batch import Adaptive, FanOut, FanOutStats, Item, Outcome, ViaBatch, fan_out
 from trio_stream.cli._batch_files import Files
 from trio_stream.cli._batch_input import Input
 from trio_stream.cli._batch_journal import JobJournal

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias, final
 
-from trio_stream.batch import Bucket
+from trio_stream._limiter import Bucket
 
 Rates: TypeAlias = tuple[float | None, float | None, float | None]
 """Requests, input tokens and output tokens per minute; None where there is no limit."""

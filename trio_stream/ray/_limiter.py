@@ -1,7 +1,7 @@
 """One rate limit for all actors of a cluster, kept by a named actor.
 
 What belongs here: leasing from that actor, and pacing by the leases. What does not: its account (`_lease_office`), and
-following the API's headers (`HeaderRateLimiter` in `batch`).
+following the API's headers (`HeaderRateLimiter` in `_limiter`).
 
 A call to another process for each request would be slow, and is not needed: ten permits are leased at once.
 """
@@ -18,8 +18,8 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
+from trio_stream._limiter import HeaderRateLimiter, Permit, RateLimiter
 from trio_stream._protocol import RateLimits
-from trio_stream.batch import HeaderRateLimiter, Permit, RateLimiter
 from trio_stream.ray._lease_office import Amounts, LeaseOffice, Rates
 
 _log = logging.getLogger("trio_stream")

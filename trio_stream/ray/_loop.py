@@ -21,7 +21,8 @@ import msgspec
 import trio
 
 from trio_stream._client import Client
-from trio_stream.batch import FanOut, FanOutOptions, Item, Outcome, RateLimiter, merge_params, request_hash
+from trio_stream._limiter import RateLimiter
+from trio_stream.batch import FanOut, FanOutOptions, Item, Outcome, merge_params, request_hash
 from trio_stream.ray._journals import Journals
 
 _STOP_SECONDS = 5.0

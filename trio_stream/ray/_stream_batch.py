@@ -17,13 +17,12 @@ from typing import Any, Final, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream._client import Client
+from trio_stream._limiter import HeaderRateLimiter, RateLimiter
 from trio_stream._protocol import Usage
 from trio_stream.batch import (
     FanOutOptions,
-    HeaderRateLimiter,
     Item,
     Outcome,
-    RateLimiter,
     RecordedError,
     Request,
     as_item,

@@ -1,7 +1,7 @@
 """A token bucket as the Messages API documents its rate limits: it refills continuously, up to its limit.
 
-What belongs here: the arithmetic of one bucket. What does not: which requests it is charged for, and waiting until it
-has enough (`_limiter`).
+What belongs here: the arithmetic of one bucket. What does not: which requests it is charged for (`_account`), and
+waiting until it has enough (`_header_limiter`).
 """
 
 from __future__ import annotations
@@ -63,9 +63,17 @@ class Bucket:
             self._at = now
         return self._level
 
-    def wait(self, amount: float, now: float) -> float:
-        """Return the seconds until it has ``amount``. For more than it can hold, that is until it is full."""
-        missing = min(amount, self._capacity) - self.level(now)
+    def wait(self, amount: float, now: float, *, leaving: float = 0.0) -> float:
+        """Return the seconds until it has ``amount``. For more than it can hold, that is until it is full.
+
+        Args:
+          amount: How much is to be taken.
+          now: The time, in seconds.
+          leaving: The share of what it can hold that has to be left then.
+        """
+        if not self.known:
+            return 0.0
+        missing = min(amount + leaving * self._capacity, self._capacity) - self.level(now)
         if missing <= 1e-9 * max(1.0, amount):
             return 0.0
         return missing / self.rate if self.rate > 0 else math.inf

@@ -1,0 +1,303 @@
+"""The account of one model's limits: what is left of each, and what the requests that are under way will still take.
+
+What belongs here: the arithmetic, without waiting. What does not: one bucket (`_buckets`), who is next (`_lanes`), and
+pauses (`_header_limiter`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, final
+
+import msgspec
+
+from trio_stream._protocol import RateLimit, RateLimits
+
+from ._buckets import Bucket
+from ._interface import LANES, Permit
+
+_UNSEEN: Final = 8
+"""How many requests for a model go out before the first answer has said what the limits are."""
+
+_FIRST_OUTPUT: Final = 500.0
+"""The length, in output tokens, that is assumed of answers until one has ended; ``max_tokens`` if that is less."""
+
+_MEMORY: Final = 0.1
+"""The weight of the newest answer in the running means, by which the next one is estimated."""
+
+_SECONDS_BETWEEN_SUMS: Final = 0.1
+"""How often the output that is still to come is summed up over all live streams."""
+
+_HORIZON: Final = 10.0
+"""Seconds. Only output that is expected within this time is held back from a bucket."""
+
+
+class _Charge(msgspec.Struct):
+    """The charges for one request, and the totals of all charges up to it.
+
+    The totals tell what was sent after this request. The API's ``remaining`` is as of its answer, so everything sent
+    since then has to be subtracted from it.
+    """
+
+    input: float
+    output: float
+    requests_up_to: float = 0.0
+    input_up_to: float = 0.0
+
+
+@final
+class _Means:
+    """The running means of answers, by which the next one is estimated.
+
+    Attributes:
+      input_ratio: The API's count of input tokens, over our estimate.
+      tokens_per_event: Output tokens for each event.
+    """
+
+    def __init__(self) -> None:
+        self.input_ratio: float = 1.0
+        self.tokens_per_event: float = 1.0
+        self._output: float | None = None  # tokens of an answer
+        self._speed: float | None = None  # tokens a second
+
+    def expected_output(self, permit: Permit) -> float:
+        """Return the output tokens that a request is likely to produce."""
+        return min(self._output or _FIRST_OUTPUT, float(permit.max_tokens))
+
+    def within_horizon(self, tokens: float) -> float:
+        """Return how much of so much output is produced soon.
+
+        A stream that lasts for minutes produces most of its output after the bucket has been refilled.
+        """
+        return tokens if self._speed is None else min(tokens, self._speed * _HORIZON)
+
+    def learn_input(self, permit: Permit, actual: float) -> None:
+        """Learn how many input tokens the API has counted."""
+        if permit.input_tokens > 0:
+            self.input_ratio += _MEMORY * (actual / permit.input_tokens - self.input_ratio)
+
+    def learn_output(self, permit: Permit, actual: float, now: float) -> None:
+        """Learn how many output tokens a whole answer has."""
+        self._output = actual if self._output is None else self._output + _MEMORY * (actual - self._output)
+        events = permit.events()
+        if events:
+            self.tokens_per_event += _MEMORY * (actual / events - self.tokens_per_event)
+        if permit.began_at is not None and now > permit.began_at:
+            speed = actual / (now - permit.began_at)
+            self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
+
+
+@final
+class Account:
+    """The limits of one model at one speed.
+
+    A request is charged when it is sent: itself, its estimated input, and the output that is expected of it within the
+    next ten seconds. When its answer begins the input is corrected to the API's count, and all buckets to the API's
+    ``remaining``; when it ends, the output is corrected. If it is refused, everything is given back.
+
+    Args:
+      ours: The buckets of the user's own rates for requests, input tokens and output tokens, shared by all accounts.
+    """
+
+    def __init__(self, ours: tuple[Bucket, Bucket, Bucket]) -> None:
+        self._ours = ours
+        self._requests = Bucket()
+        self._input = Bucket()
+        self._output = Bucket()
+        self._tokens = Bucket()  # input and output together
+        self._live: dict[Permit, _Charge] = {}
+        self._to_come = 0.0  # output tokens that live streams are likely to produce yet, summed up at `_to_come_at`
+        self._to_come_at = -math.inf
+        self._seen = False  # whether any answer has told the limits
+        # What people ask for says little about what batches do: conversations are long, and mostly cached.
+        self._means = {lane: _Means() for lane in LANES}
+
+    def wait(self, permit: Permit, now: float, *, leaving: float) -> float:
+        """Return the seconds until the API's limits let a request through.
+
+        Args:
+          permit: The request.
+          now: The time, in seconds.
+          leaving: The share of each bucket that has to be left when the request has taken its part.
+        """
+        if not self._seen and len(self._live) >= _UNSEEN:
+            return math.inf
+        tokens = self._expect_input(permit)
+        if self._is_oversize(tokens):
+            return self._requests.wait(1.0, now, leaving=leaving)
+        return max(
+            bucket.wait(amount, now, leaving=leaving)
+            for bucket, amount in self._charges(1.0, tokens, self._expect_output(permit))
+        )
+
+    def wait_for_ours(self, permit: Permit, now: float) -> float:
+        """Return the seconds until the user's own rates let a request through."""
+        return max(bucket.wait(amount, now) for bucket, amount in self._charges_of_ours(permit))
+
+    def tokens(self, permit: Permit) -> float:
+        """Return the tokens of a request that the API's limits count: those kinds for which a limit is known."""
+        tokens = self._expect_input(permit)
+        return _known_tokens(self._charges(0.0, tokens, self._expect_output(permit))) or tokens
+
+    def tokens_of_ours(self, permit: Permit) -> float:
+        """Return the tokens of a request that the user's own rates count, as `tokens`."""
+        return _known_tokens(self._charges_of_ours(permit)[1:]) or self._expect_input(permit)
+
+    def _is_oversize(self, input_tokens: float) -> bool:
+        """Whether the API's buckets cannot hold so many input tokens even when they are full."""
+        return not (self._input.can_hold(input_tokens) and self._tokens.can_hold(input_tokens))
+
+    def is_beyond(self, permit: Permit, limits: RateLimits) -> bool:
+        """Whether a request has more input than limits that an answer tells allow for a whole minute."""
+        tokens = self._expect_input(permit)
+        told = (_token_limits(permit, limits)[0].limit, limits.tokens.limit)
+        return any(limit and tokens > limit for limit in told)
+
+    def take(self, permit: Permit, now: float) -> None:
+        """Charge a request that is about to be sent."""
+        charge = _Charge(self._expect_input(permit), self._expect_output(permit))
+        permit.oversize = self._is_oversize(charge.input)
+        self._charge(1.0, charge.input, charge.output, now)
+        charge.requests_up_to, charge.input_up_to = self._requests.charged, self._input.charged
+        self._live[permit] = charge
+        self._to_come += charge.output
+
+    def _charges(self, requests: float, input_tokens: float, output_tokens: float) -> list[tuple[Bucket, float]]:
+        return [
+            (self._requests, requests),
+            (self._input, input_tokens),
+            (self._output, output_tokens),
+            (self._tokens, input_tokens + output_tokens),
+        ]
+
+    def _charges_of_ours(self, permit: Permit) -> list[tuple[Bucket, float]]:
+        amounts = (1.0, self._expect_input(permit), self._expect_output(permit))
+        return list(zip(self._ours, amounts, strict=True))
+
+    def _charge(self, requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
+        for bucket, amount in (
+            *self._charges(requests, input_tokens, output_tokens),
+            *zip(self._ours, (requests, input_tokens, output_tokens), strict=True),
+        ):
+            if amount:
+                bucket.take(amount, now)
+
+    def _give_back_output(self, tokens: float, now: float) -> None:
+        # Does what `_charge` does, but faster: a thousand requests may end at once.
+        for bucket in (self._output, self._tokens, self._ours[2]):
+            if bucket.known:
+                bucket.take(-tokens, now)
+
+    def _expect_input(self, permit: Permit) -> float:
+        """Return the input tokens that the API is likely to count."""
+        return permit.input_tokens * self._means[permit.lane].input_ratio
+
+    def _expect_output(self, permit: Permit) -> float:
+        """Return the output tokens to hold back for a request at its start."""
+        means = self._means[permit.lane]
+        return means.within_horizon(means.expected_output(permit))
+
+    def _still_to_come(self, permit: Permit) -> float:
+        """Return the output tokens that a live stream is likely to produce from now on."""
+        means = self._means[permit.lane]
+        expected = means.expected_output(permit)
+        if permit.began_at is None:
+            return means.within_horizon(expected)
+        # A stream that is longer than most is likely to go on, because lengths are heavy-tailed.
+        return means.within_horizon(max(expected - self._produced(permit), expected / 4))
+
+    def _produced(self, permit: Permit) -> float:
+        """Return the output tokens that a live stream is likely to have produced."""
+        return 0.0 if permit.began_at is None else permit.events() * self._means[permit.lane].tokens_per_event
+
+    def observe(self, permit: Permit, limits: RateLimits, now: float) -> None:
+        """Learn from an answer that has begun or is whole, or from an error that is not a refusal."""
+        charge = self._live[permit]
+        if permit.ended:
+            self._learn_output(permit, charge, now)
+            return
+        self._seen = True
+        self._learn_input(permit, charge, now)
+        self._correct(permit, charge, limits, now)
+
+    def _learn_input(self, permit: Permit, charge: _Charge, now: float) -> None:
+        usage = permit.usage
+        if usage is None:
+            return
+        actual = usage.input_tokens + (usage.cache_creation_input_tokens or 0)
+        self._means[permit.lane].learn_input(permit, actual)
+        self._charge(0.0, actual - charge.input, 0.0, now)
+        permit.input_tokens = actual
+        charge.input = float(actual)
+
+    def _learn_output(self, permit: Permit, charge: _Charge, now: float) -> None:
+        usage = permit.usage
+        if usage is None:
+            return
+        actual = float(usage.output_tokens)
+        self._means[permit.lane].learn_output(permit, actual, now)
+        self._charge(0.0, 0.0, actual - charge.output, now)
+        charge.output = actual
+
+    def _correct(self, permit: Permit, charge: _Charge, limits: RateLimits, now: float) -> None:
+        """Correct our account by the API's, which tells the levels at the moment it answered this request."""
+        input_tokens, output_tokens = _token_limits(permit, limits)
+        sent_since = self._input.charged - charge.input_up_to
+        _correct_bucket(self._requests, limits.requests, self._requests.charged - charge.requests_up_to, now)
+        _correct_bucket(self._input, input_tokens, sent_since, now)
+        if output_tokens.remaining is not None or limits.tokens.remaining is not None:
+            if now - self._to_come_at >= _SECONDS_BETWEEN_SUMS:
+                # With a thousand live streams this sum is the most expensive part of an answer.
+                self._to_come_at, self._to_come = now, sum(map(self._still_to_come, self._live))
+            _correct_bucket(self._output, output_tokens, self._to_come, now)
+            _correct_bucket(self._tokens, limits.tokens, sent_since + self._to_come, now)
+
+    def refuse(self, permit: Permit, limits: RateLimits, pause: float, now: float) -> None:
+        """Learn that a request was refused, and that nothing is sent for ``pause`` seconds."""
+        charge = self._live[permit]
+        # A request that is refused uses nothing of the API's limits. Among the requests that the user allows in a
+        # minute it counts, because it was made.
+        self._charge(0.0, -charge.input, -charge.output, now)
+        self._requests.take(-1.0, now)
+        amounts = self._charges(1.0, charge.input, charge.output)
+        charge.requests_up_to -= 1.0
+        charge.input_up_to -= charge.input
+        charge.input = charge.output = 0.0
+        if limits != RateLimits():
+            self._seen = True
+            self._correct(permit, charge, limits, now)
+        input_tokens, output_tokens = _token_limits(permit, limits)
+        for (bucket, amount), told in zip(
+            amounts, (limits.requests, input_tokens, output_tokens, limits.tokens), strict=True
+        ):
+            if told.remaining is None or told.remaining < amount:
+                # This limit may be the one that refused it. If so, it has room for this request when the pause ends,
+                # and not before: the bucket is lowered so far that refilling takes until then.
+                bucket.at_most(amount - bucket.rate * pause, now)
+
+    def release(self, permit: Permit, now: float) -> None:
+        """Give back what a request held back and has not used."""
+        charge = self._live.pop(permit, None)
+        if charge is not None and not permit.ended:
+            # An answer that was cut, or never began, produces nothing more. One that is whole has been corrected.
+            self._give_back_output(charge.output - min(self._produced(permit), charge.output), now)
+
+
+def _known_tokens(charges: list[tuple[Bucket, float]]) -> float:
+    return sum(amount for bucket, amount in charges if bucket.known)
+
+
+def _token_limits(permit: Permit, limits: RateLimits) -> tuple[RateLimit, RateLimit]:
+    """Return the limits of input tokens and output tokens that hold for this request."""
+    if permit.fast and (limits.fast_input_tokens, limits.fast_output_tokens) != (RateLimit(), RateLimit()):
+        return limits.fast_input_tokens, limits.fast_output_tokens
+    return limits.input_tokens, limits.output_tokens
+
+
+def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) -> None:
+    if limit.limit == 0:
+        return  # what a gateway writes for a limit that does not exist; taken at its word, nothing could be sent ever
+    if limit.limit is not None:
+        bucket.limit(float(limit.limit), now)
+    if limit.remaining is not None:
+        bucket.correct(limit.remaining - since, now)
