@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import trio
 
 import trio_stream as ts
+from trio_stream._client import ADMISSION
 from trio_stream._instruments import Instruments
 from trio_stream.batch import fan_out
 
@@ -51,10 +52,12 @@ class FakeClient:
     """Gives such streams."""
 
     instruments = Instruments()
+    limiter = lane = None
 
     class messages:  # noqa: N801
         @staticmethod
         def stream(**params: Any) -> Stream:
+            params[ADMISSION]().began(Stream.rate_limits, Stream.usage, lambda: 1)
             return Stream()
 
 

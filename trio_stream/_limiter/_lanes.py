@@ -35,19 +35,16 @@ class Waiter:
     def __init__(self, permit: Permit) -> None:
         self.permit: Permit = permit
         self.number: int = next(_numbers)
-        self._lot: trio.lowlevel.ParkingLot | None = None  # many never have to wait
+        self._lot = trio.lowlevel.ParkingLot()
 
     async def wait(self, seconds: float) -> None:
         """Wait until `wake` is called, but no longer than so many seconds."""
-        if self._lot is None:
-            self._lot = trio.lowlevel.ParkingLot()
         with trio.move_on_after(seconds):
             await self._lot.park()
 
     def wake(self) -> None:
         """Have it look again whether it may go."""
-        if self._lot is not None:
-            self._lot.unpark_all()
+        self._lot.unpark_all()
 
 
 class Turn(NamedTuple):

@@ -9,10 +9,9 @@ import pytest
 import trio
 
 import trio_stream as ts
+from tests.batch.api import NO_LIMITS, PARAMS, client_of
 from trio_stream._limiter._estimates import estimate_input_tokens
 from trio_stream.testing import Quota, RecordedRequest, Step, headers, http_error, say
-
-from .api import NO_LIMITS, PARAMS, client_of
 
 
 def permit(input_tokens: int = 100, max_tokens: int = 100, **more: Any) -> ts.Permit:
@@ -317,8 +316,9 @@ async def test_a_cancelled_wait_takes_nothing(autojump_clock):
         ),
         ({}, 1),
         ({"messages": [msgspec.Raw(b"x" * 400)]}, 102),
+        ({"messages": [{"role": "user", "content": "x" * 400, "number": 5}]}, 107),
     ],
-    ids=["text", "image", "document", "nothing", "JSON already"],
+    ids=["text", "image", "document", "nothing", "JSON already", "a number"],
 )
 def test_estimates(params, tokens):
     assert estimate_input_tokens(params) == pytest.approx(tokens, rel=0.02)
