@@ -218,3 +218,28 @@ def in_package(held: object) -> bool:
     if isinstance(held, FunctionType | MethodType):
         return str(held.__module__).startswith("trio_stream")
     return str(type(held).__module__).startswith("trio_stream")
+
+
+async def test_a_stream_without_a_limiter_never_goes_near_one():
+    """Not one function of that room is called, and nothing of it is made."""
+
+    async def calls_of(**options: Any) -> Counter[str]:
+        calls: Counter[str] = Counter()
+
+        def note(frame: FrameType, kind: str, argument: object) -> None:
+            if kind == "call" and frame.f_code.co_filename.startswith(f"{PACKAGE}/_limiter/"):
+                calls[frame.f_code.co_name] += 1
+
+        async with serve(all_at_once) as server, ts.Client(api_key="k", base_url=server.base_url, **options) as client:
+            before = sys.getprofile()
+            sys.setprofile(note)
+            try:
+                await client.messages.create(**PARAMS)
+            finally:
+                sys.setprofile(before)
+        return calls
+
+    assert await calls_of() == Counter()
+    with_one = await calls_of(limiter=ts.HeaderRateLimiter())
+    # And with one, nothing for each event: there are hundreds.
+    assert 0 < max(with_one.values()) < 50
