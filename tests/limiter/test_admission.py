@@ -347,6 +347,31 @@ async def test_a_program_shares_one_limit(autojump_clock):
     assert max(waits) < 1.1
 
 
+async def test_two_fan_outs_share_a_limit_whatever_the_length_of_their_prompts(autojump_clock):
+    """Of items of 1,100 tokens beside 1,000 none was sent after the first minute, before there was a queue."""
+    quota = Quota(input_tokens_per_minute=100_000)
+    client, _ = client_of(default=[say("x", ttft=0.5)], quota=quota)
+    client = client.with_options(limiter=ts.HeaderRateLimiter())
+    began = trio.current_time()
+    done: dict[int, list[float]] = {1000: [], 1100: []}
+
+    async def work(tokens: int) -> None:
+        prompts = ["x" * (4 * tokens - 45)] * 250
+        async with ts.fan_out(client, prompts, limit=ts.Adaptive(2, 8, 100), **PARAMS) as results:
+            async for outcome in results:
+                assert outcome.status == "ok"
+                done[tokens].append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        for tokens in done:
+            nursery.start_soon(work, tokens)
+    assert quota.refused == 0
+    for minute in (1, 2, 3):
+        small, large = (sum(60 * minute <= at < 60 * (minute + 1) for at in moments) for moments in done.values())
+        assert small == pytest.approx(large, abs=2)
+        assert small + large == pytest.approx(100_000 / 1050, abs=3)
+
+
 # Lanes.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -145,6 +146,30 @@ async def test_an_item_that_needs_more_than_the_reserve_leaves_waits_for_a_full_
     limiter = ts.HeaderRateLimiter(reserve=0.25)
     await begin(limiter, input_tokens=(6000, 0))
     assert await seconds(lambda: limiter.acquire(batch(5000))) == pytest.approx(60)
+
+
+@pytest.mark.parametrize("burst", [0.1, 0.5, 1.0, 3.0])
+async def test_where_bursts_are_short_the_reserve_is_a_share_of_them(burst, autojump_clock):
+    """As the time of `reset` tells. A batch that waited for more than there can be would be slowed down by each item."""
+    limiter = ts.HeaderRateLimiter(reserve=0.2)
+    first = permit(tokens=0)
+    await limiter.acquire(first)
+    first.began_at = trio.current_time()
+    full = datetime.now(UTC) + timedelta(seconds=60 * burst)
+    limiter.observe(first, ts.RateLimits(input_tokens=ts.RateLimit(limit=6000, remaining=0, reset=full)))
+    reserve = 0.2 * 6000 * min(burst, 1.0)
+    assert await seconds(lambda: limiter.acquire(batch(100))) == pytest.approx((100 + reserve) / 100, abs=0.1)
+
+
+async def test_a_reset_of_another_time_says_nothing(autojump_clock):
+    """Of a recording, or of a machine whose clock is wrong."""
+    limiter = ts.HeaderRateLimiter(reserve=0.2)
+    first = permit(tokens=0)
+    await limiter.acquire(first)
+    first.began_at = trio.current_time()
+    past = datetime.now(UTC) - timedelta(hours=1)
+    limiter.observe(first, ts.RateLimits(input_tokens=ts.RateLimit(limit=6000, remaining=10, reset=past)))
+    assert await seconds(lambda: limiter.acquire(batch(100))) == pytest.approx((100 + 1200 - 10) / 100, abs=0.1)
 
 
 async def test_an_item_that_is_larger_than_the_bucket_waits_for_no_reserve_of_tokens(autojump_clock):

@@ -7,6 +7,7 @@ pauses (`_header_limiter`).
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Final, final
 
 import msgspec
@@ -27,6 +28,9 @@ _MEMORY: Final = 0.1
 
 _SECONDS_BETWEEN_SUMS: Final = 0.1
 """How often the output that is still to come is summed up over all live streams."""
+
+_LATE: Final = 2.0
+"""Seconds. A time of refill that has passed for longer than this was written by another clock, or long ago."""
 
 _HORIZON: Final = 10.0
 """Seconds. Only output that is expected within this time is held back from a bucket."""
@@ -301,3 +305,8 @@ def _correct_bucket(bucket: Bucket, limit: RateLimit, since: float, now: float) 
         bucket.limit(float(limit.limit), now)
     if limit.remaining is not None:
         bucket.correct(limit.remaining - since, now)
+        if limit.reset is not None and bucket.known:
+            # When it is full again says how much it holds: the API may allow bursts shorter than a minute.
+            seconds = (limit.reset - datetime.now(UTC)).total_seconds()
+            if seconds > -_LATE:
+                bucket.tell_full(limit.remaining + bucket.rate * max(0.0, seconds))

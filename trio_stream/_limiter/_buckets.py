@@ -25,13 +25,14 @@ class Bucket:
         much was taken in between.
     """
 
-    __slots__ = ("_at", "_capacity", "_level", "charged", "rate")
+    __slots__ = ("_at", "_capacity", "_level", "_told_full", "charged", "rate")
 
     def __init__(self) -> None:
         self.rate: float = math.inf
         self.charged: float = 0.0
         self._capacity = math.inf
         self._level = math.inf
+        self._told_full = 0.0  # the most that the API has told it to hold; 0 if it has not
         self._at = 0.0
 
     @property
@@ -69,14 +70,23 @@ class Bucket:
         Args:
           amount: How much is to be taken.
           now: The time, in seconds.
-          leaving: The share of what it can hold that has to be left then.
+          leaving: The share of what it holds when it is full that has to be left then.
         """
         if not self.known:
             return 0.0
-        missing = min(amount + leaving * self._capacity, self._capacity) - self.level(now)
+        full = min(self._told_full or self._capacity, self._capacity)
+        missing = min(amount + leaving * full, self._capacity) - self.level(now)
         if missing <= 1e-9 * max(1.0, amount):
             return 0.0
         return missing / self.rate if self.rate > 0 else math.inf
+
+    def tell_full(self, level: float) -> None:
+        """Note that it is full with so much, which may be less than the refill of a minute.
+
+        An estimate, by two clocks. It counts only for what is left to others: a request that leaves more than there can
+        be would wait for what never comes.
+        """
+        self._told_full = max(self._told_full, level)
 
     def can_hold(self, amount: float) -> bool:
         """Whether it holds so much when it is full."""

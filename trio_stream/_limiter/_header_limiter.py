@@ -74,7 +74,7 @@ class HeaderRateLimiter(RateLimiter):
       input_tokens_per_minute: Likewise for input tokens.
       output_tokens_per_minute: Likewise for output tokens.
       reserve: The share of each of the API's buckets that the batch lane leaves, for people who come: from 0 to less
-        than 1. A bucket is taken to hold what the API allows in a minute.
+        than 1.
       floor: The share of the tokens that the batch lane gets while requests of both lanes wait: from 0, with which it
         has to wait until nobody else does, to less than 1.
       rng: Returns numbers from 0 to 1, for jitter.
