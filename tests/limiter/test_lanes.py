@@ -218,11 +218,14 @@ async def test_people_who_hardly_wait_leave_the_floor_too(autojump_clock):
     limiter = ts.HeaderRateLimiter(reserve=0.1, floor=0.1)
     await begin(limiter, input_tokens=(100_000, 5_000))
     items = 0
+    waits: list[float] = []
 
     async def people() -> None:
         while True:
             request = permit(tokens=950)
+            began = trio.current_time()
             await limiter.acquire(request)
+            waits.append(trio.current_time() - began)
             limiter.release(request)
             await trio.sleep(0.6)
 
@@ -233,18 +236,21 @@ async def test_people_who_hardly_wait_leave_the_floor_too(autojump_clock):
                 await limiter.acquire(batch(1000))
                 items += 1
     assert items == pytest.approx(100, abs=10)
+    assert max(waits) < 1.3  # as long as the tokens of one and of an item take, and not those of the reserve
 
 
-async def test_what_is_owed_is_not_saved_up(autojump_clock):
+@pytest.mark.parametrize("own", [False, True], ids=["the API's limits", "rates of one's own"])
+async def test_what_is_owed_is_not_saved_up(own, autojump_clock):
     """A batch that comes after an hour of people has not been kept waiting."""
-    limiter = ts.HeaderRateLimiter(floor=0.5)
+    limiter = ts.HeaderRateLimiter(floor=0.5, input_tokens_per_minute=60_000 if own else None)
     await begin(limiter, input_tokens=(60_000, 60_000))
     for _ in range(100):
         await limiter.acquire(permit(tokens=100))
     await limiter.acquire(permit(tokens=49_990))
     order = Order(limiter)
     people = [(f"i{number}", permit(tokens=1000)) for number in range(3)]
-    assert await order.all(("b0", batch(1000)), ("b1", batch(1000)), *people) == ["i0", "b0", "i1", "b1", "i2"]
+    items = [(f"b{number}", batch(1000, model="other" if own else "")) for number in range(2)]
+    assert await order.all(*items, *people) == ["i0", "b0", "i1", "b1", "i2"]
 
 
 # Pauses, models, and rates of one's own.
@@ -286,9 +292,10 @@ async def test_a_rate_of_ones_own_leaves_the_floor_to_the_batch_of_another_model
     assert items / (people + items) == pytest.approx(0.2, abs=0.02)
 
 
-async def test_whoever_is_held_back_again_does_not_hold_up_others(autojump_clock):
+@pytest.mark.parametrize("refused", [False, True], ids=["by an answer", "by a refusal"])
+async def test_whoever_is_held_back_again_does_not_hold_up_others(refused, autojump_clock):
     """Two models wait for a rate of one's own. Then an answer says that the API has no room for the one that is next."""
-    limiter = ts.HeaderRateLimiter(requests_per_minute=6)
+    limiter = ts.HeaderRateLimiter(requests_per_minute=6, rng=lambda: 0.0)
     first = permit(model="a")
     await limiter.acquire(first)
     began = first.began_at = trio.current_time()
@@ -296,7 +303,11 @@ async def test_whoever_is_held_back_again_does_not_hold_up_others(autojump_clock
 
     async def observe() -> None:
         await trio.sleep(5)
-        limiter.observe(first, ts.RateLimits(requests=ts.RateLimit(limit=1, remaining=0)))
+        told = ts.RateLimits(requests=ts.RateLimit(limit=1, remaining=0))
+        if refused:
+            limiter.penalise(first, ts.RateLimitError("x", status_code=429, retry_after=30, rate_limits=told))
+        else:
+            limiter.observe(first, told)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(observe)
@@ -305,10 +316,37 @@ async def test_whoever_is_held_back_again_does_not_hold_up_others(autojump_clock
         nursery.start_soon(order.ask, "a2", permit(model="a"))
         nursery.start_soon(order.ask, "b", permit(model="b"))
     assert order.names == ["b", "a1", "a2"]
-    assert [moment - began for moment in order.moments] == pytest.approx([10, 65, 125], abs=0.2)
+    assert [moment - began for moment in order.moments] == pytest.approx([35 if refused else 10, 65, 125], abs=0.2)
 
 
 # Leaving.
+
+
+async def test_who_is_cancelled_already_takes_nothing(autojump_clock):
+    """Although there is room."""
+    limiter = ts.HeaderRateLimiter()
+    await begin(limiter, requests=(60, 1))
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="the test")
+        await limiter.acquire(permit())
+    assert scope.cancelled_caught
+    assert await seconds(lambda: limiter.acquire(permit())) == 0
+
+
+async def test_the_end_of_a_request_without_an_answer_lets_another_one_through(autojump_clock):
+    """As long as nothing is known, a few are under way."""
+    limiter = ts.HeaderRateLimiter()
+    first = [permit() for _ in range(8)]
+    for request in first:
+        await limiter.acquire(request)
+    order = Order(limiter)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(order.ask, "the ninth", permit())
+        await trio.sleep(10)
+        assert order.names == []
+        limiter.release(first[0])
+        await trio.testing.wait_all_tasks_blocked()
+        assert order.names == ["the ninth"]
 
 
 async def test_a_cancelled_request_leaves_its_lane_without_a_trace(autojump_clock):
