@@ -72,7 +72,7 @@ agents: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 
 soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
-		tests/agent tests/limiter tests/bench/test_lanes.py tests/batch/test_rate_control.py tests/batch/test_via_batch.py tests/batch/test_via_batch_kills.py \
+		tests/agent tests/bench/test_lanes.py tests/batch/test_rate_control.py tests/batch/test_via_batch.py tests/batch/test_via_batch_kills.py \
 		tests/cli/test_batch.py tests/cli/test_batch_resume.py
 
 fuzz: $(VENV)/.dev

@@ -64,6 +64,10 @@ class Answers:
 class NoQueue(ts.HeaderRateLimiter):
     """One limiter as it was before it had a queue: whoever needs least goes first, since all look at the same time."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = trio.lowlevel.ParkingLot()
+
     async def acquire(self, permit: ts.Permit) -> None:
         await trio.lowlevel.checkpoint()
         account = self._model(permit).account
@@ -74,10 +78,6 @@ class NoQueue(ts.HeaderRateLimiter):
 
     def _wait(self, permit: ts.Permit) -> float:
         return self._model(permit).account.wait(permit, trio.current_time(), leaving=0.0)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = trio.lowlevel.ParkingLot()
 
     def _wake(self) -> None:
         self._changed.unpark_all()

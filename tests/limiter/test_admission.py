@@ -11,7 +11,6 @@ import trio.testing
 
 import trio_stream as ts
 from tests.batch.api import NO_LIMITS, Notes, client_of
-from tests.soak.form import LONG
 from trio_stream._limiter import Admission
 from trio_stream.testing import (
     Quota,
@@ -547,19 +546,27 @@ async def test_without_a_limiter_there_is_nothing_to_see(autojump_clock):
 # Cancelled anywhere.
 
 
-async def test_cancelled_at_every_step_of_a_stream_no_permit_is_lost(autojump_clock):
-    """While it waits in the queue, is opened, read and left."""
-    client, _ = client_of(
-        default=[headers({**NO_LIMITS, "anthropic-ratelimit-requests-limit": "600"}), say("one two", ttft=0.1, tps=10)]
-    )
-    limiter = ts.HeaderRateLimiter(reserve=0.2, floor=0.2)
-    client = client.with_options(limiter=limiter)
-    await create(client)
+async def people_and_batches(client: ts.Client) -> None:
+    async with trio.open_nursery() as nursery:
+        for lane in ("interactive", "batch", "batch", "interactive"):
+            nursery.start_soon(lambda lane=lane: client.messages.create(**QUESTION, lane=lane))
 
-    async def fn() -> None:
-        async with trio.open_nursery() as nursery:
-            for lane in ("interactive", "batch", "batch", "interactive"):
-                nursery.start_soon(lambda lane=lane: client.messages.create(**QUESTION, lane=lane))
+
+async def a_race(client: ts.Client) -> None:
+    await ts.race(client, ["a", "b"], **PARAMS)
+
+
+async def a_fan_out(client: ts.Client) -> None:
+    await ts.gather_texts(client, ["a", "b", "c"], **PARAMS)
+
+
+@pytest.mark.parametrize("call", [people_and_batches, a_race, a_fan_out])
+async def test_cancelled_at_every_step_no_permit_is_lost(call, autojump_clock):
+    """While it waits in the queue, is opened, read and left."""
+    client, _ = client_of(default=[headers(NO_LIMITS), say("one two", ttft=0.1, tps=10)])
+    limiter = ts.HeaderRateLimiter(requests_per_minute=600, reserve=0.2, floor=0.2)
+    client = client.with_options(limiter=limiter)
+    await create(client)  # so that all wait for their turns from now on, a tenth of a second each
 
     async def check() -> None:
         assert limiter.waiting() == 0
@@ -568,4 +575,4 @@ async def test_cancelled_at_every_step_of_a_stream_no_permit_is_lost(autojump_cl
         with trio.fail_after(5):
             await client.messages.create(**QUESTION, lane="batch")
 
-    assert await cancel_everywhere(fn, check, every=1 if LONG else 5) > 10
+    assert await cancel_everywhere(lambda: call(client), check) > 30
