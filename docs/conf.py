@@ -47,7 +47,10 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     # The documentation of others: no inventory is fetched, so that the build needs no network.
-    (r"py:.*", r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|math|opentelemetry|os|pathlib|typing)(\..*)?"),
+    (
+        r"py:.*",
+        r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|math|opentelemetry|os|pathlib|typing)(\..*)?",
+    ),
     # What is public only as the type of something.
     (
         r"py:.*",
