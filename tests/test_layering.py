@@ -43,6 +43,7 @@ ROOMS = [
     "testing",
     "otel",
     "ray",
+    "web",
     "cli",
 ]
 
@@ -75,6 +76,7 @@ OUTSIDE = {
     "testing": {"trio", "httptools", "msgspec"},
     "otel": {"msgspec", "opentelemetry"},  # an extra
     "ray": {"trio", "msgspec", "ray"},
+    "web": {"trio", "msgspec"},
     "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
 }
 
@@ -313,7 +315,8 @@ def is_call_of(node: ast.AST, method: str) -> TypeGuard[ast.Call]:
 
 def test_the_package_imports_no_more_than_it_needs():
     """Importing it loads neither the test kit, nor the command line, nor what fits it into other systems."""
-    rooms = ("trio_stream.testing", "trio_stream.cli", "trio_stream.ray", "trio_stream.transport", "trio_stream.otel")
+    beside = ("testing", "cli", "ray", "transport", "otel", "web")
+    rooms = tuple(f"trio_stream.{name}" for name in beside)
     code = f"import sys, trio_stream; print([m for m in sys.modules if m.startswith({rooms})])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

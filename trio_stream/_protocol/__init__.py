@@ -45,6 +45,7 @@ from trio_stream._protocol._events import (
     ErrorEvent as ErrorEvent,
     MessageDeltaEvent as MessageDeltaEvent,
     MessageStartEvent as MessageStartEvent,
+    MessageStopEvent as MessageStopEvent,
     MessageStreamEvent as MessageStreamEvent,
     PingEvent as PingEvent,
     RawMessageStopEvent as RawMessageStopEvent,

@@ -1,0 +1,10 @@
+"""Streams to browsers: answers of the model as responses of any web framework that runs on Trio.
+
+What belongs in this package: ASGI applications that send an answer, and the protocols that pages read. What does not:
+pages, routes, and anything that a web framework does itself.
+"""
+
+from ._anthropic import Anthropic as Anthropic
+from ._encoder import Encoder as Encoder, Frames as Frames, RelayedEvent as RelayedEvent
+from ._failure import Failure as Failure
+from ._json_lines import JSONLines as JSONLines
