@@ -131,6 +131,14 @@ class StreamBase(trio.abc.ReceiveChannel[EventT_co], Generic[EventT_co, ReaderT]
             await self._stream.opened.reader.body.aclose()
         await trio.lowlevel.checkpoint()
 
+    def close_now(self) -> None:
+        """Close this stream and its connection at once, from any task. Not a checkpoint.
+
+        For where there is no waiting, and where a task of this stream cannot be cancelled. With a transport that is not
+        ours, what is left of the answer is let go of when the block is left.
+        """
+        self._stream.close_now()
+
     async def close(self) -> None:
         """As `aclose`: the official SDK's name for it."""
         await self.aclose()

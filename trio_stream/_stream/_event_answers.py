@@ -26,12 +26,14 @@ class EventAnswers:
 
     Args:
       raw_events: Deliver wire events alone.
+      keep_data: Keep the data of each event.
     """
 
-    __slots__ = ("_raw_events",)
+    __slots__ = ("_keep_data", "_raw_events")
 
-    def __init__(self, *, raw_events: bool) -> None:
+    def __init__(self, *, raw_events: bool, keep_data: bool = False) -> None:
         self._raw_events = raw_events
+        self._keep_data = keep_data
 
     def reader(
         self,
@@ -47,7 +49,7 @@ class EventAnswers:
         kind = kind_of_answer(info.status_code, info.headers)
         if kind is AnswerKind.OTHER:
             return None
-        return EventReader(
+        reader = EventReader(
             body,
             clocks=clocks,
             limits=request.limits,
@@ -60,8 +62,13 @@ class EventAnswers:
             request_id=request_id,
             decode=decode_event if watch is None else watch.decode,
         )
+        if self._keep_data:
+            reader.keep_data()
+        return reader
 
 
 # One of each for all streams: it has no state.
 ALL_EVENTS: Final = EventAnswers(raw_events=False)
 RAW_EVENTS: Final = EventAnswers(raw_events=True)
+ALL_EVENTS_WITH_DATA: Final = EventAnswers(raw_events=False, keep_data=True)
+RAW_EVENTS_WITH_DATA: Final = EventAnswers(raw_events=True, keep_data=True)

@@ -14,7 +14,7 @@ import trio
 from trio_stream._protocol import RawMessageStreamEvent
 
 from ._block import StreamBlock
-from ._event_answers import RAW_EVENTS
+from ._event_answers import RAW_EVENTS, RAW_EVENTS_WITH_DATA
 from ._lifecycle import StreamLifecycle
 from ._message_base import MessageBase
 from ._request import StreamRequest
@@ -33,6 +33,12 @@ class EventStream(MessageBase[RawMessageStreamEvent]):
     def __init__(self, request: StreamRequest) -> None:
         stream = StreamLifecycle(request, answer_format=RAW_EVENTS)
         super().__init__(stream, StreamBlock(stream))
+
+    def keep_raw_data(self) -> None:
+        """As `MessageStream.keep_raw_data`; before the block, it includes the first event."""
+        if self._stream.opened is None:
+            self._stream.answer_format = RAW_EVENTS_WITH_DATA
+        super().keep_raw_data()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> EventStream:

@@ -72,6 +72,7 @@ class StreamLifecycle(Generic[ReaderT]):
       answer_format: What the answer holds: the events of a message, or the lines of a batch's results.
 
     Attributes:
+      answer_format: What the answer holds.
       state: Where it stands.
       kept: The event that is delivered before another one is read, or None.
       reader: Reads the answer, while the stream is open.
@@ -83,10 +84,10 @@ class StreamLifecycle(Generic[ReaderT]):
         "_admission",
         "_attempts",
         "_clocks",
-        "_format",
         "_opening_scope",
         "_request",
         "_watch",
+        "answer_format",
         "error",
         "kept",
         "opened",
@@ -96,7 +97,7 @@ class StreamLifecycle(Generic[ReaderT]):
 
     def __init__(self, request: StreamRequest, *, answer_format: AnswerFormat[ReaderT]) -> None:
         self._request = request
-        self._format = answer_format
+        self.answer_format = answer_format
         self.reader: ReaderT | None = None
         self._opening_scope: trio.CancelScope | None = None  # while it is being opened
         self._attempts = 0
@@ -156,7 +157,7 @@ class StreamLifecycle(Generic[ReaderT]):
             self._admission = request.admission()
         opening = Opening(
             request,
-            answer_format=self._format,
+            answer_format=self.answer_format,
             clocks=clocks,
             entered_at=entered_at,
             watch=watch,

@@ -33,7 +33,26 @@ class MessageBase(StreamBase[EventT_co, EventReader], Generic[EventT_co]):
         """
         await self._stream.read_to_end()
 
+    def keep_raw_data(self) -> None:
+        """Keep the data of each event as the API sent it, until the next one is read: see `raw_data`.
+
+        It begins with the next event that is read. The first one has been read when the block is entered:
+        `MessageStreamManager.keep_raw_data`, and this method on an `EventStream` before its block, include it.
+        """
+        if self._stream.reader is not None:
+            self._stream.reader.keep_data()
+
     # What can be read at any time, also after the block.
+
+    @property
+    def raw_data(self) -> bytes | None:
+        """The data of the event that was read last, as the API sent it.
+
+        It is JSON with whatever spaces the API has put into it. A helper event has the data of the delta before it.
+        None if data is not kept (`keep_raw_data`), and for an event that the API did not send.
+        """
+        opened = self._stream.opened
+        return None if opened is None else opened.reader.data
 
     @property
     def message(self) -> Message:

@@ -16,7 +16,7 @@ from trio_stream._protocol import Message, MessageStreamEvent
 from trio_stream._schemas import OutputType, parse_message
 
 from ._block import StreamBlock
-from ._event_answers import ALL_EVENTS
+from ._event_answers import ALL_EVENTS, ALL_EVENTS_WITH_DATA
 from ._lifecycle import StreamLifecycle, StreamState
 from ._message_base import MessageBase
 from ._places import block_to_leave, note_place
@@ -182,6 +182,7 @@ class MessageStreamManager(Generic[OutputT_co]):
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
         self._entered: list[StreamBlock] = []
+        self._answer_format = ALL_EVENTS
 
     if not TYPE_CHECKING:  # to type checkers a manager has what it has
 
@@ -207,6 +208,10 @@ class MessageStreamManager(Generic[OutputT_co]):
         def __exit__(self, *_exc: object) -> None:
             """Without it Python says itself what is missing, and nothing of ``async``."""
 
+    def keep_raw_data(self) -> None:
+        """Have the streams that are entered from now on keep the data of each event: see `MessageStream.raw_data`."""
+        self._answer_format = ALL_EVENTS_WITH_DATA
+
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MessageStream[OutputT_co]:
         """Send the request, and return when the first event other than ``ping`` has arrived.
@@ -216,7 +221,7 @@ class MessageStreamManager(Generic[OutputT_co]):
         Raises:
           APIError: The last attempt's error.
         """
-        stream = StreamLifecycle(self._request, answer_format=ALL_EVENTS)
+        stream = StreamLifecycle(self._request, answer_format=self._answer_format)
         block = StreamBlock(stream)
         note_place(block)
         await block.enter()

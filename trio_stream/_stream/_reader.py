@@ -57,6 +57,29 @@ def _warn(request_id: str | None, oddity: Oddity) -> None:
 
 
 @final
+class _DataKeeper:
+    """Decodes events, and keeps the data of the last one.
+
+    It is a function around the decoder, so that a stream of which nobody wants the data has nothing to do for it.
+
+    Attributes:
+      data: The data of the last event other than ``ping``; None if that was made here.
+    """
+
+    __slots__ = ("_decode", "data")
+
+    def __init__(self, decode: Callable[[RawEvent], RawMessageStreamEvent]) -> None:
+        self._decode = decode
+        self.data: bytes | None = None
+
+    def __call__(self, raw: RawEvent) -> RawMessageStreamEvent:
+        event = self._decode(raw)
+        if type(event) is not PingEvent:
+            self.data = raw[1]
+        return event
+
+
+@final
 class EventReader(BodyReader[Delivery]):
     """The events of one answer, read on demand.
 
@@ -74,6 +97,7 @@ class EventReader(BodyReader[Delivery]):
 
     __slots__ = (
         "_accept_missing_stop",
+        "_data_keeper",
         "_decode",
         "_json_answer",
         "_parser",
@@ -113,6 +137,17 @@ class EventReader(BodyReader[Delivery]):
         self._pending: list[RawEvent] = []  # in reverse: the next one is the last
         self._raw_events = raw_events
         self._decode = decode
+        self._data_keeper: _DataKeeper | None = None
+
+    def keep_data(self) -> None:
+        """Keep the data of each event, from the next one on, until another one is decoded."""
+        if self._data_keeper is None:
+            self._decode = self._data_keeper = _DataKeeper(self._decode)
+
+    @property
+    def data(self) -> bytes | None:
+        """The data of the last event, while that is kept."""
+        return None if self._data_keeper is None else self._data_keeper.data
 
     def snapshot(self) -> Message | None:
         """As `BodyReader.snapshot`."""
@@ -215,6 +250,8 @@ class EventReader(BodyReader[Delivery]):
             if stop is not None:
                 self.events += 1
                 self.complete = True
+                if self._data_keeper is not None:
+                    self._data_keeper.data = None  # nothing has arrived that would be that of this event
                 return (RawMessageStopEvent(),) if self._raw_events else (stop,)
         sentence = f"the stream ended before message_stop, after {self.events} events and {self.bytes} bytes"
         if accumulator.stop_reason is not None:
