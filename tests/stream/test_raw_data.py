@@ -32,7 +32,8 @@ async def test_a_manager_keeps_the_first_event_too():
             seen.append((received.type, msgspec.json.decode(stream.raw_data)))
     kinds = [kind for kind, _ in seen]
     assert kinds[:4] == ["message_start", "content_block_start", "content_block_delta", "text"]
-    assert kinds[-3:] == ["new", "message_delta", "message_stop"]
+    assert "new" in kinds
+    assert kinds[-2:] == ["message_delta", "message_stop"]
     assert all(data["type"] == kind for kind, data in seen if kind != "text")
     deltas = [data for kind, data in seen if kind == "content_block_delta"]
     assert deltas == [data for kind, data in seen if kind == "text"]

@@ -48,6 +48,11 @@ class Anthropic:
         return True
 
     @property
+    def wants_data(self) -> bool:
+        """As `Encoder.wants_data`."""
+        return True
+
+    @property
     def heartbeat(self) -> bytes:
         """As `Encoder.heartbeat`: the ``ping`` of the API."""
         return _PING

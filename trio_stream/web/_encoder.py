@@ -83,6 +83,11 @@ class Encoder(Protocol):
         ...
 
     @property
+    def wants_data(self) -> bool:
+        """Whether `event` makes use of ``data``, so that it is worth keeping."""
+        ...
+
+    @property
     def heartbeat(self) -> bytes:
         """A frame that says nothing, which is sent while there is nothing to say."""
         ...

@@ -45,6 +45,11 @@ class JSONLines:
         return False
 
     @property
+    def wants_data(self) -> bool:
+        """As `Encoder.wants_data`."""
+        return True
+
+    @property
     def heartbeat(self) -> bytes:
         """As `Encoder.heartbeat`: an empty line."""
         return b"\n"
