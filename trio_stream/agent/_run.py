@@ -197,6 +197,18 @@ class Run:
             await self._queue.wait()
         return event
 
+    @enable_ki_protection
+    def receive_nowait(self) -> RunEvent:
+        """The next event, if there is one already. Not a checkpoint.
+
+        Raises:
+          trio.WouldBlock: There is none. Iterating says whether there will be more.
+        """
+        event = self._queue.get_nowait()
+        if event is None:
+            raise trio.WouldBlock
+        return event
+
     async def result(self) -> Any:
         """Wait for the end of the run, without its events.
 
