@@ -39,6 +39,7 @@ from trio_stream._protocol._error_words import (
     find_sentence as find_sentence,
 )
 from trio_stream._protocol._events import (
+    HELPER_EVENTS as HELPER_EVENTS,
     ContentBlockDeltaEvent as ContentBlockDeltaEvent,
     ContentBlockStartEvent as ContentBlockStartEvent,
     ContentBlockStopEvent as ContentBlockStopEvent,
@@ -48,6 +49,7 @@ from trio_stream._protocol._events import (
     MessageStopEvent as MessageStopEvent,
     MessageStreamEvent as MessageStreamEvent,
     PingEvent as PingEvent,
+    RawContentBlockStopEvent as RawContentBlockStopEvent,
     RawMessageStopEvent as RawMessageStopEvent,
     RawMessageStreamEvent as RawMessageStreamEvent,
     UnknownEvent as UnknownEvent,

@@ -8,3 +8,5 @@ from ._anthropic import Anthropic as Anthropic
 from ._encoder import Encoder as Encoder, Frames as Frames, RelayedEvent as RelayedEvent
 from ._failure import Failure as Failure
 from ._json_lines import JSONLines as JSONLines
+from ._output import Output as Output, Source as Source
+from ._relay import Answer as Answer, Relay as Relay, RelayOutcome as RelayOutcome
