@@ -37,7 +37,7 @@ settings.register_profile("soak", max_examples=1000, **_UNTIMED)
 settings.load_profile("soak" if os.environ.get("TRIO_STREAM_SOAK") == "1" else "every run")
 
 
-_OF_ONE_PROCESS = ("agent", "client", "faults", "http", "integration", "soak", "stream", "testing")
+_OF_ONE_PROCESS = ("agent", "client", "faults", "http", "integration", "soak", "stream", "testing", "web")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,8 +6,9 @@ encoders), and sending or keeping them (`_relay`, `_hub`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeAlias, cast, final
+from typing import Any, Final, Protocol, TypeAlias, cast, final, get_args
 
 import trio
 
@@ -30,6 +31,10 @@ Source: TypeAlias = MessageStream[Any] | EventStream | Run
 """Whatever gives the events of an answer."""
 
 _HELPERS: Final = frozenset(HELPER_EVENTS.values())
+_RELAYED: Final = frozenset(get_args(RelayedEvent))
+
+_MOST_IN_A_ROW: Final = 500
+"""Events of which none had to be waited for, after which what they say is sent: about a millisecond."""
 
 
 class Sink(Protocol):
@@ -87,22 +92,10 @@ class Output:
           trio.BusyResourceError: Another stream is being relayed. Protocols have no place for two at once.
           TypeError: It is neither a stream nor a run.
         """
-        _check_source(stream)
-        if self._relayed is not None:
-            raise trio.BusyResourceError("another stream is being relayed: protocols have no place for two at once")
-        self.stream = self._unfinished = stream
-        if isinstance(stream, Run):
-            await self._relay_run(stream)
-            return
-        if self._sink.wants_data:
-            stream.keep_raw_data()
-        self._relayed = stream
-        try:
-            await self._relay_stream(stream)
-        finally:
-            self._relayed = None
+        await self.relay_without_flush(stream)
+        await self._sink.flush()
 
-    async def emit(self, event: RunEvent | RawMessageStreamEvent | Mapping[str, Any]) -> None:
+    async def emit(self, event: RunEvent | Mapping[str, Any]) -> None:
         """Say one event, of a run for example; or something of your own.
 
         ::
@@ -120,16 +113,32 @@ class Output:
 
         Raises:
           ValueError: The protocol has no way to say it.
+          TypeError: It is no such event, or is not JSON.
         """
         if isinstance(event, Mapping):
             self._sink.data(event)
         else:
-            said = _without_helpers(event)
-            if said is not None:
-                self._sink.event(said, None)
+            self._say(event)
         await self._sink.flush()
 
     # For those who made it.
+
+    async def relay_without_flush(self, stream: Source) -> None:
+        """As `relay`, but what came last may still have to be flushed: the end of the response can go with it."""
+        _check_source(stream)
+        if self._relayed is not None:
+            raise trio.BusyResourceError("another stream is being relayed: protocols have no place for two at once")
+        self.stream = self._unfinished = stream
+        if isinstance(stream, Run):
+            await self._relay_run(stream)
+            return
+        if self._sink.wants_data:
+            stream.keep_raw_data()
+        self._relayed = stream
+        try:
+            await self._relay_stream(stream)
+        finally:
+            self._relayed = None
 
     def close_now(self) -> None:
         """Close the stream that is being relayed, at once."""
@@ -143,40 +152,43 @@ class Output:
         return source.reason if isinstance(source, Run) else None if source is None else source.cancel_reason
 
     async def _relay_stream(self, stream: MessageStream[Any] | EventStream) -> None:
-        sink = self._sink
         whole = _WholeStops(stream) if isinstance(stream, EventStream) else None
         try:
             while True:
-                event: Any = await stream.receive()
-                while True:
-                    if type(event) not in _HELPERS:
-                        sink.event(event if whole is None else whole.made(event), stream.raw_data)
-                    try:
-                        event = stream.receive_nowait()
-                    except trio.WouldBlock:
-                        break
-                await sink.flush()
+                self._take(await stream.receive(), stream, whole)
+                with contextlib.suppress(trio.WouldBlock):
+                    for _ in range(_MOST_IN_A_ROW):
+                        self._take(stream.receive_nowait(), stream, whole)
+                await self._sink.flush()
         except trio.EndOfChannel:
             self._unfinished = None
         except trio.ClosedResourceError:
             # `close_now`, for which the task is cancelled in the same moment.
             await trio.lowlevel.checkpoint_if_cancelled()
             raise
-        await sink.flush()
+
+    def _say(self, event: RunEvent) -> None:
+        """Say an event, unless it is a helper event, or in the end nests one."""
+        inner: object = event
+        while isinstance(inner, NestedEvent):
+            inner = inner.event
+        if type(inner) in _RELAYED:
+            self._sink.event(cast("RelayedEvent", event), None)
+        elif type(inner) not in _HELPERS:
+            raise TypeError(f"an event of a `MessageStream` or of a run can be said, or a mapping, not {event!r}")
+
+    def _take(self, event: Any, stream: MessageStream[Any] | EventStream, whole: _WholeStops | None) -> None:
+        """Take an event of a stream."""
+        if type(event) not in _HELPERS:
+            self._sink.event(event if whole is None else whole.made(event), stream.raw_data)
 
     async def _relay_run(self, run: Run) -> None:
-        sink = self._sink
-        async for first in run:
-            event: RunEvent = first
-            while True:
-                said = _without_helpers(event)
-                if said is not None:
-                    sink.event(said, None)
-                try:
-                    event = run.receive_nowait()
-                except trio.WouldBlock:
-                    break
-            await sink.flush()
+        async for event in run:
+            self._say(event)
+            with contextlib.suppress(trio.WouldBlock):
+                for _ in range(_MOST_IN_A_ROW):
+                    self._say(run.receive_nowait())
+            await self._sink.flush()
         if run.outcome not in ("interrupted", "cancelled"):
             self._unfinished = None
 
@@ -184,14 +196,6 @@ class Output:
 def _check_source(source: object) -> None:
     if not isinstance(source, (MessageStream, EventStream, Run)):
         raise TypeError(f"what is relayed is a stream or a run, within its `async with` block, not {source!r}")
-
-
-def _without_helpers(event: RunEvent | RawMessageStreamEvent) -> RelayedEvent | None:
-    """The event; None if it is a helper event, or in the end nests one."""
-    inner: object = event
-    while isinstance(inner, NestedEvent):
-        inner = inner.event
-    return None if type(inner) in _HELPERS else cast("RelayedEvent", event)
 
 
 @final

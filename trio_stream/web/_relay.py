@@ -176,7 +176,7 @@ def check_answer(answer: object) -> None:
     Raises:
       TypeError: It is not.
     """
-    if not hasattr(answer, "__aenter__") and not callable(answer):
+    if not isinstance(answer, AbstractAsyncContextManager) and not callable(answer):
         raise TypeError(
             "what is relayed is `client.messages.stream(...)`, a run, or an `async def answer(out)`, "
             f"not {type(answer).__name__}"
@@ -185,13 +185,14 @@ def check_answer(answer: object) -> None:
 
 async def say(answer: Answer, output: Output, *, wants_data: bool) -> None:
     """Have an answer say everything it has to say."""
-    if not hasattr(answer, "__aenter__"):
+    if not isinstance(answer, AbstractAsyncContextManager):
         await answer(output)
         return
     if wants_data and isinstance(answer, (MessageStreamManager, EventStream)):
         answer.keep_raw_data()
-    async with cast("AbstractAsyncContextManager[Source, Any]", answer) as source:
-        await output.relay(source)
+    block: AbstractAsyncContextManager[Source, Any] = answer
+    async with block as source:
+        await output.relay_without_flush(source)
 
 
 async def failure_in(saying: Awaitable[None]) -> APIError | None:
