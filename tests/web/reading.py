@@ -36,3 +36,8 @@ def names(body: bytes) -> list[str]:
 def text(body: bytes) -> str:
     """The text of the message in the API's own events."""
     return "".join(data["delta"].get("text", "") for name, data in events(body) if name == "content_block_delta")
+
+
+def ids(body: bytes) -> list[str]:
+    """The numbers of the events that have one."""
+    return [line.removeprefix("id: ") for line in body.decode().split("\n") if line.startswith("id: ")]

@@ -33,6 +33,7 @@ from trio_stream._protocol._blocks import (
     ToolUseBlock as ToolUseBlock,
 )
 from trio_stream._protocol._decode import (
+    TEXT_FIELDS as TEXT_FIELDS,
     decode_event as decode_event,
 )
 from trio_stream._protocol._error_words import (

@@ -48,7 +48,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], RawMessageStreamEvent
 _UNNAMED: Final = frozenset({"", "message"})
 
 # The deltas whose text may be cut within a surrogate pair, and the field that has the text.
-_TEXT_FIELDS: Final[Mapping[type[Value], str]] = {
+TEXT_FIELDS: Final[Mapping[type[Value], str]] = {
     delta: growth.piece
     for block in BLOCKS.values()
     for delta, growth in block.grows_by.items()
@@ -142,7 +142,7 @@ def _read_text(name: str, data: bytes, error: Exception) -> RawMessageStreamEven
 def _with_halves(event: ContentBlockDeltaEvent, data: bytes) -> ContentBlockDeltaEvent:
     """Put back the halves of surrogate pairs at the ends of a delta's text, for which decoding has put U+FFFD."""
     delta = event.delta
-    name = _TEXT_FIELDS.get(type(delta))
+    name = TEXT_FIELDS.get(type(delta))
     if name is None:
         return event
     # Unlike msgspec, Python's decoder lets lone surrogates through. That it is JSON is known by now.

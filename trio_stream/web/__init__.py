@@ -7,6 +7,8 @@ pages, routes, and anything that a web framework does itself.
 from ._anthropic import Anthropic as Anthropic
 from ._encoder import Encoder as Encoder, Frames as Frames, RelayedEvent as RelayedEvent
 from ._failure import Failure as Failure
+from ._hub import Done as Done, Hub as Hub, HubFullError as HubFullError
 from ._json_lines import JSONLines as JSONLines
+from ._live_run import HubOutcome as HubOutcome, HubRun as HubRun
 from ._output import Output as Output, Source as Source
 from ._relay import Answer as Answer, Relay as Relay, RelayOutcome as RelayOutcome

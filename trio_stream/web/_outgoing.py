@@ -136,14 +136,15 @@ class Outgoing:
         Raises:
           trio.BrokenResourceError: The response is broken.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         if not self._frames:
+            await trio.lowlevel.checkpoint_if_cancelled()
             return
         pace = self._pace
         if pace.max_delay and self._state is _State.OPEN and self._bytes < _MOST_AT_ONCE:
             if self._flush_at == math.inf:
                 self._flush_at = trio.current_time() + pace.max_delay
                 self._wake_at(self._flush_at)
+            await trio.lowlevel.checkpoint_if_cancelled()
             while self._busy:
                 await self._free.park()
             return
@@ -177,15 +178,23 @@ class Outgoing:
         Raises:
           trio.BrokenResourceError: The response is broken.
         """
+        if not await self.refuse(failure):
+            await self.end(self._encoder.error(failure))
+
+    async def refuse(self, failure: Failure) -> bool:
+        """Make a failure the status of the response, unless it has begun. A cancellation point.
+
+        Returns:
+          Whether it was possible.
+        """
         await self._take_turn()
         try:
-            if self._state is _State.WAITING and not self._frames:
+            possible = self._state is _State.WAITING and not self._frames
+            if possible:
                 await self._refuse(failure)
-            else:
-                self.add(self._encoder.error(failure))
-                await self._send_frames(last=True)
         finally:
             self._give_turn()
+        return possible
 
     async def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send a whole response, in place of one that streams. A cancellation point."""
@@ -208,10 +217,10 @@ class Outgoing:
         await self._send_body(body, last=True)
 
     async def _take_turn(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         while self._busy:
             await self._free.park()
         if self._state is _State.BROKEN:
-            await trio.lowlevel.checkpoint_if_cancelled()
             raise trio.BrokenResourceError("a send of this response failed or was cancelled, so it cannot go on")
         if self._state is _State.ENDING:
             raise RuntimeError("this response has ended: there is nothing to be sent any more")
@@ -266,6 +275,7 @@ class Outgoing:
         finally:
             self._sending_since = math.inf
         self._last_sent_at = trio.current_time()
+        self._wake_at(self._due_at())  # the time may have been kept for the send alone
 
     # Keeping the time.
 

@@ -190,8 +190,7 @@ async def say(answer: Answer, output: Output, *, wants_data: bool) -> None:
         return
     if wants_data and isinstance(answer, (MessageStreamManager, EventStream)):
         answer.keep_raw_data()
-    block: AbstractAsyncContextManager[Source, Any] = answer
-    async with block as source:
+    async with cast("AbstractAsyncContextManager[Source, Any]", answer) as source:
         await output.relay_without_flush(source)
 
 
