@@ -76,7 +76,7 @@ OUTSIDE = {
     "testing": {"trio", "httptools", "msgspec"},
     "otel": {"msgspec", "opentelemetry"},  # an extra
     "ray": {"trio", "msgspec", "ray"},
-    "web": {"trio", "msgspec"},
+    "web": {"trio", "msgspec", "starlette", "quart"},  # each in the module that is for it, as a test below sees to
     "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
 }
 
@@ -93,7 +93,7 @@ RIGHT = {
 OPEN_TO = {"_protocol": {"types"}}
 
 # Second faces: of what needs an extra, which the face of the room must not import.
-MORE_FACES = {"trio_stream.agent.mcp"}
+MORE_FACES = {"trio_stream.agent.mcp", "trio_stream.web.fastapi", "trio_stream.web.quart"}
 
 
 def room_of(path: Path) -> str:
@@ -186,6 +186,15 @@ def test_only_what_is_for_mcp_needs_its_package(path):
     if "mcp" not in path.stem:
         found = imports(path)
         assert not [module for module in found if module.split(".")[0] in ("mcp", "mcp_types") or "mcp" in module]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "web"], ids=name_of)
+def test_only_what_is_for_a_framework_needs_it(path):
+    """A response is an ASGI application, for any of them."""
+    if path.stem not in ("fastapi", "quart"):
+        found = imports(path)
+        frameworks = ("starlette", "quart", "trio_stream.web.fastapi", "trio_stream.web.quart")
+        assert not [module for module in found if module.startswith(frameworks)]
 
 
 def names_from(path: Path, module: str) -> set[str]:

@@ -28,6 +28,17 @@ class Application(Protocol):
         """Serve one connection."""
 
 
+class Respondent(Application, Protocol):
+    """A response of this package: an ASGI application, and in two halves for hosts that send heads themselves."""
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """The status and headers of the response, as far as they are known before anything was said."""
+        ...
+
+    async def send_body(self, receive: Receive, send: Send) -> None:
+        """Send the response without its head. A failure is told by the protocol then."""
+
+
 def check_http(scope: Scope, owner: str) -> None:
     """Refuse anything but an HTTP request.
 

@@ -27,7 +27,7 @@ from trio.lowlevel import enable_ki_protection
 from trio_stream._errors import APIError
 from trio_stream._nursery import NurseryBlock
 
-from ._asgi import Application
+from ._asgi import Respondent
 from ._encoder import Encoder
 from ._failure import Describe, failure_of
 from ._live_run import HubOutcome, HubRun, LiveRun
@@ -183,7 +183,7 @@ class Hub:
         self._runs[key] = run = LiveRun(key, log, grace=self._grace)
         block.nursery.start_soon(self._live, run, answer, encoder, done, name=f"trio_stream web run {key!r}")
 
-    def attach(self, key: str, after: str | None = None) -> Application:
+    def attach(self, key: str, after: str | None = None) -> Respondent:
         """The response of a tab that reads a run: an ASGI application. Not a checkpoint.
 
         It is a 204, after which a browser asks no more, if there is no such run, or it has ended and the tab has read

@@ -36,7 +36,7 @@ Gone: TypeAlias = Literal["disconnected", "not_reading"]
 _MOST_AT_ONCE: Final = 1 << 20
 """Bytes in one send. More of them would look like no progress to `send_timeout`, on a slow line."""
 
-_COMMON_HEADERS: Final = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+_COMMON_HEADERS: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 """For what stands between: do not keep it, do not compress it (which collects it), do not collect it (nginx)."""
 
 
@@ -71,6 +71,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"max_delay is a number of seconds, not {self.max_delay!r}")
 
 
+def head_of(encoder: Encoder) -> dict[str, str]:
+    """The headers of a response that streams."""
+    return {**encoder.headers, **_COMMON_HEADERS}
+
+
 class _State(Enum):
     WAITING = "nothing has been sent"
     OPEN = "the head has been sent"
@@ -88,19 +93,27 @@ class Outgoing:
       pace: The clocks.
       on_gone: Called when nobody reads the response any more: at once, and in any task.
       prefix: Frames that are sent with the head.
+      sends_head: Whether the head is sent here. If not, the host has sent it.
     """
 
     def __init__(
-        self, send: Send, encoder: Encoder, pace: Pace, *, on_gone: Callable[[Gone], None], prefix: Frames = ()
+        self,
+        send: Send,
+        encoder: Encoder,
+        pace: Pace,
+        *,
+        on_gone: Callable[[Gone], None],
+        prefix: Frames = (),
+        sends_head: bool = True,
     ) -> None:
         self._send = send
         self._encoder = encoder
         self._pace = pace
         self._on_gone = on_gone
         self._prefix = prefix
-        self._state = _State.WAITING
-        self._frames: list[bytes] = []  # that have not been handed to `send`
-        self._bytes = 0  # of them
+        self._state = _State.WAITING if sends_head else _State.OPEN
+        self._frames: list[bytes] = [] if sends_head else [*prefix]  # that have not been handed to `send`
+        self._bytes = 0  # of them, about
         self._busy = False  # something is being sent
         self._free = trio.lowlevel.ParkingLot()  # waits until it is not
         # The clocks, by Trio's time; inf: not running.
@@ -196,18 +209,9 @@ class Outgoing:
             self._give_turn()
         return possible
 
-    async def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Send a whole response, in place of one that streams. A cancellation point."""
-        await self._take_turn()
-        try:
-            await self._send_head(status, headers)
-            await self._send_body(body, last=True)
-        finally:
-            self._give_turn()
-
     async def _refuse(self, failure: Failure) -> None:
         content_type, body = self._encoder.refusal(failure)
-        headers = {"content-type": content_type, "content-length": str(len(body))}
+        headers = {"content-type": content_type, "content-length": str(len(body)), **_COMMON_HEADERS}
         if failure.retry_after is None:
             # The API's own TypeScript client would ask again after any 5xx.
             headers["x-should-retry"] = "false"
@@ -233,7 +237,7 @@ class Outgoing:
     async def _send_frames(self, *, last: bool) -> None:
         """Send everything that was added, in as few sends as can be."""
         if self._state is _State.WAITING:
-            await self._send_head(200, self._encoder.headers)
+            await self._send_head(200, head_of(self._encoder))
             self._frames[:0] = self._prefix
         data = b"".join(self._frames)
         self._frames.clear()
@@ -244,10 +248,10 @@ class Outgoing:
             data = data[_MOST_AT_ONCE:]
         await self._send_body(data, last=last)
 
-    async def _send_head(self, status: int, headers: Any) -> None:
-        own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    async def _send_head(self, status: int, headers: dict[str, str]) -> None:
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         self._state = _State.OPEN
-        await self._hand_over({"type": "http.response.start", "status": status, "headers": [*own, *_COMMON_HEADERS]})
+        await self._hand_over({"type": "http.response.start", "status": status, "headers": fields})
 
     async def _send_body(self, data: bytes, *, last: bool) -> None:
         if last:

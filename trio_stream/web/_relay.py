@@ -23,7 +23,7 @@ from trio_stream._stream import EventStream, MessageStreamManager
 from ._asgi import Receive, Scope, Send, check_http, until_disconnect
 from ._encoder import Encoder, RelayedEvent
 from ._failure import Describe, failure_of
-from ._outgoing import Gone, Outgoing, Pace
+from ._outgoing import Gone, Outgoing, Pace, head_of
 from ._output import Output, Source
 
 Answer: TypeAlias = AbstractAsyncContextManager[Source, Any] | Callable[[Output], Awaitable[None]]
@@ -120,10 +120,23 @@ class Relay:
           Exception: As the answer, if that is no `APIError`.
         """
         check_http(scope, "a Relay")
+        await self._serve(receive, send, sends_head=True)
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """As `Respondent.head`."""
+        return 200, head_of(self._encoder)
+
+    async def send_body(self, receive: Receive, send: Send) -> None:
+        """As `Respondent.send_body`."""
+        await self._serve(receive, send, sends_head=False)
+
+    async def _serve(self, receive: Receive, send: Send, *, sends_head: bool) -> None:
         if self._outgoing is not None:
             raise RuntimeError("a Relay is the response to one request: make one for each")
         encoder = self._encoder
-        outgoing = Outgoing(send, encoder, self._pace, on_gone=self._leave, prefix=encoder.start())
+        outgoing = Outgoing(
+            send, encoder, self._pace, on_gone=self._leave, prefix=encoder.start(), sends_head=sends_head
+        )
         output = Output(_Direct(encoder, outgoing))
         self._outgoing, self._output = outgoing, output
         self._block = block = NurseryBlock("relay")

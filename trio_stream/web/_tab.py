@@ -12,7 +12,7 @@ from trio_stream._nursery import NurseryBlock
 
 from ._asgi import Receive, Scope, Send, check_http, until_disconnect
 from ._live_run import LiveRun
-from ._outgoing import Gone, Outgoing, Pace
+from ._outgoing import Gone, Outgoing, Pace, head_of
 from ._run_log import Position
 
 
@@ -20,10 +20,20 @@ from ._run_log import Position
 class NoRun:
     """An ASGI application that says that there is nothing to read."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response. A checkpoint."""
         check_http(scope, "a tab of a hub")
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"no-cache")]})
+        status, headers = self.head()
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await self.send_body(receive, send)
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """As `Respondent.head`."""
+        return 204, {"cache-control": "no-cache"}
+
+    async def send_body(self, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """As `Respondent.send_body`."""
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -46,15 +56,31 @@ class Tab:
           RuntimeError: It has been called before, or not for an HTTP request.
         """
         check_http(scope, "a tab of a hub")
+        if self._has_read_all():
+            await NoRun()(scope, receive, send)
+        else:
+            await self._serve(receive, send, sends_head=True)
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """As `Respondent.head`."""
+        return NoRun().head() if self._has_read_all() else (200, head_of(self._run.log.encoder))
+
+    async def send_body(self, receive: Receive, send: Send) -> None:
+        """As `Respondent.send_body`."""
+        await self._serve(receive, send, sends_head=False)
+
+    def _has_read_all(self) -> bool:
+        return self._outgoing is None and self._run.log.has_ended and self._position.is_at_end
+
+    async def _serve(self, receive: Receive, send: Send, *, sends_head: bool) -> None:
         if self._outgoing is not None:
             raise RuntimeError("a tab of a hub is the response to one request: attach for each")
         log, position = self._run.log, self._position
         # What every answer begins with goes out with the first event, or after `head_after`; a snapshot at once.
         prefix = position.lead if position.is_first else ()
-        self._outgoing = outgoing = Outgoing(send, log.encoder, self._pace, on_gone=self._leave, prefix=prefix)
-        if log.has_ended and position.is_at_end:
-            await NoRun()(scope, receive, send)
-            return
+        self._outgoing = outgoing = Outgoing(
+            send, log.encoder, self._pace, on_gone=self._leave, prefix=prefix, sends_head=sends_head
+        )
         if not prefix:
             outgoing.add(position.lead)
         position.lead = ()
