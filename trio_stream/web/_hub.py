@@ -233,7 +233,7 @@ class Hub:
             outcome = await self._answer(run, answer, Output(run.log))
         finally:
             run.outcome = outcome
-            await self._call_done(run, outcome, done)
+            await self._call_done(run, outcome, done)  # noqa: ASYNC102 - shielded there, with a deadline
             self._end(run, outcome, encoder)
         await trio.sleep(self._keep)
         if self._runs.get(run.key) is run:

@@ -270,7 +270,7 @@ class Outgoing:
                 return
             self._state = _State.BROKEN
             self._on_gone("disconnected")
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC120 - then that is what happened
             raise
         except BaseException:
             if not self.is_ending:

@@ -164,7 +164,7 @@ class Output:
             self._unfinished = None
         except trio.ClosedResourceError:
             # `close_now`, for which the task is cancelled in the same moment.
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC120 - then that is what happened
             raise
 
     def _say(self, event: RunEvent) -> None:
