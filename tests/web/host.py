@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from trio_stream import web
 from trio_stream.web._asgi import Application
 
 SCOPE: dict[str, Any] = {
@@ -133,3 +134,39 @@ class Peer:
             self.sent_at.append(self.elapsed())
             self.came.set()
         self.ended = not message.get("more_body", False)
+
+
+class Starting:
+    """An encoder that begins and ends every answer with a frame of its own, and does not hand on bytes."""
+
+    def __init__(self) -> None:
+        self._inner = web.Anthropic()
+        self.headers = {**self._inner.headers, "x-starting": "yes"}
+        self.numbered = True
+        self.wants_data = False
+        self.heartbeat = b": \n\n"
+
+    def start(self) -> web.Frames:
+        return (b"event: begin\ndata: {}\n\n",)
+
+    def event(self, event: web.RelayedEvent, data: bytes | None) -> web.Frames:
+        assert data is None
+        return self._inner.event(event, None)
+
+    def data(self, value: Mapping[str, Any]) -> web.Frames:
+        return self._inner.data(value)
+
+    def end(self) -> web.Frames:
+        return (*self._inner.end(), b"event: over\ndata: {}\n\n")
+
+    def error(self, failure: web.Failure) -> web.Frames:
+        return self._inner.error(failure)
+
+    def abort(self, reason: str) -> web.Frames:
+        return self._inner.abort(reason)
+
+    def refusal(self, failure: web.Failure) -> tuple[str, bytes]:
+        return "text/plain", failure.message.encode()
+
+    def renew(self) -> web.Encoder:
+        return Starting()

@@ -49,7 +49,7 @@ def litestar_app(make: MakeResponse) -> Any:
         await request.json()
         return make()
 
-    return litestar.Litestar([litestar.post("/", status_code=200)(chat)])
+    return litestar.Litestar([litestar.post("/", status_code=200)(chat)], logging_config=None)
 
 
 def quart_app(make: MakeResponse) -> Any:

@@ -10,7 +10,7 @@ import trio.testing
 
 import trio_stream as ts
 from tests.stream.api import PARAMS, client_of
-from tests.web.host import Peer
+from tests.web.host import Peer, Starting
 from tests.web.reading import events, ids, names, text
 from trio_stream import web
 from trio_stream.testing import ScriptedAPI, Step, call, fail, http_error, pause, say, stall, think
@@ -469,6 +469,50 @@ def joined(body: bytes) -> list[Any]:
             delta = {key: before[key] + value for key, value in delta.items()}
         found.append((data["index"], data["delta"]["type"], delta))
     return found
+
+
+async def test_what_every_answer_begins_with_is_said_once(autojump_clock):
+    """With the first event, or before a snapshot; it has no number, for it says nothing yet."""
+    for replay_bytes in (4 << 20, 0):
+        answer, _ = manager_of(pause(3), say("a", pause(1), "b"))
+        async with web.Hub(replay_bytes=replay_bytes) as hub:
+            hub.start("chat", answer, Starting())
+            tab = await read(hub)
+            late = await read(hub)
+        assert tab.sent_at == [3, 4, 4]  # the last frames wait for `done`
+        for peer in (tab, late):
+            assert names(peer.body)[:2] == ["begin", "message_start"]
+            assert names(peer.body)[-1] == "over"
+            assert names(peer.body).count("begin") == 1
+            assert text(peer.body) == "ab"
+
+
+async def test_a_run_that_took_the_key_is_not_forgotten_with_the_one_before(autojump_clock):
+    async with web.Hub(keep=10, grace=None) as hub:
+        hub.start("chat", manager_of(say("a"))[0], web.Anthropic())
+        await trio.sleep(5)
+        hub.start("chat", manager_of(say("b", pause(60)))[0], web.Anthropic())
+        await trio.sleep(10)
+        assert "chat" in hub
+
+
+async def test_events_that_make_no_message_are_no_harm(autojump_clock):
+    """What the program says by hand may fit nothing; the messages in it are told as far as they do."""
+    ended: list[web.HubRun] = []
+    client, _ = client_of([say("Hello")])
+
+    async def answer(out: web.Output) -> None:
+        async with client.messages.stream(**PARAMS) as stream:
+            said = [event async for event in stream]
+        for event in (said[-1], said[0], said[1], said[1], said[2], said[0]):
+            await out.emit(event)
+
+    async with web.Hub(replay_bytes=0) as hub:
+        hub.start("chat", answer, web.Anthropic(), done=ended.append)
+        tab = await read(hub)
+    assert len(events(tab.body)) == 7  # and that the last message is not complete
+    assert [len(message.content) for message in ended[0].messages] == [1, 0]
+    assert ended[0].partial is ended[0].messages[-1]
 
 
 async def test_replay_bytes_of_everything_else_too(autojump_clock):

@@ -11,7 +11,7 @@ import trio.testing
 
 import trio_stream as ts
 from tests.stream.api import PARAMS, client_of
-from tests.web.host import Peer
+from tests.web.host import Peer, Starting
 from tests.web.reading import events, names, text
 from trio_stream import web
 from trio_stream.testing import ScriptedAPI, Step, disconnect, fail, http_error, pause, say, stall
@@ -66,6 +66,24 @@ async def test_rule_1_clocks_can_be_turned_off(autojump_clock):
     relay, _ = relay_of(pause(100), say("Hel", pause(200), "lo"), head_after=None, heartbeat=None)
     peer = await served(relay)
     assert peer.sent_at == [100, 300]
+
+
+async def test_rule_1_what_every_answer_begins_with_waits_for_the_first_event_too(autojump_clock):
+    """And goes out with the head; an error instead of the event has it left out."""
+    relay, _ = relay_of(pause(3), say("Hello"), encoder=Starting())
+    peer = await served(relay)
+    assert peer.headers["x-starting"] == "yes"
+    assert peer.sent_at == [3]
+    assert names(peer.body)[:2] == ["begin", "message_start"]
+    assert names(peer.body)[-2:] == ["message_stop", "over"]
+    relay, _ = relay_of(pause(7), say("Hello"), encoder=Starting())
+    peer = await served(relay)
+    assert peer.sent_at == [5, 7]
+    assert peer.sends[0] == b"event: begin\ndata: {}\n\n: \n\n"
+    relay, _ = relay_of(http_error(529), encoder=Starting())
+    peer = await served(relay)
+    assert (peer.status, peer.headers["content-type"]) == (503, "text/plain")
+    assert peer.body == b"The model is overloaded. Please try again in a moment."
 
 
 # Rule 2: errors before the head.
@@ -267,6 +285,46 @@ async def test_rule_5_a_peer_that_goes_away_while_text_arrives(loudly: bool, aut
     assert relay.stream.text == "Hello "
 
 
+async def test_rule_5_a_send_that_fails_is_a_peer_that_has_gone_away(autojump_clock):
+    """ASGI: "If `send` is called on a closed connection the server should raise an OSError"."""
+    relay, api = relay_of(say("Hel", pause(1), "lo ", stall()))
+
+    class Peerless(Peer):
+        async def _receive(self) -> dict[str, Any]:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    peer = Peerless(closes_loudly=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.run, relay)
+        await trio.sleep(0.5)
+        peer.disconnect()
+    assert peer.elapsed() == peer.elapsed(api.requests[0].closed_at) == 1
+    assert (relay.outcome, peer.failed) == ("disconnected", None)
+
+
+async def test_rule_5_a_send_that_fails_where_nothing_can_be_cancelled(autojump_clock):
+    """The program has shielded itself, so it gets an error instead."""
+    raised: list[Exception] = []
+
+    async def answer(out: web.Output) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+            try:
+                await out.emit({"type": "one"})
+            except trio.BrokenResourceError as error:
+                raised.append(error)
+
+    relay = web.Relay(answer, web.Anthropic())
+    peer = Peer(closes_loudly=True)
+    peer.window = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.run, relay)
+        await trio.sleep(1)
+        peer.disconnect()
+    assert isinstance(raised[0].__cause__, OSError)
+    assert relay.outcome == "disconnected"
+
+
 async def test_rule_5_a_peer_that_goes_away_before_the_first_event(autojump_clock):
     relay, api = relay_of(stall())
     peer = Peer()
@@ -369,6 +427,28 @@ async def test_rule_6_a_last_send_that_fails_is_an_end_all_the_same(autojump_clo
         await trio.testing.wait_all_tasks_blocked()
         peer.disconnect()
     assert (relay.outcome, peer.failed) == ("complete", None)
+
+
+async def test_rule_6_a_shutdown_while_the_response_ends(autojump_clock):
+    """It leaves as it came; there is nothing left to be broken."""
+    relay, _ = relay_of(say("Hello"))
+    peer = Peer()
+    peer.window = 1
+    with trio.move_on_after(10) as scope:
+        await peer.run(relay)
+    assert scope.cancelled_caught
+
+
+async def test_rule_6_nothing_can_be_said_after_the_end(autojump_clock):
+    """Whoever has kept the `Output` is told so."""
+    kept: list[web.Output] = []
+
+    async def answer(out: web.Output) -> None:
+        kept.append(out)
+
+    await served(web.Relay(answer, web.Anthropic()))
+    with pytest.raises(RuntimeError, match="ended"):
+        await kept[0].emit({"type": "late"})
 
 
 # Rule 7: sends.

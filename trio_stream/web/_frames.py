@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 """The ``content-type`` of an event stream."""
 
@@ -34,8 +32,3 @@ def frame(name: str, data: bytes) -> bytes:
     """
     data = one_line(data)
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data) if name else b"data: %b\n\n" % data
-
-
-def json_frame(name: str, value: object) -> bytes:
-    """One event of an event stream, whose data is a value as JSON."""
-    return frame(name, msgspec.json.encode(value))

@@ -120,7 +120,6 @@ class Outgoing:
         self._began_at = self._last_sent_at = trio.current_time()
         self._sending_since = math.inf
         self._flush_at = math.inf
-        self._send_is_due = False  # a task was started for it, and has not run yet
         self._nap = trio.CancelScope()
 
     @property
@@ -139,6 +138,13 @@ class Outgoing:
         for frame in frames:
             self._frames.append(frame)
             self._bytes += len(frame)
+
+    def add_first(self, frames: Iterable[bytes]) -> None:
+        """Add frames that are no reason to send the head: if it has not been sent, they go with it."""
+        if self._state is _State.WAITING and not self._frames:
+            self._prefix = [*self._prefix, *frames]
+        else:
+            self.add(frames)
 
     async def flush(self) -> None:
         """Send what was added; or see that it is sent within ``max_delay``, and wait until nothing is being sent.
@@ -264,14 +270,14 @@ class Outgoing:
             self._wake_at(self._sending_since + self._pace.send_timeout)
         try:
             await self._send(message)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             # ASGI: "If send is called on a closed connection the server should raise an OSError".
             if self.is_ending:
                 return
             self._state = _State.BROKEN
             self._on_gone("disconnected")
             await trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC120 - then that is what happened
-            raise
+            raise trio.BrokenResourceError("the peer of this response is gone") from error
         except BaseException:
             if not self.is_ending:
                 self._state = _State.BROKEN
@@ -298,9 +304,8 @@ class Outgoing:
                 if self._sending_since < math.inf:
                     self._on_gone("not_reading")
                     return
-                self._send_is_due = True
                 nursery.start_soon(self._send_what_is_due, name="trio_stream web send")
-                due = math.inf
+                due = math.inf  # until that task has run
             with trio.CancelScope(deadline=due) as self._nap:
                 await trio.sleep_forever()
 
@@ -314,15 +319,12 @@ class Outgoing:
         pace = self._pace
         if self._sending_since < math.inf:
             return math.inf if pace.send_timeout is None else self._sending_since + pace.send_timeout
-        if self._send_is_due:
-            return math.inf
         if self._state is _State.WAITING:
             return math.inf if pace.head_after is None else self._began_at + pace.head_after
         idle = math.inf if pace.heartbeat is None else self._last_sent_at + pace.heartbeat
         return min(idle, self._flush_at)
 
     async def _send_what_is_due(self) -> None:
-        self._send_is_due = False
         if self._busy or self._state not in (_State.WAITING, _State.OPEN) or trio.current_time() < self._due_at():
             self._wake_at(trio.current_time())
             return

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, cast, final
 from trio_stream._errors import APIError
 from trio_stream._nursery import NurseryBlock
 from trio_stream._stream import EventStream, MessageStreamManager
+from trio_stream.agent import TurnRestartEvent, TurnStartEvent, TurnStopEvent
 
 from ._asgi import Receive, Scope, Send, check_http, until_disconnect
 from ._encoder import Encoder, RelayedEvent
@@ -247,7 +248,13 @@ class _Direct:
 
     def event(self, event: RelayedEvent, data: bytes | None) -> None:
         """As `Sink.event`."""
-        self._outgoing.add(self._encoder.event(event, data))
+        frames = self._encoder.event(event, data)
+        if isinstance(event, (TurnStartEvent, TurnRestartEvent)) or (
+            isinstance(event, TurnStopEvent) and event.message is None
+        ):
+            self._outgoing.add_first(frames)  # a run that fails before its model has said anything is refused
+        else:
+            self._outgoing.add(frames)
 
     def data(self, value: Mapping[str, Any]) -> None:
         """As `Sink.data`."""

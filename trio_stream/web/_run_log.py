@@ -123,8 +123,8 @@ class RunLog:
         before = self._last
         first = before.first + len(before.frames)
         lead = self.said.frames(self.encoder.renew())
-        if lead:
-            lead[-1] = self._numbered(lead[-1], first - 1)  # so whoever has read all of it knows where to go on
+        # Whoever has read all of it knows where to go on.
+        lead[-1:] = [self._numbered(frame, first - 1) for frame in lead[-1:]]
         self._last = before.next = Part(lead, first=first, keeps=self._keeps)
 
     def _numbered(self, frame: bytes, number: int) -> bytes:
