@@ -24,6 +24,7 @@ import trio_stream
 import trio_stream.testing
 import trio_stream.transport
 import trio_stream.types
+import trio_stream.web
 from docs.value_lists import expand
 
 project = "trio-stream"
@@ -66,7 +67,7 @@ html_show_sourcelink = False
 
 PUBLIC = {
     name: f"{module.__name__}.{name}"
-    for module in (trio_stream.testing, trio_stream.types, trio_stream.transport, trio_stream)
+    for module in (trio_stream.web, trio_stream.testing, trio_stream.types, trio_stream.transport, trio_stream)
     for name in vars(module)
     if not name.startswith("_")
 }

@@ -11,6 +11,7 @@ The kinds of ``python`` blocks, told apart by what is in them:
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import os
@@ -31,6 +32,7 @@ import trio_stream.ray
 import trio_stream.testing
 import trio_stream.transport
 import trio_stream.types
+import trio_stream.web
 from docs.value_lists import expand
 from tests.forked import FORKS
 from tests.processes import PYTHON, ROOT, environment
@@ -143,11 +145,24 @@ async def test_snippets_about_errors(
 async def run_snippet(block: Block, api: ScriptedAPI) -> None:
     names = snippet_names(api)
     code = compiled(block)
-    if code.co_flags & inspect.CO_COROUTINE:
-        with trio.fail_after(3600):  # of the mock clock
-            await eval(code, names)
-    else:
-        exec(code, names)
+    with as_module(names):
+        if code.co_flags & inspect.CO_COROUTINE:
+            with trio.fail_after(3600):  # of the mock clock
+                await eval(code, names)
+        else:
+            exec(code, names)
+
+
+@contextlib.contextmanager
+def as_module(names: dict[str, Any]) -> Iterator[None]:
+    """Have those find the names of a snippet who look for them by the name of its module, as some frameworks do."""
+    module = ModuleType(names["__name__"])
+    module.__dict__.update(names)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        del sys.modules[module.__name__]
 
 
 def snippet_names(api: ScriptedAPI) -> dict[str, Any]:
@@ -243,6 +258,11 @@ def test_every_name_of_the_test_kit_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", public_names(trio_stream.ray))
 def test_every_name_of_the_ray_adapter_is_in_the_reference(name: str) -> None:
     assert documented().get(f"trio_stream.ray.{name}") == 1
+
+
+@pytest.mark.parametrize("name", public_names(trio_stream.web))
+def test_every_name_for_web_pages_is_in_the_reference(name: str) -> None:
+    assert documented().get(f"trio_stream.web.{name}") == 1
 
 
 @pytest.mark.parametrize("name", public_names(ts.mcp))

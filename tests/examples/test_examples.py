@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import runpy
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +20,7 @@ import trio
 from tests.cli.running import SECRET, Running
 from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON, environment
+from tests.web.hosts import Tab
 from trio_stream.testing import (
     Batches,
     ScriptedAPI,
@@ -68,6 +71,7 @@ NAMES = [
     "tool_use",
     "tools_with_approvals",
     "usage_while_streaming",
+    "web_relay",
 ]
 
 
@@ -316,7 +320,7 @@ def test_none_is_missing() -> None:
     """The promised ones are there, and each has its expectations."""
     assert [path.stem for path in FILES] == NAMES
     # `ray_data` is run where there is a Ray: tests/ray/test_ray_data.py.
-    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data", "terminal_agent"}
+    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data", "terminal_agent", "web_relay"}
 
 
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
@@ -384,6 +388,57 @@ async def test_interrupt_with_ctrl_c() -> None:
     assert (code, running.err) == (0, "")
     assert "\n\ninterrupted; kept 17 characters of msg_" in running.out
     assert len(api.disconnects) == 1
+
+
+async def test_web_relay() -> None:
+    """The page comes. An answer is read, and read again after a reload; Stop stops, and so does the next question."""
+    api = ScriptedAPI([say("Hello ", stall())], [say("you ", stall())], [say("all.")])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+
+    async def tab(what: str, body: bytes = b"") -> Tab:
+        head = f"{what} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+        tabs.append(await Tab.open(port, request=head.encode() + body))
+        return tabs[-1]
+
+    tabs: list[Tab] = []
+    async with (
+        api.serve() as server,
+        Running(
+            [str(FOLDER / "web_relay.py")],
+            ANTHROPIC_BASE_URL=server.base_url,
+            ANTHROPIC_API_KEY=SECRET,
+            PORT=str(port),
+        ) as running,
+    ):
+        await running.read_until(f"127.0.0.1:{port}")
+        with trio.fail_after(SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    page = await tab("GET /")
+                    break
+                await trio.sleep(0.01)
+        await page.until(b"</script>")
+        await (await tab("GET /answer")).until(b" 204 ")
+        asked = await tab("POST /ask", b'"Who?"')
+        await asked.until(b"Hello")
+        asked.close()
+        again = await tab("GET /answer")
+        await again.until(b"Hello")
+        await (await tab("POST /stop")).until(b" 204 ")
+        await again.until(b'"Stopped."')
+        await again.to_end()
+        asked = await tab("POST /ask", b'"Who?"')
+        await asked.until(b"you")
+        other = await tab("POST /ask", b'"Who else?"')
+        await asked.until(b"There is another question.")
+        await other.until(b"all.")
+        for opened in tabs:
+            opened.close()
+        running.interrupt()
+        assert await running.finish() in (0, 130, -signal.SIGINT)
+    assert len(api.requests) == 3
 
 
 async def test_terminal_agent(tmp_path: Path) -> None:

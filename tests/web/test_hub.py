@@ -248,6 +248,27 @@ async def test_stop(autojump_clock):
     assert ended[0].partial.text == "Hello "
 
 
+async def test_until_done(autojump_clock):
+    """For whoever stops one run to start another; `done` is over by then."""
+    answer, _ = manager_of(say("Hello ", stall()))
+
+    async def save(run: web.HubRun) -> None:
+        await trio.sleep(3)
+
+    async with web.Hub() as hub:
+        await hub.until_done("chat")
+        hub.start("chat", answer, web.Anthropic(), done=save)
+        began = trio.current_time()
+        await trio.sleep(1)
+        hub.stop("chat", "another question")
+        with trio.move_on_after(1):
+            await hub.until_done("chat")
+        assert "chat" in hub
+        await hub.until_done("chat")
+        assert trio.current_time() == pytest.approx(began + 4)
+        hub.start("chat", manager_of(say("next"))[0], web.Anthropic())
+
+
 async def test_stop_by_the_stream_itself(autojump_clock):
     client, _ = client_of([say("Hello ", stall())])
     ended: list[web.HubRun] = []

@@ -5,6 +5,7 @@ pages, routes, and anything that a web framework does itself.
 """
 
 from ._anthropic import Anthropic as Anthropic
+from ._asgi import Respondent as Respondent
 from ._encoder import Encoder as Encoder, Frames as Frames, RelayedEvent as RelayedEvent
 from ._failure import Failure as Failure
 from ._hub import Done as Done, Hub as Hub, HubFullError as HubFullError

@@ -216,6 +216,18 @@ class Hub:
             run.scope.cancel(reason=reason)
         return True
 
+    async def until_done(self, key: str) -> None:
+        """Wait until no run is under way under a key: after `stop`, for example, to start the next one.
+
+        A checkpoint.
+
+        Args:
+          key: The key.
+        """
+        await trio.lowlevel.checkpoint()
+        while key in self:
+            await self._runs[key].log.wait()
+
     def _make_room(self) -> None:
         if len(self._runs) < self._max_runs:
             return
