@@ -50,12 +50,12 @@ nitpick_ignore_regex = [
     # The documentation of others: no inventory is fetched, so that the build needs no network.
     (
         r"py:.*",
-        r"(trio|httpx|ssl|msgspec|collections\.abc|contextlib|datetime|math|opentelemetry|os|pathlib|typing)(\..*)?",
+        r"(trio|httpx|ssl|starlette|msgspec|collections\.abc|contextlib|datetime|math|opentelemetry|os|pathlib|typing)(\..*)?",
     ),
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(AccessTokenLike|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|ToolListener|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|Application|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|ToolListener|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
     ),
 ]
 
@@ -94,6 +94,7 @@ MADE_BY_THE_LIBRARY = {
     "MessageStream",
     "MessageStreamManager",
     "Messages",
+    "Output",
     "PieceView",
     "RecordedHeaders",
     "RecordedRequest",

@@ -22,7 +22,7 @@ _HEADERS: Final = {"content-type": "application/x-ndjson; charset=utf-8"}
 class JSONLines:
     """Encodes an answer as lines of JSON: the events of the Messages API, and those of runs.
 
-    For ``MessageStream.fromReadableStream`` of the API's TypeScript client, which reads lines and no event stream, and
+    For ``fromReadableStream`` of the API's TypeScript client, which reads lines and no event stream, and
     for programs that read line by line. An empty line is a heartbeat.
 
     An answer that failed or was stopped ends with a line that is an ``error`` event; for one that was stopped,
