@@ -191,6 +191,30 @@ def page(results: Results, *, date: datetime.date, rounds: int, ours: Mapping[st
     )
 
 
+# Sections that commands of their own write, each between two marks.
+
+
+def _marks(section: str) -> tuple[str, str]:
+    command = f"python -m tests.bench.{section}"
+    return f"<!-- {command}: begin -->", f"<!-- {command}: end -->"
+
+
+def with_section(page: str, section: str, text: str) -> str:
+    """The page with another text between the marks of a section."""
+    begin, end = _marks(section)
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"the page does not have the marks {begin} and {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def section_of(page: str, section: str) -> str:
+    """What is between the marks of a section; nothing if they are not there."""
+    begin, end = _marks(section)
+    return page.partition(begin)[2].partition(end)[0].strip("\n")
+
+
 def machine() -> str:
     """What this ran on."""
     model = platform.machine()
@@ -257,6 +281,21 @@ Wall time of the whole scenario, s. Where events are paced, all of it should be 
 {tasks}
 
 The burst in the first two rows arrives in HTTP chunks of 1,000 events, as from a proxy that held it back.
+
+## Answers in web pages
+
+Microseconds of CPU of a server for each event that it hands on from the API to a tab, and beside it the ratio to the
+first column: an ASGI application that sends each event and looks after nothing else. All on Hypercorn with its Trio
+worker, over HTTP/1.1, in one run of
+
+```console
+$ python -m tests.bench.relay
+```
+
+<!-- python -m tests.bench.relay: begin -->
+<!-- python -m tests.bench.relay: end -->
+
+Starlette and sse-starlette are given a generator round the stream.
 
 ## Importing
 
