@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypeAlias, cast, final
+from typing import Any, Final, Literal, TypeAlias, cast, final
 
 from trio_stream._errors import APIError
 from trio_stream._nursery import NurseryBlock
@@ -235,6 +235,10 @@ def _only_api_errors(group: BaseExceptionGroup[BaseException]) -> APIError | Non
     return cast("APIError", first)
 
 
+_EMPTY_WORDS: Final = frozenset({TurnStartEvent, TurnRestartEvent})
+"""Events that are no reason to send the head: a run that fails before its model has said anything is to be refused."""
+
+
 @final
 class _Direct:
     """The `Sink` of a response: what is said is sent."""
@@ -249,10 +253,9 @@ class _Direct:
     def event(self, event: RelayedEvent, data: bytes | None) -> None:
         """As `Sink.event`."""
         frames = self._encoder.event(event, data)
-        if isinstance(event, (TurnStartEvent, TurnRestartEvent)) or (
-            isinstance(event, TurnStopEvent) and event.message is None
-        ):
-            self._outgoing.add_first(frames)  # a run that fails before its model has said anything is refused
+        kind = type(event)
+        if kind in _EMPTY_WORDS or (kind is TurnStopEvent and cast("TurnStopEvent", event).message is None):
+            self._outgoing.add_first(frames)
         else:
             self._outgoing.add(frames)
 

@@ -28,8 +28,8 @@ from tests.bench.running import ROOT, say
 from tests.bench.scenarios import Scenario
 
 LOADS: Final = {
-    "200 tabs, 20 events a second each": Scenario(name="paced", streams=200, deltas=60, every=0.05),
-    "50 tabs, 100 events a second each": Scenario(name="quick", streams=50, deltas=200, every=0.01),
+    "200 tabs, 20 events a second each": Scenario(name="paced", streams=200, deltas=100, every=0.05),
+    "50 tabs, 100 events a second each": Scenario(name="quick", streams=50, deltas=500, every=0.01),
     "10 tabs, 2,000 events each as fast as they come": Scenario(name="burst", streams=10, deltas=2_000),
 }
 NAMES: Final = {
