@@ -14,6 +14,7 @@ import ast
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import re
 import subprocess
@@ -155,7 +156,12 @@ async def run_snippet(block: Block, api: ScriptedAPI) -> None:
 
 @contextlib.contextmanager
 def as_module(names: dict[str, Any]) -> Iterator[None]:
-    """Have those find the names of a snippet who look for them by the name of its module, as some frameworks do."""
+    """Have those find the names of a snippet who look for them by the name of its module, as some frameworks do.
+
+    Some set up logging, too, when an application is made: afterwards it is as before.
+    """
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
     module = ModuleType(names["__name__"])
     module.__dict__.update(names)
     sys.modules[module.__name__] = module
@@ -163,6 +169,8 @@ def as_module(names: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         del sys.modules[module.__name__]
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def snippet_names(api: ScriptedAPI) -> dict[str, Any]:
