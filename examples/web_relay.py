@@ -49,7 +49,7 @@ fetch("/answer").then(read);  // what is being written at the moment
 async def main() -> None:
     async with ts.Client() as client, web.Hub(grace=10) as hub:
 
-        async def page(_request: Request) -> Response:
+        async def page(_request: Request) -> Response:  # noqa: ASYNC124 - Starlette has plain ones run in threads
             return HTMLResponse(PAGE)
 
         async def ask(request: Request) -> web.Respondent:
@@ -61,10 +61,10 @@ async def main() -> None:
             )
             return hub.attach("answer")
 
-        async def answer(_request: Request) -> web.Respondent:
+        async def answer(_request: Request) -> web.Respondent:  # noqa: ASYNC124
             return hub.attach("answer")
 
-        async def stop(_request: Request) -> Response:
+        async def stop(_request: Request) -> Response:  # noqa: ASYNC124
             hub.stop("answer", "Stopped.")
             return Response(status_code=204)
 
