@@ -14,6 +14,7 @@
 #   make bench   this library beside the official SDK, httpx and bare socket loops: docs/performance.md
 #                ARGS="--against CHECKOUT" compares with another version of this library instead
 #   make bench-quick   the same in small, in less than a minute; writes nothing
+#   make bench-web   what handing events on to tabs costs, beside other ways to do it: a section of docs/performance.md
 #   make agents  agents beside the official SDK's tool runner: the table in docs/agents.md
 #   make soak    the long form of the tests that are sampled in every run: cancellation, kills, quotas, random inputs
 #   make fuzz    coverage-guided fuzzing, a minute for each target
@@ -31,7 +32,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick agents soak fuzz traces prices docs format clean
+.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz traces prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -66,6 +67,10 @@ bench: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 
 bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)
+
+bench-web: $(VENV)/.dev
+	$(PIP) install --group bench-web
+	$(BIN)/python -m tests.bench.relay $(ARGS)
 
 agents: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench.agents $(ARGS)

@@ -289,7 +289,7 @@ first column: an ASGI application that sends each event and looks after nothing 
 worker, over HTTP/1.1, in one run of
 
 ```console
-$ python -m tests.bench.relay
+$ make bench-web
 ```
 
 <!-- python -m tests.bench.relay: begin -->

@@ -97,7 +97,7 @@ class StreamLifecycle(Generic[ReaderT]):
 
     def __init__(self, request: StreamRequest, *, answer_format: AnswerFormat[ReaderT]) -> None:
         self._request = request
-        self.answer_format = answer_format
+        self.answer_format: AnswerFormat[ReaderT] = answer_format
         self.reader: ReaderT | None = None
         self._opening_scope: trio.CancelScope | None = None  # while it is being opened
         self._attempts = 0

@@ -108,4 +108,4 @@ class RelayResponse(Response):
         self.headers.clear()
         for name, value in headers.items():
             self.headers[name] = value
-        self.timeout = None
+        self.timeout: Any = None
