@@ -203,6 +203,20 @@ async def test_a_bug_cuts(tab_kind: Any):
         await tab.stream.aclose()
 
 
+@pytest.mark.parametrize("tab_kind", [Tab, TabOfHTTP2])
+async def test_a_shutdown_cuts(tab_kind: Any):
+    """Of the server, with the grace that it gives."""
+    server = Server([say("Hello ", stall())])
+    async with hypercorn(server) as port:
+        tab = await tab_kind.open(port)
+        await tab.until(b"Hello")
+    assert server.api.open_streams == 0
+    assert server.relays[0].outcome is None
+    await tab.to_end()
+    assert not tab.ended
+    await tab.stream.aclose()
+
+
 async def test_a_disconnect_while_the_response_ends():
     """Hypercorn says `http.disconnect` while it ends a response; the connection must be closed all the same."""
     server = Server(*[[say("Hello")]] * 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -407,6 +408,26 @@ async def test_max_delay_waits_for_a_send_that_is_under_way(autojump_clock):
         assert len(said) < 30
         peer.read_on()
     assert [data["number"] for _, data in events(peer.body)] == list(range(100))
+
+
+def test_under_asyncio_it_says_that_trio_is_needed():
+    """An ASGI application is easily given to a host that runs on something else."""
+
+    async def answer(out: web.Output) -> None:
+        raise AssertionError
+
+    async def nothing(*_: Any) -> Any:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(RuntimeError, match="needs Trio"):
+        asyncio.run(web.Relay(answer, web.Anthropic())({"type": "http"}, nothing, nothing))
+
+    async def enter() -> None:
+        async with web.Hub():
+            raise AssertionError
+
+    with pytest.raises(RuntimeError, match="needs Trio"):
+        asyncio.run(enter())
 
 
 async def test_a_relay_is_for_one_request(autojump_clock):

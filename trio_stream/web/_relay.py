@@ -134,13 +134,13 @@ class Relay:
     async def _serve(self, receive: Receive, send: Send, *, sends_head: bool) -> None:
         if self._outgoing is not None:
             raise RuntimeError("a Relay is the response to one request: make one for each")
+        self._block = block = NurseryBlock("relay")
         encoder = self._encoder
         outgoing = Outgoing(
             send, encoder, self._pace, on_gone=self._leave, prefix=encoder.start(), sends_head=sends_head
         )
         output = Output(_Direct(encoder, outgoing))
         self._outgoing, self._output = outgoing, output
-        self._block = block = NurseryBlock("relay")
         await block.enter()
         try:
             block.nursery.start_soon(self._watch, receive, name="trio_stream web disconnect")

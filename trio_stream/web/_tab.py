@@ -75,6 +75,7 @@ class Tab:
     async def _serve(self, receive: Receive, send: Send, *, sends_head: bool) -> None:
         if self._outgoing is not None:
             raise RuntimeError("a tab of a hub is the response to one request: attach for each")
+        self._block = block = NurseryBlock("tab")
         log, position = self._run.log, self._position
         # What every answer begins with goes out with the first event, or after `head_after`; a snapshot at once.
         prefix = position.lead if position.is_first else ()
@@ -84,7 +85,6 @@ class Tab:
         if not prefix:
             outgoing.add(position.lead)
         position.lead = ()
-        self._block = block = NurseryBlock("tab")
         await block.enter()
         self._run.attach()
         self._attached = True
