@@ -461,6 +461,7 @@ async def test_replay_bytes_a_snapshot_replaces_old_frames(autojump_clock):
         assert joined(tab.body) == joined(always.body)
     assert len(names(always.body)) > 300
     assert len(names(late.body)) < 250
+    assert events(late.body)[0] == events(always.body)[0]  # as the API sent it
     assert ids(near.body) == after[-2:]
     assert ids(slow.body) == after
     assert set(ids(late.body)) < set(after)

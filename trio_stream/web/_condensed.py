@@ -50,6 +50,7 @@ class _Deltas:
 
 
 _Item: TypeAlias = RelayedEvent | _Deltas | Mapping[str, Any]
+"""What was said: an event, deltas that are joined, or something that the program has said itself."""
 
 
 @final
@@ -59,13 +60,13 @@ class Condensed:
     __slots__ = ("_items", "_open")
 
     def __init__(self) -> None:
-        self._items: list[_Item] = []
+        self._items: list[tuple[_Item, bytes | None]] = []  # with the data that the API sent, if it was kept
         # The last deltas of each block, to which the next one may be joined. Blocks may overlap, and what tools say
         # comes in between: it does not matter that a text is then told in front of it.
         self._open: dict[int, _Deltas] = {}
 
-    def add(self, event: RelayedEvent) -> None:
-        """Add an event."""
+    def add(self, event: RelayedEvent, data: bytes | None = None) -> None:
+        """Add an event, with its data as the API sent it, if that was kept."""
         if type(event) is ContentBlockDeltaEvent:
             delta = event.delta
             field = TEXT_FIELDS.get(type(delta))
@@ -78,28 +79,28 @@ class Condensed:
                 return
             else:
                 self._open[event.index] = deltas = _Deltas(event, field)
-                self._items.append(deltas)
+                self._items.append((deltas, None))
                 return
         elif type(event) is MessageStartEvent:
             self._open.clear()
         elif type(event) is ContentBlockStopEvent:
             self._open.pop(event.index, None)
-        self._items.append(event)
+        self._items.append((event, data))
 
     def add_data(self, value: Mapping[str, Any]) -> None:
         """Add something that the program said itself."""
-        self._items.append(value)
+        self._items.append((value, None))
 
     def frames(self, encoder: Encoder) -> list[bytes]:
         """Say all of it to an encoder that has said nothing yet, and return its frames."""
         frames = [*encoder.start()]
-        for item in self._items:
+        for item, data in self._items:
             if isinstance(item, _Deltas):
                 frames += encoder.event(item.joined(), None)
             elif isinstance(item, Mapping):
                 frames += encoder.data(item)
             else:
-                frames += encoder.event(item, None)
+                frames += encoder.event(item, data)
         return frames
 
     def messages(self) -> list[Message]:
@@ -120,7 +121,7 @@ class Condensed:
         return found
 
     def _events_of_messages(self) -> Iterator[RawMessageStreamEvent]:
-        for item in self._items:
+        for item, _ in self._items:
             match item:
                 case _Deltas():
                     yield item.joined()

@@ -85,7 +85,7 @@ class RunLog:
 
     def event(self, event: RelayedEvent, data: bytes | None) -> None:
         """As `Sink.event`."""
-        self.said.add(event)
+        self.said.add(event, data)
         self._add(self.encoder.event(event, data))
 
     def data(self, value: Mapping[str, Any]) -> None:
