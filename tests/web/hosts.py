@@ -57,7 +57,11 @@ class Tab:
         sock = trio.socket.socket()
         if window is not None:
             sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, window)
-        await sock.connect(("127.0.0.1", port))
+        try:
+            await sock.connect(("127.0.0.1", port))
+        except BaseException:
+            sock.close()
+            raise
         tab = cls(trio.SocketStream(sock))
         await tab.stream.send_all(request)
         return tab
