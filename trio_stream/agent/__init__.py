@@ -59,5 +59,6 @@ from trio_stream.agent._tool_context import (
     ToolError as ToolError,
 )
 from trio_stream.agent._tool_runner import (
+    RUNS_CALLS as RUNS_CALLS,
     ToolRunner as ToolRunner,
 )

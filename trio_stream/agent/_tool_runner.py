@@ -36,7 +36,7 @@ from trio_stream.agent._tool_context import Emit
 from trio_stream.agent._tool_result import THE_END
 from trio_stream.agent._toolset import Toolset
 
-_STARTS: Final = frozenset({"tool_use", "pause_turn", "compaction"})
+RUNS_CALLS: Final = frozenset({"tool_use", "pause_turn", "compaction"})
 """The stop reasons of whole replies after which the model waits for results, if the reply has calls."""
 
 _TELLING: Final = (ContentBlockStartEvent, ContentBlockStopEvent, MessageDeltaEvent)
@@ -206,7 +206,7 @@ class ToolRunner:
                 self._add(block)
         self._is_whole = True
         waiting = [call for call in self.calls.values() if call.state is CallState.WAITING]
-        if message.stop_reason not in _STARTS:
+        if message.stop_reason not in RUNS_CALLS:
             for call in waiting:
                 call.deny(f"the reply ended with {message.stop_reason!r}")
             return

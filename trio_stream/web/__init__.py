@@ -4,6 +4,8 @@ What belongs in this package: ASGI applications that send an answer, and the pro
 pages, routes, and anything that a web framework does itself.
 """
 
+from ._ag_ui import AGUI as AGUI
+from ._ai_sdk import AISDK as AISDK
 from ._anthropic import Anthropic as Anthropic
 from ._asgi import Respondent as Respondent
 from ._encoder import Encoder as Encoder, Frames as Frames, RelayedEvent as RelayedEvent
