@@ -15,3 +15,9 @@ from ._json_lines import JSONLines as JSONLines
 from ._live_run import HubOutcome as HubOutcome, HubRun as HubRun
 from ._output import Output as Output, Source as Source
 from ._relay import Answer as Answer, Relay as Relay, RelayOutcome as RelayOutcome
+from ._user_content import (
+    PageProtocol as PageProtocol,
+    UserContent as UserContent,
+    UserContentError as UserContentError,
+    user_content as user_content,
+)
