@@ -58,7 +58,10 @@ class AISDK(PartsEncoder):
     Tools are ``dynamic``; those that the API runs are ``providerExecuted``. Pages of citations are ``source-url`` or
     ``source-document`` parts, each once. A block for which the SDK has no part is a ``custom`` part of the kind
     ``anthropic.TYPE``. ``finish`` carries ``messageMetadata`` with ``usage`` (the SDK's names and sums), ``model`` and
-    ``stopReason``. What the program says itself is a ``data-TYPE`` part.
+    ``stopReason``.
+
+    What the program says itself is a ``data-...`` part: ``{"type": "data-weather", "id": "1", "data": ...}`` goes out
+    as it is, and what has another ``type`` becomes the ``data`` of ``data-TYPE``.
 
     Args:
       message_id: The identifier that the page gives the message. By default it is that of the model's first reply.
@@ -297,12 +300,9 @@ class AISDK(PartsEncoder):
         """Its result says it."""
 
     def own_data(self, kind: str, fields: dict[str, Any]) -> None:
-        """A ``data-...`` part. An ``id`` makes later data of that ``id`` take its place."""
-        chunk: dict[str, Any] = {"type": f"data-{kind}"}
-        if isinstance(fields.get("id"), str):
-            chunk["id"] = fields.pop("id")
+        """A ``data-...`` part: as it is, or made of what is said."""
         self._begin()
-        self.send({**chunk, "data": fields})
+        self.send({"type": kind, **fields} if kind.startswith("data-") else {"type": f"data-{kind}", "data": fields})
 
     def finished(self) -> None:
         """``finish``."""

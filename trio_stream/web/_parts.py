@@ -88,7 +88,10 @@ class PartsEncoder(Page):
     def __init__(self) -> None:
         super().__init__()
         self._open: dict[int, Part] = {}  # by the indexes of their blocks
-        self._calls: dict[str, Call] = {}  # by the identifiers of the API
+        self._calls: list[Call] = []
+        self._by_id: dict[str, Call] = {}  # by the identifiers of the API, which are those of the latest
+        self._void_from = 0  # where the calls of the current reply begin
+        self._in_turn = False
         self._closed: list[Call] = []
         self._nested: dict[str, PartsEncoder] = {}  # by the identifiers of the calls in which they are
 
@@ -159,17 +162,17 @@ class PartsEncoder(Page):
     @final
     def knows(self, call_id: str) -> bool:
         """Whether the page knows the call that has this identifier of the API's."""
-        return call_id in self._calls
+        return call_id in self._by_id
 
     @final
     def calls_of_page(self) -> list[str]:
         """The identifiers of the calls that wait for whoever reads the answer."""
-        return [call.id for call in self._calls.values() if call.state is CallState.WHOLE and not call.runs_here]
+        return [call.id for call in self._calls if call.state is CallState.WHOLE and not call.runs_here]
 
     @final
     def asked_calls(self) -> list[Call]:
         """The calls that wait for somebody to allow them."""
-        return [call for call in self._calls.values() if call.asked and call.state is not CallState.SETTLED]
+        return [call for call in self._calls if call.asked and call.state is not CallState.SETTLED]
 
     @abc.abstractmethod
     def nest(self, call: Call) -> PartsEncoder:
@@ -199,7 +202,7 @@ class PartsEncoder(Page):
         return calls
 
     def _leave_calls(self, which: Callable[[Call], bool]) -> None:
-        for call in self._calls.values():
+        for call in self._calls:
             if call.runs_here and which(call):
                 self._settle(call, WAS_LEFT, WAS_LEFT)
 
@@ -230,7 +233,7 @@ class PartsEncoder(Page):
             case ContentBlockStartEvent():
                 self._start_block(event.index, event.content_block)
             case ContentBlockStopEvent():
-                self._stop_block(event)
+                self._end_part(event.index, event.content_block)
             case MessageStartEvent():
                 self._start_reply(event.message)
             case MessageDeltaEvent():
@@ -246,6 +249,7 @@ class PartsEncoder(Page):
         self._cut_reply()
         reply = Reply(self.unique(message.id or f"message-{len(self.replies) + 1}"), message)
         self.replies.append(reply)
+        self._void_from = len(self._calls)
         self.reply_starts(reply)
         for block in message.content:
             self._start_block(-1, block)
@@ -287,12 +291,8 @@ class PartsEncoder(Page):
         by_api = not isinstance(block, ToolUseBlock)
         call = Call.of_block(self.unique(block.id or f"call-{self.parts}"), block, by_api=by_api)
         call.waits_for_end = is_by_program(cast("ContentBlock", block))
-        self._calls[block.id] = call
-        self.call_starts(call, getattr(block, "server_name", None))
+        self._add_call(block.id, call, getattr(block, "server_name", None))
         return call
-
-    def _stop_block(self, event: ContentBlockStopEvent) -> None:
-        self._end_part(event.index, event.content_block)
 
     def _end_part(self, index: int, block: ContentBlock) -> None:
         """The block of a part is complete."""
@@ -346,6 +346,12 @@ class PartsEncoder(Page):
 
     # Calls.
 
+    def _add_call(self, call_id: str, call: Call, server: str | None) -> None:
+        call.runs_here = call.by_api or self._in_turn
+        self._calls.append(call)
+        self._by_id[call_id] = call
+        self.call_starts(call, server)
+
     def _go_past(self, block: ContentBlock) -> None:
         """Another block begins."""
         if isinstance(block, FallbackBlock):
@@ -391,10 +397,10 @@ class PartsEncoder(Page):
         That happens where a reply goes on with what an earlier one began, and where a run dropped the events of a reply
         that it was told to leave.
         """
-        call = self._calls.get(call_id)
+        call = self._by_id.get(call_id)
         if call is None:
-            call = self._calls[call_id] = Call(self.unique(call_id), name, by_api=by_api)
-            self.call_starts(call, None)
+            call = Call(self.unique(call_id or f"call-{self.parts}"), name, by_api=by_api)
+            self._add_call(call_id, call, None)
         self._make_whole(call, (call.input() or {}) if given is None else given)
         return call
 
@@ -413,8 +419,10 @@ class PartsEncoder(Page):
     def _take_of_run(self, event: AgentEvent) -> None:
         match event:
             case TurnStartEvent():
+                self._in_turn = True
                 self.turn_starts(event.turn)
             case TurnStopEvent():
+                self._in_turn = False
                 self._cut_reply()
                 if self.replies and event.message is not None and event.message.stop_reason is not None:
                     self.replies[-1].complete = True
@@ -449,7 +457,7 @@ class PartsEncoder(Page):
     def _take_tool_stop(self, event: ToolStopEvent) -> None:
         content: object = event.result.get("content")
         error = (text_of(content) or "The tool failed.") if event.is_error else None
-        known = self._calls.get(event.id)
+        known = self._by_id.get(event.id)
         if error is not None and known is not None and known.state in (CallState.OPEN, CallState.CLOSED):
             self._fail(known, error)
             return
@@ -467,12 +475,12 @@ class PartsEncoder(Page):
         if nested is None:
             nested = self._nested[call.id] = self.nest(call)
             nested.taken = self.taken
+            nested._in_turn = True  # also where the tool shows only some of its events
         self._frames += nested.event(event.event, None)
 
     def _restart(self) -> None:
         self._cut_reply()
-        self.turn_restarts()
         # Nothing of the void reply waits for anybody.
-        for call in self._calls.values():
-            if call.state is CallState.WHOLE and not call.runs_here:
-                call.state = CallState.SETTLED
+        for call in self._calls[self._void_from :]:
+            self._settle(call, WAS_CUT, WAS_CUT)
+        self.turn_restarts()
