@@ -4,7 +4,8 @@
 #   make test    the tests, warnings as errors, on all cores
 #   make coverage  the same with every line traced, and the coverage that is promised of every room
 #   make check   linters and type checkers
-#   make sdk     the official SDKs, and a server of MCP, in .venv-sdk, for the tests and benchmarks that use them
+#   make sdk     the official SDKs, a server of MCP, and the clients of pages, in .venv-sdk, for the tests and benchmarks
+#                that use them
 #   make test-httpx2   the tests that use httpx, with its fork httpx2 in its place
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
 #   make wheel   the wheel and the sdist, into dist
@@ -110,11 +111,12 @@ $(VENV)-sdk/.sdk: Makefile
 	$(VENV)-sdk/bin/python -m pip --quiet --disable-pip-version-check install 'anthropic==2.14.0' trio msgspec
 	@touch $@
 
-# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`. And a server of MCP
-# that is not made with the Python package.
+# The one for TypeScript too, where there is an npm: its tool runner is tried on `trio-stream serve`. A server of MCP
+# that is not made with the Python package. And the clients that pages use, which read what `trio_stream.web` sends.
 $(VENV)-sdk/.npm: $(VENV)-sdk/.sdk
 	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV)-sdk \
-		@anthropic-ai/sdk@1.14.0 @modelcontextprotocol/server-everything@2026.8.31; fi
+		@anthropic-ai/sdk@1.14.0 @modelcontextprotocol/server-everything@2026.8.31 \
+		ai@7.0.173 @ag-ui/client@1.0.0; fi
 	@touch $@
 
 # Without the extra `cli`: httpx imports rich and click where they are, and importing is measured.

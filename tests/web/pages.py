@@ -146,7 +146,8 @@ class AISDKPage:
 
     def _tool_approval_response(self, chunk: dict[str, Any]) -> None:
         (call,) = (one for one in self.calls.values() if one.get("approval", {}).get("id") == chunk["approvalId"])
-        call.update(state="approval-responded", approval={key: chunk[key] for key in chunk if key != "type"})
+        answer = {key: chunk[key] for key in ("approved", "reason") if key in chunk}
+        call.update(state="approval-responded", approval={"id": chunk["approvalId"], **answer})
 
     def _tool_output_available(self, chunk: dict[str, Any]) -> None:
         call = self.calls[chunk["toolCallId"]]
@@ -157,6 +158,9 @@ class AISDKPage:
 
     def _tool_output_denied(self, chunk: dict[str, Any]) -> None:
         self.calls[chunk["toolCallId"]].update(state="output-denied")
+
+    def _message_metadata(self, chunk: dict[str, Any]) -> None:
+        self.metadata = chunk["messageMetadata"]
 
     def _error(self, chunk: dict[str, Any]) -> None:
         self.errors.append(chunk["errorText"])

@@ -312,6 +312,8 @@ class AISDK(PartsEncoder):
     def failed(self, failure: Failure) -> None:
         """``error``, at which ``useChat`` ends with its error; other readers go on to ``finish``."""
         self._begin()
+        if self.replies:  # what `finish` says would come too late
+            self.send({"type": "message-metadata", "messageMetadata": self._metadata()})
         self.send({"type": "error", "errorText": failure.message})
         self._finish("error")
 
@@ -326,11 +328,14 @@ class AISDK(PartsEncoder):
         self._end_step()
         chunk: dict[str, Any] = {"type": "finish", "finishReason": reason}
         if self.replies:
-            last = self.replies[-1]
-            usage = sum(self.usage_by_model().values(), Usage())
-            chunk["messageMetadata"] = {"usage": _usage(usage), "model": last.model, "stopReason": last.stop_reason}
+            chunk["messageMetadata"] = self._metadata()
         self.send(chunk)
         self.send_frame(_DONE)
+
+    def _metadata(self) -> dict[str, Any]:
+        last = self.replies[-1]
+        metadata = {"usage": _usage(sum(self.usage_by_model().values(), Usage())), "model": last.model}
+        return metadata if last.stop_reason is None else {**metadata, "stopReason": last.stop_reason}
 
 
 def _source(citation: Citation) -> dict[str, Any] | None:

@@ -2,9 +2,9 @@
 //
 // Usage: node clients.mjs FOLDER_WITH_NODE_MODULES < cases.json
 //
-// A case is {client, frames, cut, status, type, slow}: the frames of a response, which the client gets one by one
-// from a `fetch` of its own; `cut`: the connection breaks after them. The answer is a list with what each client has
-// made of its case, and with everything that it has warned of.
+// A case is {client, frames, cut, status, type}: the frames of a response, which the client gets one by one from a
+// `fetch` of its own; `cut`: the connection breaks after them. The answer is a list with what each client has made of
+// its case, and with everything that it has warned of.
 
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -19,6 +19,9 @@ const { HttpAgent } = await load("@ag-ui/client");
 const { Anthropic } = require("@anthropic-ai/sdk");
 const { MessageStream } = require("@anthropic-ai/sdk/lib/MessageStream");
 
+// A stream that breaks rejects promises within the clients too, which nobody can wait for.
+process.on("unhandledRejection", () => {});
+
 let warnings = [];
 console.warn = (...words) => warnings.push(words.map(String).join(" "));
 console.error = () => {}; // the clients tell of the errors that they report as well
@@ -30,7 +33,10 @@ function response({ frames, cut, status = 200, type = "text/event-stream" }) {
     async pull(controller) {
       const frame = frames.shift();
       if (frame !== undefined) controller.enqueue(bytes.encode(frame));
-      else if (cut) controller.error(new TypeError("network error"));
+      else if (cut) {
+        await new Promise((resolve) => setTimeout(resolve, 1)); // the frames before it are read
+        controller.error(new TypeError("network error"));
+      }
       else controller.close();
     },
   });
@@ -118,7 +124,7 @@ async function readMessage(stream) {
     const message = await stream.finalMessage();
     return { message, texts };
   } catch (raised) {
-    return { error: raised.message, type: raised.error?.error?.type, status: raised.status, partial: stream.currentMessage, texts };
+    return { error: raised.message, type: raised.error?.error?.type, status: raised.status, texts };
   }
 }
 
