@@ -9,7 +9,16 @@ import msgspec
 from tests.protocol.test_blocks import WHOLE
 from trio_stream import ApprovalEvent, NestedEvent, SteerEvent, ToolProgressEvent, TurnRestartEvent, TurnStartEvent
 from trio_stream._errors import IncompleteStreamError
-from trio_stream.types import UnknownEvent
+from trio_stream.types import (
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    TextEvent,
+    ThinkingDelta,
+    UnknownEvent,
+)
 from trio_stream.web import RelayedEvent
 
 from .answers import call, reply, result, started, stopped, text, turn
@@ -50,19 +59,22 @@ def _nested_run() -> list[RelayedEvent]:
     return [
         started("toolu_1", "research"),
         *map(nested, inner),
-        nested(stopped("found", "toolu_i")),
         nested(nested(TurnStartEvent(turn=1), "toolu_i")),
+        nested(stopped("found", "toolu_i")),
         stopped("all of it", "toolu_1", "research"),
     ]
 
 
 def _whole_from_the_start() -> list[RelayedEvent]:
     """A stream whose ``message_start`` has content, as some gateways send it."""
-    whole: Any = reply(text("Hello"), {"type": "thinking", "thinking": "Hm", "signature": "s"}, call())[-1]
+    whole: Any = reply(text("Hello", PAGE), {"type": "thinking", "thinking": "Hm", "signature": "s"}, call())[-1]
     first, *others = reply(stop_reason="tool_use")
     message = msgspec.structs.replace(first.message, content=whole.message.content)  # type: ignore[union-attr]
     return [msgspec.structs.replace(first, message=message), *others]  # type: ignore[type-var]
 
+
+DELTAS = (TextDelta(""), ThinkingDelta(""), InputJSONDelta(""), SignatureDelta(""), CompactionDelta())
+"""Deltas that add nothing to any block."""
 
 ANSWERS: dict[str, list[RelayedEvent]] = {
     "text": reply(text("Hello, world")),
@@ -202,6 +214,30 @@ ANSWERS: dict[str, list[RelayedEvent]] = {
         *turn(1, reply(call(name="research"), stop_reason="tool_use")),
         *[nested(event) for event in reply(text("Looking.")) if event.type.startswith("content_block")],
     ],
+    "a run that is ahead of its reply": [
+        TurnStartEvent(turn=1),
+        *(events := reply(call("a", x=1), call("b", y=2), text("So."), stop_reason="tool_use"))[:5],
+        started("a", x=1),
+        *events[5:9],
+        started("b", y=2),
+        *events[9:],
+        ToolProgressEvent(id="a", name="search", progress=0.5),
+        stopped("one", "a"),
+        ToolProgressEvent(id="a", name="search", progress=1),
+        stopped("two", "b"),
+        turn(1, events)[-1],
+    ],
+    "parts that are empty or do not fit": [
+        *(odd := reply(text("a"), {"type": "thinking", "thinking": "b"}, call("a", x=1), stop_reason="tool_use"))[:2],
+        *(ContentBlockDeltaEvent(0, delta) for delta in DELTAS),
+        *odd[2:5],
+        *(ContentBlockDeltaEvent(1, delta) for delta in DELTAS),
+        *odd[5:7],
+        *(ContentBlockDeltaEvent(2, delta) for delta in DELTAS),
+        *odd[7:],
+    ],
+    "events without their message": [nested(event) for event in reply(text("a"))[-2:]]
+    + [nested(TextEvent("a", [], 0))],  # type: ignore[arg-type]
     "two streams": [*reply(text("One."), message_id="msg_1"), *reply(text("Two."), message_id="msg_2")],
     "a stream that is left for another": [
         *reply(text("One."), message_id="msg_1")[:4],

@@ -245,6 +245,7 @@ class AGUI(PartsEncoder):
         """A subagent. Its events are those of the run, each with the name of the subagent on it."""
         inner = AGUI(self._thread_id, self._run_id)
         inner._subagent = call.id
+        inner.taken = self.taken
 
         def wrapped(event: dict[str, Any]) -> dict[str, Any]:
             return self.wrap({"subagentRunId": call.id, **event})

@@ -228,16 +228,8 @@ class AISDK(PartsEncoder):
 
     def call_progresses(self, call: Call, progress: object) -> None:
         """``tool-output-available`` that is ``preliminary``."""
-        if call.is_running:
-            self.send(
-                {
-                    "type": "tool-output-available",
-                    "toolCallId": call.id,
-                    "output": progress,
-                    "dynamic": True,
-                    "preliminary": True,
-                }
-            )
+        told = {"output": progress, "dynamic": True, "preliminary": True}
+        self.send({"type": "tool-output-available", "toolCallId": call.id, **told})
 
     def call_has_result(self, call: Call, result: object, error: str | None) -> None:
         """``tool-output-available`` or ``tool-output-error``; ``tool-output-denied`` if nobody allowed the call."""

@@ -64,11 +64,6 @@ class Call:
         call._start = block.input_json
         return call
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it may run."""
-        return self.state is CallState.WHOLE
-
     def add(self, piece: str) -> None:
         """A piece of the input has arrived."""
         self._pieces.append(piece)

@@ -217,7 +217,7 @@ class PartsEncoder(Page):
             elif type(delta) is CitationsDelta:
                 self._cite(part, delta.citation)
         elif type(part) is Call:
-            if type(delta) is InputJSONDelta and delta.partial_json:
+            if type(delta) is InputJSONDelta and delta.partial_json and part.state is CallState.OPEN:
                 part.add(delta.partial_json)
                 self.call_grows(part, delta.partial_json)
         elif type(part) is ReasoningPart:
@@ -434,7 +434,9 @@ class PartsEncoder(Page):
                 call.runs_here = True
                 self._answer(call)
             case ToolProgressEvent():
-                self.call_progresses(self._find(event.id, event.name, None), event.progress)
+                call = self._find(event.id, event.name, None)
+                if call.state is CallState.WHOLE:
+                    self.call_progresses(call, event.progress)
             case ToolStopEvent():
                 self._take_tool_stop(event)
             case ApprovalEvent():
@@ -474,7 +476,6 @@ class PartsEncoder(Page):
         nested = self._nested.get(call.id)
         if nested is None:
             nested = self._nested[call.id] = self.nest(call)
-            nested.taken = self.taken
             nested._in_turn = True  # also where the tool shows only some of its events
         self._frames += nested.event(event.event, None)
 
