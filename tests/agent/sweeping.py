@@ -271,7 +271,8 @@ class Sweep:
         self.chat: agent.Conversation | None = None
         self.run: agent.Run | None = None
 
-    async def fn(self) -> None:
+    def begin(self) -> agent.Run:
+        """Make the run, which nothing has happened to."""
         self._scripts = deque(self._case.scripts)
         client = ts.Client(api_key="test", base_url=self.port, transport=self.api if self.port is None else None)
         tools = [sub_agent(client) if part == "sub-agent" else part for part in self._case.tools]
@@ -279,8 +280,11 @@ class Sweep:
         self.run = self.chat.run("hello", **self._case.options)
         self._scope = trio.CancelScope()
         self._said = False
+        return self.run
+
+    async def fn(self) -> None:
         try:
-            async with self.run as run:
+            async with self.begin() as run:
                 with self._scope:
                     await answer(run)
         except ts.APIError:

@@ -90,7 +90,7 @@ class PartsEncoder(Page):
         self._open: dict[int, Part] = {}  # by the indexes of their blocks
         self._calls: list[Call] = []
         self._by_id: dict[str, Call] = {}  # by the identifiers of the API, which are those of the latest
-        self._void_from = 0  # where the calls of the current reply begin
+        self._reply_from = 0  # where the calls of the current reply begin
         self._in_turn = False
         self._closed: list[Call] = []
         self._nested: dict[str, PartsEncoder] = {}  # by the identifiers of the calls in which they are
@@ -140,10 +140,18 @@ class PartsEncoder(Page):
         """As `Encoder.end`."""
         if self.replies and not self.replies[-1].complete:
             return self.abort(LEFT_EARLY)
-        # What the API itself has not answered by now, it will answer in the reply that goes on with this one.
-        self._leave_calls(lambda call: not call.by_api and not call.asked)
+        self._leave_calls(self._is_left)
         self.finished()
         return self.flush()
+
+    def _is_left(self, call: Call) -> bool:
+        """Whether nobody will answer a call when the answer has ended."""
+        if call.asked:
+            return False
+        # The API answers its own in the reply that goes on with this one.
+        last = self.replies[-1] if self.replies else None
+        goes_on = last is not None and last.stop_reason in RUNS_CALLS
+        return not (call.by_api and goes_on and call in self._calls[self._reply_from :])
 
     def error(self, failure: Failure) -> Frames:
         """As `Encoder.error`."""
@@ -249,7 +257,7 @@ class PartsEncoder(Page):
         self._cut_reply()
         reply = Reply(self.unique(message.id or f"message-{len(self.replies) + 1}"), message)
         self.replies.append(reply)
-        self._void_from = len(self._calls)
+        self._reply_from = len(self._calls)
         self.reply_starts(reply)
         for block in message.content:
             self._start_block(-1, block)
@@ -482,6 +490,6 @@ class PartsEncoder(Page):
     def _restart(self) -> None:
         self._cut_reply()
         # Nothing of the void reply waits for anybody.
-        for call in self._calls[self._void_from :]:
+        for call in self._calls[self._reply_from :]:
             self._settle(call, WAS_CUT, WAS_CUT)
         self.turn_restarts()
