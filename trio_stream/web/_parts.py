@@ -146,6 +146,8 @@ class PartsEncoder(Page):
 
     def _is_left(self, call: Call) -> bool:
         """Whether nobody will answer a call when the answer has ended."""
+        if call.id in self._nested:
+            return True  # whatever else it is, the run within it has ended too
         if call.asked:
             return False
         # The API answers its own in the reply that goes on with this one.
@@ -449,8 +451,9 @@ class PartsEncoder(Page):
                 self._take_tool_stop(event)
             case ApprovalEvent():
                 call = self._find(event.id, event.name, event.input)
-                call.asked = call.runs_here = True
-                self.call_is_asked(call, event.input)
+                if call.state is CallState.WHOLE and call.id not in self._nested:
+                    call.asked = call.runs_here = True
+                    self.call_is_asked(call, event.input)
             case SteerEvent():
                 content: object = event.content
                 self.user_said(text_of(content) or "")
@@ -481,6 +484,7 @@ class PartsEncoder(Page):
         call.runs_here = True
         if call.state is not CallState.WHOLE:
             return
+        self._answer(call)  # it runs, so somebody has allowed it
         nested = self._nested.get(call.id)
         if nested is None:
             nested = self._nested[call.id] = self.nest(call)
