@@ -29,8 +29,9 @@ if not LONG:
 
 
 def frames_of(peer: Peer) -> list[bytes]:
-    """The frames that a peer got, without the heartbeats."""
-    return [frame + b"\n\n" for frame in peer.body.split(b"\n\n")[:-1] if not frame.startswith(b":")]
+    """The frames that a peer got, without the heartbeats and without the numbers of a hub."""
+    frames = [frame + b"\n\n" for frame in peer.body.split(b"\n\n")[:-1] if not frame.startswith(b":")]
+    return [frame[frame.index(b"data:") :] for frame in frames]
 
 
 async def say_run(out: web.Output, run: ts.Run) -> None:
@@ -104,6 +105,34 @@ async def test_a_run_to_which_something_is_done(autojump_clock, protocol: str) -
             assert run.outcome != "completed" or page.last["outcome"]["type"] == "success"
             # What the API itself was asked for, it answers in the next reply of the conversation.
             assert all(call_id.startswith("srvtoolu_") for call_id in page.pending), (name, action, moment)
+
+
+@pytest.mark.parametrize("protocol", PAGES)
+@pytest.mark.parametrize("name", CASES)
+async def test_a_page_that_comes_late_to_a_run(autojump_clock, name: str, protocol: str) -> None:
+    """A hub that has given up the old frames tells it all in a shorter form, and the page has the same in the end."""
+    sweep = Sweep(CASES[name], "")
+    make_encoder, make_page = PAGES[protocol]
+    first, late = Peer(), Peer()
+
+    async def answer(out: web.Output) -> None:
+        async with sweep.begin() as run:
+            await say_run(out, run)
+
+    async with web.Hub(replay_bytes=1) as hub:
+        hub.start("run", answer, make_encoder())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first.run, hub.attach("run"))
+            await trio.sleep(0.35)
+            nursery.start_soon(late.run, hub.attach("run"))
+    whole, other = make_page(frames_of(first)), make_page(frames_of(late))
+    assert first.ended
+    assert late.ended
+    assert len(late.body) <= len(first.body)
+    if isinstance(whole, AISDKPage):
+        assert (other.parts, other.ending, other.metadata) == (whole.parts, whole.ending, whole.metadata)
+    else:
+        assert (other.messages, other.last, other.pending) == (whole.messages, whole.last, whole.pending)
 
 
 async def test_a_run_that_is_stopped_in_the_middle_of_its_text(autojump_clock) -> None:
