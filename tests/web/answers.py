@@ -10,8 +10,9 @@ import msgspec
 
 from trio_stream import ToolStartEvent, ToolStopEvent, TurnStartEvent, TurnStopEvent
 from trio_stream._protocol import ErrorEvent, EventStreamParser, MessageAccumulator, RawEvent, decode_event
-from trio_stream.types import ContentBlockDeltaEvent, Message
+from trio_stream.types import Message
 from trio_stream.web import Encoder, Failure, RelayedEvent
+from trio_stream.web._condensed import Condensed
 
 _RELAYED = typing.get_args(RelayedEvent)
 
@@ -118,29 +119,12 @@ def turn(number: int, events: list[RelayedEvent], *then: RelayedEvent) -> list[R
     return [TurnStartEvent(turn=number), *events, *then, TurnStopEvent(turn=number, message=message)]
 
 
-def shorter(events: Iterable[RelayedEvent]) -> list[RelayedEvent]:
-    """The same in the form in which a hub gives it to a new encoder: of each block one delta of each kind."""
-    out: list[RelayedEvent] = []
-    places: dict[tuple[int, type], int] = {}
+def condensed(encoder: Encoder, events: Iterable[RelayedEvent]) -> list[bytes]:
+    """The frames with which a hub tells a new encoder the same in a shorter form."""
+    short = Condensed()
     for event in events:
-        if not isinstance(event, ContentBlockDeltaEvent):
-            if event.type == "content_block_start":
-                places = {key: place for key, place in places.items() if key[0] != event.index}
-            elif event.type == "message_start":
-                places = {}
-            out.append(event)
-            continue
-        key = event.index, type(event.delta)
-        field = next((name for name in ("text", "thinking", "partial_json") if hasattr(event.delta, name)), None)
-        if field is None or key not in places:
-            places[key] = len(out)
-            out.append(event)
-            continue
-        before: Any = out[places[key]]
-        joined = getattr(before.delta, field) + getattr(event.delta, field)
-        delta = msgspec.structs.replace(before.delta, **{field: joined})
-        out[places[key]] = msgspec.structs.replace(before, delta=delta)
-    return out
+        short.add(event)
+    return short.frames(encoder.renew())
 
 
 def encoded(encoder: Encoder, events: Iterable[RelayedEvent], ending: str | None = "end") -> list[bytes]:

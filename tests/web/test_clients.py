@@ -20,7 +20,7 @@ from tests.corpora import recorded
 from trio_stream.types import MessageStopEvent
 from trio_stream.web import AGUI, AISDK, Anthropic, Encoder, JSONLines, RelayedEvent
 
-from .answers import OVERLOADED, encoded, end, recorded_events, shorter
+from .answers import OVERLOADED, condensed, encoded, end, recorded_events
 from .pages import AGUIPage, AISDKPage
 from .zoo import ANSWERS
 
@@ -97,7 +97,7 @@ def make_cases() -> dict[tuple[str, ...], Case]:
             for cut in range(0, len(events), 5):
                 encoder = ENCODERS[client]()
                 encoded(encoder, events[:cut], None)
-                frames = encoded(encoder.renew(), shorter(events[:cut]), None)
+                frames = condensed(encoder, events[:cut])
                 frames += [frame for event in events[cut:] for frame in encoder.event(event, None)] + end(encoder)
                 cases["late", name, client, str(cut)] = Case(client, frames)
     return cases

@@ -14,7 +14,7 @@ from tests.soak.form import LONG
 from trio_stream.types import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock
 from trio_stream.web import AGUI, AISDK, RelayedEvent
 
-from .answers import OVERLOADED, encoded, end, recorded_events, shorter
+from .answers import OVERLOADED, condensed, encoded, end, recorded_events
 from .pages import AGUIPage, AISDKPage
 from .zoo import ANSWERS
 
@@ -133,7 +133,7 @@ def same_ai_sdk(events: list[RelayedEvent], cut: int) -> None:
     """The page that reloads there has the same message in the end."""
     encoder, page = AISDK(), AISDKPage()
     page.read(encoded(encoder, events[:cut], None))
-    late = AISDKPage(encoded(encoder.renew(), shorter(events[:cut]), None))
+    late = AISDKPage(condensed(encoder, events[:cut]))
     assert late.parts == page.parts
     rest = [frame for event in events[cut:] for frame in encoder.event(event, None)] + end(encoder)
     page.read(rest)
@@ -145,7 +145,7 @@ def same_ag_ui(events: list[RelayedEvent], cut: int) -> None:
     """The page that reloads there has the same messages in the end."""
     encoder, page = AGUI("thread", "run"), AGUIPage()
     page.read(encoded(encoder, events[:cut], None))
-    late = AGUIPage(encoded(encoder.renew(), shorter(events[:cut]), None))
+    late = AGUIPage(condensed(encoder, events[:cut]))
     assert late.messages == page.messages
     rest = [frame for event in events[cut:] for frame in encoder.event(event, None)] + end(encoder)
     page.read(rest)
