@@ -4,7 +4,7 @@ What belongs here: which events of that protocol say what. What does not: what t
 
 The rules of order are in ``verify.ts`` of the package ``@ag-ui/client``: what has begun must end before
 ``RUN_FINISHED``, and nothing may be told of what has not begun. ``RUN_ERROR`` may come at any time. A stream that just
-ends is complete to the client, so only `finished`, `failed` and `aborted` send the last event.
+ends is complete to the client, so only `_finished`, `_failed` and `_aborted` send the last event.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class AGUI(PartsEncoder):
 
     def start(self) -> Frames:
         """As `Encoder.start`: ``RUN_STARTED``."""
-        self.send({"type": "RUN_STARTED", "threadId": self._thread_id, "runId": self._run_id})
-        return self.flush()
+        self._send({"type": "RUN_STARTED", "threadId": self._thread_id, "runId": self._run_id})
+        return self._flush()
 
     def renew(self) -> AGUI:
         """As `Encoder.renew`."""
@@ -73,105 +73,105 @@ class AGUI(PartsEncoder):
 
     def error(self, failure: Failure) -> Frames:
         """As `Encoder.error`. Calls that were cut stay open: pages run what has ended."""
-        self.end_texts()
-        self.failed(failure)
-        return self.flush()
+        self._end_texts()
+        self._failed(failure)
+        return self._flush()
 
     # Replies and steps.
 
-    def reply_starts(self, reply: Reply) -> None:
+    def _reply_starts(self, reply: Reply) -> None:
         """Its first part says it."""
         self._end_text()
         self._parent = None
         self._said = []
         self._first_text = reply.id
 
-    def reply_stops(self) -> None:
+    def _reply_stops(self) -> None:
         """Nothing more joins its text."""
         self._end_text()
 
-    def turn_starts(self, turn: int) -> None:
+    def _turn_starts(self, turn: int) -> None:
         """``STEP_STARTED``."""
         self._end_step()
         self._step = f"turn {turn}"
-        self.send({"type": "STEP_STARTED", "stepName": self._step})
+        self._send({"type": "STEP_STARTED", "stepName": self._step})
 
-    def turn_stops(self) -> None:
+    def _turn_stops(self) -> None:
         """``STEP_FINISHED``."""
         self._end_step()
 
     def _end_step(self) -> None:
         self._end_text()
         if self._step is not None:
-            self.send({"type": "STEP_FINISHED", "stepName": self._step})
+            self._send({"type": "STEP_FINISHED", "stepName": self._step})
             self._step = None
 
-    def turn_restarts(self) -> None:
+    def _turn_restarts(self) -> None:
         """``CUSTOM``: AG-UI has no way to take back what was said, so the page is told which messages are void."""
         self._end_text()
-        self.send({"type": "CUSTOM", "name": "turn_restart", "value": {"messageIds": self._said}})
+        self._send({"type": "CUSTOM", "name": "turn_restart", "value": {"messageIds": self._said}})
         self._said = []
 
     # Text and reasoning.
 
-    def part_id(self) -> str:
+    def _part_id(self) -> str:
         """The reply and the number of the block in it."""
-        reply = self.replies[-1]
-        return self.unique(f"{reply.id}-{reply.blocks}")
+        reply = self._replies[-1]
+        return self._unique(f"{reply.id}-{reply.blocks}")
 
-    def text_starts(self, part: TextPart) -> None:
+    def _text_starts(self, part: TextPart) -> None:
         """Its first piece begins a message, unless it goes on with one: cited text comes in many blocks."""
         if self._text is not None:
             part.id = self._text
         elif self._parent is None:
             part.id = self._first_text
 
-    def text_grows(self, part: TextPart, text: str) -> None:
+    def _text_grows(self, part: TextPart, text: str) -> None:
         """``TEXT_MESSAGE_CONTENT``."""
         if self._text != part.id:
             self._end_text()
             self._text = self._parent = part.id
             self._said.append(part.id)
-            self.send({"type": "TEXT_MESSAGE_START", "messageId": part.id, "role": "assistant"})
-        self.send({"type": "TEXT_MESSAGE_CONTENT", "messageId": part.id, "delta": text})
+            self._send({"type": "TEXT_MESSAGE_START", "messageId": part.id, "role": "assistant"})
+        self._send({"type": "TEXT_MESSAGE_CONTENT", "messageId": part.id, "delta": text})
 
-    def text_is_cited(self, part: TextPart, citation: Citation) -> None:
+    def _text_is_cited(self, part: TextPart, citation: Citation) -> None:
         """``CUSTOM``."""
         value = {"messageId": part.id, "citation": citation.to_dict()}
-        self.send({"type": "CUSTOM", "name": "citation", "value": value})
+        self._send({"type": "CUSTOM", "name": "citation", "value": value})
 
-    def text_ends(self, part: TextPart) -> None:
+    def _text_ends(self, part: TextPart) -> None:
         """The next block says whether the message goes on."""
 
     def _end_text(self) -> None:
         if self._text is not None:
-            self.send({"type": "TEXT_MESSAGE_END", "messageId": self._text})
+            self._send({"type": "TEXT_MESSAGE_END", "messageId": self._text})
             self._text = None
 
-    def reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
+    def _reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
         """``REASONING_START`` and the message in it."""
         self._end_text()
         self._said.append(part.id)
-        self.send({"type": "REASONING_START", "messageId": part.id})
-        self.send({"type": "REASONING_MESSAGE_START", "messageId": part.id, "role": "reasoning"})
+        self._send({"type": "REASONING_START", "messageId": part.id})
+        self._send({"type": "REASONING_MESSAGE_START", "messageId": part.id, "role": "reasoning"})
         if redacted is not None:
             part.signature = redacted
 
-    def reasoning_grows(self, part: ReasoningPart, text: str) -> None:
+    def _reasoning_grows(self, part: ReasoningPart, text: str) -> None:
         """``REASONING_MESSAGE_CONTENT``."""
-        self.send({"type": "REASONING_MESSAGE_CONTENT", "messageId": part.id, "delta": text})
+        self._send({"type": "REASONING_MESSAGE_CONTENT", "messageId": part.id, "delta": text})
 
-    def reasoning_ends(self, part: ReasoningPart) -> None:
+    def _reasoning_ends(self, part: ReasoningPart) -> None:
         """The end of both, with what is encrypted of it."""
-        self.send({"type": "REASONING_MESSAGE_END", "messageId": part.id})
+        self._send({"type": "REASONING_MESSAGE_END", "messageId": part.id})
         if part.signature:
             encrypted = {"subtype": "message", "entityId": part.id, "encryptedValue": part.signature}
-            self.send({"type": "REASONING_ENCRYPTED_VALUE", **encrypted})
-        self.send({"type": "REASONING_END", "messageId": part.id})
+            self._send({"type": "REASONING_ENCRYPTED_VALUE", **encrypted})
+        self._send({"type": "REASONING_END", "messageId": part.id})
 
     # Calls.
 
-    def call_starts(self, call: Call, server: str | None) -> None:
+    def _call_starts(self, call: Call, server: str | None) -> None:
         """``TOOL_CALL_START``. A parent is named only if it exists: the client warns of any other."""
         self._end_text()
         event: dict[str, Any] = {"type": "TOOL_CALL_START", "toolCallId": call.id, "toolCallName": call.name}
@@ -181,128 +181,128 @@ class AGUI(PartsEncoder):
             self._said.append(call.id)
         if server is not None:
             event["metadata"] = {_PROVIDER: {"serverName": server}}
-        self.send(event)
+        self._send(event)
 
-    def call_grows(self, call: Call, piece: str) -> None:
+    def _call_grows(self, call: Call, piece: str) -> None:
         """``TOOL_CALL_ARGS``."""
-        self.send({"type": "TOOL_CALL_ARGS", "toolCallId": call.id, "delta": piece})
+        self._send({"type": "TOOL_CALL_ARGS", "toolCallId": call.id, "delta": piece})
 
-    def call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
+    def _call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
         """``TOOL_CALL_END``, which makes a page look at the call."""
         if not call.is_streamed:
-            self.call_grows(call, plain_json(given).decode())
-        self.send({"type": "TOOL_CALL_END", "toolCallId": call.id})
+            self._call_grows(call, plain_json(given).decode())
+        self._send({"type": "TOOL_CALL_END", "toolCallId": call.id})
 
-    def call_fails(self, call: Call, why: str) -> None:
+    def _call_fails(self, call: Call, why: str) -> None:
         """Its end, and a result: a call without one is left to the page to run."""
-        self.send({"type": "TOOL_CALL_END", "toolCallId": call.id})
-        self.call_has_result(call, why, why)
+        self._send({"type": "TOOL_CALL_END", "toolCallId": call.id})
+        self._call_has_result(call, why, why)
 
-    def call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:
+    def _call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:
         """``CUSTOM``. Whoever answers it names the call."""
         value = {"id": call.id, "toolCallId": call.id, "toolCallName": call.name, "input": given}
-        self.send({"type": "CUSTOM", "name": "approval", "value": value})
+        self._send({"type": "CUSTOM", "name": "approval", "value": value})
 
-    def call_is_allowed(self, call: Call) -> None:
+    def _call_is_allowed(self, call: Call) -> None:
         """``CUSTOM``, for pages that come later."""
-        self.send({"type": "CUSTOM", "name": "approval_response", "value": {"id": call.id, "approved": True}})
+        self._send({"type": "CUSTOM", "name": "approval_response", "value": {"id": call.id, "approved": True}})
 
-    def call_progresses(self, call: Call, progress: object) -> None:
+    def _call_progresses(self, call: Call, progress: object) -> None:
         """``ACTIVITY_SNAPSHOT``, each in the place of the one before."""
         content = {"toolCallId": call.id, "toolCallName": call.name, "progress": progress}
         activity = {"messageId": f"{call.id}-progress", "activityType": "tool_progress", "content": content}
-        self.send({"type": "ACTIVITY_SNAPSHOT", **activity})
+        self._send({"type": "ACTIVITY_SNAPSHOT", **activity})
 
-    def call_has_result(self, call: Call, result: object, error: str | None) -> None:
+    def _call_has_result(self, call: Call, result: object, error: str | None) -> None:
         """``TOOL_CALL_RESULT``, whose content is text."""
         content = result if isinstance(result, str) else plain_json(result).decode()
         event: dict[str, Any] = {"type": "TOOL_CALL_RESULT", "messageId": f"{call.id}-result", "toolCallId": call.id}
         if error is not None:
             event["metadata"] = {"isError": True}
             content = error
-        self.send({**event, "role": "tool", "content": content})
+        self._send({**event, "role": "tool", "content": content})
 
     # Everything else.
 
-    def other_block(self, block: ContentBlock) -> None:
+    def _other_block(self, block: ContentBlock) -> None:
         """``RAW``."""
-        self.send({"type": "RAW", "event": block.to_dict(), "source": _PROVIDER})
+        self._send({"type": "RAW", "event": block.to_dict(), "source": _PROVIDER})
 
-    def unknown_event(self, event: UnknownEvent) -> None:
+    def _unknown_event(self, event: UnknownEvent) -> None:
         """``RAW``."""
-        self.send({"type": "RAW", "event": event_json(event), "source": _PROVIDER})
+        self._send({"type": "RAW", "event": event_json(event), "source": _PROVIDER})
 
-    def user_said(self, text: str) -> None:
+    def _user_said(self, text: str) -> None:
         """A message of the user."""
         self._end_text()
         self._steers += 1
-        name = self.unique(f"{self._run_id}-steer-{self._steers}")
-        self.send({"type": "TEXT_MESSAGE_START", "messageId": name, "role": "user"})
-        self.send({"type": "TEXT_MESSAGE_CONTENT", "messageId": name, "delta": text})
-        self.send({"type": "TEXT_MESSAGE_END", "messageId": name})
+        name = self._unique(f"{self._run_id}-steer-{self._steers}")
+        self._send({"type": "TEXT_MESSAGE_START", "messageId": name, "role": "user"})
+        self._send({"type": "TEXT_MESSAGE_CONTENT", "messageId": name, "delta": text})
+        self._send({"type": "TEXT_MESSAGE_END", "messageId": name})
 
-    def nest(self, call: Call) -> AGUI:
+    def _nest(self, call: Call) -> AGUI:
         """A subagent. Its events are those of the run, each with the name of the subagent on it."""
         inner = AGUI(self._thread_id, self._run_id)
         inner._subagent = call.id
-        inner.taken = self.taken
+        inner._taken = self._taken
 
         def wrapped(event: dict[str, Any]) -> dict[str, Any]:
-            return self.wrap({"subagentRunId": call.id, **event})
+            return self._wrap({"subagentRunId": call.id, **event})
 
-        inner.wrap = wrapped
+        inner._wrap = wrapped
         started = {"type": "SUBAGENT_STARTED", "subagentRunId": call.id, "name": call.name, "parentToolCallId": call.id}
         if self._subagent is not None:
             started["parentSubagentRunId"] = self._subagent
-        self.send(started)
+        self._send(started)
         return inner
 
-    def nested_stops(self, call: Call, error: str | None) -> None:
+    def _nested_stops(self, call: Call, error: str | None) -> None:
         """``SUBAGENT_FINISHED`` or ``SUBAGENT_ERROR``."""
         if error is None:
-            self.send({"type": "SUBAGENT_FINISHED", "subagentRunId": call.id})
+            self._send({"type": "SUBAGENT_FINISHED", "subagentRunId": call.id})
         else:
-            self.send({"type": "SUBAGENT_ERROR", "subagentRunId": call.id, "message": error})
+            self._send({"type": "SUBAGENT_ERROR", "subagentRunId": call.id, "message": error})
 
-    def own_data(self, kind: str, fields: dict[str, Any]) -> None:
+    def _own_data(self, kind: str, fields: dict[str, Any]) -> None:
         """``CUSTOM``."""
-        self.send({"type": "CUSTOM", "name": kind, "value": fields})
+        self._send({"type": "CUSTOM", "name": kind, "value": fields})
 
-    def close_parts(self) -> None:
+    def _close_parts(self) -> None:
         """As the base does; a step is open only while something of it is."""
-        super().close_parts()
+        super()._close_parts()
         self._end_step()
 
-    def finished(self) -> None:
+    def _finished(self) -> None:
         """``RUN_FINISHED``, which is an interrupt if somebody is still asked about a call."""
         self._end_step()
-        asked = [_interrupt(call) for call in self.asked_calls()]
+        asked = [_interrupt(call) for call in self._asked_calls()]
         outcome: dict[str, Any]
         if asked:
             outcome = {"type": "interrupt", "interrupts": asked}
         else:
-            outcome = {"type": "success", "pendingToolCallIds": self.calls_of_page()}
+            outcome = {"type": "success", "pendingToolCallIds": self._calls_of_page()}
         self._finish(outcome)
 
-    def failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> None:
         """``RUN_ERROR``."""
         self._end_text()
-        self.send({"type": "RUN_ERROR", "message": failure.message, "code": failure.type, "usage": self._usage()})
+        self._send({"type": "RUN_ERROR", "message": failure.message, "code": failure.type, "usage": self._usage()})
 
-    def aborted(self, reason: str) -> None:
+    def _aborted(self, reason: str) -> None:
         """``RUN_FINISHED`` with the outcome ``cancelled``, after all that was open."""
         self._finish({"type": "cancelled"}, reason=reason)
 
     def _finish(self, outcome: dict[str, Any], **metadata: Any) -> None:
-        if self.replies and self.replies[-1].stop_reason is not None:
-            metadata["stopReason"] = self.replies[-1].stop_reason
+        if self._replies and self._replies[-1].stop_reason is not None:
+            metadata["stopReason"] = self._replies[-1].stop_reason
         event: dict[str, Any] = {"type": "RUN_FINISHED", "threadId": self._thread_id, "runId": self._run_id}
         if metadata:
             event["metadata"] = metadata
-        self.send({**event, "outcome": outcome, "usage": self._usage()})
+        self._send({**event, "outcome": outcome, "usage": self._usage()})
 
     def _usage(self) -> list[dict[str, Any]]:
-        return [_usage(model, usage) for model, usage in self.usage_by_model().items()]
+        return [_usage(model, usage) for model, usage in self._usage_by_model().items()]
 
 
 def _interrupt(call: Call) -> dict[str, Any]:

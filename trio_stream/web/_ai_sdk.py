@@ -5,7 +5,7 @@ What belongs here: which chunks of that protocol say what. What does not: what t
 The protocol is in the SDK's documentation ("Stream Protocols"); what its reader does with each chunk is in
 ``process-ui-message-stream.ts`` of the package ``ai``. It ends the stream with an error where a chunk refers to a part
 that has not begun, so each ``-delta``, ``-end`` and ``tool-output-...`` follows a ``-start`` here whatever the model
-sends. A stream that just ends is complete to it, so only `finished`, `failed` and `aborted` send the last chunks.
+sends. A stream that just ends is complete to it, so only `_finished`, `_failed` and `_aborted` send the last chunks.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class AISDK(PartsEncoder):
         """As `Encoder.start`. The first chunk names the message, so it waits until the name is known."""
         if self._message_id is not None:
             self._begin(self._message_id)
-        return self.flush()
+        return self._flush()
 
     def refusal(self, failure: Failure) -> tuple[str, bytes]:
         """As `Encoder.refusal`: a sentence, because ``useChat`` takes the body for the text of its error."""
@@ -101,14 +101,14 @@ class AISDK(PartsEncoder):
         """The first chunk. A second one of another message would make a page drop what it has."""
         if not self._begun:
             self._begun = True
-            self.send({"type": "start"} if message_id is None else {"type": "start", "messageId": message_id})
+            self._send({"type": "start"} if message_id is None else {"type": "start", "messageId": message_id})
 
     def _end_step(self) -> None:
         if self._step_is_open:
             self._step_is_open = False
-            self.send({"type": "finish-step"})
+            self._send({"type": "finish-step"})
 
-    def reply_starts(self, reply: Reply) -> None:
+    def _reply_starts(self, reply: Reply) -> None:
         """A step is a reply and the results of its calls."""
         self._begin(reply.id)
         if self._restarted:
@@ -116,40 +116,40 @@ class AISDK(PartsEncoder):
             return
         self._end_step()
         self._step_is_open = True
-        self.send({"type": "start-step"})
+        self._send({"type": "start-step"})
 
-    def reply_stops(self) -> None:
+    def _reply_stops(self) -> None:
         """The step goes on with the results of the calls."""
 
-    def turn_starts(self, turn: int) -> None:
+    def _turn_starts(self, turn: int) -> None:
         """Its reply says it."""
 
-    def turn_stops(self) -> None:
+    def _turn_stops(self) -> None:
         """The step has ended."""
         self._end_step()
 
-    def turn_restarts(self) -> None:
+    def _turn_restarts(self) -> None:
         """Everything since the beginning of the step goes. Without an open step that would be the one before."""
         if self._step_is_open and not self._restarted:
             self._restarted = True
-            self.send({"type": "reset-step"})
+            self._send({"type": "reset-step"})
             self._sources.clear()
 
     # Text and reasoning.
 
-    def part_id(self) -> str:
+    def _part_id(self) -> str:
         """Parts are counted."""
-        return str(self.parts)
+        return str(self._parts)
 
-    def text_starts(self, part: TextPart) -> None:
+    def _text_starts(self, part: TextPart) -> None:
         """``text-start``."""
-        self.send({"type": "text-start", "id": part.id})
+        self._send({"type": "text-start", "id": part.id})
 
-    def text_grows(self, part: TextPart, text: str) -> None:
+    def _text_grows(self, part: TextPart, text: str) -> None:
         """``text-delta``."""
-        self.send({"type": "text-delta", "id": part.id, "delta": text})
+        self._send({"type": "text-delta", "id": part.id, "delta": text})
 
-    def text_is_cited(self, part: TextPart, citation: Citation) -> None:  # noqa: ARG002 - a source is one of the message
+    def _text_is_cited(self, part: TextPart, citation: Citation) -> None:  # noqa: ARG002 - a source is one of the message
         """``source-url`` or ``source-document``, for each source once."""
         source = _source(citation)
         if source is None:
@@ -157,9 +157,9 @@ class AISDK(PartsEncoder):
         kind, id_ = source.pop("sourceType"), source.pop("id")
         if (kind, id_) not in self._sources:
             self._sources.add((kind, id_))
-            self.send({"type": f"source-{kind}", "sourceId": id_, **source})
+            self._send({"type": f"source-{kind}", "sourceId": id_, **source})
 
-    def text_ends(self, part: TextPart) -> None:
+    def _text_ends(self, part: TextPart) -> None:
         """``text-end``, with all citations of the text."""
         chunk: dict[str, Any] = {"type": "text-end", "id": part.id}
         cited = [
@@ -169,25 +169,25 @@ class AISDK(PartsEncoder):
         ]
         if cited:
             chunk["citations"] = cited
-        self.send(chunk)
+        self._send(chunk)
 
-    def reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
+    def _reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
         """``reasoning-start``."""
         chunk: dict[str, Any] = {"type": "reasoning-start", "id": part.id}
         if redacted is not None:
             chunk["providerMetadata"] = {_PROVIDER: {"redactedData": redacted}}
-        self.send(chunk)
+        self._send(chunk)
 
-    def reasoning_grows(self, part: ReasoningPart, text: str) -> None:
+    def _reasoning_grows(self, part: ReasoningPart, text: str) -> None:
         """``reasoning-delta``."""
-        self.send({"type": "reasoning-delta", "id": part.id, "delta": text})
+        self._send({"type": "reasoning-delta", "id": part.id, "delta": text})
 
-    def reasoning_ends(self, part: ReasoningPart) -> None:
+    def _reasoning_ends(self, part: ReasoningPart) -> None:
         """``reasoning-end``, with the signature."""
         chunk: dict[str, Any] = {"type": "reasoning-end", "id": part.id}
         if part.signature:
             chunk["providerMetadata"] = {_PROVIDER: {"signature": part.signature}}
-        self.send(chunk)
+        self._send(chunk)
 
     # Calls.
 
@@ -196,137 +196,137 @@ class AISDK(PartsEncoder):
         if call.by_api:
             chunk["providerExecuted"] = True
         self._begin()
-        self.send(chunk)
+        self._send(chunk)
 
-    def call_starts(self, call: Call, server: str | None) -> None:
+    def _call_starts(self, call: Call, server: str | None) -> None:
         """``tool-input-start``."""
         metadata = {"type": "mcp-tool-use", "serverName": server}
         self._send_call(
             "tool-input-start", call, **({} if server is None else {"providerMetadata": {_PROVIDER: metadata}})
         )
 
-    def call_grows(self, call: Call, piece: str) -> None:
+    def _call_grows(self, call: Call, piece: str) -> None:
         """``tool-input-delta``."""
-        self.send({"type": "tool-input-delta", "toolCallId": call.id, "inputTextDelta": piece})
+        self._send({"type": "tool-input-delta", "toolCallId": call.id, "inputTextDelta": piece})
 
-    def call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
+    def _call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
         """``tool-input-available``, which makes a page run its tools."""
         self._send_call("tool-input-available", call, input=given)
 
-    def call_fails(self, call: Call, why: str) -> None:
+    def _call_fails(self, call: Call, why: str) -> None:
         """``tool-input-error``."""
         given = call.input()
         self._send_call("tool-input-error", call, input=call.input_text if given is None else given, errorText=why)
 
-    def call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:  # noqa: ARG002 - the page knows it
+    def _call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:  # noqa: ARG002 - the page knows it
         """``tool-approval-request``. Whoever answers it names the call."""
-        self.send({"type": "tool-approval-request", "approvalId": call.id, "toolCallId": call.id})
+        self._send({"type": "tool-approval-request", "approvalId": call.id, "toolCallId": call.id})
 
-    def call_is_allowed(self, call: Call) -> None:
+    def _call_is_allowed(self, call: Call) -> None:
         """``tool-approval-response``, for pages that come later."""
-        self.send({"type": "tool-approval-response", "approvalId": call.id, "approved": True})
+        self._send({"type": "tool-approval-response", "approvalId": call.id, "approved": True})
 
-    def call_progresses(self, call: Call, progress: object) -> None:
+    def _call_progresses(self, call: Call, progress: object) -> None:
         """``tool-output-available`` that is ``preliminary``."""
         told = {"output": progress, "dynamic": True, "preliminary": True}
-        self.send({"type": "tool-output-available", "toolCallId": call.id, **told})
+        self._send({"type": "tool-output-available", "toolCallId": call.id, **told})
 
-    def call_has_result(self, call: Call, result: object, error: str | None) -> None:
+    def _call_has_result(self, call: Call, result: object, error: str | None) -> None:
         """``tool-output-available`` or ``tool-output-error``; ``tool-output-denied`` if nobody allowed the call."""
         if error is not None and call.asked:
             response = {"type": "tool-approval-response", "approvalId": call.id, "approved": False, "reason": error}
-            self.send(response)
-            self.send({"type": "tool-output-denied", "toolCallId": call.id})
+            self._send(response)
+            self._send({"type": "tool-output-denied", "toolCallId": call.id})
             return
         chunk: dict[str, Any] = {"toolCallId": call.id, "dynamic": True}
         if call.by_api:
             chunk["providerExecuted"] = True
         if error is None:
-            self.send({"type": "tool-output-available", **chunk, "output": result})
+            self._send({"type": "tool-output-available", **chunk, "output": result})
         else:
-            self.send({"type": "tool-output-error", **chunk, "errorText": error})
+            self._send({"type": "tool-output-error", **chunk, "errorText": error})
 
     # Everything else.
 
-    def other_block(self, block: ContentBlock) -> None:
+    def _other_block(self, block: ContentBlock) -> None:
         """``custom``, with the JSON of the block."""
         fields = block.to_dict()
         metadata = {_PROVIDER: fields}
-        self.send({"type": "custom", "kind": f"{_PROVIDER}.{fields.get('type')}", "providerMetadata": metadata})
+        self._send({"type": "custom", "kind": f"{_PROVIDER}.{fields.get('type')}", "providerMetadata": metadata})
 
-    def unknown_event(self, event: UnknownEvent) -> None:
+    def _unknown_event(self, event: UnknownEvent) -> None:
         """A part that pages may look at, and that is not kept in the message."""
         self._begin()
-        self.send({"type": f"data-{_PROVIDER}", "data": event_json(event), "transient": True})
+        self._send({"type": f"data-{_PROVIDER}", "data": event_json(event), "transient": True})
 
-    def user_said(self, text: str) -> None:
+    def _user_said(self, text: str) -> None:
         """``steering-message``."""
         self._said += 1
         parts = [{"type": "text", "text": text}]
         self._begin()
-        self.send({"type": "steering-message", "id": f"steer-{self._said}", "parts": parts})
+        self._send({"type": "steering-message", "id": f"steer-{self._said}", "parts": parts})
 
-    def take_nested(self, event: NestedEvent) -> None:
+    def _take_nested(self, event: NestedEvent) -> None:
         """What concerns approvals becomes part of this message; the rest goes out as transient ``data-nested``."""
         inner = event.event
         while isinstance(inner, NestedEvent):
             inner = inner.event
-        settles = isinstance(inner, ToolStartEvent | ToolStopEvent) and self.knows(inner.id)
+        settles = isinstance(inner, ToolStartEvent | ToolStopEvent) and self._knows(inner.id)
         if settles or isinstance(inner, ApprovalEvent):
-            self.take(inner)
+            self._take(inner)
         else:
-            super().take_nested(event)
+            super()._take_nested(event)
 
-    def nest(self, call: Call) -> AISDK:
+    def _nest(self, call: Call) -> AISDK:
         """The chunks of a run within a call, for pages that show it."""
         inner = AISDK()
 
         def wrapped(chunk: dict[str, Any]) -> dict[str, Any]:
             nested = {"toolCallId": call.id, "chunk": chunk}
-            return self.wrap({"type": "data-nested", "data": nested, "transient": True})
+            return self._wrap({"type": "data-nested", "data": nested, "transient": True})
 
-        inner.wrap = wrapped
+        inner._wrap = wrapped
         return inner
 
-    def nested_stops(self, call: Call, error: str | None) -> None:
+    def _nested_stops(self, call: Call, error: str | None) -> None:
         """Its result says it."""
 
-    def own_data(self, kind: str, fields: dict[str, Any]) -> None:
+    def _own_data(self, kind: str, fields: dict[str, Any]) -> None:
         """A ``data-...`` part: as it is, or made of what is said."""
         self._begin()
-        self.send({"type": kind, **fields} if kind.startswith("data-") else {"type": f"data-{kind}", "data": fields})
+        self._send({"type": kind, **fields} if kind.startswith("data-") else {"type": f"data-{kind}", "data": fields})
 
-    def finished(self) -> None:
+    def _finished(self) -> None:
         """``finish``."""
-        reason = self.replies[-1].stop_reason if self.replies else "end_turn"
+        reason = self._replies[-1].stop_reason if self._replies else "end_turn"
         self._finish(_FINISH_REASONS.get(reason, "other"))
 
-    def failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> None:
         """``error``, at which ``useChat`` ends with its error; other readers go on to ``finish``."""
         self._begin()
-        if self.replies:  # what `finish` says would come too late
-            self.send({"type": "message-metadata", "messageMetadata": self._metadata()})
-        self.send({"type": "error", "errorText": failure.message})
+        if self._replies:  # what `finish` says would come too late
+            self._send({"type": "message-metadata", "messageMetadata": self._metadata()})
+        self._send({"type": "error", "errorText": failure.message})
         self._finish("error")
 
-    def aborted(self, reason: str) -> None:
+    def _aborted(self, reason: str) -> None:
         """``abort``, and the finish reason that makes ``useChat`` not go on by itself."""
         self._begin()
-        self.send({"type": "abort", "reason": reason})
+        self._send({"type": "abort", "reason": reason})
         self._finish("interrupted")
 
     def _finish(self, reason: str) -> None:
         self._begin()
         self._end_step()
         chunk: dict[str, Any] = {"type": "finish", "finishReason": reason}
-        if self.replies:
+        if self._replies:
             chunk["messageMetadata"] = self._metadata()
-        self.send(chunk)
-        self.send_frame(_DONE)
+        self._send(chunk)
+        self._send_frame(_DONE)
 
     def _metadata(self) -> dict[str, Any]:
-        last = self.replies[-1]
-        metadata = {"usage": _usage(sum(self.usage_by_model().values(), Usage())), "model": last.model}
+        last = self._replies[-1]
+        metadata = {"usage": _usage(sum(self._usage_by_model().values(), Usage())), "model": last.model}
         return metadata if last.stop_reason is None else {**metadata, "stopReason": last.stop_reason}
 
 

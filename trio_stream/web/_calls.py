@@ -46,6 +46,14 @@ class Call:
 
     __slots__ = ("_pieces", "_start", "asked", "by_api", "id", "name", "runs_here", "state", "waits_for_end")
 
+    id: str
+    name: str
+    by_api: bool
+    waits_for_end: bool
+    runs_here: bool
+    asked: bool
+    state: CallState
+
     def __init__(self, id: str, name: str, *, by_api: bool = False) -> None:  # noqa: A002 - the name of the field
         self.id = id
         self.name = name

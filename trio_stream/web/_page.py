@@ -24,9 +24,12 @@ class TextPart:
 
     __slots__ = ("citations", "id")
 
+    id: str
+    citations: list[Citation]
+
     def __init__(self, id: str) -> None:  # noqa: A002 - the name of the field
         self.id = id
-        self.citations: list[Citation] = []
+        self.citations = []
 
 
 @final
@@ -34,6 +37,9 @@ class ReasoningPart:
     """A thinking block whose end has not come."""
 
     __slots__ = ("id", "signature")
+
+    id: str
+    signature: str
 
     def __init__(self, id: str) -> None:  # noqa: A002 - the name of the field
         self.id = id
@@ -61,180 +67,190 @@ class Reply:
 
     __slots__ = ("blocks", "complete", "fell_back", "id", "model", "stop_reason", "usage")
 
+    id: str
+    blocks: int
+    complete: bool
+    fell_back: bool
+    model: str
+    stop_reason: str | None
+    usage: Usage
+
     def __init__(self, id: str, message: Message) -> None:  # noqa: A002 - the name of the field
         self.id = id
         self.blocks = 0
         self.complete = False
         self.fell_back = False
         self.model = message.model
-        self.stop_reason: str | None = None
+        self.stop_reason = None
         self.usage = message.usage
 
 
 class Page(abc.ABC):
     """What is told a page, and what it knows.
 
-    Attributes:
-      wrap: What `send` does to each event first: an encoder for a run within a call makes them events of the outer one.
-      replies: The replies of the model, the current one last.
-      parts: How many blocks have begun, in all replies.
-      taken: The identifiers that the page knows.
+    What there is in common, for those who implement a protocol:
+
+    * ``_wrap``: what `_send` does to each event first; an encoder for a run within a call makes them events of the
+      outer one.
+    * ``_replies``: the replies of the model, the current one last.
+    * ``_parts``: how many blocks have begun, in all replies.
+    * ``_taken``: the identifiers that the page knows.
     """
 
-    wrap: Callable[[dict[str, Any]], dict[str, Any]]
-    replies: list[Reply]
-    parts: int
-    taken: set[str]
+    _wrap: Callable[[dict[str, Any]], dict[str, Any]]
+    _replies: list[Reply]
+    _parts: int
+    _taken: set[str]
 
     def __init__(self) -> None:
-        self.wrap = lambda event: event
-        self.replies = []
-        self.parts = 0
-        self.taken = set()
+        self._wrap = lambda event: event
+        self._replies = []
+        self._parts = 0
+        self._taken = set()
         self._frames: list[bytes] = []
 
     @final
-    def send(self, event: dict[str, Any]) -> None:
+    def _send(self, event: dict[str, Any]) -> None:
         """Send an event of the protocol."""
-        self.send_frame(frame("", plain_json(self.wrap(event))))
+        self._send_frame(frame("", plain_json(self._wrap(event))))
 
     @final
-    def send_frame(self, data: bytes) -> None:
+    def _send_frame(self, data: bytes) -> None:
         """Send a frame as it is."""
         self._frames.append(data)
 
     @final
-    def flush(self) -> list[bytes]:
+    def _flush(self) -> list[bytes]:
         """The frames that have not been returned yet."""
         frames, self._frames = self._frames, []
         return frames
 
     @final
-    def unique(self, wanted: str) -> str:
+    def _unique(self, wanted: str) -> str:
         """An identifier that the page does not know yet: the one that is wanted, if that is free."""
         name, number = wanted, 1
-        while name in self.taken:
+        while name in self._taken:
             number += 1
             name = f"{wanted}~{number}"
-        self.taken.add(name)
+        self._taken.add(name)
         return name
 
     @final
-    def usage_by_model(self) -> dict[str, Usage]:
+    def _usage_by_model(self) -> dict[str, Usage]:
         """What the replies have cost, those included that were void."""
         sums: dict[str, Usage] = {}
-        for reply in self.replies:
+        for reply in self._replies:
             sums[reply.model] = sums.get(reply.model, Usage()) + reply.usage
         return sums
 
     @abc.abstractmethod
-    def part_id(self) -> str:
+    def _part_id(self) -> str:
         """The identifier of a text or reasoning part that begins now."""
 
     @abc.abstractmethod
-    def reply_starts(self, reply: Reply) -> None:
+    def _reply_starts(self, reply: Reply) -> None:
         """The model begins to answer."""
 
     @abc.abstractmethod
-    def reply_stops(self) -> None:
+    def _reply_stops(self) -> None:
         """The model has answered."""
 
     @abc.abstractmethod
-    def turn_starts(self, turn: int) -> None:
+    def _turn_starts(self, turn: int) -> None:
         """A turn of a run begins."""
 
     @abc.abstractmethod
-    def turn_stops(self) -> None:
+    def _turn_stops(self) -> None:
         """A turn of a run has ended."""
 
     @abc.abstractmethod
-    def turn_restarts(self) -> None:
+    def _turn_restarts(self) -> None:
         """What the reply has said is void: it failed, and another one comes in its place."""
 
     @abc.abstractmethod
-    def text_starts(self, part: TextPart) -> None:
+    def _text_starts(self, part: TextPart) -> None:
         """A text part begins."""
 
     @abc.abstractmethod
-    def text_grows(self, part: TextPart, text: str) -> None:
+    def _text_grows(self, part: TextPart, text: str) -> None:
         """A text part has more text."""
 
     @abc.abstractmethod
-    def text_is_cited(self, part: TextPart, citation: Citation) -> None:
+    def _text_is_cited(self, part: TextPart, citation: Citation) -> None:
         """A text part has another citation."""
 
     @abc.abstractmethod
-    def text_ends(self, part: TextPart) -> None:
+    def _text_ends(self, part: TextPart) -> None:
         """A text part is complete, or as complete as it will be."""
 
     @abc.abstractmethod
-    def reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
+    def _reasoning_starts(self, part: ReasoningPart, redacted: str | None) -> None:
         """A reasoning part begins; ``redacted``: it is nothing but this, which is encrypted."""
 
     @abc.abstractmethod
-    def reasoning_grows(self, part: ReasoningPart, text: str) -> None:
+    def _reasoning_grows(self, part: ReasoningPart, text: str) -> None:
         """A reasoning part has more text."""
 
     @abc.abstractmethod
-    def reasoning_ends(self, part: ReasoningPart) -> None:
+    def _reasoning_ends(self, part: ReasoningPart) -> None:
         """A reasoning part is complete, or as complete as it will be. Then it has no signature."""
 
     @abc.abstractmethod
-    def call_starts(self, call: Call, server: str | None) -> None:
+    def _call_starts(self, call: Call, server: str | None) -> None:
         """The model begins a call; ``server``: the name of the MCP server on which the API makes it."""
 
     @abc.abstractmethod
-    def call_grows(self, call: Call, piece: str) -> None:
+    def _call_grows(self, call: Call, piece: str) -> None:
         """A call has more input."""
 
     @abc.abstractmethod
-    def call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
+    def _call_is_whole(self, call: Call, given: Mapping[str, Any]) -> None:
         """A call is whole; its input is ``given``. Whoever has the tool may run it now."""
 
     @abc.abstractmethod
-    def call_fails(self, call: Call, why: str) -> None:
+    def _call_fails(self, call: Call, why: str) -> None:
         """A call will never run: it was cut, or its input is of no use."""
 
     @abc.abstractmethod
-    def call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:
+    def _call_is_asked(self, call: Call, given: Mapping[str, Any]) -> None:
         """Somebody is asked to allow a call."""
 
     @abc.abstractmethod
-    def call_is_allowed(self, call: Call) -> None:
+    def _call_is_allowed(self, call: Call) -> None:
         """Somebody has allowed a call."""
 
     @abc.abstractmethod
-    def call_progresses(self, call: Call, progress: object) -> None:
+    def _call_progresses(self, call: Call, progress: object) -> None:
         """A tool tells how far it is."""
 
     @abc.abstractmethod
-    def call_has_result(self, call: Call, result: object, error: str | None) -> None:
+    def _call_has_result(self, call: Call, result: object, error: str | None) -> None:
         """A call has its result; ``error``: what went wrong, if that is the result."""
 
     @abc.abstractmethod
-    def other_block(self, block: ContentBlock) -> None:
+    def _other_block(self, block: ContentBlock) -> None:
         """A block has come for which there is no part."""
 
     @abc.abstractmethod
-    def unknown_event(self, event: UnknownEvent) -> None:
+    def _unknown_event(self, event: UnknownEvent) -> None:
         """The API has sent an event that this version does not know."""
 
     @abc.abstractmethod
-    def user_said(self, text: str) -> None:
+    def _user_said(self, text: str) -> None:
         """What was said during a run goes to the model."""
 
     @abc.abstractmethod
-    def own_data(self, kind: str, fields: dict[str, Any]) -> None:
+    def _own_data(self, kind: str, fields: dict[str, Any]) -> None:
         """The program says something of its own."""
 
     @abc.abstractmethod
-    def finished(self) -> None:
+    def _finished(self) -> None:
         """The answer has ended, and nothing is open."""
 
     @abc.abstractmethod
-    def failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> None:
         """The answer has failed."""
 
     @abc.abstractmethod
-    def aborted(self, reason: str) -> None:
+    def _aborted(self, reason: str) -> None:
         """The answer was stopped."""

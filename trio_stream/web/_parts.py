@@ -81,7 +81,7 @@ class PartsEncoder(Page):
     """The base of the encoders for protocols that speak of parts.
 
     What happens to the answer comes in by the methods of `Encoder`. What that means for the page goes to the methods
-    that a protocol implements, which `send` the events of the protocol.
+    that a protocol implements, which `_send` the events of the protocol.
 
     """
 
@@ -127,22 +127,22 @@ class PartsEncoder(Page):
         if type(event) is ContentBlockDeltaEvent:
             self._take_delta(event)
         else:
-            self.take(event)
-        return self.flush()
+            self._take(event)
+        return self._flush()
 
     def data(self, value: Mapping[str, Any]) -> Frames:
         """As `Encoder.data`."""
         kind, _ = data_of(value)
-        self.own_data(kind, {name: item for name, item in value.items() if name != "type"})
-        return self.flush()
+        self._own_data(kind, {name: item for name, item in value.items() if name != "type"})
+        return self._flush()
 
     def end(self) -> Frames:
         """As `Encoder.end`."""
-        if self.replies and not self.replies[-1].complete:
+        if self._replies and not self._replies[-1].complete:
             return self.abort(LEFT_EARLY)
         self._leave_calls(self._is_left)
-        self.finished()
-        return self.flush()
+        self._finished()
+        return self._flush()
 
     def _is_left(self, call: Call) -> bool:
         """Whether nobody will answer a call when the answer has ended."""
@@ -151,61 +151,61 @@ class PartsEncoder(Page):
         if call.asked:
             return False
         # The API answers its own in the reply that goes on with this one.
-        last = self.replies[-1] if self.replies else None
+        last = self._replies[-1] if self._replies else None
         goes_on = last is not None and last.stop_reason in RUNS_CALLS
         return not (call.by_api and goes_on and call in self._calls[self._reply_from :])
 
     def error(self, failure: Failure) -> Frames:
         """As `Encoder.error`."""
-        self.close_parts()
-        self.failed(failure)
-        return self.flush()
+        self._close_parts()
+        self._failed(failure)
+        return self._flush()
 
     def abort(self, reason: str) -> Frames:
         """As `Encoder.abort`."""
-        self.close_parts()
-        self.aborted(reason)
-        return self.flush()
+        self._close_parts()
+        self._aborted(reason)
+        return self._flush()
 
     # For protocols.
 
     @final
-    def knows(self, call_id: str) -> bool:
+    def _knows(self, call_id: str) -> bool:
         """Whether the page knows the call that has this identifier of the API's."""
         return call_id in self._by_id
 
     @final
-    def calls_of_page(self) -> list[str]:
+    def _calls_of_page(self) -> list[str]:
         """The identifiers of the calls that wait for whoever reads the answer."""
         return [call.id for call in self._calls if call.state is CallState.WHOLE and not call.runs_here]
 
     @final
-    def asked_calls(self) -> list[Call]:
+    def _asked_calls(self) -> list[Call]:
         """The calls that wait for somebody to allow them."""
         return [call for call in self._calls if call.asked and call.state is not CallState.SETTLED]
 
     @abc.abstractmethod
-    def nest(self, call: Call) -> PartsEncoder:
-        """The encoder for a run within a call: its `send` hands the events to this one."""
+    def _nest(self, call: Call) -> PartsEncoder:
+        """The encoder for a run within a call: its `_send` hands the events to this one."""
 
     @abc.abstractmethod
-    def nested_stops(self, call: Call, error: str | None) -> None:
+    def _nested_stops(self, call: Call, error: str | None) -> None:
         """The run within a call has ended."""
 
-    def close_parts(self) -> None:
+    def _close_parts(self) -> None:
         """End everything that is under way, because nothing more comes."""
         self._cut_reply()
         self._leave_calls(lambda _: True)
 
     @final
-    def end_texts(self) -> list[Call]:
+    def _end_texts(self) -> list[Call]:
         """End the open parts, but for the calls, which are returned."""
         calls: list[Call] = []
         for part in self._open.values():
             if type(part) is TextPart:
-                self.text_ends(part)
+                self._text_ends(part)
             elif type(part) is ReasoningPart:
-                self.reasoning_ends(part)
+                self._reasoning_ends(part)
             elif type(part) is Call:
                 calls.append(part)
         self._open.clear()
@@ -223,21 +223,21 @@ class PartsEncoder(Page):
         if type(part) is TextPart:
             if type(delta) is TextDelta:
                 if delta.text:
-                    self.text_grows(part, delta.text)
+                    self._text_grows(part, delta.text)
             elif type(delta) is CitationsDelta:
                 self._cite(part, delta.citation)
         elif type(part) is Call:
             if type(delta) is InputJSONDelta and delta.partial_json and part.state is CallState.OPEN:
                 part.add(delta.partial_json)
-                self.call_grows(part, delta.partial_json)
+                self._call_grows(part, delta.partial_json)
         elif type(part) is ReasoningPart:
             if type(delta) is ThinkingDelta:
                 if delta.thinking:
-                    self.reasoning_grows(part, delta.thinking)
+                    self._reasoning_grows(part, delta.thinking)
             elif type(delta) is SignatureDelta and delta.signature:
                 part.signature = delta.signature
 
-    def take(self, event: RunEvent) -> None:
+    def _take(self, event: RunEvent) -> None:
         """Any event but a delta."""
         match event:
             case ContentBlockStartEvent():
@@ -251,43 +251,43 @@ class PartsEncoder(Page):
             case MessageStopEvent():
                 self._stop_reply(event.message)
             case UnknownEvent():
-                self.unknown_event(event)
+                self._unknown_event(event)
             case _:
                 self._take_of_run(cast("AgentEvent", event))
 
     def _start_reply(self, message: Message) -> None:
         self._cut_reply()
-        reply = Reply(self.unique(message.id or f"message-{len(self.replies) + 1}"), message)
-        self.replies.append(reply)
+        reply = Reply(self._unique(message.id or f"message-{len(self._replies) + 1}"), message)
+        self._replies.append(reply)
         self._reply_from = len(self._calls)
-        self.reply_starts(reply)
+        self._reply_starts(reply)
         for block in message.content:
             self._start_block(-1, block)
             self._end_part(-1, block)
 
     def _start_block(self, index: int, block: ContentBlock) -> None:
-        if not self.replies:  # of a run within a call, a tool may show any part
+        if not self._replies:  # of a run within a call, a tool may show any part
             self._start_reply(Message())
         self._go_past(block)
-        self.parts += 1
-        self.replies[-1].blocks += 1
+        self._parts += 1
+        self._replies[-1].blocks += 1
         part: Part
         if isinstance(block, TextBlock):
-            part = TextPart(self.part_id())
-            self.text_starts(part)
+            part = TextPart(self._part_id())
+            self._text_starts(part)
             if block.text:
-                self.text_grows(part, block.text)
+                self._text_grows(part, block.text)
             for citation in block.citations or ():
                 self._cite(part, citation)
         elif isinstance(block, ThinkingBlock):
-            part = ReasoningPart(self.part_id())
+            part = ReasoningPart(self._part_id())
             part.signature = block.signature
-            self.reasoning_starts(part, None)
+            self._reasoning_starts(part, None)
             if block.thinking:
-                self.reasoning_grows(part, block.thinking)
+                self._reasoning_grows(part, block.thinking)
         elif isinstance(block, RedactedThinkingBlock):
-            part = ReasoningPart(self.part_id())
-            self.reasoning_starts(part, block.data)
+            part = ReasoningPart(self._part_id())
+            self._reasoning_starts(part, block.data)
         elif isinstance(block, InputBlock):
             part = self._start_call(block)
         else:
@@ -299,7 +299,7 @@ class PartsEncoder(Page):
 
     def _start_call(self, block: InputBlock) -> Call:
         by_api = not isinstance(block, ToolUseBlock)
-        call = Call.of_block(self.unique(block.id or f"call-{self.parts}"), block, by_api=by_api)
+        call = Call.of_block(self._unique(block.id or f"call-{self._parts}"), block, by_api=by_api)
         call.waits_for_end = is_by_program(cast("ContentBlock", block))
         self._add_call(block.id, call, getattr(block, "server_name", None))
         return call
@@ -308,24 +308,24 @@ class PartsEncoder(Page):
         """The block of a part is complete."""
         part = self._open.pop(index, None)
         if type(part) is TextPart:
-            self.text_ends(part)
+            self._text_ends(part)
         elif type(part) is ReasoningPart:
-            self.reasoning_ends(part)
+            self._reasoning_ends(part)
         elif type(part) is Call:
             if part.state is CallState.OPEN:
                 part.state = CallState.CLOSED
                 self._closed.append(part)
         elif type(part) is OtherPart and not hasattr(block, "tool_use_id"):
-            self.other_block(block)
+            self._other_block(block)
 
     def _cite(self, part: TextPart, citation: Citation) -> None:
         part.citations.append(citation)
-        self.text_is_cited(part, citation)
+        self._text_is_cited(part, citation)
 
     def _change_reply(self, event: MessageDeltaEvent) -> None:
-        if not self.replies:
+        if not self._replies:
             return
-        reply = self.replies[-1]
+        reply = self._replies[-1]
         reply.usage = reply.usage.updated(event.usage)
         reason = event.delta.stop_reason
         if reason is None:
@@ -340,15 +340,15 @@ class PartsEncoder(Page):
 
     def _stop_reply(self, message: Message) -> None:
         self._cut_reply()
-        if self.replies:
-            reply = self.replies[-1]
+        if self._replies:
+            reply = self._replies[-1]
             reply.complete = True
             reply.model, reply.usage, reply.stop_reason = message.model, message.usage, message.stop_reason
-        self.reply_stops()
+        self._reply_stops()
 
     def _cut_reply(self) -> None:
         """End what is open of the reply: nothing more comes of it."""
-        cut = self.end_texts()
+        cut = self._end_texts()
         cut += self._closed
         self._closed = []
         for call in cut:
@@ -360,16 +360,16 @@ class PartsEncoder(Page):
         call.runs_here = call.by_api or self._in_turn
         self._calls.append(call)
         self._by_id[call_id] = call
-        self.call_starts(call, server)
+        self._call_starts(call, server)
 
     def _go_past(self, block: ContentBlock) -> None:
         """Another block begins."""
         if isinstance(block, FallbackBlock):
-            self.replies[-1].fell_back = True
+            self._replies[-1].fell_back = True
             closed, self._closed = self._closed, []
             for call in closed:
                 self._fail(call, FELL_BACK)
-        elif self._closed and not self.replies[-1].fell_back:
+        elif self._closed and not self._replies[-1].fell_back:
             passed = [call for call in self._closed if not call.waits_for_end]
             self._closed = [call for call in self._closed if call.waits_for_end]
             for call in passed:
@@ -385,21 +385,21 @@ class PartsEncoder(Page):
         call.state = CallState.WHOLE
         if call in self._closed:
             self._closed.remove(call)
-        self.call_is_whole(call, given)
+        self._call_is_whole(call, given)
 
     def _fail(self, call: Call, why: str) -> None:
         if call.state in (CallState.OPEN, CallState.CLOSED):
             call.state = CallState.SETTLED
-            self.call_fails(call, why)
+            self._call_fails(call, why)
 
     def _settle(self, call: Call, result: object, error: str | None) -> None:
         if call.state is CallState.WHOLE:
             call.state = CallState.SETTLED
             if (nested := self._nested.pop(call.id, None)) is not None:
-                nested.close_parts()
-                self._frames += nested.flush()
-                self.nested_stops(call, error)
-            self.call_has_result(call, result, error)
+                nested._close_parts()
+                self._frames += nested._flush()
+                self._nested_stops(call, error)
+            self._call_has_result(call, result, error)
 
     def _find(self, call_id: str, name: str, given: Mapping[str, Any] | None, *, by_api: bool = False) -> Call:
         """The call with an identifier of the API's, which is whole; it is told of if the page does not know it.
@@ -409,7 +409,7 @@ class PartsEncoder(Page):
         """
         call = self._by_id.get(call_id)
         if call is None:
-            call = Call(self.unique(call_id or f"call-{self.parts}"), name, by_api=by_api)
+            call = Call(self._unique(call_id or f"call-{self._parts}"), name, by_api=by_api)
             self._add_call(call_id, call, None)
         self._make_whole(call, (call.input() or {}) if given is None else given)
         return call
@@ -430,13 +430,13 @@ class PartsEncoder(Page):
         match event:
             case TurnStartEvent():
                 self._in_turn = True
-                self.turn_starts(event.turn)
+                self._turn_starts(event.turn)
             case TurnStopEvent():
                 self._in_turn = False
                 self._cut_reply()
-                if self.replies and event.message is not None and event.message.stop_reason is not None:
-                    self.replies[-1].complete = True
-                self.turn_stops()
+                if self._replies and event.message is not None and event.message.stop_reason is not None:
+                    self._replies[-1].complete = True
+                self._turn_stops()
             case TurnRestartEvent():
                 self._restart()
             case ToolStartEvent():
@@ -446,26 +446,26 @@ class PartsEncoder(Page):
             case ToolProgressEvent():
                 call = self._find(event.id, event.name, None)
                 if call.state is CallState.WHOLE:
-                    self.call_progresses(call, event.progress)
+                    self._call_progresses(call, event.progress)
             case ToolStopEvent():
                 self._take_tool_stop(event)
             case ApprovalEvent():
                 call = self._find(event.id, event.name, event.input)
                 if call.state is CallState.WHOLE and call.id not in self._nested:
                     call.asked = call.runs_here = True
-                    self.call_is_asked(call, event.input)
+                    self._call_is_asked(call, event.input)
             case SteerEvent():
                 content: object = event.content
-                self.user_said(text_of(content) or "")
+                self._user_said(text_of(content) or "")
             case NestedEvent():
-                self.take_nested(event)
+                self._take_nested(event)
             case _:  # helper events, which repeat a delta
                 pass
 
     def _answer(self, call: Call) -> None:
         if call.asked:
             call.asked = False
-            self.call_is_allowed(call)
+            self._call_is_allowed(call)
 
     def _take_tool_stop(self, event: ToolStopEvent) -> None:
         content: object = event.result.get("content")
@@ -478,7 +478,7 @@ class PartsEncoder(Page):
         call.runs_here = True
         self._settle(call, shown_result(content), error)
 
-    def take_nested(self, event: NestedEvent) -> None:
+    def _take_nested(self, event: NestedEvent) -> None:
         """A run within a call has an event."""
         call = self._find(event.id, event.name, None)
         call.runs_here = True
@@ -487,7 +487,7 @@ class PartsEncoder(Page):
         self._answer(call)  # it runs, so somebody has allowed it
         nested = self._nested.get(call.id)
         if nested is None:
-            nested = self._nested[call.id] = self.nest(call)
+            nested = self._nested[call.id] = self._nest(call)
             nested._in_turn = True  # also where the tool shows only some of its events
         self._frames += nested.event(event.event, None)
 
@@ -496,4 +496,4 @@ class PartsEncoder(Page):
         # Nothing of the void reply waits for anybody.
         for call in self._calls[self._reply_from :]:
             self._settle(call, WAS_CUT, WAS_CUT)
-        self.turn_restarts()
+        self._turn_restarts()
