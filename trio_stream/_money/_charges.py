@@ -68,25 +68,23 @@ def charges_of(usage: Usage, model: str = "", *, estimated: bool = False) -> tup
       estimated: Whether the output tokens are an estimate.
     """
     tools = usage.server_tool_use
-    shared = Charge(
-        model=model,
-        tier=usage.service_tier,
-        speed=usage.speed,
-        geo=usage.inference_geo,
-        estimated=estimated,
-    )
     searches = 0 if tools is None else tools.web_search_requests
+    tier, speed, geo = usage.service_tier, usage.speed, usage.inference_geo
     if not usage.iterations:
         written = _written(usage.cache_creation_input_tokens or 0, usage.cache_creation)
         return (
-            msgspec.structs.replace(
-                shared,
+            Charge(
+                model=model,
                 input=usage.input_tokens,
                 output=usage.output_tokens,
                 cache_read=usage.cache_read_input_tokens or 0,
                 cache_write=written[0],
                 cache_write_1h=written[1],
                 web_searches=searches,
+                tier=tier,
+                speed=speed,
+                geo=geo,
+                estimated=estimated,
             ),
         )
     charges: list[Charge] = []
@@ -96,8 +94,7 @@ def charges_of(usage: Usage, model: str = "", *, estimated: bool = False) -> tup
         named = None if isinstance(step, CompactionIterationUsage) else step.model
         written = _written(step.cache_creation_input_tokens, step.cache_creation)
         charges.append(
-            msgspec.structs.replace(
-                shared,
+            Charge(
                 model=named or model,
                 input=step.input_tokens,
                 output=step.output_tokens,
@@ -105,6 +102,10 @@ def charges_of(usage: Usage, model: str = "", *, estimated: bool = False) -> tup
                 cache_write=written[0],
                 cache_write_1h=written[1],
                 web_searches=0 if charges else searches,
+                tier=tier,
+                speed=speed,
+                geo=geo,
+                estimated=estimated,
             )
         )
     return tuple(charges)
@@ -139,10 +140,10 @@ class ChargeSums:
                 charge.estimated,
                 charge.prompt // _PROMPTS_ALIKE,
             )
-            counts = list(_counts_of(charge))
+            counts = _counts_of(charge)
             known = self._sums.get(key)
             if known is None:
-                self._sums[key] = (charge, counts)
+                self._sums[key] = (charge, list(counts))
             else:
                 known[1][:] = map(operator.add, known[1], counts)
 

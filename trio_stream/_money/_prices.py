@@ -113,18 +113,19 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
         write = WRITE_5M * self.input if self.cache_write is None else self.cache_write
         write_1h = WRITE_1H * self.input if self.cache_write_1h is None else self.cache_write_1h
         read = 0.1 * self.input if self.cache_read is None else self.cache_read
-        costs = Costs(
-            input=charge.input * self.input * factor,
-            output=charge.output * self.output * factor,
-            cache_write=(charge.cache_write * write + charge.cache_write_1h * write_1h) * factor,
-            cache_read=charge.cache_read * read * factor,
-            web_search=charge.web_searches * self.web_searches / 1_000,
-        )
+        uncached = charge.input * self.input * factor
+        output = charge.output * self.output * factor
+        written = (charge.cache_write * write + charge.cache_write_1h * write_1h) * factor
+        was_read = charge.cache_read * read * factor
         cached = charge.cache_read + charge.cache_write + charge.cache_write_1h
-        return msgspec.structs.replace(
-            costs,
-            saved_by_batch=(costs.total - costs.web_search) * (full / factor - 1),
-            saved_by_cache=cached * self.input * factor - costs.cache_write - costs.cache_read,
+        return Costs(
+            input=uncached,
+            output=output,
+            cache_write=written,
+            cache_read=was_read,
+            web_search=charge.web_searches * self.web_searches / 1_000,
+            saved_by_batch=(uncached + output + written + was_read) * (full / factor - 1),
+            saved_by_cache=cached * self.input * factor - written - was_read,
         )
 
 

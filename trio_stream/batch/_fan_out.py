@@ -189,7 +189,8 @@ class FanOut(Generic[TagT, ValueT]):
         if not self._block.entered:
             raise RuntimeError("the requests go out when the block is entered: write `async with fan_out(...)`")
         outcome = await self._outbox.take()
-        self._job.room.unpark_all()
+        if self._job.room:
+            self._job.room.unpark_all()
         return outcome
 
     def drain(self) -> None:

@@ -281,13 +281,13 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 def _without_repetition(message: Message, outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a message, without text and usage where the record has the same."""
-    fields = message.to_dict()
+    repeated: dict[str, None] = {}
     if message.usage == outcome.usage and not _unread_counts(message.usage):
-        del fields["usage"]
-    content = message.content
-    if len(content) == 1 and isinstance(content[0], TextBlock) and fields["content"] == [_text_block(outcome.text)]:
-        del fields["content"]
-    return fields
+        repeated["usage"] = None
+    if message.content == (TextBlock(text=outcome.text),):
+        repeated["content"] = None
+    # Fields that are None are left out, so nothing is made of these first: each of many thousands of results is noted.
+    return msgspec.structs.replace(message, **repeated).to_dict()
 
 
 def _text_block(text: str) -> dict[str, Any]:

@@ -493,6 +493,7 @@ class BatchDesk:
         self._release(active)
         del self._job.active[active.index]
         self._settler.settle(active, outcome, from_journal=not noted)
-        self._job.room.unpark_all()
+        if self._job.room:
+            self._job.room.unpark_all()
         if self._job.watch is not None:
             self._job.watch.item_ends(active, outcome)
