@@ -99,7 +99,8 @@ class Call:
       method: The HTTP method.
       path: The path below the base URL, for example ``/v1/messages``.
       base_url: Where the client sends its requests, without credentials.
-      content: The JSON body as it is sent, or nothing. It holds the prompt, so ``repr`` leaves it out.
+      content: The JSON body as it is sent, or nothing, as also where a fan-out sends a batch from a file. It holds the
+        prompt, so ``repr`` leaves it out.
       parent: The job (a fan-out) that this call is made for, or None.
       item: The id of the job's item that it is made for, its number where it has no id; None for other calls.
       lane: Which queue of the client's limiter it waits in: ``"interactive"``, or ``"batch"``, as the items of a

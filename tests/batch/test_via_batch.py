@@ -123,7 +123,7 @@ async def test_items_are_taken_while_there_is_room(autojump_clock):
 
 async def test_a_slow_consumer_slows_down_the_reading_of_results(autojump_clock, monkeypatch):
     """Outcomes that nobody takes do not pile up."""
-    monkeypatch.setattr("trio_stream.batch._via_batch._MOST_UNREAD", 5)
+    monkeypatch.setattr("trio_stream.batch._via_batch_life.MOST_UNREAD", 5)
     client, _ = api_of()
     most = 0
     async with ts.fan_out(client, [f"{n}" for n in range(40)], via=ts.ViaBatch(probe=False), **PARAMS) as results:

@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar, final
 
 import trio
 
-from trio_stream._protocol import BatchBody, DeletedMessageBatch, MessageBatch, MessageBatchList, encode_params
+from trio_stream._protocol import (
+    BatchBody,
+    BatchContent,
+    DeletedMessageBatch,
+    MessageBatch,
+    MessageBatchList,
+    encode_params,
+)
 from trio_stream._stream import BatchResults, StreamRequest
 
 from ._batch_pages import MessageBatchPages
@@ -49,9 +56,13 @@ class BatchCalls:
         self._requests = requests
 
     async def create(self, requests: Iterable[object], call: Mapping[str, Any]) -> Answer[MessageBatch]:
-        """Create a batch. See `Batches.create`."""
+        """Create a batch. See `Batches.create`. A `BatchContent` is sent as it is."""
         params, options = _read_call("create", call)
-        content = await self._encode(requests, options.get("extra_body"))
+        content: bytes | BatchContent
+        if isinstance(requests, BatchContent):
+            content = requests
+        else:
+            content = await self._encode(requests, options.get("extra_body"))
         request = self._requests.prepare(
             BATCHES_PATH,
             params,

@@ -229,6 +229,11 @@ class Client:
         return copy
 
     @property
+    def anthropic_version(self) -> str:
+        """The ``anthropic-version`` that is sent with each request."""
+        return self._settings.anthropic_version
+
+    @property
     def instruments(self) -> Instruments:
         """The instruments of this client."""
         return self._settings.instruments

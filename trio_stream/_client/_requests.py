@@ -21,6 +21,7 @@ from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import current_job
 from trio_stream._limiter import Admission, Lane, RateLimiter, check_lane, permits_for
 from trio_stream._protocol import (
+    Content,
     Message,
     MessageTokensCount,
     build_body,
@@ -135,7 +136,7 @@ class Requests:
         *,
         method: str = "POST",
         query: Mapping[str, object] | None = None,
-        content: bytes = b"",
+        content: bytes | Content = b"",
         streaming: bool = False,
         repeatable: bool = True,
         send_seconds: float = 0.0,
@@ -266,7 +267,7 @@ class _Prepared(Hidden, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     headers: _Headers
     query: Mapping[str, object] | None
-    content: bytes
+    content: bytes | Content
     timeouts: Timeouts
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ connection (`_pool`), clocks beyond those of httpx's ``timeout`` extension.
 
 from __future__ import annotations
 
+import itertools
 import math
 import socket
 import ssl
@@ -183,7 +184,8 @@ class Connection:
         # No CancelScope for all of it, and no clock before a wait: nearly always nothing here waits.
         deadline: float | None = None  # of the present stretch in which nothing could be sent
         # As views, which no text shows: the head has a key in it, the content a prompt.
-        for unsent in [memoryview(buffer) for buffer in request.buffers]:
+        for piece in itertools.chain(request.buffers, request.rest):
+            unsent = memoryview(piece)
             while unsent:
                 try:
                     sent = sock.send(unsent[:_PIECE_BYTES])

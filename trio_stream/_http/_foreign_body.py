@@ -11,11 +11,13 @@ arrived is skipped, the first wait raises `trio.Cancelled` at the bottom of the 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import final
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
+
+from trio_stream._protocol import Content
 
 from ._body import ResponseBody
 from ._connection import Origin
@@ -35,28 +37,32 @@ _DRAIN_PIECES = 10_000
 class ContentStream(httpx.AsyncByteStream):
     """The content of a request. httpx's own is an async generator, which is left behind if sending it fails."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | Content) -> None:
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Pieces(self._content)
+        content = self._content
+        return _Pieces(iter(content) if isinstance(content, Content) else _cut(content))
+
+
+def _cut(content: bytes) -> Iterator[bytes]:
+    for begin in range(0, len(content), _SEND_BYTES):
+        yield content[begin : begin + _SEND_BYTES]  # all of it is no copy
 
 
 @final
 class _Pieces(AsyncIterator[bytes]):
     """Content in pieces: a transport's clock for writing counts for each of them, as ``send`` counts for a gap."""
 
-    __slots__ = ("_content", "_next")
+    __slots__ = ("_pieces",)
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._next = 0
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
 
     async def __anext__(self) -> bytes:
-        begin, self._next = self._next, self._next + _SEND_BYTES
-        if begin >= len(self._content):
-            raise StopAsyncIteration
-        return self._content[begin : self._next]  # all of it is no copy
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 @final

@@ -15,6 +15,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from trio_stream._errors import APIConnectionError
 from trio_stream._hidden import HeaderItems
+from trio_stream._protocol import Content
 from trio_stream._response import ResponseInfo
 from trio_stream._timeouts import Timeouts
 
@@ -100,7 +101,7 @@ class ForeignSender:
         url: str,
         headers: HeaderItems,
         params: Mapping[str, Any] | None,
-        content: bytes,
+        content: bytes | Content,
         timeouts: Timeouts,
         on_sent: Callable[[], None],
         on_connected: Callable[[ConnectionInfo], None] | None = None,
@@ -203,14 +204,22 @@ class ForeignSender:
 
 
 def _build(
-    client: httpx.AsyncClient, method: str, target: Target, headers: HeaderItems, content: bytes
+    client: httpx.AsyncClient, method: str, target: Target, headers: HeaderItems, content: bytes | Content
 ) -> httpx.Request:
     fields = request_fields(target, headers)
     given = {name.lower() for name, _ in headers.items()}
+    stream = ContentStream(content)
+    if isinstance(content, Content):
+        # Of a stream httpx knows no length, and would send it in chunks.
+        fields.append((b"Content-Length", b"%d" % len(content)))
     request = client.build_request(
-        method, target.plain_url, headers=fields, params=target.query or None, content=content
+        method,
+        target.plain_url,
+        headers=fields,
+        params=target.query or None,
+        content=stream if isinstance(content, Content) else content,
     )
-    request.stream = ContentStream(content)
+    request.stream = stream
     # A caller's client may bring the other kind of authentication; the API refuses a request with two.
     if "x-api-key" in given and target.authorization is None:
         request.headers.pop("authorization", None)

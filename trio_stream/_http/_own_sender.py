@@ -19,6 +19,7 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_stream._hidden import HeaderItems
 from trio_stream._limits import Limits
+from trio_stream._protocol import Content
 from trio_stream._response import ResponseInfo
 from trio_stream._timeouts import Timeouts
 
@@ -63,7 +64,7 @@ class OwnSender:
         url: str,
         headers: HeaderItems,
         params: Mapping[str, Any] | None,
-        content: bytes,
+        content: bytes | Content,
         timeouts: Timeouts,
         on_sent: Callable[[], None],
         on_connected: Callable[[ConnectionInfo], None] | None = None,

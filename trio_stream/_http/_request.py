@@ -13,6 +13,7 @@ from typing import final
 import msgspec
 
 from trio_stream._hidden import Hidden
+from trio_stream._protocol import Content
 
 from ._httpx import httpx
 
@@ -29,10 +30,17 @@ _JOINED_BYTES = 65536
 
 @final
 class WireRequest(Hidden, msgspec.Struct, frozen=True, kw_only=True):
-    """The bytes of a request, which can be sent any number of times."""
+    """The bytes of a request, which can be sent any number of times.
+
+    Args:
+      method: The HTTP method.
+      buffers: The bytes that are in memory.
+      rest: The content that follows, where it is made while it is sent.
+    """
 
     method: str
     buffers: tuple[bytes, ...]
+    rest: Content | tuple[()] = ()
 
     def __repr__(self) -> str:
         return f"<WireRequest {self.method}>"  # the buffers hold key and prompt
@@ -55,7 +63,7 @@ class RequestHead(Hidden, msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<RequestHead {self.method}>"  # the headers hold a key
 
-    def with_content(self, content: bytes) -> WireRequest:
+    def with_content(self, content: bytes | Content) -> WireRequest:
         """The whole request.
 
         Raises:
@@ -70,6 +78,8 @@ class RequestHead(Hidden, msgspec.Struct, frozen=True, kw_only=True):
             head = b"%bContent-Length: %d\r\n\r\n" % (self.start, size)
         else:
             head = self.start + b"\r\n"
+        if isinstance(content, Content):
+            return WireRequest(method=self.method, buffers=(head,), rest=content)
         buffers = (head + content,) if size <= _JOINED_BYTES else (head, content)
         return WireRequest(method=self.method, buffers=buffers)
 

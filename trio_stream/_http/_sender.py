@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from trio_stream._hidden import HeaderItems
 from trio_stream._limits import Limits
+from trio_stream._protocol import Content
 from trio_stream._timeouts import Timeouts
 
 from ._connection import ConnectionInfo
@@ -34,7 +35,7 @@ class Sender(Protocol):
         url: str,
         headers: HeaderItems,
         params: Mapping[str, Any] | None,
-        content: bytes,
+        content: bytes | Content,
         timeouts: Timeouts,
         on_sent: Callable[[], None],
         on_connected: Callable[[ConnectionInfo], None] | None = None,
@@ -49,7 +50,7 @@ class Sender(Protocol):
           url: The path below the base URL.
           headers: Sent as they are, hidden or not; they win over the headers of a caller's client.
           params: The query.
-          content: The body of the request.
+          content: The body of the request. One that is no bytes is made piece by piece while it is sent.
           timeouts: Of these, ``connect`` and ``send`` are used.
           on_sent: Called once, when the request has been sent.
           on_connected: Called when a connection is ready for the request, and again if the request has to go out a

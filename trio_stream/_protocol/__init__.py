@@ -16,6 +16,8 @@ from trio_stream._protocol._api_error import (
 )
 from trio_stream._protocol._batch_body import (
     BatchBody as BatchBody,
+    BatchContent as BatchContent,
+    encode_batch_params as encode_batch_params,
 )
 from trio_stream._protocol._batches import (
     DeletedMessageBatch as DeletedMessageBatch,
@@ -31,6 +33,9 @@ from trio_stream._protocol._blocks import (
     TextBlock as TextBlock,
     ThinkingBlock as ThinkingBlock,
     ToolUseBlock as ToolUseBlock,
+)
+from trio_stream._protocol._content import (
+    Content as Content,
 )
 from trio_stream._protocol._decode import (
     TEXT_FIELDS as TEXT_FIELDS,

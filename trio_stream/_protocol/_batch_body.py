@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, cast, final
 
+from trio_stream._protocol._content import Content
 from trio_stream._protocol._request import check_messages, check_required, check_sampling_params, encode_params
 
 MOST_REQUESTS: Final = 100_000
@@ -18,6 +19,13 @@ MOST_REQUESTS: Final = 100_000
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """In one batch. The documented limit is 256 MB: what is larger than the larger reading of that cannot be right."""
+
+_OPEN: Final = b'{"requests":['
+_REQUEST: Final = b'%b{"custom_id":"%b","params":%b}'
+_CLOSE: Final = b"]}"
+
+_PIECE_BYTES: Final = 262_144
+"""A body that is not in memory is made in pieces of about this size."""
 
 _CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MEMBERS: Final = ("custom_id", "params")
@@ -45,7 +53,7 @@ class BatchBody:
         self._places: dict[str, int] = {}
         # `getvalue` hands out what it has written to without a copy, unlike joining and `bytes(bytearray)`.
         self._buffer = io.BytesIO()
-        self._buffer.write(b'{"requests":[')
+        self._buffer.write(_OPEN)
 
     @property
     def requests(self) -> int:
@@ -70,10 +78,10 @@ class BatchBody:
                 f"{place}.custom_id {custom_id!r} is that of requests[{self._places[custom_id]}] too: "
                 "results are matched by it, so it has to be unique"
             )
-        self._check_params(params, f"{place}.params")
+        _check_params(params, f"{place}.params", self._version)
         content = encode_params(params, ("requests", number, "params"))
         self._places[custom_id] = number
-        self._buffer.write(b'%s{"custom_id":"%s","params":%s}' % (b"," if number else b"", custom_id.encode(), content))
+        self._buffer.write(_REQUEST % (b"," if number else b"", custom_id.encode(), content))
         if self._buffer.tell() > MOST_BYTES:
             raise ValueError(f"{place}: the batch is larger than 256 MB by now, so make several batches")
 
@@ -94,16 +102,70 @@ class BatchBody:
         self._buffer.close()
         return content
 
-    def _check_params(self, params: Mapping[str, object], place: str) -> None:
-        try:
-            check_required(params, ("model", "max_tokens", "messages"), params)
-            check_messages(params["messages"])
-            check_sampling_params(params, self._version)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{place}: {error}") from None
-        fault = _find_fault(params)
-        if fault is not None:
-            raise ValueError(f"{place}.{fault}")
+
+def encode_batch_params(params: Mapping[str, object], *, anthropic_version: str) -> bytes:
+    """Check and encode the ``params`` of one request of a batch.
+
+    Args:
+      params: The parameters of a message.
+      anthropic_version: Decides which parameters there are.
+
+    Raises:
+      TypeError: Something is missing, or is not JSON.
+      ValueError: The API would refuse them in a batch. The text has nothing of the prompt.
+    """
+    _check_params(params, "params", anthropic_version)
+    return encode_params(params, ("params",))
+
+
+@final
+class BatchContent(Content):
+    """The body of a batch whose requests are encoded already, and not all in memory.
+
+    Args:
+      size: The sum of `size_in` of all requests.
+      requests: Returns an iterator over the requests, each as its ``custom_id`` and what `encode_batch_params` has
+        returned for its ``params``.
+    """
+
+    def __init__(self, size: int, requests: Callable[[], Iterator[tuple[str, bytes]]]) -> None:
+        # There is a comma less than there are requests.
+        self._size = len(_OPEN) + size - 1 + len(_CLOSE)
+        self._requests = requests
+
+    @staticmethod
+    def size_in(custom_id: str, params_size: int) -> int:
+        """The bytes of one request, of whose ``params`` the length is known."""
+        return len(_REQUEST) - len("%b%b%b") + len(",") + len(custom_id) + params_size
+
+    def __len__(self) -> int:
+        """As `Content.__len__`."""
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """As `Content.__iter__`."""
+        piece = bytearray(_OPEN)
+        comma = b""
+        for custom_id, params in self._requests():
+            piece += _REQUEST % (comma, custom_id.encode(), params)
+            comma = b","
+            if len(piece) >= _PIECE_BYTES:
+                yield bytes(piece)
+                piece.clear()
+        piece += _CLOSE
+        yield bytes(piece)
+
+
+def _check_params(params: Mapping[str, object], place: str, version: str) -> None:
+    try:
+        check_required(params, ("model", "max_tokens", "messages"), params)
+        check_messages(params["messages"])
+        check_sampling_params(params, version)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{place}: {error}") from None
+    fault = _find_fault(params)
+    if fault is not None:
+        raise ValueError(f"{place}.{fault}")
 
 
 def _read_request(request: object, place: str) -> tuple[str, Mapping[str, object]]:

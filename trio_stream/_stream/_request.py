@@ -17,6 +17,7 @@ from trio_stream._http import ConnectionInfo, Response
 from trio_stream._instruments import Instruments
 from trio_stream._limiter import Admission, Lane
 from trio_stream._limits import Limits
+from trio_stream._protocol import Content
 from trio_stream._response import ResponseInfo
 from trio_stream._runs import OneRun
 from trio_stream._schemas import OutputType
@@ -55,7 +56,7 @@ class OutgoingRequest(Protocol):
         """The whole address, query included, without credentials; None where the base URL is not valid."""
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> bytes | Content:
         """The JSON body, or nothing."""
         ...
 

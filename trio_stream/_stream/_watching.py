@@ -29,7 +29,7 @@ from trio_stream._instruments import (
     Retry,
     Taps,
 )
-from trio_stream._protocol import RawEvent, RawMessageStreamEvent, decode_event
+from trio_stream._protocol import Content, RawEvent, RawMessageStreamEvent, decode_event
 from trio_stream._response import ResponseInfo
 
 from ._request import StreamRequest
@@ -55,7 +55,7 @@ class CallWatch:
             method=outgoing.method,
             path=outgoing.path,
             base_url=outgoing.base_url,
-            content=outgoing.content,
+            content=b"" if isinstance(outgoing.content, Content) else outgoing.content,
             lane=request.lane,
             progress=progress,
         )

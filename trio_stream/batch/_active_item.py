@@ -16,6 +16,7 @@ from trio_stream._money import Charge, Reservation
 from trio_stream._stream import MessageStream
 
 from ._records import Item, Outcome, Status
+from ._spool import Spooled
 from ._stopping import FanOutStoppedError
 
 
@@ -39,6 +40,8 @@ class ActiveItem:
       charges: What its attempts were charged for.
       reservation: What its last request asked of the budget; None before.
       reserved: Whether the budget has had room for its first request.
+      spooled: Its request on the disk, while it is in a message batch or waits for one; ``params`` has only its options
+        then.
       stream: The stream of the last attempt whose answer began. It keeps the partial text.
       waiting: The scope of its wait for permission to send, or for the time to ask for that again; None while it does
         not wait. Cancelling it skips the item.
@@ -60,6 +63,7 @@ class ActiveItem:
         "request_hash",
         "reservation",
         "reserved",
+        "spooled",
         "stop",
         "stream",
         "used",
@@ -82,6 +86,7 @@ class ActiveItem:
         self.charges: tuple[Charge, ...] = ()
         self.reservation: Reservation | None = None
         self.reserved: bool = False
+        self.spooled: Spooled | None = None
         self.stream: MessageStream | None = None
         self.waiting: trio.CancelScope | None = None
         self.stop: FanOutStoppedError | None = None

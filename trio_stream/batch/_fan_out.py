@@ -81,6 +81,8 @@ class FanOut(Generic[TagT, ValueT]):
         limiter = options.limiter or client.limiter or HeaderRateLimiter()
         self._ledger = Ledger(budget, options.prices)
         duration: CacheDuration | None = options.cache or ("5m" if options.warmup else None)
+        if options.cache is not None and options.via_batch is not None:
+            duration = "1h"
         self._warmup = None if duration is None else Warmup(SECONDS[duration])
         self._governor = Governor(options.bounds, limiter, self._ledger, self._warmup)
         self._outbox = Outbox()
@@ -101,6 +103,8 @@ class FanOut(Generic[TagT, ValueT]):
         if via is not None:
             if not keeper.can_note_batches:
                 raise TypeError("via='batch' needs a journal that notes batches, as `Journal` does, or a path, or none")
+            if via.detach and options.journal is None:
+                raise TypeError("ViaBatch(detach=True) needs a journal to find the batches again by")
             self._desk = BatchDesk(
                 client,
                 via,
@@ -167,8 +171,10 @@ class FanOut(Generic[TagT, ValueT]):
         except Exception as error:  # noqa: BLE001 - kept for the consumer
             self._job.fail(error)
         finally:
-            if self._desk is not None and self._job.state is JobState.CANCELLING:
-                await self._desk.leave()  # noqa: ASYNC102 - within a few seconds
+            if self._desk is not None:
+                self._desk.close()
+                if self._job.state is JobState.CANCELLING:
+                    await self._desk.leave()  # noqa: ASYNC102 - within a few seconds
             self._job.end()
             if self._job.watch is not None:
                 self._job.watch.end(self.stats)
@@ -225,7 +231,7 @@ class FanOut(Generic[TagT, ValueT]):
     def abort(self) -> None:
         """Cancel everything under way. The outcomes have the status ``cancelled``, and the text that had arrived."""
         if self._desk is not None:
-            self._desk.detached = False
+            self._desk.abort()
         self._job.abort()
 
     @property
@@ -237,6 +243,7 @@ class FanOut(Generic[TagT, ValueT]):
     def stats(self) -> FanOutStats:
         """The figures as of now."""
         counts, ledger, governor, job = self._outbox.counts, self._ledger, self._governor, self._job
+        warmups = [warmup for warmup in (self._warmup, self._desk and self._desk.warmup) if warmup is not None]
         return FanOutStats(
             pulled=self._feeder.taken,
             done=counts.total(),
@@ -261,9 +268,9 @@ class FanOut(Generic[TagT, ValueT]):
             output_tokens=ledger.output_tokens,
             cache_write_tokens=ledger.cache_write_tokens,
             cache_read_tokens=ledger.cache_read_tokens,
-            cache_hits=0 if self._warmup is None else self._warmup.hits,
-            cache_misses=0 if self._warmup is None else self._warmup.misses,
-            cache_writes=0 if self._warmup is None else self._warmup.writes,
+            cache_hits=sum(warmup.hits for warmup in warmups),
+            cache_misses=sum(warmup.misses for warmup in warmups),
+            cache_writes=sum(warmup.writes for warmup in warmups),
             cost=None if ledger.unpriced else ledger.cost,
             cost_before=None if ledger.unpriced else ledger.cost_before,
             cost_failed=None if ledger.unpriced else ledger.cost_failed,

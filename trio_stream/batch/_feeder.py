@@ -86,7 +86,7 @@ class Feeder:
                 with self._job.taking:
                     await self._take_all(nursery)
                 if self._desk is not None:
-                    self._desk.flush()
+                    self._desk.no_more_items()
         finally:
             # Also in a cancelled scope, a generator can let go of what it holds, as long as it does not wait.
             await self._source.aclose()  # noqa: ASYNC102
@@ -178,6 +178,8 @@ class Feeder:
         if options.cache is None:
             active.cached = options.warmup  # then the parameters should have marks of their own
             return
+        if self._desk is not None:
+            return  # a probe has none: batches do not read what a stream has written
         marked = mark_shared(active.params, options.cache, prefixed=options.prompt_prefix is not None)
         if marked is not None:
             active.params, active.cached = marked, True

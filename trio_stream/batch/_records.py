@@ -63,7 +63,7 @@ FAILED: Final[frozenset[Status]] = frozenset({"error", "timeout", *get_args(Outp
 """How items end that have an error of their own."""
 
 # Parameters that change how a request is sent and not what it asks. A resumed run may use other clocks, for example.
-_OPTIONS: Final = OPTION_NAMES | {"stream"}
+SENDING_OPTIONS: Final = OPTION_NAMES | {"stream"}
 
 
 class UnfinishedError(Exception):
@@ -325,7 +325,7 @@ def canonical_request(params: Mapping[str, Any]) -> bytes:
       TypeError: A parameter is missing, or is not JSON.
       ValueError: A number or a text cannot be written as JSON.
     """
-    plain = {name: value for name, value in params.items() if name not in _OPTIONS}
+    plain = {name: value for name, value in params.items() if name not in SENDING_OPTIONS}
     body: dict[str, Any] = msgspec.json.decode(build_body(plain, stream=True, extra_body=params.get("extra_body")))
     del body["stream"]
     betas = params.get("betas")

@@ -168,14 +168,25 @@ class BatchWatch:
                 await trio.sleep(0.0 if at_once else pause_after(trio.current_time() - began_at))
                 at_once = False
                 try:
-                    await self._look(batch_id)
+                    batch = await self.look(batch_id)
                     patience.news()
+                    if batch.ended:
+                        return batch
                 except APIError as error:
                     patience.bear(error)
-                if self.seen[batch_id].ended:
-                    self.live.pop(batch_id, None)
-                    return self.seen[batch_id]
         return None
+
+    async def look(self, batch_id: str) -> MessageBatch:
+        """Look once at a batch that was added.
+
+        Raises:
+          APIError: A request failed.
+        """
+        await self._look(batch_id)
+        batch = self.seen[batch_id]
+        if batch.ended:
+            self.live.pop(batch_id, None)
+        return batch
 
     async def cancel_all(self) -> None:
         """Ask the API to end all batches early that have not ended."""

@@ -21,8 +21,9 @@ Counting requests would not do: the batches of others in the workspace may be as
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final, final
 
 import trio
@@ -33,13 +34,20 @@ from trio_stream._protocol import MessageBatch, may_have_been_done
 
 from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
 from ._via_batch_calls import BatchAccess, Patience, pause_after, time_of
-from ._via_batch_group import BatchGroup, body_of
+from ._via_batch_group import BatchGroup
 
 _CLOCKS_APART_SECONDS: Final = 60.0
 """How much earlier than the `Date` of the list a batch may seem to have been created. Its nonce decides."""
 
 _STARTS_IN_A_ROW: Final = 500
 """How many records are written before other tasks may run."""
+
+
+class NotFound(Enum):
+    """What a look for a batch has shown where it has not found it."""
+
+    YET = "there may be one: lists are late, or it cannot be told whose a batch is before it has ended"
+    ABSENT = "there is certainly none"
 
 
 @final
@@ -100,7 +108,7 @@ class Creation:
                     await trio.lowlevel.checkpoint()
             self.note("intent", group.nonce, n=len(group.waiting), since=since, call=group.call)
         try:
-            batch = await self._access.create(_requests(group), group.call)
+            batch = await self._access.create(group.content(), group.call)
         except APIError as error:
             if may_have_been_done(error):
                 return None
@@ -127,27 +135,48 @@ class Creation:
         began_at = trio.current_time()
         while True:
             try:
-                page = await self._access.list(intent.call)
-                listed_at = time_of(page)
-                undecided = False
-                for batch in await _since(page, intent.since - _CLOCKS_APART_SECONDS):
-                    if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
-                        continue
-                    whose = await self._nonce_in(batch, intent.call) if batch.ended else None
-                    if whose == intent.nonce:
-                        self._created(intent.nonce, batch)
-                        return batch
-                    if whose is None:
-                        undecided = True
-                    else:
-                        others.add(batch.id)
+                found = await self.look_for(intent, others)
                 patience.news()
-                if not undecided and listed_at - intent.since >= self._settle:
-                    self.note("refused", intent.nonce)
+                if not isinstance(found, NotFound):
+                    return found
+                if found is NotFound.ABSENT:
                     return None
             except APIError as error:
                 patience.bear(error)
             await trio.sleep(pause_after(trio.current_time() - began_at))
+
+    async def look_for(self, intent: OpenBatch, others: set[str]) -> MessageBatch | NotFound:
+        """Look once for the batch of an intent whose end is unknown.
+
+        Args:
+          intent: The intent.
+          others: The ids of batches that are somebody else's. Those that turn out to be are added.
+
+        Returns:
+          The batch, or why there is none. Both ends are noted.
+
+        Raises:
+          APIError: A request failed.
+          JournalError: The journal cannot be written.
+        """
+        page = await self._access.list(intent.call)
+        listed_at = time_of(page)
+        undecided = False
+        for batch in await _since(page, intent.since - _CLOCKS_APART_SECONDS):
+            if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
+                continue
+            whose = await self._nonce_in(batch, intent.call) if batch.ended else None
+            if whose == intent.nonce:
+                self._created(intent.nonce, batch)
+                return batch
+            if whose is None:
+                undecided = True
+            else:
+                others.add(batch.id)
+        if undecided or listed_at - intent.since < self._settle:
+            return NotFound.YET
+        self.note("refused", intent.nonce)
+        return NotFound.ABSENT
 
     def _created(self, nonce: str, batch: MessageBatch) -> None:
         self._ids.add(batch.id)
@@ -167,11 +196,6 @@ class Creation:
         async with self._access.results(batch, call) as lines:
             # There is one: where the batch has fewer than its counts say, it is an error.
             return read_custom_id((await anext(lines)).custom_id)[0]
-
-
-def _requests(group: BatchGroup) -> Iterator[dict[str, Any]]:
-    for place, active in group.waiting.items():
-        yield {"custom_id": custom_id_of(group.nonce, place), "params": body_of(active.params)}
 
 
 async def _since(page: MessageBatchPage, since: float) -> Iterable[MessageBatch]:

@@ -1,55 +1,29 @@
 """A group of items that become one message batch.
 
-What belongs here: which items go together, their parameters as a batch has them, and when a group is full. What does
-not: creating the batch (`_via_batch_create`), and what follows (`_via_batch`).
+What belongs here: its items, when it is full, and the body of the request that creates its batch. What does not: which
+group an item goes to (`_via_batch_intake`), creating the batch (`_via_batch_create`), and what follows
+(`_via_batch_life`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, final
 
-import msgspec
 import trio
 
-from trio_stream._protocol import BatchBody
+from trio_stream._protocol import BatchContent
 
 from ._active_item import ActiveItem
-from ._journal_batches import OpenBatch
-from ._records import canonical_request
+from ._journal_batches import OpenBatch, custom_id_of
 from ._via_batch_calls import OF_THE_BATCH
+from ._via_batch_options import MOST_REQUESTS
 
 MOST_BYTES: Final = 256_000_000
 """In one batch."""
 
-_FRAME_BYTES: Final = 64
-"""More than the id of a request and what stands around its parameters."""
-
-_VERSION: Final = "2023-06-01"
-
-
-def body_of(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of an item as they stand in a batch.
-
-    Raises:
-      TypeError: A parameter is missing, or is not JSON.
-      ValueError: A number or a text cannot be written as JSON.
-    """
-    body: dict[str, Any] = msgspec.json.decode(canonical_request(params))
-    body.pop("betas", None)
-    return body
-
-
-def size_in_batch(params: Mapping[str, Any]) -> int:
-    """Check that an item can be part of a batch, and return its size there in bytes.
-
-    Raises:
-      TypeError: A parameter is missing, or is not JSON.
-      ValueError: A number or a text cannot be written as JSON, or a parameter cannot be used in a batch.
-    """
-    body = BatchBody(anthropic_version=_VERSION)
-    body.add({"custom_id": "item", "params": body_of(params)})
-    return len(body.finish()) + _FRAME_BYTES
+_LONGEST_ID: Final = f"{'0' * 16}-{MOST_REQUESTS}"
+"""Stands for the id of a request that has none yet."""
 
 
 def call_of(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +45,8 @@ class BatchGroup:
       waiting: Its items that have no result yet, by place.
       size: Their bytes.
       requests: How many were sent.
+      cached_models: The models of those items that share something.
+      warms: The model for which it is to write the prompt cache, being of one item; or None.
       closed: Set when nothing more is added.
       watch: The scope of the last wait for the batch; cancelled to leave the batch to itself.
     """
@@ -82,6 +58,8 @@ class BatchGroup:
         self.waiting: dict[int, ActiveItem] = {}
         self.size: int = 0
         self.requests: int = 0
+        self.cached_models: set[str] = set()
+        self.warms: str | None = None
         self.closed: trio.Event = trio.Event()
         self.watch: trio.CancelScope = trio.CancelScope()
 
@@ -90,31 +68,73 @@ class BatchGroup:
         self.watch = trio.CancelScope()
         return self.watch
 
-    def add(self, active: ActiveItem, size: int) -> None:
-        """Add an item."""
+    def add(self, active: ActiveItem) -> None:
+        """Add an item whose request is on the disk."""
         self.waiting[len(self.waiting)] = active
-        self.size += size
+        self.size += _size_of(active)
+        if active.cached:
+            self.cached_models.add(_model_of(active))
 
-    def has_room(self, size: int, *, most: int) -> bool:
-        """Whether an item of this size can be added."""
-        return len(self.waiting) < most and self.size + size <= MOST_BYTES
+    def has_room(self, active: ActiveItem, *, most: int) -> bool:
+        """Whether an item can be added."""
+        return len(self.waiting) < most and self.size + _size_of(active) <= MOST_BYTES
 
     def renumber(self, nonce: str, since: float) -> None:
         """The items are about to be sent, under new ids."""
         self.nonce, self.since, self.requests = nonce, since, len(self.waiting)
         self.waiting = dict(enumerate(self.waiting.values()))
 
-    def halves(self) -> list[BatchGroup]:
-        """Two groups with half of the items each."""
+    def empty(self) -> list[ActiveItem]:
+        """Take out all items."""
         items = list(self.waiting.values())
-        middle = len(items) // 2
-        made = [BatchGroup(self.call), BatchGroup(self.call)]
-        for group, part in zip(made, (items[:middle], items[middle:]), strict=True):
-            for active in part:
-                group.add(active, 0)
         self.waiting.clear()
-        return made
+        return items
+
+    def halves(self) -> list[BatchGroup]:
+        """Two groups with half of the items each, in place of this one."""
+        items = self.empty()
+        middle = len(items) // 2
+        return [self._of(items[:middle]), self._of(items[middle:])]
+
+    def split_one(self, model: str) -> BatchGroup | None:
+        """Make a group of the first item of a model that shares something, in which it goes alone; None without one."""
+        for place, active in self.waiting.items():
+            if active.cached and _model_of(active) == model:
+                del self.waiting[place]
+                group = self._of([active])
+                group.warms = model
+                return group
+        return None
+
+    def _of(self, items: list[ActiveItem]) -> BatchGroup:
+        group = BatchGroup(self.call)
+        for active in items:
+            group.add(active)
+        group.closed.set()
+        return group
+
+    def content(self) -> BatchContent:
+        """The body of the request that creates the batch."""
+        size = 0
+        for place, active in self.waiting.items():
+            assert active.spooled is not None
+            size += BatchContent.size_in(custom_id_of(self.nonce, place), active.spooled.size)
+        return BatchContent(size, self._requests)
+
+    def _requests(self) -> Iterator[tuple[str, bytes]]:
+        for place, active in self.waiting.items():
+            assert active.spooled is not None
+            yield custom_id_of(self.nonce, place), active.spooled.read()
 
     def intent(self) -> OpenBatch:
         """What is to be found if the end of the creation is unknown."""
         return OpenBatch(nonce=self.nonce, requests=self.requests, since=self.since, call=self.call)
+
+
+def _size_of(active: ActiveItem) -> int:
+    assert active.spooled is not None
+    return BatchContent.size_in(_LONGEST_ID, active.spooled.size)
+
+
+def _model_of(active: ActiveItem) -> str:
+    return str(active.params.get("model", ""))

@@ -33,6 +33,9 @@ class ViaBatch(msgspec.Struct, frozen=True, kw_only=True):
         the batch, should there be one.
       probe: Whether one item of each model is streamed first. Batches say only at their end what is wrong with their
         requests.
+      detach: Whether the run ends once all items are in batches, as with `FanOut.detach`, which needs a journal. Of
+        batches of earlier runs what has ended is collected, and the rest is left to go on; the items in it are
+        ``skipped``.
 
     Raises:
       ValueError: An option is out of its range.
@@ -46,6 +49,7 @@ class ViaBatch(msgspec.Struct, frozen=True, kw_only=True):
     on_expired: Literal["batch", "stream", "error"] = "batch"
     settle: float = 300.0
     probe: bool = True
+    detach: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_requests <= MOST_REQUESTS:

@@ -16,90 +16,132 @@ import trio
 
 from trio_stream._errors import APIError, IncompleteStreamError
 from trio_stream._money import Ledger
-from trio_stream._protocol import Message, judge
+from trio_stream._protocol import Message, MessageBatch, judge
 
 from ._journal_batches import BatchJournal, OpenBatch, StartedItem
 from ._records import Outcome, Status
-from ._via_batch_calls import BatchAccess, BatchWatch
+from ._via_batch_calls import BatchAccess, BatchWatch, Patience
 from ._via_batch_collect import Collector, NoAnswer, Result
-from ._via_batch_create import Creation
+from ._via_batch_create import Creation, NotFound
+from ._via_batch_options import ViaBatch
 
 
-async def recall(
-    journal: BatchJournal,
-    *,
-    access: BatchAccess,
-    watch: BatchWatch,
-    creation: Creation,
-    collector: Collector,
-    ledger: Ledger,
-    until: float,
-    cancel_wait: float,
-    on_expired: Literal["batch", "stream", "error"],
-) -> int:
-    """Collect all open batches.
+@final
+class Recall:
+    """Collects the open batches that a journal names.
 
     Args:
       journal: Says which, and is told what they answered.
+      via: The options.
       access: Makes the calls.
       watch: Watches the batches.
       creation: Finds those whose creation has an unknown end.
       collector: Reads results.
       ledger: Adds up what the answers used.
       until: The deadline, by `trio.current_time`. What has no answer then is left to be sent again.
-      cancel_wait: The most seconds to wait for a batch that was cancelled for that.
-      on_expired: Whether an item that expired is an error.
 
-    Returns:
-      How many items are to be sent again although a batch may have answered them.
-
-    Raises:
-      APIError: A batch could not be read for too long, or the API refuses the key.
-      JournalError: The journal cannot be written.
+    Attributes:
+      paid_twice: How many items are to be sent again although a batch may have answered them.
+      held: The keys of items in batches that were left to go on. They are not to be sent.
     """
-    open_batches = list(journal.batches.open.values())
-    journal.batches.open.clear()
-    takers = [_Recall(journal, ledger, on_expired) for _ in open_batches]
-    errors: list[APIError] = []
-    paid_twice = 0
 
-    async def one(open_batch: OpenBatch, taker: _Recall) -> None:
-        nonlocal paid_twice
+    def __init__(
+        self,
+        journal: BatchJournal,
+        via: ViaBatch,
+        *,
+        access: BatchAccess,
+        watch: BatchWatch,
+        creation: Creation,
+        collector: Collector,
+        ledger: Ledger,
+        until: float,
+    ) -> None:
+        self.paid_twice: int = 0
+        self.held: set[str] = set()
+        self._journal = journal
+        self._via = via
+        self._access = access
+        self._watch = watch
+        self._creation = creation
+        self._collector = collector
+        self._ledger = ledger
+        self._until = until
+        self._errors: list[APIError] = []
+
+    async def collect_all(self) -> None:
+        """Collect them: with `ViaBatch.detach` those that have ended, otherwise all, as they end.
+
+        Raises:
+          APIError: A batch could not be read for too long, or the API refuses the key.
+          JournalError: The journal cannot be written.
+        """
+        open_batches = list(self._journal.batches.open.values())
+        self._journal.batches.open.clear()
+        async with trio.open_nursery() as nursery:
+            for open_batch in open_batches:
+                nursery.start_soon(self._collect, open_batch)
+        for error in self._errors:
+            raise error
+
+    async def _collect(self, open_batch: OpenBatch) -> None:
+        look = self._look if self._via.detach else self._wait
+        try:
+            ended = await look(open_batch)
+            if ended is not None:
+                taker = _Taker(self._journal, self._ledger, self._via.on_expired)
+                await self._collector.collect(ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take)
+                self._creation.note("collected", open_batch.nonce)
+        except APIError as error:
+            self._errors.append(error)
+
+    async def _look(self, open_batch: OpenBatch) -> MessageBatch | None:
+        """Look once. Items of a batch that has not ended, or may exist, are held."""
+        patience = Patience()
+        found: MessageBatch | NotFound = NotFound.YET
         try:
             batch_id = open_batch.batch_id
             if batch_id is None:
-                with trio.CancelScope(deadline=until + cancel_wait):
-                    found = await creation.find(open_batch)
-                    if found is None:
-                        return  # there is no such batch, so its items are sent
+                found = await self._creation.look_for(open_batch, set())
+                if not isinstance(found, NotFound):
+                    self._watch.add(found.id, open_batch.call, found)
                     batch_id = found.id
-            if batch_id is None:
-                paid_twice += len(open_batch.items)
-                creation.note("collected", open_batch.nonce)
-                return
-            watch.add(batch_id, open_batch.call)
-            ended = await watch.wait_ended(batch_id, until=until, at_once=True)
-            if ended is None:
-                await access.cancel(batch_id, open_batch.call)
-                ended = await watch.wait_ended(batch_id, until=trio.current_time() + cancel_wait)
-            if ended is None:
-                paid_twice += len(open_batch.items)
             else:
-                await collector.collect(ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take)
-            creation.note("collected", open_batch.nonce)
+                self._watch.add(batch_id, open_batch.call)
+            if batch_id is not None:
+                found = await self._watch.look(batch_id)
         except APIError as error:
-            errors.append(error)
+            patience.bear(error)  # it is no news
+        if isinstance(found, MessageBatch) and found.ended:
+            return found
+        if found is not NotFound.ABSENT:
+            self.held.update(item.key for item in open_batch.items.values())
+        return None
 
-    async with trio.open_nursery() as nursery:
-        for open_batch, taker in zip(open_batches, takers, strict=True):
-            nursery.start_soon(one, open_batch, taker)
-    for error in errors:
-        raise error
-    return paid_twice
+    async def _wait(self, open_batch: OpenBatch) -> MessageBatch | None:
+        """Wait for its end. None if there is no such batch, or it has not ended at the deadline."""
+        batch_id, cancel_wait = open_batch.batch_id, self._via.cancel_wait
+        if batch_id is None:
+            with trio.CancelScope(deadline=self._until + cancel_wait):
+                found = await self._creation.find(open_batch)
+                if found is None:
+                    return None  # there is no such batch, so its items are sent
+                batch_id = found.id
+        ended = None
+        if batch_id is not None:
+            self._watch.add(batch_id, open_batch.call)
+            ended = await self._watch.wait_ended(batch_id, until=self._until, at_once=True)
+            if ended is None:
+                await self._access.cancel(batch_id, open_batch.call)
+                ended = await self._watch.wait_ended(batch_id, until=trio.current_time() + cancel_wait)
+        if ended is None:
+            self.paid_twice += len(open_batch.items)
+            self._creation.note("collected", open_batch.nonce)
+        return ended
 
 
 @final
-class _Recall:
+class _Taker:
     """Notes what a batch of an earlier run has for its items."""
 
     def __init__(self, journal: BatchJournal, ledger: Ledger, on_expired: Literal["batch", "stream", "error"]) -> None:

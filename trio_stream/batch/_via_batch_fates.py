@@ -1,0 +1,149 @@
+"""What becomes of the items of a batch.
+
+What belongs here: what each result means for its item (an outcome, another batch, a stream), and what the end of a
+whole group means for all of its items. What does not: reading results (`_via_batch_collect`), and the life of a group
+(`_via_batch_life`).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import msgspec
+import trio
+
+from trio_stream._errors import APIError, IncompleteStreamError
+from trio_stream._protocol import Message, judge
+
+from ._active_item import ActiveItem
+from ._attempts import Attempts
+from ._options import FanOutOptions
+from ._records import Outcome
+from ._stopping import stopped_by
+from ._via_batch_collect import NoAnswer, Result
+from ._via_batch_group import BatchGroup
+from ._via_batch_intake import Intake
+from ._via_batch_state import BatchState
+from ._via_batch_warmup import BatchWarmup
+from ._workers import Workers
+
+
+@final
+class Fates:
+    """Decides what becomes of items.
+
+    Args:
+      state: The state of the run.
+      options: The options of the fan-out.
+      intake: Puts items into further groups.
+      attempts: Charges answers, and judges those of which a type was asked for.
+      workers: Stream what is to be streamed.
+      warmup: Told of the answers that share something.
+    """
+
+    def __init__(
+        self,
+        state: BatchState,
+        options: FanOutOptions,
+        *,
+        intake: Intake,
+        attempts: Attempts,
+        workers: Workers,
+        warmup: BatchWarmup,
+    ) -> None:
+        self._state = state
+        self._retry_invalid = options.retry_invalid
+        self._intake = intake
+        self._attempts = attempts
+        self._workers = workers
+        self._warmup = warmup
+        self._nursery: trio.Nursery | None = None
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Streams run in this nursery from now on."""
+        self._nursery = nursery
+
+    def take(self, active: ActiveItem, result: Result) -> None:
+        """An item has its result."""
+        state = self._state
+        if isinstance(result, Message):
+            self._take_message(active, result)
+        elif isinstance(result, APIError):
+            judgement = judge(result)
+            if judgement.reason is not None:
+                active.stop = stopped_by(result, judgement.reason)
+                state.settle(active, active.outcome("skipped", result), noted=False)
+            elif judgement.retryable and self._may_go_again(active):
+                self._intake.put(active)
+            else:
+                state.settle(active, active.outcome("error", result))
+        elif result is NoAnswer.MISSING:
+            state.settle(active, active.outcome("error", IncompleteStreamError(f"no answer: {result.value}")))
+        elif state.past_deadline or (result is NoAnswer.EXPIRED and state.via.on_expired == "stream"):
+            self.stream(active)
+        elif result is NoAnswer.EXPIRED and state.via.on_expired == "batch" and self._may_go_again(active):
+            self._intake.put(active)
+        else:
+            state.settle(active, active.outcome("error", APIError(f"no answer: {result.value}")))
+
+    def _take_message(self, active: ActiveItem, message: Message) -> None:
+        state = self._state
+        self._attempts.charge_in_batch(active, message)
+        if active.cached:
+            self._warmup.note(str(active.params.get("model", "")), message.usage)
+        outcome: Outcome = msgspec.structs.replace(
+            active.outcome("ok"),
+            text=message.text,
+            message=message,
+            usage=message.usage,
+            stop_reason=message.stop_reason,
+        )
+        outcome = self._attempts.judge_answer(outcome)
+        again = state.again.get(active.index, 0)
+        if outcome.status != "ok" and again < self._retry_invalid:
+            state.again[active.index] = again + 1
+            self._intake.put(active)
+        else:
+            state.settle(active, outcome)
+
+    def _may_go_again(self, active: ActiveItem) -> bool:
+        again = self._state.again.get(active.index, 0)
+        if again >= self._state.via.resubmit or self._state.job.stopped is not None:
+            return False
+        self._state.again[active.index] = again + 1
+        return True
+
+    def stream(self, active: ActiveItem) -> None:
+        """Stream an item. It may have been in a batch before."""
+        assert self._nursery is not None
+        self._intake.take_out(active)
+        self._workers.start(active, self._nursery)
+
+    # Whole groups.
+
+    def stream_all(self, group: BatchGroup) -> None:
+        """Stream what has no result."""
+        for active in group.empty():
+            self.stream(active)
+
+    def skip_all(self, group: BatchGroup) -> None:
+        """The job has stopped before there was a batch."""
+        for active in group.empty():
+            self._state.skip(active)
+
+    def fail_all(self, group: BatchGroup, error: Exception) -> None:
+        """The items of a group have no batch, or it cannot be read."""
+        reason = judge(error).reason if isinstance(error, APIError) else None
+        for active in group.empty():
+            if reason is not None and isinstance(error, APIError):
+                active.stop = stopped_by(error, reason)
+                self._state.settle(active, active.outcome("skipped", error), noted=False)
+            else:
+                self._state.settle(active, active.outcome("error", error))
+
+    def leave_all(self, group: BatchGroup) -> None:
+        """The batch of a group, if there is one, is for the next run."""
+        state = self._state
+        for active in group.empty():
+            status = "skipped" if state.detached or not active.attempts else "cancelled"
+            state.settle(active, active.outcome(status, state.job.stopped), noted=False)
