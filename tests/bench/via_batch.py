@@ -121,8 +121,8 @@ class Lap:
 
 async def job(port: int, count: int, journal: Path | None) -> None:
     """Run it, and print the figures."""
-    taken, created = trio.Event(), trio.Event()
-    lap = Lap(count)
+    taken = trio.Event()
+    lap, done, before = Lap(count), 0, 0.0
 
     def source() -> Iterator[ts.Item]:
         yield from items(count)
@@ -130,18 +130,18 @@ async def job(port: int, count: int, journal: Path | None) -> None:
 
     async with ts.Client(api_key="test", base_url=f"http://127.0.0.1:{port}") as client:
         via = ts.ViaBatch(max_requests=100_000, probe=False)
-        options = {"model": "claude-sonnet-5", "max_tokens": 512}
-        async with ts.fan_out(client, source(), via=via, journal=journal, **options) as results:
+        async with ts.fan_out(
+            client, source(), via=via, journal=journal, model="claude-sonnet-5", max_tokens=512
+        ) as results:
             await taken.wait()
             lap.lap("taken in")
             while not results.batches:
                 await trio.sleep(0.01)
-            created.set()
             lap.lap("created")
             first = await anext(results)
             assert first.status == "ok"
             before = resident()
-            lap = Lap(count)
+            lap, done, before = Lap(count), 0, 0.0
             done = 1
             async for outcome in results:
                 done += outcome.status == "ok"

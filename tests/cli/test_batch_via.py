@@ -46,14 +46,16 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stdin", [b"", b'"question 0"\n"question 1"\n"question 2"\n"question 3"\n"question 4"\n'])
 async def test_detach_and_collect(tmp_path: Path, stdin: bytes) -> None:
-    """The first run leaves a batch, and the second collects it and creates none."""
-    api = api_of(seconds=0.5)
+    """The first run leaves a batch; a later one collects it once it has ended, and creates none."""
+    api = api_of(seconds=3600)
     async with api.serve() as server:
-        done = await run(tmp_path, server.base_url, "--detach", stdin=stdin)
-        assert done.code == 5, done
-        assert "the same command collects the batches msgbatch_" in done.err
-        assert len(lines(tmp_path)) == 1  # the probe
-        await trio.sleep(0.6)
+        for _ in range(2):  # the second looks, and waits for nothing
+            done = await run(tmp_path, server.base_url, "--detach", stdin=stdin)
+            assert done.code == 5, done
+            assert "the same command collects the batches msgbatch_" in done.err
+            assert len(lines(tmp_path)) == 1  # the probe
+        for batch in api.batches._batches:
+            batch._seconds = 0
         done = await run(tmp_path, server.base_url, "--detach", stdin=stdin)
     assert done.code == 0, done
     assert creations(api) == 1

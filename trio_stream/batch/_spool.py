@@ -19,7 +19,7 @@ _FULL_BYTES: Final = 256_000_000
 
 
 @final
-class _File:
+class SpoolFile:
     """One file.
 
     Attributes:
@@ -30,8 +30,8 @@ class _File:
     __slots__ = ("_at", "_file", "held", "size")
 
     def __init__(self, folder: Path | None) -> None:
-        self.size = 0
-        self.held = 0
+        self.size: int = 0
+        self.held: int = 0
         self._at = 0
         self._file = _open(folder)
 
@@ -45,6 +45,7 @@ class _File:
         return offset
 
     def read(self, offset: int, size: int) -> bytes:
+        """Read what was written at an offset."""
         if self._at != offset:
             self._file.seek(offset)
         data = self._file.read(size)
@@ -54,6 +55,7 @@ class _File:
         return data
 
     def close(self) -> None:
+        """Let go of it, whatever is in it."""
         with contextlib.suppress(OSError):  # what could not be written is needed by nobody now
             self._file.close()
 
@@ -69,15 +71,19 @@ def _open(folder: Path | None) -> BinaryIO:
 
 @final
 class Spooled:
-    """A request on the disk."""
+    """A request on the disk.
 
-    __slots__ = ("_file", "_offset", "size")
+    Attributes:
+      file: The file.
+      size: Its length in bytes.
+    """
 
-    def __init__(self, file: _File, offset: int, size: int) -> None:
-        self._file = file
-        self._offset = offset
+    __slots__ = ("_offset", "file", "size")
+
+    def __init__(self, file: SpoolFile, offset: int, size: int) -> None:
+        self.file: SpoolFile = file
         self.size: int = size
-        """Its length in bytes."""
+        self._offset = offset
 
     def read(self) -> bytes:
         """Read it again.
@@ -85,7 +91,7 @@ class Spooled:
         Raises:
           OSError: The disk fails.
         """
-        return self._file.read(self._offset, self.size)
+        return self.file.read(self._offset, self.size)
 
 
 @final
@@ -98,8 +104,8 @@ class Spool:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._files: set[_File] = set()
-        self._newest: _File | None = None
+        self._files: set[SpoolFile] = set()
+        self._newest: SpoolFile | None = None
 
     @property
     def files(self) -> int:
@@ -114,7 +120,7 @@ class Spool:
         """
         file = self._newest
         if file is None:
-            file = self._newest = _File(self._folder)
+            file = self._newest = SpoolFile(self._folder)
             self._files.add(file)
         offset = file.append(data)
         file.held += 1
@@ -124,7 +130,7 @@ class Spool:
 
     def release(self, spooled: Spooled) -> None:
         """A request is not needed any more."""
-        file = spooled._file
+        file = spooled.file
         file.held -= 1
         if not file.held:
             if file is self._newest:

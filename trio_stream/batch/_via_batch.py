@@ -7,7 +7,6 @@ batches of earlier runs (`_via_batch_recall`).
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final, final
 
@@ -253,4 +252,4 @@ def _detached() -> FanOutStoppedError:
 def _folder_of(journal: object) -> Path | None:
     """Where the journal is: requests beside it do not go to a disk that is in memory, as that of ``/tmp`` may be."""
     path: object = getattr(journal, "path", None)
-    return Path(path).parent if isinstance(path, (str, os.PathLike)) else None
+    return path.parent if isinstance(path, Path) else None

@@ -18,7 +18,7 @@ from trio_stream._protocol import Message, judge
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._options import FanOutOptions
-from ._records import Outcome
+from ._records import Outcome, Status
 from ._stopping import stopped_by
 from ._via_batch_collect import NoAnswer, Result
 from ._via_batch_group import BatchGroup
@@ -145,5 +145,5 @@ class Fates:
         """The batch of a group, if there is one, is for the next run."""
         state = self._state
         for active in group.empty():
-            status = "skipped" if state.detached or not active.attempts else "cancelled"
+            status: Status = "skipped" if state.detached or not active.attempts else "cancelled"
             state.settle(active, active.outcome(status, state.job.stopped), noted=False)

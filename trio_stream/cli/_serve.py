@@ -22,6 +22,7 @@ from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forg
 from trio_stream.testing import (
     Batches,
     BatchFault,
+    PromptCache,
     Quota,
     RecordedRequest,
     RecordingError,
@@ -117,6 +118,7 @@ def _scripted(
         keep_requests=_REMEMBERED,
         quota=quota if any(rates) else None,
         batches=batches,
+        prompt_cache=PromptCache(),
     )
 
 

@@ -33,6 +33,7 @@ from trio_stream.testing._cancel_everywhere import cancel_everywhere as cancel_e
 from trio_stream.testing._check_body import BodyMaker as BodyMaker, check_response_body as check_response_body
 from trio_stream.testing._check_transport import TransportMaker as TransportMaker, check_transport as check_transport
 from trio_stream.testing._model import scripted_model as scripted_model
+from trio_stream.testing._prompt_cache import PromptCache as PromptCache
 from trio_stream.testing._quota import Quota as Quota
 from trio_stream.testing._record import record as record
 from trio_stream.testing._recording import (

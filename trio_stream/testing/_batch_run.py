@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, final
 import msgspec
 
 from trio_stream.testing._json import as_object
+from trio_stream.testing._prompt_cache import PromptCache
 from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._steps import Step, checked
 from trio_stream.testing._timeline import AnswerContext, Cut, Data, Wait, timeline
@@ -76,6 +77,7 @@ class ScriptedBatch:
       cancel_seconds: How long cancelling takes.
       epoch: What time it is when Trio's clock shows 0.
       foreign: Whether it belongs to somebody else in the workspace.
+      prompt_cache: The prompt cache, if there is one.
 
     Attributes:
       id: Its identifier.
@@ -95,6 +97,7 @@ class ScriptedBatch:
         cancel_seconds: float,
         epoch: datetime,
         foreign: bool,
+        prompt_cache: PromptCache | None = None,
     ) -> None:
         self.id: str = make_id("msgbatch", number)
         self.created: float = created
@@ -111,6 +114,7 @@ class ScriptedBatch:
         self._seconds = seconds
         self._cancel_seconds = cancel_seconds
         self._epoch = epoch
+        self._prompt_cache = prompt_cache
         self._results: list[dict[str, Any]] | None = None  # once it has ended
 
     @property
@@ -194,7 +198,16 @@ class ScriptedBatch:
             request_id=request_id,
         )
         steps = checked(item.script(request)) if callable(item.script) else item.script
-        context = AnswerContext(number=number, request_id=request_id, body=as_object(request.body), stream=False)
+        body = as_object(request.body)
+        begins = finished - self._seconds / len(self._items)
+        context = AnswerContext(
+            number=number,
+            request_id=request_id,
+            body=body,
+            stream=False,
+            cache=self._prompt_cache and self._prompt_cache.look(body, lane="batches", now=begins),
+            at=begins,
+        )
         return _play(steps, context)
 
     def _date(self, moment: float | None) -> str | None:

@@ -22,6 +22,7 @@ import trio
 
 from trio_stream.testing._batch_run import BatchItem, Billed, ScriptedBatch
 from trio_stream.testing._json import as_list, as_object, is_object
+from trio_stream.testing._prompt_cache import PromptCache
 from trio_stream.testing._requests import RecordedRequest
 from trio_stream.testing._steps import HTTPError, Step, say
 from trio_stream.testing._timeline import AnswerContext, AnswerHead, Cut, Data, Moment, error_answer
@@ -88,6 +89,9 @@ class Batches:
       cancel_seconds: How long cancelling a batch takes.
       list_lag: How many seconds after its creation a batch appears in the list.
       faults: What goes wrong.
+
+    Attributes:
+      prompt_cache: The prompt cache that the requests use; that of the scripted API, if it has one.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Batches:
         self._seconds = seconds
         self._cancel_seconds = cancel_seconds
         self._list_lag = list_lag
+        self.prompt_cache: PromptCache | None = None
         self._batches: list[ScriptedBatch] = []
         self._epoch: datetime | None = None
 
@@ -222,6 +227,7 @@ class Batches:
             cancel_seconds=self._cancel_seconds,
             epoch=self._find_epoch(request.at),
             foreign=foreign,
+            prompt_cache=self.prompt_cache,
         )
         self._batches.append(batch)
         return batch

@@ -19,6 +19,7 @@ from trio_stream.testing._batches import PATH as BATCHES, Batches
 from trio_stream.testing._faults import Betas
 from trio_stream.testing._json import as_object, is_object
 from trio_stream.testing._memory import BodyStream, ConnectionCut, ScriptedBody, wait_for_head
+from trio_stream.testing._prompt_cache import PromptCache
 from trio_stream.testing._quota import Quota
 from trio_stream.testing._requests import RecordedHeaders, RecordedRequest
 from trio_stream.testing._server import Server, Serving
@@ -57,6 +58,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
       quota: Rate limits. A request that they refuse uses no script.
       batches: How message batches go. Without it they take a minute each, and nothing goes wrong. Each request in a
         batch uses one script.
+      prompt_cache: The prompt cache. Without it nothing is cached.
       verbatim: Whether to play each script exactly as it stands, step by step and without headers of the API, for a
         request of any kind to any path. Nothing is checked then. `replay` plays recordings so.
 
@@ -76,6 +78,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         keep_requests: int | None = None,
         quota: Quota | None = None,
         batches: Batches | None = None,
+        prompt_cache: PromptCache | None = None,
         verbatim: bool = False,
     ) -> None:
         self._scripts: deque[Script] = deque(_checked(script) for script in scripts)
@@ -84,6 +87,7 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
         self._verbatim = verbatim
         self._quota = quota
         self.batches: Batches = Batches() if batches is None else batches
+        self._prompt_cache = self.batches.prompt_cache = prompt_cache
         self._threads = Threads()
         self._under_way = 0
         self._number = 0
@@ -274,6 +278,8 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
             stream=request.stream,
             transformations=_transformations(body) if self._strict else (),
             on_complete=partial(_keep, turn) if isinstance(turn, Turn) else None,
+            cache=self._prompt_cache and self._prompt_cache.look(body, lane="messages", now=request.at),
+            at=request.at,
         )
         refusal = _refusal(request, strict=self._strict) or (turn if isinstance(turn, HTTPError) else None)
         if refusal is not None:

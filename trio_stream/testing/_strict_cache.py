@@ -1,7 +1,6 @@
 """What the Messages API refuses about cache breakpoints.
 
-What belongs here: how many there may be, and in which order. What does not: what is cached, and what that costs: the
-scripted API has no cache.
+What belongs here: how many there may be, and in which order. What does not: what is cached (`_prompt_cache`).
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ A timeline is read lazily, so a script may be endless.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 import msgspec
 
 from trio_stream.testing import _steps as s
 from trio_stream.testing._json import as_object
+from trio_stream.testing._prompt_cache import CacheUse
 from trio_stream.testing._signing import sign, sign_summary
 from trio_stream.testing._whole import WholeMessage
 from trio_stream.testing._wire import (
@@ -74,6 +75,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
       verbatim: Whether the script is all of the answer: no headers are added to its own.
       transformations: What the API changed about the request, for ``input_transformations``.
       on_complete: Is called with the message when the answer is complete, before its last event is sent.
+      cache: What it reads from the prompt cache and writes to it, where there is one.
+      at: When the request arrived, in seconds of Trio's clock.
     """
 
     number: int
@@ -83,6 +86,11 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     verbatim: bool = False
     transformations: tuple[Mapping[str, Any], ...] = ()
     on_complete: Callable[[Mapping[str, Any]], None] | None = None
+    cache: CacheUse | None = None
+    at: float = 0.0
+
+
+_NOTHING_WRITTEN: Final = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -97,6 +105,8 @@ def timeline(steps: Iterable[s.Step], context: AnswerContext) -> Iterator[Moment
     items = _Script(context).items(steps)
     if context.on_complete is not None:
         items = _watched(items, context.on_complete)
+    if context.cache is not None:
+        items = _cached(items, context.cache, context.at)
     return _streamed(items, context) if context.stream else _whole(items, context)
 
 
@@ -214,6 +224,16 @@ def _watched(items: Iterator[_Item], on_complete: Callable[[Mapping[str, Any]], 
             else:
                 if item.fields["type"] == "message_stop":
                     on_complete(message.fields)
+        yield item
+
+
+def _cached(items: Iterator[_Item], cache: CacheUse, at: float) -> Iterator[_Item]:
+    """The items; what they are to write to the prompt cache is there from their first event on."""
+    for item in items:
+        if isinstance(item, Wait):
+            at += item.seconds
+        elif isinstance(item, _Event):
+            cache.begin(at)
         yield item
 
 
@@ -441,8 +461,12 @@ class _Script:
         return "compaction" if {block["type"] for block in self._content} == {"compaction"} else "end_turn"
 
     def _counted(self, output_tokens: int) -> dict[str, Any]:
+        tokens = count_input_tokens(self._context.body)
+        cache = self._context.cache
+        if cache is not None:
+            return {**cache.counts(tokens), "output_tokens": output_tokens}
         return {
-            "input_tokens": count_input_tokens(self._context.body),
+            "input_tokens": tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "output_tokens": output_tokens,
@@ -463,7 +487,7 @@ class _Script:
             "stop_details": None,
             "usage": {
                 **self._counted(1),
-                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                "cache_creation": _NOTHING_WRITTEN if self._context.cache is None else self._context.cache.creation,
                 "service_tier": "standard",
                 "inference_geo": "global",
                 **self._usage,
