@@ -28,7 +28,7 @@ from ._governor import Governor
 from ._job import Job
 from ._journal_keeper import JournalKeeper
 from ._options import FanOutOptions, OnEvent
-from ._outage import says_out_of_order
+from ._outage import WITNESSES, says_out_of_order
 from ._records import Item, Outcome
 from ._stopping import FanOutStoppedError, stopped_by
 
@@ -145,6 +145,8 @@ class Attempts:
             finally:
                 self._governor.release(admission, reservation)
             out_of_order = active.stream is None and says_out_of_order(error, verdict)
+            if self._governor.wants_witnesses:
+                self._job.room.unpark_all()
             stop = self._governor.outage(error) if out_of_order else None
             if stop is not None:
                 active.stop = stop
@@ -161,8 +163,8 @@ class Attempts:
                 # The limiter holds everyone back, this item too.
                 active.refusals += 1
                 delay = 0.0
-            elif out_of_order and nothing_answered and len(self._job.active) > 1:
-                # It says nothing about this item. An item alone has nothing to be compared with.
+            elif out_of_order and nothing_answered and self._proves_outage():
+                # It says nothing about this item.
                 delay = _delay(judgement, spared)
                 spared += 1
             elif verdict is Verdict.OVERLOADED and active.stream is None:
@@ -177,6 +179,17 @@ class Attempts:
             given_up = await self._back_off(active, error, delay)
             if given_up is not None:
                 return given_up
+
+    def _proves_outage(self) -> bool:
+        """Whether failures of all items under way prove that the API fails, and not they.
+
+        An item alone has nothing to be compared with. At the end of a job there may be a few that fail always, and no
+        other answer disproves that the API does: so few are taken for an outage for a while only.
+        """
+        under_way = len(self._job.active)
+        if self._job.all_taken and self._governor.wants_witnesses:
+            return under_way >= WITNESSES
+        return under_way > 1
 
     def reread(self, known: Outcome | None) -> Outcome | None:
         """Give an answer of the journal its value: that is not written, since the message is.

@@ -22,8 +22,9 @@ from ._items import Source
 from ._job import Job
 from ._journal_keeper import JournalKeeper
 from ._options import FanOutOptions
+from ._outage import WITNESSES
 from ._outbox import Outbox
-from ._records import Item, Request, as_item, merge_params
+from ._records import Item, JournalConflictError, as_item, merge_params
 from ._settling import Settler
 from ._stopping import FanOutStoppedError
 from ._via_batch import BatchDesk
@@ -85,6 +86,7 @@ class Feeder:
             async with trio.open_nursery() as nursery:
                 with self._job.taking:
                     await self._take_all(nursery)
+                self._job.all_taken = True
                 if self._desk is not None:
                     self._desk.no_more_items()
         finally:
@@ -98,12 +100,35 @@ class Feeder:
             if self._desk is not None:
                 await self._desk.begin(nursery)
             while await self._may_take():
-                taken = await self._source.take()
-                if taken is None:
+                item = await self._next_item()
+                if item is None:
                     return
-                self._begin(taken[0], nursery)
+                try:
+                    self._begin(item, nursery)
+                except JournalConflictError as error:
+                    self._end_with(error)
+                    return
         except Exception as error:  # noqa: BLE001 - of the iterable, or the journal; kept for the consumer
             self._job.fail(error)
+
+    async def _next_item(self) -> Item | None:
+        """Take the next item; None after the last one, or where there is no further one that can be used."""
+        try:
+            taken = await self._source.take()
+            return None if taken is None else as_item(taken[0])
+        except Exception as error:  # noqa: BLE001 - kept for the consumer
+            self._end_with(error)
+            return None
+
+    def _end_with(self, error: Exception) -> None:
+        """The items end with an error. What was sent before is paid, so it goes on to its end.
+
+        Where the first error of any item ends everything, this one does too.
+        """
+        if self._options.on_error == "raise":
+            self._job.fail(error)
+        else:
+            self._job.end_with(error)
 
     async def _may_take(self) -> bool:
         """Wait until another item may be taken; False when no more are to be taken.
@@ -119,11 +144,13 @@ class Feeder:
                 spent = self._ledger.used_up()
                 if spent is not None:
                     job.stop(FanOutStoppedError(spent, reason="budget"))
-            if len(job.active) + len(self._outbox) < most_held:
+            # Where a few fail and nothing is answered, others are to show whether it is they or the API.
+            witnesses = WITNESSES if self._governor.wants_witnesses else 0
+            if len(job.active) + len(self._outbox) < max(most_held, witnesses):
                 if job.stopped is not None:
                     return job.skip_rest
                 window = self._governor.window if desk is None else most_held
-                if len(job.active) < window and self._has_room():
+                if len(job.active) < max(window, witnesses) and self._has_room():
                     return True
             await job.room.park()
 
@@ -143,9 +170,8 @@ class Feeder:
             return True
         return self._ledger.room_for(newest.reservation) is not Room.LATER
 
-    def _begin(self, value: Request | Item, nursery: trio.Nursery) -> None:
+    def _begin(self, item: Item, nursery: trio.Nursery) -> None:
         """Give an item that was taken its outcome, where it has one already, or a worker."""
-        item = as_item(value)
         active = ActiveItem(item, self.taken, merge_params(item.request, self._options.params))
         self.taken += 1
         try:

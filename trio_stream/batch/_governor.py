@@ -84,6 +84,11 @@ class Governor:
         """How many answers have shown that the API works."""
         return self._outage.signs_of_life
 
+    @property
+    def wants_witnesses(self) -> bool:
+        """Whether nothing has been answered for a while, so that other items should be asked too, if they are few."""
+        return self._outage.wants_witnesses(trio.current_time())
+
     def admission(self, new_permit: Callable[[], Permit]) -> Admission:
         """Return the admission of a request, for `acquire` and then for its stream.
 

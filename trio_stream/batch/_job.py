@@ -62,6 +62,7 @@ class Job:
         None while requests are made.
       active: The items that are under way, by index.
       skip_rest: As given.
+      all_taken: Whether no further items come.
       tasks: The scope of the feeder and all workers. Cancelled from CANCELLING on.
       taking: The scope in which the feeder takes further items. Cancelled alone, it leaves the workers to finish.
       room: Where the feeder waits; woken by whatever may have made room.
@@ -78,7 +79,9 @@ class Job:
         self.taking: trio.CancelScope = trio.CancelScope()
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self.watch: JobWatch | None = None
+        self.all_taken: bool = False
         self._outbox = outbox
+        self._fault: Exception | None = None
         self._began_at: float | None = None
         self._ended_at: float | None = None
 
@@ -106,7 +109,7 @@ class Job:
             self.sends_nothing = self.sends_nothing or why
         if self.state in (JobState.NEW, JobState.RUNNING):
             self.state = JobState.STOPPING
-        if why.reason in ("drain", "detach") or not self.skip_rest:
+        if why.reason in ("drain", "detach", "items") or not self.skip_rest:
             self.taking.cancel(reason=f"the fan-out stopped: {why.reason}")
         for active in self.active.values():
             if active.waiting is not None and (why.sends_nothing or not active.attempts):
@@ -114,6 +117,16 @@ class Job:
                 active.waiting.cancel(reason="the fan-out starts nothing new")
         # The feeder looks at the state before it takes another item. It may wait for room.
         self.room.unpark_all()
+
+    def end_with(self, error: Exception) -> None:
+        """Start nothing new, and let the consumer raise this error once everything under way has its outcome.
+
+        For faults of the items: what has been sent is none of theirs, and has to be paid.
+        """
+        self._fault = self._fault or error
+        stop = FanOutStoppedError(f"the items end with an error: {error}", reason="items")
+        stop.__cause__ = error
+        self.stop(stop)
 
     def abort(self) -> None:
         """Cancel every task, because the program wants no more."""
@@ -136,4 +149,4 @@ class Job:
         """Every task has ended."""
         self._ended_at = trio.current_time()
         self.state = JobState.ENDED
-        self._outbox.close()
+        self._outbox.close(self._fault)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -126,6 +127,7 @@ class Journal:
         self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
+            self._check_regular(self._descriptor)
             if not lock_file(self._descriptor, self.path):
                 raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path)
             if overwrite:
@@ -396,6 +398,10 @@ class Journal:
             return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
             raise self._error("cannot be opened", error) from error
+
+    def _check_regular(self, descriptor: int) -> None:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would be waited for, and a device keeps nothing
+            raise JournalError(f"{self.path} is not a file: a journal has to be read again", path=self.path)
 
     def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -15,8 +15,17 @@ from typing import BinaryIO, Final, final
 
 import msgspec
 
+from trio_stream.batch._file_lock import lock_file
 from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook
-from trio_stream.batch._journal_format import HEADER, JournalError, Order, check_version, is_journal, read_head
+from trio_stream.batch._journal_format import (
+    HEADER,
+    JournalError,
+    Order,
+    check_version,
+    is_journal,
+    may_be_journal,
+    read_head,
+)
 
 _READ = 1 << 20
 _KINDS: Final = ("start", "partial", "end")
@@ -97,13 +106,15 @@ def merge_journals(
       out: The file to write.
       order: ``"index"`` for the order of the items, ``"completion"`` for the order in which they ended (for outputs,
         the order of the files).
-      overwrite: Whether to replace ``out`` if it exists.
+      overwrite: Whether to replace ``out`` if it exists. A file that is neither a journal nor an output is left as it
+        is, and so is one that another run is writing.
 
     Returns:
       How many items there are, and what was left out.
 
     Raises:
-      JournalError: A file is of another kind than the first, or cannot be read or written.
+      JournalError: A file is of another kind than the first, or cannot be read or written; or ``out`` may not be
+        replaced.
       FileExistsError: ``out`` exists.
     """
     sources = [Path(path) for path in paths]
@@ -111,6 +122,8 @@ def merge_journals(
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists")
     with contextlib.ExitStack() as stack:
+        if target.exists():
+            _hold(target, stack)
         files = [stack.enter_context(_open(path)) for path in sources]
         merging = _Merging(sources, files)
         for number in range(len(files)):
@@ -160,6 +173,23 @@ def merge_into(paths: Iterable[str | os.PathLike[str]], file: BinaryIO, *, order
             merging.read(number)
         merging.write(file, order)
     return merging.report()
+
+
+def _hold(target: Path, stack: contextlib.ExitStack) -> None:
+    """Look whether a file may be replaced, and keep other runs from it meanwhile.
+
+    Raises:
+      JournalError: It may not.
+    """
+    if not target.is_file():
+        raise JournalError(f"{target} is not a file, so it cannot be replaced", path=target)
+    file = stack.enter_context(_open(target))
+    first = file.readline()
+    if not may_be_journal(first) and _read_output_line(first) is None:
+        sentence = "is neither a journal nor an output of `trio-stream batch`, so it is not replaced"
+        raise JournalError(f"{target} {sentence}", path=target)
+    if not lock_file(file.fileno(), target):
+        raise JournalError(f"{target} is in use: another run is writing it", path=target)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -20,6 +20,14 @@ _LONGEST_UNHEARD: Final = 60.0
 """Seconds after which a job stops where the API has never answered: most likely it is not there at all."""
 
 
+WITNESSES: Final = 5
+"""So many items prove an outage, however long it lasts. Fewer of them may be its cause: they prove it for a while, and
+then further ones are asked too."""
+
+_FEW_SECONDS: Final = 120.0
+"""How long that is."""
+
+
 def says_out_of_order(error: APIError, verdict: Verdict) -> bool:
     """Whether a request that failed before its first event says something about the API rather than about itself.
 
@@ -68,6 +76,14 @@ class Outage:
         self._heard = self._heard or heard
         if self._since is None:
             self._since = now
+
+    def wants_witnesses(self, now: float) -> bool:
+        """Whether it has lasted for so long that a few items may be its only cause.
+
+        Args:
+          now: The time in seconds, by the same clock as for `failed`.
+        """
+        return self._since is not None and now - self._since >= _FEW_SECONDS
 
     def too_long(self, error: APIError, now: float) -> FanOutStoppedError | None:
         """Return the error to stop the job with; None while it is worth waiting.

@@ -23,14 +23,14 @@ class Outbox:
     """A queue of outcomes in the order in which they come. `put` never waits: the feeder bounds what is under way.
 
     It is open at first. `fail` makes every further `take` raise, at once, and the outcomes that have not been taken
-    stay in `unread`. `close` lets the consumer take what is left before the iteration ends. An error wins over the
-    end, whichever came first.
+    stay in `unread`. `close` lets the consumer take what is left before the iteration ends, or raises what ended it. An
+    error of `fail` wins over the end, whichever came first.
 
     Attributes:
       counts: How many outcomes of each status there have been.
     """
 
-    __slots__ = ("_arrived", "_closed", "_failure", "_failure_raised", "_outcomes", "_scheduled_at", "counts")
+    __slots__ = ("_arrived", "_closed", "_failure", "_failure_raised", "_fault", "_outcomes", "_scheduled_at", "counts")
 
     def __init__(self) -> None:
         self.counts: Counter[Status] = Counter()
@@ -38,6 +38,7 @@ class Outbox:
         self._arrived = trio.lowlevel.ParkingLot()
         self._closed = False
         self._failure: Exception | None = None
+        self._fault: Exception | None = None  # raised after the last outcome
         self._failure_raised = False  # leaving the block does not raise it again
         self._scheduled_at = 0.0
 
@@ -69,9 +70,14 @@ class Outbox:
         self._arrived.unpark_all()
         return first
 
-    def close(self) -> None:
-        """Say that no outcome will come any more."""
+    def close(self, fault: Exception | None = None) -> None:
+        """Say that no outcome will come any more.
+
+        Args:
+          fault: What `take` raises once everything has been taken; None for the end of the iteration.
+        """
         self._closed = True
+        self._fault = fault
         self._arrived.unpark_all()
 
     async def take(self) -> Outcome:
@@ -97,6 +103,9 @@ class Outbox:
                     self._scheduled_at = perf_counter()
                 return outcome
             if self._closed:
+                if self._fault is not None:
+                    self.fail(self._fault)
+                    continue
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 raise StopAsyncIteration
             await self._arrived.park()
@@ -107,8 +116,9 @@ class Outbox:
         Raises:
           Exception: That error.
         """
-        if self._failure is not None and not self._failure_raised:
-            raise self._raised(self._failure)
+        failure = self._failure or self._fault
+        if failure is not None and not self._failure_raised:
+            raise self._raised(failure)
 
     def _raised(self, error: Exception) -> Exception:
         self._failure_raised = True

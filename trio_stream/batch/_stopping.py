@@ -22,6 +22,7 @@ StopReason: TypeAlias = Literal[
     "permission",
     "spend_limit",
     "outage",
+    "items",
     "drain",
     "detach",
     "abort",
@@ -31,8 +32,9 @@ StopReason: TypeAlias = Literal[
 ``budget``: the `Budget` is used up. ``max_errors``: more items have failed than was allowed. ``same_error``: no
 answer began, and the first items all failed with the same error. ``authentication``: the API refused the key (401), or
 there is none. ``permission``: the key may not do this (403). ``spend_limit``: the account's money is spent, or the
-account is on hold. ``outage``: the API is out of order, and has been for too long to wait. ``drain``, ``detach`` and
-``abort``: the program called the method of that name.
+account is on hold. ``outage``: the API is out of order, and has been for too long to wait. ``items``: the iterable of
+items raised an error, or an id in it cannot be used. ``drain``, ``detach`` and ``abort``: the program called the method
+of that name.
 """
 
 _SHARE_COUNTS_FROM: Final = 20
@@ -47,7 +49,7 @@ _SENTENCES: Final[Mapping[AccountReason, str]] = {
     "spend_limit": "a spend limit, or the account's balance",
 }
 
-_SENDS_NOTHING: Final = frozenset[str]({*_SENTENCES, "outage", "drain", "abort"})
+_SENDS_NOTHING: Final = frozenset[str]({*_SENTENCES, "outage", "items", "drain", "abort"})
 
 
 @final

@@ -16,7 +16,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, TextIO, final
+from typing import Final, Literal, TextIO, cast, final
+
+import msgspec
 
 from trio_stream.batch import Journal, may_be_journal
 from trio_stream.cli._batch_line import is_output_line
@@ -147,8 +149,10 @@ class Files:
         if self._rejects_path is not None and not _is_device(self._rejects_path):  # /dev/null takes them too
             _check_regular("--skip-invalid", self._rejects_path, "name a file")
             _check_ours("--skip-invalid", self._rejects_path, _is_rejects, "a file of rejected lines")
-        if self.summary is not None and self.summary.is_dir():
-            raise TargetError(f"--summary {self.summary} is a directory: name a file")
+        if self.summary is not None:
+            if self.summary.is_dir():
+                raise TargetError(f"--summary {self.summary} is a directory: name a file")
+            _check_ours("--summary", self.summary, _is_summary, "a summary of this command")
 
     def open_earlier(self) -> None:
         """Open what an earlier run has left, and find out what is in it.
@@ -340,6 +344,14 @@ def _is_journal(lines: list[bytes]) -> bool:
 
 def _is_rejects(lines: list[bytes]) -> bool:
     return is_reject(lines[0])
+
+
+def _is_summary(lines: list[bytes]) -> bool:
+    try:
+        found: object = msgspec.json.decode(b"".join(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"exit_code", "lines_written"} <= cast("dict[str, object]", found).keys()
 
 
 def _check_ours(option: str, path: Path, is_ours: Callable[[list[bytes]], bool], what: str) -> None:
