@@ -58,6 +58,8 @@ class Ledger:
         "_before_tokens",
         "_budget",
         "_ended",
+        "_held_cost",
+        "_held_tokens",
         "_lookup",
         "_reserved",
         "_unsent",
@@ -83,6 +85,8 @@ class Ledger:
         self._ended = 0  # answers of all runs, and their output
         self._written = 0
         self._before_tokens = 0
+        self._held_cost = 0.0
+        self._held_tokens = 0.0
         self.requests: int = 0
         self.input_tokens: int = 0
         self.output_tokens: int = 0
@@ -197,6 +201,15 @@ class Ledger:
         if not reservation.sent:
             self._unsent -= 1
 
+    def hold(self, elsewhere: Reservation) -> None:
+        """A request of an earlier run goes on, and will be charged to a later one: what it is expected to cost is gone.
+
+        Unlike what is reserved, it makes no room again in this run.
+        """
+        tokens = self._expected(elsewhere, 0)
+        self._held_tokens += tokens
+        self._held_cost += elsewhere.prompt + elsewhere.price * tokens
+
     # What is left.
 
     def used_up(self) -> str | None:
@@ -207,8 +220,16 @@ class Ledger:
         """As `used_up`, for what makes no request."""
         if self._budget.cost is not None and self.unpriced:
             return f"the budget cannot be kept: the prices of {', '.join(sorted(self.unpriced))!r} are not known"
-        tokens = _say_used_up("output tokens", self._budget.output_tokens, self._before_tokens + self.output_tokens)
-        return tokens or _say_used_up("cost", self._budget.cost, self.cost_before + self.cost)
+        tokens = _say_used_up("output tokens", self._budget.output_tokens, self._tokens_gone)
+        return tokens or _say_used_up("cost", self._budget.cost, self._cost_gone)
+
+    @property
+    def _tokens_gone(self) -> float:
+        return self._before_tokens + self.output_tokens + self._held_tokens
+
+    @property
+    def _cost_gone(self) -> float:
+        return self.cost_before + self.cost + self._held_cost
 
     def room_for(self, wanted: Reservation) -> Room:
         """Whether the budget has room for one more request, by the rule above."""
@@ -217,19 +238,17 @@ class Ledger:
             return Room.NEVER
         if budget.requests is not None and self.requests + self._unsent >= budget.requests:
             return Room.LATER
-        if budget.output_tokens is not None and self._reserved:
-            written = self._before_tokens + self.output_tokens
-            if not self._fits(wanted, written, budget.output_tokens, in_tokens=True):
-                return Room.LATER
-        if budget.cost is not None and (self._ended or self._reserved):
-            spent = self.cost_before + self.cost
-            if not self._fits(wanted, spent, budget.cost, in_tokens=False):
-                return Room.LATER if self._reserved else Room.NEVER
+        tokens, cost = budget.output_tokens, budget.cost
+        if tokens is not None and self._reserved and not self._fits(wanted, self._tokens_gone, tokens, in_tokens=True):
+            return Room.LATER
+        is_first = not (self._ended or self._reserved or self._held_cost)
+        if cost is not None and not is_first and not self._fits(wanted, self._cost_gone, cost, in_tokens=False):
+            return Room.LATER if self._reserved else Room.NEVER
         return Room.YES
 
     def no_room(self, wanted: Reservation) -> str:
         """Return a sentence that says why there is no room, where `room_for` said so."""
-        spent, limit = self.cost_before + self.cost, self._budget.cost
+        spent, limit = self._cost_gone, self._budget.cost
         return self.used_up() or (
             f"the budget is used up: {spent:.6g} of {limit:.10g} cost, and another answer is expected to cost "
             f"{wanted.prompt + wanted.price * self._expected(wanted, 0):.2g}"

@@ -54,6 +54,7 @@ class OpenBatch(msgspec.Struct, kw_only=True):
       nonce: What the ids of its requests begin with.
       requests: How many there are.
       since: The API's time right before it was created, in Unix time.
+      dated: Whether it is the API's time; otherwise it is that of the machine.
       call: The options of the calls about it.
       batch_id: The id of the batch; None where it is not known whether there is one.
       items: Its items, by their place in it.
@@ -63,6 +64,7 @@ class OpenBatch(msgspec.Struct, kw_only=True):
     requests: int
     since: float
     call: dict[str, Any]
+    dated: bool = True
     batch_id: str | None = None
     items: dict[int, StartedItem] = msgspec.field(default_factory=dict[int, StartedItem])
 
@@ -116,7 +118,7 @@ class BatchBook:
         elif head.record == "intent":
             items = self._started.pop(head.nonce, {})
             self.open[head.nonce] = OpenBatch(
-                nonce=head.nonce, requests=head.n, since=head.since, call=head.call, items=items
+                nonce=head.nonce, requests=head.n, since=head.since, dated=head.dated, call=head.call, items=items
             )
         elif head.record == "created":
             self.ids.add(head.batch)

@@ -103,6 +103,7 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     nonce: str = ""
     n: int = 0
     since: float = 0.0
+    dated: bool = True
     batch: str = ""
     call: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 

@@ -192,6 +192,7 @@ class BatchDesk:
         model = str(active.params.get("model", ""))
         self._job.active[active.index] = active
         if active.key in self._held:
+            self._intake.hold(active)
             self._state.settle(active, active.outcome("skipped", _detached()), noted=False)
         elif self._state.past_deadline:
             self._fates.stream(active)

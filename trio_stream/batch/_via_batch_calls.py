@@ -7,7 +7,6 @@ results (`_via_batch_collect`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -96,10 +95,29 @@ def _without_betas(call: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in call.items() if name not in ("betas", "user_profile_id")}
 
 
-def time_of(page: MessageBatchPage) -> float:
-    """Return the API's own time when it made a page, in Unix time; ours if the answer has no date."""
-    date = page.response.headers.find(b"date")
-    return parsedate_to_datetime(date).timestamp() if date else time.time()
+def time_of(page: MessageBatchPage) -> float | None:
+    """Return the API's own time when it made a page, in Unix time; None if the answer has no date that can be read."""
+    try:
+        return parsedate_to_datetime(page.response.headers.find(b"date")).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+async def next_page(page: MessageBatchPage, seen: set[str]) -> MessageBatchPage | None:
+    """Return the page of the list that follows, where it has anything new.
+
+    Some gateways answer the first page whatever is asked for, which would go on for ever.
+
+    Args:
+      page: A page.
+      seen: The ids of the batches on the pages so far. Those of this page are added.
+
+    Raises:
+      APIError: The request failed.
+    """
+    before = len(seen)
+    seen.update(batch.id for batch in page.data)
+    return await page.get_next_page() if len(seen) > before and page.has_next_page() else None
 
 
 @final
@@ -202,12 +220,10 @@ class BatchWatch:
         async with self._turn:
             if trio.current_time() - self._listed_at < _FIRST_LOOK_SECONDS:
                 return
-            page = await self._access.list(self.live[batch_id])
+            page: MessageBatchPage | None = await self._access.list(self.live[batch_id])
             self._listed_at = trio.current_time()
-            unseen = set(self.live)
-            while True:
+            unseen, listed = set(self.live), set[str]()
+            while page is not None:
                 self.seen.update((batch.id, batch) for batch in page.data if batch.id in unseen)
                 unseen.difference_update(batch.id for batch in page.data)
-                if not unseen or not page.has_next_page():
-                    return
-                page = await page.get_next_page()
+                page = await next_page(page, listed) if unseen else None

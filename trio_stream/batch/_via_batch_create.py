@@ -21,10 +21,11 @@ Counting requests would not do: the batches of others in the workspace may be as
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import trio
 
@@ -33,11 +34,18 @@ from trio_stream._errors import APIError
 from trio_stream._protocol import MessageBatch, may_have_been_done
 
 from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
-from ._via_batch_calls import BatchAccess, Patience, pause_after, time_of
+from ._via_batch_calls import BatchAccess, Patience, next_page, pause_after, time_of
 from ._via_batch_group import BatchGroup
 
-_CLOCKS_APART_SECONDS: Final = 60.0
-"""How much earlier than the `Date` of the list a batch may seem to have been created. Its nonce decides."""
+_CLOCKS_APART_SECONDS: Final = 600.0
+"""How much earlier than the `Date` of the list a batch may seem to have been created: something in between may write
+that date, by a clock of its own. Whose a batch is, its nonce decides."""
+
+_OUR_CLOCK_APART_SECONDS: Final = 86_400.0
+"""The same, where the API does not say what time it is."""
+
+_SECRET: Final = ("authorization", "x-api-key", "cookie", "proxy-authorization")
+"""Headers that are in no journal. A run that continues has those of its own client."""
 
 _STARTS_IN_A_ROW: Final = 500
 """How many records are written before other tasks may run."""
@@ -93,8 +101,9 @@ class Creation:
           ValueError: The same.
           JournalError: The journal cannot be written.
         """
-        since = await self._time(group.call, patience)
-        group.renumber(secrets.token_hex(8), since)
+        asked_at = await self._time(group.call, patience)
+        since = time.time() if asked_at is None else asked_at
+        group.renumber(secrets.token_hex(8), since, dated=asked_at is not None)
         if self._journal is not None:
             for place, active in group.waiting.items():
                 self._journal.start(
@@ -106,7 +115,11 @@ class Creation:
                 )
                 if place % _STARTS_IN_A_ROW == 0:
                     await trio.lowlevel.checkpoint()
-            self.note("intent", group.nonce, n=len(group.waiting), since=since, call=group.call)
+            undated = {} if group.dated else {"dated": False}
+            self.note(
+                "intent", group.nonce, n=len(group.waiting), since=since, call=_without_secrets(group.call), **undated
+            )
+        group.asked = True
         try:
             batch = await self._access.create(group.content(), group.call)
         except APIError as error:
@@ -160,9 +173,10 @@ class Creation:
           JournalError: The journal cannot be written.
         """
         page = await self._access.list(intent.call)
-        listed_at = time_of(page)
+        listed_at = time_of(page) if intent.dated else None
         undecided = False
-        for batch in await _since(page, intent.since - _CLOCKS_APART_SECONDS):
+        margin = _CLOCKS_APART_SECONDS if intent.dated else _OUR_CLOCK_APART_SECONDS
+        for batch in await _since(page, intent.since - margin):
             if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
                 continue
             whose = await self._nonce_in(batch, intent.call) if batch.ended else None
@@ -173,7 +187,7 @@ class Creation:
                 undecided = True
             else:
                 others.add(batch.id)
-        if undecided or listed_at - intent.since < self._settle:
+        if undecided or (time.time() if listed_at is None else listed_at) - intent.since < self._settle:
             return NotFound.YET
         self.note("refused", intent.nonce)
         return NotFound.ABSENT
@@ -182,8 +196,8 @@ class Creation:
         self._ids.add(batch.id)
         self.note("created", nonce, batch=batch.id)
 
-    async def _time(self, call: Mapping[str, Any], patience: Patience) -> float:
-        """The API's own time."""
+    async def _time(self, call: Mapping[str, Any], patience: Patience) -> float | None:
+        """The API's own time; None where it does not say."""
         while True:
             try:
                 return time_of(await self._access.list(call, limit=1))
@@ -201,14 +215,25 @@ class Creation:
 async def _since(page: MessageBatchPage, since: float) -> Iterable[MessageBatch]:
     """The batches on a page and on those that follow that were created since."""
     found: list[MessageBatch] = []
-    while True:
-        found += [batch for batch in page.data if _created_at(batch) >= since]
-        if len(page.data) == 0 or _created_at(page.data[-1]) < since or not page.has_next_page():
-            return found
-        page = await page.get_next_page()
+    seen: set[str] = set()
+    following: MessageBatchPage | None = page
+    while following is not None:
+        data = following.data
+        found += [batch for batch in data if _created_at(batch) >= since and batch.id not in seen]
+        following = await next_page(following, seen) if data and _created_at(data[-1]) >= since else None
+    return found
 
 
 def _created_at(batch: MessageBatch) -> float:
-    if batch.created_at is None:
+    try:
+        return datetime.fromisoformat(batch.created_at or "").timestamp()
+    except ValueError:
         return float("inf")  # it cannot be left out
-    return datetime.fromisoformat(batch.created_at).timestamp()
+
+
+def _without_secrets(call: Mapping[str, Any]) -> dict[str, Any]:
+    headers: object = call.get("extra_headers")
+    if not isinstance(headers, Mapping):
+        return dict(call)
+    given = cast("Mapping[str, object]", headers)
+    return {**call, "extra_headers": {name: value for name, value in given.items() if name.lower() not in _SECRET}}

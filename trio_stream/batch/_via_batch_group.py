@@ -42,6 +42,8 @@ class BatchGroup:
       call: The same.
       nonce: What the ids of its requests begin with; empty before it is sent.
       since: The API's time right before it was sent.
+      dated: Whether it is that; otherwise it is ours, as the API does not say.
+      asked: Whether a batch may have been asked for under this nonce.
       waiting: Its items that have no result yet, by place.
       size: Their bytes.
       requests: How many were sent.
@@ -55,6 +57,8 @@ class BatchGroup:
         self.call: dict[str, Any] = call
         self.nonce: str = ""
         self.since: float = 0.0
+        self.dated: bool = True
+        self.asked: bool = False
         self.waiting: dict[int, ActiveItem] = {}
         self.size: int = 0
         self.requests: int = 0
@@ -79,9 +83,10 @@ class BatchGroup:
         """Whether an item can be added."""
         return len(self.waiting) < most and self.size + _size_of(active) <= MOST_BYTES
 
-    def renumber(self, nonce: str, since: float) -> None:
+    def renumber(self, nonce: str, since: float, *, dated: bool) -> None:
         """The items are about to be sent, under new ids."""
-        self.nonce, self.since, self.requests = nonce, since, len(self.waiting)
+        self.nonce, self.since, self.dated, self.requests = nonce, since, dated, len(self.waiting)
+        self.asked = False
         self.waiting = dict(enumerate(self.waiting.values()))
 
     def empty(self) -> list[ActiveItem]:
@@ -128,7 +133,7 @@ class BatchGroup:
 
     def intent(self) -> OpenBatch:
         """What is to be found if the end of the creation is unknown."""
-        return OpenBatch(nonce=self.nonce, requests=self.requests, since=self.since, call=self.call)
+        return OpenBatch(nonce=self.nonce, requests=self.requests, since=self.since, dated=self.dated, call=self.call)
 
 
 def _size_of(active: ActiveItem) -> int:

@@ -6,6 +6,7 @@ to. What does not: what becomes of a group (`_via_batch_life`), and the files (`
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
@@ -89,6 +90,12 @@ class Intake:
         group.add(active)
         if len(group.waiting) >= self._state.via.max_requests:
             self.close(group)
+
+    def hold(self, active: ActiveItem) -> None:
+        """An item is in a batch of an earlier run that goes on: its money is spent elsewhere."""
+        if self._ledger.limited:
+            with contextlib.suppress(ValueError):  # its cost is not known, which its own run has said
+                self._ledger.hold(self._attempts.reservation_in_batch(active.params))
 
     def close(self, group: BatchGroup) -> None:
         """Add no more to a group."""

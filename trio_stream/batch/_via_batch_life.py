@@ -211,9 +211,13 @@ class GroupLife:
             wait = 0.0
             try:
                 self._count_attempt(group)
-                batch = await creation.create(group, patience)
+                batch = None
+                with trio.CancelScope(deadline=state.deadline) as scope:
+                    batch = await creation.create(group, patience)
                 if batch is not None:
                     return batch
+                if scope.cancelled_caught and not group.asked:
+                    continue  # nothing was sent
                 batch = await self._find(group, creation, fates)
                 if batch is not None or not group.waiting or state.detached:
                     return batch
