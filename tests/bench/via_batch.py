@@ -141,8 +141,7 @@ async def job(port: int, count: int, journal: Path | None) -> None:
             first = await anext(results)
             assert first.status == "ok"
             before = resident()
-            lap, done, before = Lap(count), 0, 0.0
-            done = 1
+            lap, done = Lap(count), 1
             async for outcome in results:
                 done += outcome.status == "ok"
             lap.lap("results")
