@@ -136,7 +136,7 @@ class _Stop(trio.abc.Instrument):
         self.scope = trio.CancelScope()
         self._left = steps
 
-    def after_task_step(self, task: object) -> None:  # noqa: ARG002
+    def after_task_step(self, task: object) -> None:
         self._left -= 1
         if not self._left:
             self.scope.cancel()
@@ -178,7 +178,7 @@ async def kills(folder: Path, quick: bool) -> Iterator[Line]:
     yield Line("answers bought twice", "none (resending: 18 %)", f"{twice}", twice == 0)
 
 
-async def detach(folder: Path, quick: bool) -> Iterator[Line]:  # noqa: ARG001
+async def detach(folder: Path, quick: bool) -> Iterator[Line]:
     server = Server(Batches(seconds=3600))
     via = ts.ViaBatch(detach=True)
     codes: list[str] = []
@@ -205,12 +205,12 @@ async def deadline(folder: Path, quick: bool) -> Iterator[Line]:
     )
 
 
-async def leaving(folder: Path, quick: bool) -> Iterator[Line]:  # noqa: ARG001
+async def leaving(folder: Path, quick: bool) -> Iterator[Line]:
     server = Server(Batches(seconds=10_000))
     before = trio.lowlevel.current_statistics().tasks_living
     via = ts.ViaBatch(probe=False)
     async with ts.fan_out(server.client, items(9), journal=folder / "j", via=via, **PARAMS) as results:
-        while not results.batches:  # noqa: ASYNC110
+        while not results.batches:
             await trio.sleep(1)
         began = trio.current_time()
     seconds = trio.current_time() - began
@@ -239,7 +239,7 @@ def limits(quick: bool) -> Iterator[Line]:
         yield Line(f"budget of ${cost:g}, 100 at once: of it", promised, found, middle <= median and shares[-1] <= most)
 
 
-async def cut_streams(folder: Path, quick: bool) -> Iterator[Line]:  # noqa: ARG001
+async def cut_streams(folder: Path, quick: bool) -> Iterator[Line]:
     counted = 0
     seen: Counter[str] = Counter()
 
@@ -281,7 +281,7 @@ def bad_days(quick: bool) -> Iterator[Line]:
         yield Line(scenario.name, sentence, found, holds(result))
 
 
-async def cache(folder: Path, quick: bool) -> Iterator[Line]:  # noqa: ARG001
+async def cache(folder: Path, quick: bool) -> Iterator[Line]:
     lines: list[Line] = []
     for via in ("stream", "batch"):
         kept = PromptCache()
