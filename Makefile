@@ -20,6 +20,7 @@
 #   make soak    the long form of the tests that are sampled in every run: cancellation, kills, quotas, random inputs
 #   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make traces  an agent's trace in Arize Phoenix, in .venv-traces; ARGS="--picture FILE" or "--keep"
+#   make accept  what is promised about money, done to a scripted API that keeps its own books; ARGS=--quick for less
 #   make prices  what differs between the built-in prices and the newest genai-prices, in .venv-prices
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
@@ -33,7 +34,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz traces prices docs format clean
+.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz accept traces prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -72,6 +73,9 @@ bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 bench-web: $(VENV)/.dev
 	$(PIP) install --group bench-web
 	$(BIN)/python -m tests.bench.relay $(ARGS)
+
+accept: $(VENV)/.dev
+	$(BIN)/python -m tests.money.accept $(ARGS)
 
 agents: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench.agents $(ARGS)
