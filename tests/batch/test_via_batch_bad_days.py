@@ -296,3 +296,13 @@ async def test_a_record_that_a_later_version_may_write_is_left_alone(autojump_cl
     (tmp_path / "j").write_bytes(header + b"\n".join(changed[1:]) + b"\n")
     outcomes, _ = await run(client, items_of(3), journal=tmp_path / "j", via=AT_ONCE)
     assert (statuses(outcomes), len(creations(api))) == ({"cached": 3}, 1)
+
+
+async def test_a_beta_that_no_header_can_carry(autojump_clock, tmp_path):
+    """It is an error of the items; the journal says that nothing was sent, so no later run looks for a batch."""
+    client, api = api_of()
+    outcomes, _ = await run(client, items_of(3), via=AT_ONCE, journal=tmp_path / "j", betas=["no\nbeta"])
+    assert statuses(outcomes) == {"error": 3}
+    assert creations(api) == []
+    kinds = [record["record"] for record in records(tmp_path / "j") if "nonce" in record]
+    assert kinds == ["intent", "refused"]

@@ -169,3 +169,23 @@ async def test_answers_of_a_type_that_do_not_fit_go_again_with_their_marks(autoj
     assert [outcome.status for outcome in outcomes] == ["invalid"]
     first, second = (request.body["requests"][0]["params"] for request in creations(api))
     assert first == second
+
+
+async def test_the_only_item_of_a_model_fails_as_it_goes_first(autojump_clock):
+    """Nobody is left who would wait for its entry; those of another model have theirs."""
+    cache = PromptCache()
+
+    def answer(request: Any) -> Any:
+        return [http_error(400)] if request.body["model"] == "claude-opus-5-5" else [say("ok")]
+
+    api = ScriptedAPI(default=answer, batches=Batches(), prompt_cache=cache)
+    client = ts.Client(api_key="test-key", transport=api)
+    models = ["claude-sonnet-5-5", "claude-opus-5-5", *["claude-sonnet-5-5"] * 3]
+    items: list[Any] = [
+        {"model": model, "system": SYSTEM, "messages": [{"role": "user", "content": str(number)}]}
+        for number, model in enumerate(models)
+    ]
+    outcomes, _ = await run(client, items, via=ts.ViaBatch(probe=False), cache="1h")
+    assert statuses(outcomes) == {"ok": 4, "error": 1}
+    assert sizes(api) == [1, 1, 3]
+    assert (cache.writes, cache.reads) == (1, 3)
