@@ -113,6 +113,16 @@ def test_a_summary_that_is_a_directory(run: Run, tmp_path: Path) -> None:
     assert "is a directory" in done.err
 
 
+@pytest.mark.parametrize("content", [*FOREIGN.values(), b'{"exit_code": 0}'], ids=[*FOREIGN, "other figures"])
+def test_a_summary_replaces_no_file_of_another_kind(run: Run, tmp_path: Path, content: bytes) -> None:
+    """Only that of an earlier run."""
+    (tmp_path / "p").write_bytes(GOOD)
+    (tmp_path / "s").write_bytes(content)
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--summary", tmp_path / "s", "--overwrite")
+    assert (done.code, (tmp_path / "s").read_bytes()) == (2, content)
+    assert "exists and is not a summary of this command: name another file" in done.err
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -122,6 +132,7 @@ def test_a_summary_that_is_a_directory(run: Run, tmp_path: Path) -> None:
         (["-o", "out", "--skip-invalid", "./out"], "--skip-invalid out is the output"),
         (["-o", "out", "--summary", "s", "--skip-invalid", "s"], "--skip-invalid s is the summary"),
         (["-o", "system", "--system", "system", "--overwrite"], "--output system is the system prompt"),
+        (["-o", "system", "--prefix", "system", "--overwrite"], "--output system is the prefix"),
         (["-o", "out", "--skip-invalid", "p"], "--skip-invalid p is the input"),
     ],
 )

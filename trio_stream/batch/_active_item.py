@@ -13,6 +13,7 @@ import trio
 
 from trio_stream._errors import APIError
 from trio_stream._money import Charge, Reservation
+from trio_stream._protocol import Message
 from trio_stream._stream import MessageStream
 
 from ._records import Item, Outcome, Status
@@ -91,15 +92,20 @@ class ActiveItem:
         self.waiting: trio.CancelScope | None = None
         self.stop: FanOutStoppedError | None = None
 
-    def outcome(self, status: Status, error: Exception | None = None) -> Outcome:
+    def outcome(self, status: Status, error: Exception | None = None, *, batched: Message | None = None) -> Outcome:
         """Make an outcome of what there is now.
 
         Args:
           status: How the item ended.
           error: Why, where that is an error.
+          batched: The answer, where a batch has it.
         """
         stream = self.stream
-        message = None if stream is None else stream.partial
+        message, text = batched, ""
+        if message is not None:
+            text = message.text
+        elif stream is not None:
+            message, text = stream.partial, stream.text
         request_id = None if stream is None else stream.request_id
         if request_id is None and isinstance(error, APIError):
             request_id = error.request_id
@@ -108,7 +114,7 @@ class ActiveItem:
             index=self.index,
             tag=self.item.tag,
             status=status,
-            text="" if stream is None else stream.text,
+            text=text,
             message=message,
             error=error,
             usage=None if message is None else message.usage,
@@ -116,6 +122,6 @@ class ActiveItem:
             ttft=None if stream is None else stream.stats.time_to_first_text,
             seconds=0.0 if self.began_at is None else trio.current_time() - self.began_at,
             request_id=request_id,
-            stop_reason=None if stream is None else stream.stop_reason,
+            stop_reason=None if message is None else message.stop_reason,
             charges=self.charges,
         )

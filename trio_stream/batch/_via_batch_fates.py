@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import final
 
-import msgspec
 import trio
 
 from trio_stream._errors import APIError, IncompleteStreamError
@@ -18,7 +17,7 @@ from trio_stream._protocol import Message, judge
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._options import FanOutOptions
-from ._records import Outcome, Status
+from ._records import Status
 from ._stopping import stopped_by
 from ._via_batch_collect import NoAnswer, Result
 from ._via_batch_group import BatchGroup
@@ -91,14 +90,7 @@ class Fates:
         self._attempts.charge_in_batch(active, message)
         if active.cached:
             self._warmup.note(str(active.params.get("model", "")), message.usage)
-        outcome: Outcome = msgspec.structs.replace(
-            active.outcome("ok"),
-            text=message.text,
-            message=message,
-            usage=message.usage,
-            stop_reason=message.stop_reason,
-        )
-        outcome = self._attempts.judge_answer(outcome)
+        outcome = self._attempts.judge_answer(active.outcome("ok", batched=message))
         again = state.again.get(active.index, 0)
         if outcome.status != "ok" and again < self._retry_invalid:
             state.again[active.index] = again + 1
