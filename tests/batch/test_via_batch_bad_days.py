@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,7 +97,7 @@ class Skewed(Batches):
 @pytest.mark.parametrize("ahead", [0, 7200])
 async def test_a_server_that_does_not_say_what_time_it_is(autojump_clock, tmp_path, monkeypatch, date, ahead):
     """Then our clock counts, which may be hours ahead: a batch whose creation was lost is found all the same."""
-    real = trio_time()
+    real = time.time() - trio.current_time()
     monkeypatch.setattr("time.time", lambda: real + trio.current_time() + ahead)
     client, api = api_of(Skewed(date, faults=["lost_answer", "foreign"]))
     outcomes, results = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
@@ -104,13 +105,6 @@ async def test_a_server_that_does_not_say_what_time_it_is(autojump_clock, tmp_pa
     assert (len(creations(api)), results.stats.paid_twice) == (1, 0)
     intents = [record for record in records(tmp_path / "j") if record["record"] == "intent"]
     assert [intent["dated"] for intent in intents] == [False]
-
-
-def trio_time() -> float:
-    """What time it is when Trio's clock shows 0."""
-    import time
-
-    return time.time() - trio.current_time()
 
 
 async def test_dates_of_batches_that_cannot_be_read(autojump_clock, tmp_path):
