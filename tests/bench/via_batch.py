@@ -129,7 +129,7 @@ async def job(port: int, count: int, journal: Path | None) -> None:
         taken.set()
 
     async with ts.Client(api_key="test", base_url=f"http://127.0.0.1:{port}") as client:
-        via = ts.ViaBatch(max_requests=100_000, probe=False)
+        via = ts.ViaBatch(max_requests=count, max_queued=count + 1, probe=False)
         async with ts.fan_out(
             client, source(), via=via, journal=journal, model="claude-sonnet-5", max_tokens=512
         ) as results:

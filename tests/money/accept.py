@@ -91,7 +91,7 @@ async def run(server: Server, count: int, journal: Path | None, **options: Any) 
 # The lines.
 
 
-async def each_once(folder: Path, quick: bool) -> Iterator[Line]:
+async def each_once(folder: Path, quick: bool) -> list[Line]:
     count = 1_000 if quick else 5_000
     server = Server(Batches())
     statuses, stats = await run(server, count, folder / "j", via=ts.ViaBatch(max_requests=(count - 1) // 3 + 1))
@@ -100,14 +100,10 @@ async def each_once(folder: Path, quick: bool) -> Iterator[Line]:
     probe = stats.cost or 0.0
     streamed = probe - bill
     once = set(server.answers.values()) == {1} and statuses == {"ok": count}
-    return iter(
-        [
-            Line(f"{count:,} items, 3 batches", "each asked once", f"{server.answers.total():,} answers", once),
-            Line(
-                "cost beside the server's bill", "equal", f"${probe:.6f}, ${bill + streamed:.6f}", 0 <= streamed < 1e-3
-            ),
-        ]
-    )
+    return [
+        Line(f"{count:,} items, 3 batches", "each asked once", f"{server.answers.total():,} answers", once),
+        Line("cost beside the server's bill", "equal", f"${probe:.6f}, ${bill + streamed:.6f}", 0 <= streamed < 1e-3),
+    ]
 
 
 def throughput(quick: bool) -> Iterator[Line]:
@@ -152,7 +148,7 @@ FAULTS: list[tuple[BatchFault, ...]] = [
 ]
 
 
-async def kills(folder: Path, quick: bool) -> Iterator[Line]:
+async def kills(folder: Path, quick: bool) -> list[Line]:
     jobs = 60 if quick else 1_000
     rng = random.Random(1)
     killed = lost = twice = 0
@@ -174,11 +170,13 @@ async def kills(folder: Path, quick: bool) -> Iterator[Line]:
             lost += 5 - statuses["ok"] - statuses["cached"]
             twice += sum(count - 1 for count in server.answers.values())
             journal.unlink()
-    yield Line(f"{killed:,} kills at any step, {jobs:,} jobs", "none lost", f"{lost} lost", lost == 0)
-    yield Line("answers bought twice", "none (resending: 18 %)", f"{twice}", twice == 0)
+    return [
+        Line(f"{killed:,} kills at any step, {jobs:,} jobs", "none lost", f"{lost} lost", lost == 0),
+        Line("answers bought twice", "none (resending: 18 %)", f"{twice}", twice == 0),
+    ]
 
 
-async def detach(folder: Path, quick: bool) -> Iterator[Line]:
+async def detach(folder: Path, quick: bool) -> list[Line]:
     server = Server(Batches(seconds=3600))
     via = ts.ViaBatch(detach=True)
     codes: list[str] = []
@@ -188,24 +186,28 @@ async def detach(folder: Path, quick: bool) -> Iterator[Line]:
         codes.append(f"{server.creations - before} created, {statuses['skipped']} to come")
         await trio.sleep(pause)
     wanted = ["1 created, 49 to come", "0 created, 49 to come", "0 created, 0 to come"]
-    yield Line("--detach, and again twice", "then 0 created", "; ".join(codes), codes == wanted)
+    return [
+        Line("--detach, and again twice", "then 0 created", "; ".join(codes), codes == wanted),
+    ]
 
 
-async def deadline(folder: Path, quick: bool) -> Iterator[Line]:
+async def deadline(folder: Path, quick: bool) -> list[Line]:
     count = 500 if quick else 5_000
     server = Server(Batches(seconds=100, cancel_seconds=10))
     via = ts.ViaBatch(deadline=40, probe=False)
     statuses, stats = await run(server, count, folder / "j", via=via)
     streamed = server.streams
-    yield Line(
-        f"deadline, {count * 2 // 5:,} of {count:,} done",
-        f"{count * 3 // 5:,} streamed",
-        f"{streamed:,} streamed, {stats.paid_twice} paid twice",
-        abs(streamed - count * 3 / 5) <= count / 100 and not stats.paid_twice and statuses == {"ok": count},
-    )
+    return [
+        Line(
+            f"deadline, {count * 2 // 5:,} of {count:,} done",
+            f"{count * 3 // 5:,} streamed",
+            f"{streamed:,} streamed, {stats.paid_twice} paid twice",
+            abs(streamed - count * 3 / 5) <= count / 100 and not stats.paid_twice and statuses == {"ok": count},
+        ),
+    ]
 
 
-async def leaving(folder: Path, quick: bool) -> Iterator[Line]:
+async def leaving(folder: Path, quick: bool) -> list[Line]:
     server = Server(Batches(seconds=10_000))
     before = trio.lowlevel.current_statistics().tasks_living
     via = ts.ViaBatch(probe=False)
@@ -216,12 +218,14 @@ async def leaving(folder: Path, quick: bool) -> Iterator[Line]:
     seconds = trio.current_time() - began
     left = trio.lowlevel.current_statistics().tasks_living - before
     cancelled = sum(each.path.endswith("/cancel") for each in server.api.requests)
-    yield Line(
-        "leaving the block",
-        "cancelled within 5 s, no task left",
-        f"{cancelled} cancelled in {seconds:.1f} s, {left} tasks left",
-        cancelled == 1 and seconds <= 5 and not left,
-    )
+    return [
+        Line(
+            "leaving the block",
+            "cancelled within 5 s, no task left",
+            f"{cancelled} cancelled in {seconds:.1f} s, {left} tasks left",
+            cancelled == 1 and seconds <= 5 and not left,
+        ),
+    ]
 
 
 def limits(quick: bool) -> Iterator[Line]:
@@ -239,7 +243,7 @@ def limits(quick: bool) -> Iterator[Line]:
         yield Line(f"budget of ${cost:g}, 100 at once: of it", promised, found, middle <= median and shares[-1] <= most)
 
 
-async def cut_streams(folder: Path, quick: bool) -> Iterator[Line]:
+async def cut_streams(folder: Path, quick: bool) -> list[Line]:
     counted = 0
     seen: Counter[str] = Counter()
 
@@ -260,7 +264,9 @@ async def cut_streams(folder: Path, quick: bool) -> Iterator[Line]:
         async for _ in results:
             pass
     off = results.stats.output_tokens / counted - 1
-    yield Line("30 % cut at 90 %: the bill", "within 5 %", f"{off:+.1%}", abs(off) <= 0.05)
+    return [
+        Line("30 % cut at 90 %: the bill", "within 5 %", f"{off:+.1%}", abs(off) <= 0.05),
+    ]
 
 
 def bad_days(quick: bool) -> Iterator[Line]:
@@ -281,7 +287,7 @@ def bad_days(quick: bool) -> Iterator[Line]:
         yield Line(scenario.name, sentence, found, holds(result))
 
 
-async def cache(folder: Path, quick: bool) -> Iterator[Line]:
+async def cache(folder: Path, quick: bool) -> list[Line]:
     lines: list[Line] = []
     for via in ("stream", "batch"):
         kept = PromptCache()
@@ -293,10 +299,7 @@ async def cache(folder: Path, quick: bool) -> Iterator[Line]:
         lines.append(
             Line(f"--cache, 500 items, {via}", "1 write, 499 reads", found, (kept.writes, kept.reads) == (1, 499))
         )
-    return iter(lines)
-
-
-_Played = Callable[[Path, bool], Awaitable[Iterator[Line]]]
+    return lines
 
 
 def lines(*, quick: bool) -> Iterator[Line]:
@@ -311,14 +314,11 @@ def lines(*, quick: bool) -> Iterator[Line]:
     yield from _play(cache, quick)
 
 
-def _play(function: Any, quick: bool) -> list[Line]:
+def _play(function: Callable[[Path, bool], Awaitable[list[Line]]], quick: bool) -> list[Line]:
     """Run a function on a mock clock, with a folder of its own."""
 
     async def main(folder: Path) -> list[Line]:
-        found = function(folder, quick)
-        if hasattr(found, "__aiter__"):
-            return [line async for line in found]
-        return list(await found)
+        return await function(folder, quick)
 
     with tempfile.TemporaryDirectory() as folder:
         return trio.run(main, Path(folder), clock=trio.testing.MockClock(autojump_threshold=0))

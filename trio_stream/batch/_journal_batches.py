@@ -13,8 +13,8 @@ What belongs here: the records of a batch, and which batches of earlier runs are
 ``intent`` is on the disk before the request is sent that creates the batch. Each such request has a nonce of its own,
 by which the results of its batch can be told from those of any other. It is followed by ``refused``, where there is
 certainly no batch, or by ``created``. An ``intent`` with neither says that there may be a batch; and a batch is open
-until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that of
-this machine, as the API did not say. ``call`` has the options that hold for the batch, without secrets.
+until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that
+of this machine, as the API did not say. ``call`` has the options that hold for the batch, without secrets.
 """
 
 from __future__ import annotations
