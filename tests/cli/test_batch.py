@@ -804,7 +804,7 @@ def test_a_line_of_output_has_the_error_and_no_prompt() -> None:
         others={"a": 1},
     )
     outcome = Outcome(status="error", error=ValueError("x"), attempts=2)
-    row = json.loads(output_line(outcome, Pending(index=entry.index, others=entry.others, key="k", hash="h")))
+    row = json.loads(output_line(outcome, Pending(entry=entry, key="k", hash="h")))
     assert (row["id"], row["a"], row["status"], row["input_tokens"]) == ("k", 1, "error", None)
     assert row["error"] == {"class": "ValueError", "message": "x"}
     assert "secret prompt" not in json.dumps(row)

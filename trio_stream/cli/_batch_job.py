@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
-from typing import Final, cast, final
+from typing import Final, Literal, cast, final
 
+import msgspec
 import trio
 
 import trio_stream as ts
@@ -20,7 +21,7 @@ from trio_stream.batch import Adaptive, FanOut, FanOutStats, Item, Outcome, ViaB
 from trio_stream.cli._batch_files import Files
 from trio_stream.cli._batch_input import Input
 from trio_stream.cli._batch_journal import JobJournal
-from trio_stream.cli._batch_line import Pending, has_ended, output_line
+from trio_stream.cli._batch_line import Pending, has_ended, in_row, output_line
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output
 from trio_stream.cli._batch_prices import make_lookup
@@ -104,7 +105,7 @@ class BatchJob:
                 max_errors=self._max_errors(),
                 max_attempts=options.max_attempts,
                 item_timeout=options.item_timeout,
-                via="stream" if options.via == "stream" else ViaBatch(deadline=options.deadline),
+                via=self._via(),
                 warmup=options.warmup,
                 cache=options.cache,
                 prompt_prefix=self._recipe.prefix,
@@ -141,10 +142,9 @@ class BatchJob:
         number, is_share = self._options.max_errors
         return number / 100 if is_share else int(number)
 
-    def no_more_items(self) -> None:
-        """All items have been taken: with ``--detach`` the batches are left now."""
-        if self._options.detach and self._results is not None:
-            self._results.detach()
+    def _via(self) -> Literal["stream"] | ViaBatch:
+        options = self._options
+        return "stream" if options.via == "stream" else ViaBatch(deadline=options.deadline, detach=options.detach)
 
     def item(self, entry: Entry) -> Item | None:
         """Make the item to send; None if another one is sent for it."""
@@ -169,7 +169,7 @@ class BatchJob:
         position = self._taken
         self._taken += 1
         return Pending(
-            entry=entry,
+            entry=msgspec.structs.replace(entry, request=in_row(entry.request)),
             key=key,
             hash=entry.hash,
             position=position,
@@ -219,11 +219,7 @@ class _Items:
 
     async def __anext__(self) -> Item:
         while True:
-            try:
-                item = self._job.item(await self._next())
-            except StopAsyncIteration:
-                self._job.no_more_items()
-                raise
+            item = self._job.item(await self._next())
             if item is not None:
                 return item
 

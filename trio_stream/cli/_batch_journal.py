@@ -7,6 +7,7 @@ What does not: the journal itself (`trio_stream.batch`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast, final
 
 import msgspec
@@ -62,6 +63,11 @@ class JobJournal:
         """Note how an item ended."""
         pending = cast("Pending", outcome.tag)
         self._journal.end(key, msgspec.structs.replace(outcome, index=pending.entry.index, tag=None))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._journal.path
 
     @property
     def charges(self) -> tuple[ts.Charge, ...]:

@@ -6,6 +6,7 @@ the files in which rows are (`_batch_output`, `_batch_table`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -40,7 +41,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """The tag of an item in the fan-out: what its row of output needs besides the outcome.
 
     Args:
-      entry: The item of the input.
+      entry: The item of the input. Of its request it has what `in_row` gives: there may be many, and prompts are long.
       key: Its key in the journal and the output.
       hash: The `request_hash` of its request, as the journal has it.
       position: Its zero-based position among the items of this run.
@@ -54,6 +55,11 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     repeats: bool = False
     schema: bool = False
+
+
+def in_row(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a request that its row of output has."""
+    return {name: request[name] for name in ("model", "max_tokens") if name in request}
 
 
 def has_ended(outcome: Outcome) -> bool:
