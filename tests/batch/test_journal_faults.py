@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,14 @@ def test_a_file_that_somebody_else_changed_is_noticed(path: Path) -> None:
             journal.lookup("q1", HASH)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such device")
-def test_a_device_is_no_journal() -> None:
-    with pytest.raises(JournalError, match="/dev/null cannot be read") as caught:
-        Journal("/dev/null", overwrite=True)
+def test_a_disk_that_fails_while_the_journal_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is let go of, so that another try may open it."""
+    monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+    with pytest.raises(JournalError, match="cannot be read") as caught:
+        Journal(path)
     assert isinstance(caught.value.__cause__, OSError)
+    monkeypatch.undo()
+    Journal(path).close()
 
 
 def test_a_disk_that_loses_what_it_took(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
