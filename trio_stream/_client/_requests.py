@@ -191,7 +191,10 @@ class Requests:
             run=connections.run,
             instruments=settings.instruments,
             lane=lane,
-            admission=_admission(options, settings.limiter, lane, content) if paced else None,
+            # A message, whose body is never made while it is sent.
+            admission=_admission(options, settings.limiter, lane, content)
+            if paced and isinstance(content, bytes)
+            else None,
             output=output,
         )
 
