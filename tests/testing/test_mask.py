@@ -84,6 +84,9 @@ def test_an_arrival_is_given_out_when_its_events_are_whole() -> None:
         ("", b"caf\xc3\xa9 \xff 9", b"xxxxx x 0"),
         ("application/json", b'{"input":{"on":true,"n":[1.5,{"key":null}]},"n":3}', None),
         ("", b"", b""),
+        ("application/json", b'{"type":"tool_use","name":"look_up"}', b'{"type":"tool_use","name":"look_up"}'),
+        ("application/json", b'{"type":"person","name":"Ann"}', b'{"type":"person","name":"xxx"}'),
+        ("application/json", b"[" * 400 + b'"ab"' + b"]" * 400, b"[" * 400 + b'"xx"' + b"]" * 400),
     ],
 )
 def test_bodies(content_type: str, body: bytes, expected: bytes | None) -> None:

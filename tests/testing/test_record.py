@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +459,9 @@ async def test_a_call_that_never_asked(autojump_clock: trio.testing.MockClock, t
         (b"hello\n", "line 1: this is no line of a recording"),
         (b'{"x":1,"at":0.1,"text":"a"}\n', "answer 1 has no head"),
         (b'{"x":1,"v":2,"request":{"path":"/v1/messages"},"at":0}\n', "version 2"),
+        (b'{"x":1,"v":1,"request":{"path":"\xff"},"at":0}\n', "line 1: this is no line of a recording"),
+        (b'{"x":1,"v":1,"request":{"path":"p"},"at":0}\n{"x":1,"at":1,"sse":[1]}\n', "line 2: this is no line"),
+        (b'{"x":1,"v":1,"request":{"path":"p"},"at":0}\n{"x":1,"at":1,"b64":"a?"}\n', "line 2: this is no line"),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -547,3 +553,122 @@ async def test_a_request_that_is_no_json(autojump_clock: trio.testing.MockClock,
         refused = await client.put("/v1/other", content=b"{")
     assert refused.status_code == 500
     assert "differs in method, path, max_tokens" in refused.json()["error"]["message"]
+
+
+# Files that fail, and files that several want.
+
+
+async def test_a_disk_that_is_full(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an answer that could not be written whole only its beginning is in the file; those after it are whole."""
+    path = tmp_path / "recording.jsonl"
+    room = 1800
+    write = os.write
+
+    def on_a_small_disk(file: int, data: Any) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(file, data[:room])
+        room -= written
+        return written
+
+    with testing.record(path) as recording:
+        monkeypatch.setattr("trio_stream.testing._record.os.write", on_a_small_disk)
+        first = await ask(ScriptedAPI([say("one two three four", tps=10)]), recording, max_tokens=1)
+        room = 10
+        second = await ask(ScriptedAPI([say("not even a head")]), recording, max_tokens=2)
+        room = 1_000_000
+        third = await ask(ScriptedAPI([say("five six")]), recording, max_tokens=3)
+    assert {seen.end[0] for seen in (first, second, third)} == {ts.CallOutcome.COMPLETED}
+    cut, whole = read_recordings(path)
+    assert (cut.end, whole.end) == (RecordedEnd.LEFT, RecordedEnd.COMPLETE)
+    assert b"".join(data for _, data in first.attempts[0]).startswith(cut.body)
+    assert_same(third, await ask(replay(path), max_tokens=3))
+    testing.record(path).close()  # it can be continued
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+async def test_devices(autojump_clock: trio.testing.MockClock, device: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no file has nothing to continue; a failure to write is logged once and changes nothing."""
+    with testing.record(device) as recording, testing.record(device):
+        for _ in range(2):
+            assert (await ask(ScriptedAPI([say("Hello")]), recording)).end[0] is ts.CallOutcome.COMPLETED
+    assert len(caplog.records) == (2 if device == "/dev/full" else 0)  # once for each of two clients
+
+
+async def test_cancelled_while_backing_off(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """Only attempts that were made are in the file."""
+    path = tmp_path / "recording.jsonl"
+    with testing.record(path) as recording, trio.move_on_after(5):
+        await ask(ScriptedAPI([http_error(529, retry_after=30)]), recording, retries=2)
+    (recorded,) = read_recordings(path)
+    assert recorded.status == 529
+
+
+def test_one_recording_writes_to_a_file(tmp_path: Path) -> None:
+    """Two would give their answers the same numbers."""
+    path = tmp_path / "recording.jsonl"
+    with testing.record(path), pytest.raises(RecordingError, match="another recording is writing to this file"):
+        testing.record(path)
+    testing.record(path).close()
+
+
+async def test_a_fork_records_nothing(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers would have the numbers of the answers of the process that it came from."""
+    path = tmp_path / "recording.jsonl"
+    with testing.record(path) as recording:
+        await ask(ScriptedAPI([say("Hello")]), recording)
+        child = os.getpid() + 1
+        with monkeypatch.context() as patched:
+            patched.setattr("trio_stream.testing._record.os.getpid", lambda: child)
+            await ask(ScriptedAPI([say("Hello")]), recording)
+        await ask(ScriptedAPI([say("Hello")]), recording)
+    assert [one.number for one in read_recordings(path)] == [1, 2]
+
+
+def test_a_last_line_without_its_end(tmp_path: Path) -> None:
+    """An editor may have taken away the line feed at the end: the line is whole, and stays."""
+    path = tmp_path / "recording.jsonl"
+    lines = b'{"x":4,"v":1,"request":{"path":"/v1/messages"},"status":200,"at":0}\n{"x":4,"at":1,"end":"complete"}'
+    path.write_bytes(lines)
+    testing.record(path).close()
+    assert path.read_bytes() == lines + b"\n"
+
+
+def test_one_recording_of_two_threads(tmp_path: Path) -> None:
+    """Clients in several threads may share a recording; every answer has a number of its own."""
+    path = tmp_path / "recording.jsonl"
+
+    async def many(recording: testing.record) -> None:
+        api = ScriptedAPI(default=[say("a b c d e")])
+        async with ts.Client(api_key=KEY, transport=api, instruments=[recording]) as client:
+            for _ in range(20):
+                await client.messages.create(**PARAMS)
+
+    with testing.record(path) as recording:
+        threads = [threading.Thread(target=trio.run, args=(many, recording)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = read_recordings(path)
+    assert sorted(one.number for one in found) == list(range(1, 41))
+    assert all(one.end is RecordedEnd.COMPLETE for one in found)
+
+
+async def test_a_moved_program(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is the one that it was when the recording was made."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with testing.record("recording.jsonl") as recording:
+        monkeypatch.chdir(elsewhere)
+        await ask(ScriptedAPI([say("Hello")]), recording)
+    assert len(read_recordings(tmp_path / "recording.jsonl")) == 1
+    assert list(elsewhere.iterdir()) == []

@@ -19,11 +19,11 @@ from trio_stream.testing._recording import Arrival
 
 _OF_THE_PROTOCOL = frozenset(
     {
-        *("type", "id", "role", "model", "name", "stop_reason", "service_tier", "speed", "inference_geo", "error_code"),
+        *("type", "id", "role", "model", "stop_reason", "service_tier", "speed", "inference_geo", "error_code"),
         *("tool_use_id", "tool_id", "request_id", "server_name", "custom_id", "processing_status", "media_type"),
     }
 )
-"""The keys whose text says nothing about prompts or answers."""
+"""The keys whose text says nothing about prompts or answers. A ``name`` is among them in a use of a tool alone."""
 
 
 @final
@@ -92,17 +92,20 @@ class MaskedBody:
     def _mask_json(self, data: bytes) -> bytes:
         try:
             value: object = msgspec.json.decode(data)
+            masked = msgspec.json.encode(self._mask_delta(value) or _mask_value(value))
         except (ValueError, RecursionError):
             return _mask_bytes(data)
-        if is_object(value):
-            fields = as_object(value)
-            delta = as_object(fields.get("delta"))
-            if isinstance(delta.get("partial_json"), str):
-                mask = self._inputs.setdefault(fields.get("index"), _InputMask())
-                shown = {**_mask_value(delta), "partial_json": mask.feed(str(delta["partial_json"]))}
-                return msgspec.json.encode({**_mask_value(fields), "delta": shown})
-        ending = data[len(data.rstrip(b"\r\n")) :]  # a line's own
-        return msgspec.json.encode(_mask_value(value)) + ending
+        return masked + data[len(data.rstrip(b"\r\n")) :]  # with the line's own ending
+
+    def _mask_delta(self, value: object) -> dict[str, Any] | None:
+        """A delta of the input of a tool, whose place in the input's JSON depends on those before; None for others."""
+        fields = as_object(value)
+        delta = as_object(fields.get("delta"))
+        piece = delta.get("partial_json")
+        if not isinstance(piece, str):
+            return None
+        mask = self._inputs.setdefault(fields.get("index"), _InputMask())
+        return {**_mask_value(fields), "delta": {**_mask_value(delta), "partial_json": mask.feed(piece)}}
 
 
 _UNIT_ENDS = {
@@ -122,8 +125,11 @@ def _mask_value(value: Any, key: str = "", *, in_input: bool = False) -> Any:
     if is_list(value):
         return [_mask_value(item, key, in_input=in_input) for item in value]
     if is_object(value):
+        names_tool = not in_input and str(value.get("type")).endswith("tool_use")
         return {
-            (mask_text(name) if in_input else name): _mask_value(item, name, in_input=in_input or name == "input")
+            (mask_text(name) if in_input else name): item
+            if name == "name" and names_tool and isinstance(item, str)
+            else _mask_value(item, name, in_input=in_input or name == "input")
             for name, item in value.items()
         }
     # Figures are what a recording is looked at for; in the input of a tool they are what the model said.

@@ -6,8 +6,13 @@ and playing recordings (`_replay`).
 
 from __future__ import annotations
 
+import itertools
+import mmap
 import os
+import stat
+import threading
 from collections.abc import Mapping
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from random import random
@@ -27,15 +32,18 @@ from trio_stream._instruments import (
     Retry,
 )
 from trio_stream._response import Headers
+from trio_stream.batch import lock_file
 from trio_stream.testing._mask import MaskedBody
 from trio_stream.testing._recording import (
     Arrival,
     RecordedEnd,
+    RecordingError,
     RequestKeys,
     arrival_line,
     end_line,
     head_line,
-    read_recordings,
+    is_line,
+    read_lines,
 )
 
 _Path: TypeAlias = str | os.PathLike[str]
@@ -61,7 +69,9 @@ class record:  # noqa: N801 - called as a function, like the other names of this
 
     An existing recording is continued, and only the file's owner may read a new one. Every line is written at once, so
     a killed program leaves all that had arrived. A file that cannot be written to does not disturb the program: as with
-    every instrument, the failure is logged once. One process records in a file at a time.
+    every instrument, the failure is logged once. An answer of which a line could not be written ends there in the file,
+    as if it had been left. One recording writes to a file at a time, for any number of clients and threads; a process
+    that is forked off its own records nothing.
 
     Args:
       path: The file.
@@ -71,7 +81,7 @@ class record:  # noqa: N801 - called as a function, like the other names of this
       sample: The share of calls that are recorded, from 0 to 1. A call is recorded with all its attempts, or not.
 
     Raises:
-      RecordingError: The file exists, and is no recording.
+      RecordingError: The file exists and is no recording, or another recording is writing to it.
       OSError: The file cannot be opened.
     """
 
@@ -82,21 +92,26 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         self._mask = mask
         self._sample = sample
         self._answers: dict[int, _Answer] = {}  # under way, by the id of the call
-        earlier = read_recordings(path) if Path(path).exists() else []
-        self._last = max((recording.number for recording in earlier), default=0)
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _CLOEXEC, 0o600)
-        _drop_torn_line(self._file)
+        self._process = os.getpid()
+        self._lock = threading.Lock()  # of the file: clients may run in several threads
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._numbers = itertools.count(_last_number(self._file, Path(path)) + 1)
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, moment: Moment) -> None:
         """Take note of a moment: this is an instrument."""
         if isinstance(moment, CallStart):
-            if self._file is not None and random() < self._sample:  # noqa: S311 - no secret
+            if self._file is not None and os.getpid() == self._process and random() < self._sample:  # noqa: S311
                 self._answers[moment.call.id] = _Answer(moment.call, moment.at)
             return
         answer = self._answers.get(moment.call.id) if isinstance(moment, _OF_CALLS) else None
         if answer is None:
             return
         if isinstance(moment, AttemptStart):
+            answer.state = _State.ASKED
             answer.sent_at = moment.at  # until it is told better: transports of others may never tell
             moment.tap_bytes(partial(self._arrived, answer))
         elif isinstance(moment, RequestSent):
@@ -108,14 +123,14 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         else:
             assert isinstance(moment, CallEnd)
             del self._answers[moment.call.id]
-            if moment.call.attempts:  # else it ended while it waited for credentials or for a connection's turn
-                self._end(answer, _end_of_call(moment), moment.at)
+            self._end(answer, _end_of_call(moment), moment.at)
 
     def close(self) -> None:
         """Close the file. Answers that are under way count as left. Closing again does nothing."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
     def __enter__(self) -> record:
         return self
@@ -130,43 +145,71 @@ class record:  # noqa: N801 - called as a function, like the other names of this
             self.close()
 
     def _begin(self, answer: _Answer, status: int | None, headers: Headers, at: float) -> None:
-        self._last += 1
-        answer.number = self._last
+        answer.number = next(self._numbers)
+        answer.state = _State.BEGUN
         call = answer.call
         request = RequestKeys.of(method=call.method, path=call.path, content=call.content, prompts=self._prompts)
         kept = kept_headers(headers)
-        if self._mask:
-            answer.masked = MaskedBody(headers.get("content-type", ""))
-        self._write(head_line(answer.number, request, status=status, headers=kept, at=at - answer.sent_at))
+        answer.masked = MaskedBody(headers.get("content-type", "")) if self._mask else None
+        self._write(answer, head_line(answer.number, request, status=status, headers=kept, at=at - answer.sent_at))
 
     def _arrived(self, answer: _Answer, data: bytes, at: float) -> None:
         arrival = Arrival(at - answer.sent_at, data)
-        if answer.masked is None:
-            self._write(arrival_line(answer.number, arrival))
-            return
-        for masked in answer.masked.feed(arrival):
-            self._write(arrival_line(answer.number, masked))
+        for shown in (arrival,) if answer.masked is None else answer.masked.feed(arrival):
+            self._write(answer, arrival_line(answer.number, shown))
 
     def _end(self, answer: _Answer, end: RecordedEnd, at: float) -> None:
-        """An attempt is over."""
-        if not answer.number:
+        """An attempt is over, if there was one: a call may also end while it waits to make the next."""
+        if answer.state is _State.ASKED:
             self._begin(answer, None, Headers(()), at)
-        if answer.masked is not None:
-            for masked in answer.masked.finish():
-                self._write(arrival_line(answer.number, masked))
-        self._write(end_line(answer.number, end, at=at - answer.sent_at))
-        answer.number, answer.masked = 0, None
+        if answer.state is _State.BEGUN:
+            for shown in () if answer.masked is None else answer.masked.finish():
+                self._write(answer, arrival_line(answer.number, shown))
+            self._write(answer, end_line(answer.number, end, at=at - answer.sent_at))
+        answer.state = _State.IDLE
 
-    def _write(self, line: bytes) -> None:
-        if self._file is not None:
-            os.write(self._file, line)  # one write a line, so that lines of several threads never mix
+    def _write(self, answer: _Answer, line: bytes) -> None:
+        """Write a line of an answer, or nothing of it.
+
+        After a line that could not be written comes no other: an answer with a gap would pass for what had been said.
+        """
+        with self._lock:
+            if self._file is None or answer.state is not _State.BEGUN:
+                return
+            left = memoryview(line)
+            try:
+                while left:
+                    left = left[os.write(self._file, left) :]
+            except OSError:
+                answer.state = _State.LOST
+                if len(left) < len(line):  # the disk took the first part of it
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - (len(line) - len(left)))
+                raise
 
 
-def _drop_torn_line(file: int) -> None:
-    """Take away the line that a killed program was writing."""
+def _last_number(file: int, path: Path) -> int:
+    """Make a file ready to be continued, and tell the highest number in it."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return 0  # a pipe or a device: nothing can be read back
+    if not lock_file(file, path):
+        raise RecordingError(f"{path}: another recording is writing to this file")
+    last = max((line.x for line, _ in read_lines(path)), default=0)
+    _end_last_line(file)
+    return last
+
+
+def _end_last_line(file: int) -> None:
+    """Take away the line that a killed program was writing; end one of which only the end is missing."""
     size = os.fstat(file).st_size
-    tail = os.pread(file, size, 0)
-    os.ftruncate(file, tail.rfind(b"\n") + 1)
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
+        start = content.rfind(b"\n") + 1
+        whole = is_line(content[start:])
+    if whole:
+        os.write(file, b"\n")
+    else:
+        os.ftruncate(file, start)
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -174,9 +217,16 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_KEPT_FAMILY)}
 
 
-_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
-
 _OF_CALLS = (AttemptStart, RequestSent, HeadReceived, Retry, CallEnd)
+
+
+class _State(Enum):
+    """How far the answer to an attempt is."""
+
+    IDLE = "no request is under way: the call waits to make one"
+    ASKED = "nothing of the answer has been written"
+    BEGUN = "its head has been written"
+    LOST = "a line of it could not be written, so nothing more is"
 
 
 @final
@@ -185,13 +235,15 @@ class _Answer:
 
     Attributes:
       call: The call.
+      state: How far it is.
       sent_at: When the request had been sent.
-      number: Its number in the file, once its head has been written; 0 before.
+      number: Its number in the file, once it has begun.
       masked: Hides its text, where that is asked for.
     """
 
     def __init__(self, call: Call, at: float) -> None:
         self.call = call
+        self.state = _State.IDLE
         self.sent_at = at
         self.number = 0
         self.masked: MaskedBody | None = None

@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -142,31 +142,58 @@ def read_recordings(path: str | os.PathLike[str]) -> list[Recording]:
       RecordingError: The file is not a recording; the text says which line.
       OSError: The file cannot be read.
     """
-    name = os.fspath(path)
-    lines = Path(path).read_bytes().split(b"\n")
     answers: dict[int, _Unfinished] = {}
     found: list[_Unfinished] = []
-    for number, raw in enumerate(lines, 1):
-        if not raw.strip():
-            continue
-        try:
-            line = _decode_line(raw)
-        except msgspec.DecodeError as error:
-            if number == len(lines):
-                break  # it was being written when the program was killed
-            raise RecordingError(f"{name}, line {number}: this is no line of a recording: {error}") from error
-        if line.v > VERSION:
-            raise RecordingError(
-                f"{name}, line {number}: a recording of version {line.v}; this library reads up to version {VERSION}"
-            )
+    for line, data in read_lines(path):
         if line.request is not None:
             answers[line.x] = answer = _Unfinished(line)
             found.append(answer)
-        elif line.x in answers:
-            answers[line.x].add(line)
         else:
-            raise RecordingError(f"{name}, line {number}: answer {line.x} has no head before this line")
+            answers[line.x].add(line, data)
     return [answer.recording() for answer in found]
+
+
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[Line, bytes]]:
+    """Read the lines of a recording one by one, each with the bytes that it holds.
+
+    The head of an answer comes before its other lines.
+
+    Raises:
+      RecordingError: The file is not a recording; the text says which line.
+      OSError: The file cannot be read.
+    """
+    name = os.fspath(path)
+    begun: set[int] = set()
+    with Path(path).open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if not raw.strip():
+                continue
+            try:
+                line = _decode_line(raw)
+                data = line.data()
+            except ValueError as error:
+                if not raw.endswith(b"\n"):
+                    return  # it was being written when the program was killed
+                raise RecordingError(f"{name}, line {number}: this is no line of a recording: {error}") from error
+            if line.v > VERSION:
+                raise RecordingError(
+                    f"{name}, line {number}: a recording of version {line.v}; "
+                    f"this library reads up to version {VERSION}"
+                )
+            if line.request is not None:
+                begun.add(line.x)
+            elif line.x not in begun:
+                raise RecordingError(f"{name}, line {number}: answer {line.x} has no head before this line")
+            yield line, data
+
+
+def is_line(raw: bytes) -> bool:
+    """Whether some bytes are a whole line."""
+    try:
+        _decode_line(raw)
+    except ValueError:
+        return False
+    return True
 
 
 class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -182,6 +209,16 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str | None = None
     b64: str | None = None
     end: RecordedEnd | None = None
+
+    def data(self) -> bytes:
+        """The bytes of an arrival.
+
+        Raises:
+          ValueError: They cannot be told from what is written.
+        """
+        if self.sse is not None:
+            return write_events(bytes(event) for event in self.sse)
+        return base64.b64decode(self.b64, validate=True) if self.b64 is not None else (self.text or "").encode()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -252,17 +289,11 @@ class _Unfinished:
         self._arrivals: list[Arrival] = []
         self._end: Line | None = None
 
-    def add(self, line: Line) -> None:
-        if line.end is not None:
-            self._end = line
-            return
-        if line.sse is not None:
-            data = write_events(bytes(event) for event in line.sse)
-        elif line.b64 is not None:
-            data = base64.b64decode(line.b64)
+    def add(self, line: Line, data: bytes) -> None:
+        if line.end is None:
+            self._arrivals.append(Arrival(line.at, data))
         else:
-            data = (line.text or "").encode()
-        self._arrivals.append(Arrival(line.at, data))
+            self._end = line
 
     def recording(self) -> Recording:
         head, end = self._head, self._end
