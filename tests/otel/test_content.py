@@ -89,5 +89,58 @@ def test_the_last_messages_are_kept() -> None:
     )
     assert len(alone["parts"]) == 20
     assert len(json.dumps(alone)) < _content.MOST_BYTES
-    assert json.loads(_content.as_json([1])) == [1]
-    assert len(_content.as_json("z" * 400_000)) < _content.MOST_BYTES + 10
+
+
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBER" * 1000}}
+
+
+def test_documents_within_results() -> None:
+    """A page that a server tool has fetched stands deep in its result, and is told only by what it is."""
+    fetched = {"type": "web_fetch_result", "url": "u", "content": PDF}
+    result = {"type": "web_fetch_tool_result", "tool_use_id": "i", "content": fetched}
+    (told,) = json.loads(_content.input_messages([{"role": "user", "content": [result]}]))
+    assert told["parts"][0]["response"] == {
+        "type": "web_fetch_result",
+        "url": "u",
+        "content": {"type": "blob", "modality": "document", "mime_type": "application/pdf"},
+    }
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x" * 20
+    for _ in range(depth):
+        value = [value] * 3
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\u6f22" * 300_000,
+        ["\u6f22" * 300_000] * 30,
+        {str(key): "x" * 9_000 for key in range(100)},
+        {"x" * 300_000: 1},
+        nested(10),
+    ],
+    ids=["text", "texts", "keys", "a long key", "deep"],
+)
+def test_no_attribute_is_too_long(value: Any) -> None:
+    """Whatever stands in it: letters of several bytes, many names, lists in lists."""
+    call = {"type": "tool_use", "id": "i", "name": "f", "input": value}
+    for text in (
+        _content.input_messages([{"role": "assistant", "content": [call]}]),
+        _content.tool_input(value),
+        _content.tool_result(value),
+        _content.tool_result([{"type": "text", "text": value}]),
+    ):
+        assert len(text.encode()) <= _content.MOST_BYTES
+
+
+def test_inputs_and_results_of_tools() -> None:
+    """What is short enough is told whole."""
+    assert json.loads(_content.tool_input({"a": [1]})) == {"a": [1]}
+    assert _content.tool_result("fine") == "fine"
+    assert json.loads(_content.tool_result([{"type": "text", "text": "a"}, PNG])) == [
+        {"type": "text", "content": "a"},
+        {"type": "blob", "modality": "image", "mime_type": "image/png"},
+    ]

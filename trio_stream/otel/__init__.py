@@ -133,8 +133,9 @@ class OpenTelemetry:
             case RunEnd():
                 _end(self._runs.pop(moment.run.id, None), moment)
             case ToolStart():
-                span = ToolSpan(self._telling.tracer, moment, content=self._telling.content)
-                self._tools[id(moment.call)] = span
+                tool = self._tools[id(moment.call)] = ToolSpan(self._telling.tracer, moment)
+                if self._telling.content:
+                    tool.tell_content()
             case ToolEnd():
                 _end(self._tools.pop(id(moment.call), None), moment)
             case JobStart():
@@ -147,7 +148,7 @@ class OpenTelemetry:
     def _start_call(self, moment: CallStart) -> None:
         call = moment.call
         job = None if call.parent is None else self._jobs.get(call.parent.id)
-        self._calls[call.id] = CallSpan(
+        span = self._calls[call.id] = CallSpan(
             self._telling,
             call,
             moment.at,
@@ -156,3 +157,4 @@ class OpenTelemetry:
             links=() if job is None else (Link(job.span.get_span_context()),),
             more={} if call.item is None else {n.ITEM: call.item},
         )
+        span.tell_request()

@@ -10,7 +10,7 @@ from typing import final
 from opentelemetry import context as contexts, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from trio_stream import JobEnd, RunEnd, RunStart, ToolCall, ToolEnd, ToolStart
+from trio_stream import JobEnd, RunEnd, RunStart, ToolEnd, ToolStart
 from trio_stream.batch import JobStart
 from trio_stream.otel import _content, _names as n
 from trio_stream.otel._calls import Clock, mark_failed
@@ -64,7 +64,7 @@ class RunSpan(_Around):
 class ToolSpan(_Around):
     """A call of a tool: the current span in its task, so the parent of what the tool does."""
 
-    def __init__(self, tracer: Tracer, moment: ToolStart, *, content: bool) -> None:
+    def __init__(self, tracer: Tracer, moment: ToolStart) -> None:
         call = moment.call
         attributes = {
             n.OPERATION: "execute_tool",
@@ -72,27 +72,29 @@ class ToolSpan(_Around):
             n.TOOL_CALL_ID: call.id,
             n.TOOL_TYPE: "function",
         }
-        if content:
-            attributes[n.TOOL_ARGUMENTS] = _content.as_json(call.input)
         super().__init__(tracer, f"execute_tool {call.name}", moment.at, attributes)
-        self._content = content
+        self._call = call
+        self._tells_content = False
         self._make_current()
+
+    def tell_content(self) -> None:
+        """Tell what the tool is given, and at its end what it returns, unless nobody will see it."""
+        self._tells_content = self.span.is_recording()
+        if self._tells_content:
+            self.span.set_attribute(n.TOOL_ARGUMENTS, _content.tool_input(self._call.input))
 
     def end(self, moment: ToolEnd) -> None:
         """The tool has ended."""
-        call = moment.call
+        call = self._call
         self.span.set_attribute(n.OUTCOME, call.state.value)
         if call.is_error:
             self.span.set_attribute(n.ERROR_TYPE, "tool_error")
             self.span.set_status(Status(StatusCode.ERROR))
-        if self._content:
-            self.span.set_attribute(n.TOOL_RESULT, _result(call))
-        self._end(moment.at)
-
-
-def _result(call: ToolCall) -> str:
-    content = call.result().get("content", "")
-    return content if isinstance(content, str) else _content.as_json(content)
+        try:
+            if self._tells_content:
+                self.span.set_attribute(n.TOOL_RESULT, _content.tool_result(call.result().get("content", "")))
+        finally:  # an attribute that cannot be made must not leave the span open
+            self._end(moment.at)
 
 
 @final

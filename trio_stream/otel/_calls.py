@@ -112,12 +112,17 @@ class CallSpan:
             (f"chat {model}" if model else "chat") if self._is_chat else f"{call.method} {call.path}",
             context=context,
             kind=SpanKind.CLIENT,
-            attributes={**self._of_metrics, **self._of_request(), **more},
+            attributes={**self._of_metrics, **more},  # what a sampler may decide by
             links=links,
             start_time=self._clock.nanoseconds(at),
         )
         if telling.propagate:
             propagate.inject(call.headers, context=trace.set_span_in_context(self._span))
+
+    def tell_request(self) -> None:
+        """Tell of the request, unless nobody will see it: making its content may take long."""
+        if self._span.is_recording():
+            self._span.set_attributes(self._of_request())
 
     def follow(self, moment: CallMoment) -> None:
         """A moment of the call, other than its start and its end."""
@@ -145,6 +150,12 @@ class CallSpan:
 
     def end(self, moment: CallEnd) -> None:
         """The call has ended."""
+        try:
+            self._tell_end(moment)
+        finally:  # an attribute that cannot be made must not leave the span open
+            self._span.end(self._clock.nanoseconds(moment.at))
+
+    def _tell_end(self, moment: CallEnd) -> None:
         span, call = self._span, self._call
         span.set_attribute(n.OUTCOME, moment.outcome.value)
         if call.request_id is not None:
@@ -158,12 +169,12 @@ class CallSpan:
         message = call.partial
         if message is not None:
             of_metrics[n.RESPONSE_MODEL] = message.model
-            self._tell_answer(message, moment)
         if self._is_chat:
             self._telling.metrics.end(
                 moment.at - self._began_at, moment.usage, final=moment.usage_final, attributes=of_metrics
             )
-        span.end(self._clock.nanoseconds(moment.at))
+        if message is not None and span.is_recording():
+            self._tell_answer(message, moment)
 
     def _event(self, event: RawMessageStreamEvent, at: float) -> None:
         if isinstance(event, ContentBlockDeltaEvent):
@@ -195,8 +206,8 @@ class CallSpan:
         for param, name in n.REQUEST_PARAMS.items():
             if params.get(param) is not None:
                 told[name] = params[param]
-        output_config: Mapping[str, Any] = params.get("output_config") or {}
-        if output_config.get("format") is not None:
+        output_config = params.get("output_config")
+        if isinstance(output_config, dict) and "format" in output_config:
             told[n.OUTPUT_TYPE] = "json"
         if self._telling.content:
             told[n.INPUT_MESSAGES] = _content.input_messages(params.get("messages"))

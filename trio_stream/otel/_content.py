@@ -74,10 +74,18 @@ def tool_definitions(tools: object) -> str:
     )
 
 
-def as_json(value: object) -> str:
-    """Any JSON value, cut where it is too long."""
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= MOST_BYTES else text[:MOST_BYTES] + "..."
+def tool_input(value: object) -> str:
+    """The input of a tool."""
+    encoded = msgspec.json.encode(value)
+    return (encoded if len(encoded) <= MOST_BYTES else _shortest(value)).decode()
+
+
+def tool_result(content: object) -> str:
+    """The ``content`` of a tool's result: a text as it is, anything else as JSON."""
+    if isinstance(content, str):
+        encoded = content.encode(errors="replace")
+        return content if len(encoded) <= MOST_BYTES else encoded[: MOST_BYTES - 3].decode(errors="ignore") + "..."
+    return _bounded(list(_objects(_without_data(content))))
 
 
 def _messages(role: str, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -114,14 +122,15 @@ def _part(block: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": kind}
 
 
-def _without_data(content: object) -> object:
-    """The content of a result, images and documents only by what they are."""
-    if not _is_list(content):
-        return content
-    return [
-        _part(block) if block.get("type") in ("text", "image", "document") else dict(block)
-        for block in _objects(content)
-    ]
+def _without_data(value: object) -> object:
+    """The content of a result; texts as parts, and images and documents only by what they are, wherever they stand."""
+    if _is_list(value):
+        return [_without_data(item) for item in value]
+    if not _is_object(value):
+        return value
+    if value.get("type") in ("text", "image", "document"):
+        return _part(value)
+    return {key: _without_data(item) for key, item in value.items()}
 
 
 def _blocks(content: object) -> list[Mapping[str, Any]]:
@@ -143,27 +152,37 @@ def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
 
 
 def _bounded(values: Sequence[Mapping[str, Any]]) -> str:
-    """A list as JSON, without its first items where it would be too long, and its texts cut where one alone is."""
+    """A list as JSON, without its first items where it would be too long; a last one that is too long is shortened."""
     encoded = [msgspec.json.encode(value) for value in values]
     size, first = 2, len(encoded)
     while first and size + len(encoded[first - 1]) + 1 <= MOST_BYTES:
         first -= 1
         size += len(encoded[first]) + 1
     if first and first == len(encoded):
-        return msgspec.json.encode([_shortened(values[-1])]).decode()
+        return _shortest([values[-1]]).decode()
     return "[" + b",".join(encoded[first:]).decode() + "]"
 
 
-def _shortened(value: Any) -> Any:
-    """A value with its long texts cut."""
+def _shortest(value: object) -> bytes:
+    """A value as JSON, its texts and lists shortened until it is short enough."""
+    encoded = b"null"
+    for characters, items in _SHORTER:
+        encoded = msgspec.json.encode(_shortened(value, characters, items))
+        if len(encoded) <= MOST_BYTES:
+            return encoded
+    return b"null"  # it is deep beyond all measure
+
+
+def _shortened(value: Any, characters: int, items: int) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= _LONG else value[:_LONG] + "..."
+        return value if len(value) <= characters else value[:characters] + "..."
     if _is_object(value):
-        return {key: _shortened(item) for key, item in value.items()}
+        kept = list(value.items())[:items]
+        return {_shortened(key, characters, items): _shortened(item, characters, items) for key, item in kept}
     if _is_list(value):
-        return [_shortened(item) for item in value[:_MANY]]
+        return [_shortened(item, characters, items) for item in value[:items]]
     return value
 
 
-_LONG: Final = 10_000
-_MANY: Final = 20
+_SHORTER: Final = ((10_000, 20), (1_000, 20), (100, 10), (10, 3))
+"""How many characters are kept of a text, and how many items of a list or an object: from much to little."""
