@@ -120,7 +120,7 @@ def nested(depth: int) -> Any:
         ["\u6f22" * 300_000] * 30,
         {str(key): "x" * 9_000 for key in range(100)},
         {"x" * 300_000: 1},
-        nested(10),
+        nested(9),
     ],
     ids=["text", "texts", "keys", "a long key", "deep"],
 )

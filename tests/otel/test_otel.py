@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +18,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 
 import trio_stream as ts
 from trio_stream.otel import OpenTelemetry
@@ -45,9 +48,9 @@ PARAMS: dict[str, Any] = {
 class Backend:
     """Collects what is exported."""
 
-    def __init__(self) -> None:
+    def __init__(self, sampler: Sampler = ALWAYS_ON) -> None:
         self._exporter = InMemorySpanExporter()
-        self.tracers = TracerProvider()
+        self.tracers = TracerProvider(sampler)
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         self._reader = InMemoryMetricReader()
         self.meters = MeterProvider([self._reader])
@@ -487,3 +490,158 @@ async def test_calls_that_began_before(autojump_clock: trio.testing.MockClock, b
         if not isinstance(moment, starts):
             instrument(moment)
     assert backend.spans == []
+
+
+async def test_losers_of_a_race_are_no_errors(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """The calls that `race` and `hedge` give up are cancelled; nobody has failed."""
+    client = client_of(backend, [say("a", ttft=3)], [say("b", ttft=1)], [say("c", ttft=2)])
+    assert (await ts.race(client, [PARAMS, PARAMS, PARAMS])).text == "b"
+    client = client_of(backend, [say("slow", ttft=9)], [say("quick", ttft=1)])
+    assert (await ts.hedge(client, PARAMS, after=2)).text == "quick"
+    outcomes = [str((span.attributes or {})["trio_stream.outcome"]) for span in backend.spans]
+    assert sorted(outcomes) == ["cancelled"] * 3 + ["completed"] * 2
+    assert {span.status.status_code for span in backend.spans} == {StatusCode.UNSET}
+
+
+async def test_agents_within_agents(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """The run that a tool makes stands below that tool, and nothing stays current."""
+    inner = client_of(backend, [say("42")])
+
+    @ts.tool
+    async def ask_expert(question: str) -> str:
+        """Ask.
+
+        Args:
+          question: What.
+        """
+        return await ts.Conversation(inner, model="m", max_tokens=9).ask(question)
+
+    outer = client_of(backend, [call("ask_expert", {"question": "?"})], [say("It is 42.")])
+    assert await ts.Conversation(outer, tools=[ask_expert], model="m", max_tokens=9).ask("?") == "It is 42."
+    (tool,) = backend.named("execute_tool ask_expert")
+    below, above = sorted(backend.named("invoke_agent"), key=lambda span: span.parent is None)
+    assert above.parent is None
+    assert tool.parent is not None
+    assert tool.parent.span_id == above.context.span_id
+    assert below.parent is not None
+    assert below.parent.span_id == tool.context.span_id
+    assert len({span.context.trace_id for span in backend.spans}) == 1
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_tools_without_a_run(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """A `ToolRunner` of the program's own is told to the instruments of its context."""
+    client = client_of(backend, [call("weather", {"city": "Lisbon"})])
+    tracer = backend.tracers.get_tracer("program")
+    with tracer.start_as_current_span("request") as request, ts.instrumented(backend.instrument(content=True)):
+        async with client.messages.stream(**PARAMS) as stream:
+            calls = ts.ToolRunner([weather], stream.nursery)
+            async for event in stream:
+                calls.feed(event)
+            calls.start_all(stream.message)
+            await calls.join()
+    (tool,) = backend.named("execute_tool weather")
+    assert tool.parent is not None
+    assert tool.parent.span_id == request.get_span_context().span_id
+    assert (tool.attributes or {})["gen_ai.tool.call.result"] == "sunny in Lisbon"
+
+
+@ts.tool
+async def camera() -> list[Any]:
+    """Take a picture."""
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    return [{"type": "text", "text": "the harbour"}, {"type": "image", "source": source}]
+
+
+async def test_pictures_that_tools_take_are_not_told(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """With content a result is told, and an image in it only by its kind."""
+    client = client_of(backend, [call("camera", {})], [say("A harbour.")], content=True)
+    await ts.Conversation(client, tools=[camera], model="m", max_tokens=9).ask("?")
+    (tool,) = backend.named("execute_tool camera")
+    assert [part["type"] for part in json.loads(str((tool.attributes or {})["gen_ai.tool.call.result"]))] == [
+        "text",
+        "blob",
+    ]
+    assert not [span for span in backend.spans if "iVBORw0KGgo" in str(dict(span.attributes or {}))]
+
+
+async def test_nothing_is_made_for_spans_that_nobody_sees(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A span that is sampled out costs no JSON of prompts and answers, and is propagated as such."""
+
+    def made(*args: Any) -> str:
+        raise AssertionError("nobody sees this")
+
+    monkeypatch.setattr("trio_stream.otel._content._bounded", made)
+    monkeypatch.setattr("trio_stream.otel._content.tool_input", made)
+    backend = Backend(sampler=ALWAYS_OFF)
+    failures: list[str] = []
+    monkeypatch.setattr("trio_stream._instruments._log.exception", lambda *args: failures.append(str(args)))
+    api = ScriptedAPI([call("weather", {"city": "Lisbon"})], [say("Sunny.")])
+    async with ts.Client(
+        api_key="k", transport=api, instruments=[backend.instrument(content=True, propagate=True)]
+    ) as client:
+        await ts.Conversation(client, tools=[weather], model="m", max_tokens=9).ask("?")
+    assert failures == []
+    assert backend.spans == []
+    flags = int(api.requests[0].headers["traceparent"][-2:], 16)
+    assert not flags & TraceFlags.SAMPLED
+
+
+async def test_what_cannot_be_told_ends_all_the_same(
+    autojump_clock: trio.testing.MockClock, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours in making content leaves neither an open span nor anything behind."""
+
+    def broken(*args: Any) -> str:
+        raise RuntimeError("no content")
+
+    for name in ("_bounded", "tool_input", "tool_result"):
+        monkeypatch.setattr(f"trio_stream.otel._content.{name}", broken)
+    instrument = backend.instrument(content=True)
+    api = ScriptedAPI([call("weather", {"city": "Lisbon"})], [say("Sunny.")])
+    async with ts.Client(api_key="k", transport=api, instruments=[instrument]) as client:
+        assert await ts.Conversation(client, tools=[weather], model="m", max_tokens=9).ask("?") == "Sunny."
+    assert sorted(span.name for span in backend.spans) == ["chat m", "chat m", "execute_tool weather", "invoke_agent"]
+    assert not any((instrument._calls, instrument._runs, instrument._tools, instrument._jobs))
+    assert [point.count for point in backend.points("gen_ai.client.operation.duration")] == [2]
+
+
+def test_one_instrument_in_two_threads(backend: Backend) -> None:
+    """Clients of several threads may share an instrument."""
+    instrument = backend.instrument()
+
+    async def many(model: str) -> None:
+        api = ScriptedAPI(default=[say("a")])
+        async with ts.Client(api_key="k", transport=api, instruments=[instrument]) as client:
+            for _ in range(10):
+                await client.messages.create(**{**PARAMS, "model": model})
+
+    threads = [threading.Thread(target=trio.run, args=(many, model)) for model in ("m", "n")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(span.name for span in backend.spans) == {"chat m": 10, "chat n": 10}
+    assert not instrument._calls
+
+
+async def test_odd_parameters(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """Parameters that the API will refuse are told as far as they can be."""
+    api = ScriptedAPI(default=[say("a")], strict=False)
+    async with ts.Client(api_key="k", transport=api, instruments=[backend.instrument(content=True)]) as client:
+        await client.messages.create(
+            **PARAMS, extra_body={"output_config": "json", "tools": {"a": 1}, "system": 5}
+        )
+    assert (backend.span.attributes or {})["gen_ai.request.max_tokens"] == 1024
+
+
+async def test_a_message_batch_below_a_fan_out(autojump_clock: trio.testing.MockClock, backend: Backend) -> None:
+    """`via="batch"` makes few calls for many items: each has its span, and all of them end."""
+    client = client_of(backend, default=[say("Hello")])
+    async with ts.fan_out(client, ["one", "two"], model="m", max_tokens=9, via="batch") as results:
+        assert [outcome.status async for outcome in results] == ["ok", "ok"]
+    (job,) = backend.named("invoke_workflow fan_out")
+    assert (job.attributes or {})["trio_stream.items.ok"] == 2
+    assert backend.named("POST /v1/messages/batches")
