@@ -195,6 +195,25 @@ async def test_other_calls_are_recorded_too(autojump_clock: trio.testing.MockClo
     assert await calls(replay(path)) == before
 
 
+async def test_equal_requests_at_once(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """Which request was first counts, not which answer: so a hedge goes as it went."""
+    path = tmp_path / "recording.jsonl"
+
+    async def hedged(api: ScriptedAPI, *instruments: ts.Instrument) -> tuple[str, int, float]:
+        began = trio.current_time()
+        async with ts.Client(api_key=KEY, transport=api, instruments=instruments) as client:
+            outcome = await ts.hedge(client, PARAMS, after=2)
+        return outcome.text, outcome.index, round(trio.current_time() - began, 3)
+
+    with testing.record(path) as recording:
+        before = await hedged(ScriptedAPI([say("slow", ttft=9)], [say("quick", ttft=1)]), recording)
+    assert before == ("quick", 1, 3)
+    assert [one.end for one in read_recordings(path)] == [RecordedEnd.LEFT, RecordedEnd.COMPLETE]
+    api = replay(path)
+    assert await hedged(api) == before
+    api.assert_done()
+
+
 # Finding the recording of a request.
 
 

@@ -112,6 +112,7 @@ class record:  # noqa: N801 - called as a function, like the other names of this
             return
         if isinstance(moment, AttemptStart):
             answer.state = _State.ASKED
+            answer.number = next(self._numbers)  # of several equal requests the first one asked is answered first
             answer.sent_at = moment.at  # until it is told better: transports of others may never tell
             moment.tap_bytes(partial(self._arrived, answer))
         elif isinstance(moment, RequestSent):
@@ -145,7 +146,6 @@ class record:  # noqa: N801 - called as a function, like the other names of this
             self.close()
 
     def _begin(self, answer: _Answer, status: int | None, headers: Headers, at: float) -> None:
-        answer.number = next(self._numbers)
         answer.state = _State.BEGUN
         call = answer.call
         request = RequestKeys.of(method=call.method, path=call.path, content=call.content, prompts=self._prompts)
@@ -237,7 +237,7 @@ class _Answer:
       call: The call.
       state: How far it is.
       sent_at: When the request had been sent.
-      number: Its number in the file, once it has begun.
+      number: Its number in the file.
       masked: Hides its text, where that is asked for.
     """
 

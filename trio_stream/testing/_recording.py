@@ -11,7 +11,7 @@ A recording is JSON Lines: one line for the head of each answer, one for each ar
     {"x":1,"at":0.533,"text":"data: {\"ty"}
     {"x":1,"at":1.9,"end":"complete"}
 
-``x`` numbers the answers, since those of several streams are mixed; ``at`` counts seconds from the moment at which the
+``x`` numbers the requests, since answers to several are mixed; ``at`` counts seconds from the moment at which the
 request had been sent. An arrival of whole events in the API's own form is the events' data, verbatim, so that people
 can read and search the file; any other is text, or Base64 where it is no text. So the bytes come back exactly, and in
 the pieces in which they came.
@@ -24,6 +24,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class RecordingError(ValueError):
 
 
 def read_recordings(path: str | os.PathLike[str]) -> list[Recording]:
-    """Read the recorded answers of a file, in the order in which their requests were answered.
+    """Read the recorded answers of a file, in the order in which their requests were made.
 
     An answer whose end is not in the file, because the program was killed, counts as left at its last arrival, and a
     last line that is cut is ignored.
@@ -150,7 +151,7 @@ def read_recordings(path: str | os.PathLike[str]) -> list[Recording]:
             found.append(answer)
         else:
             answers[line.x].add(line, data)
-    return [answer.recording() for answer in found]
+    return sorted((answer.recording() for answer in found), key=attrgetter("number"))
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[Line, bytes]]:
