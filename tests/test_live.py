@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -147,3 +148,32 @@ async def test_an_answer_at_once_has_no_speed(autojump_clock: trio.testing.MockC
     live = ts.Live()
     await follow(live, [say("Hello there")])
     assert live.snapshot().models[0].normal is None
+
+
+def test_clients_in_other_threads() -> None:
+    """A snapshot can be taken while calls of other threads begin and end."""
+    live = ts.Live()
+    done = threading.Event()
+
+    async def many() -> None:
+        for _ in range(30):
+            await follow(live, [say("Hello there")])
+
+    def run() -> None:
+        trio.run(many)
+        done.set()
+
+    async def watch() -> None:
+        while not done.is_set():
+            live.snapshot()
+            await trio.sleep(0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    trio.run(watch)
+    thread.join()
+
+    async def look() -> ts.LiveSnapshot:
+        return live.snapshot()
+
+    assert trio.run(look).models[0].outcomes == {ts.CallOutcome.COMPLETED: 30}

@@ -157,10 +157,12 @@ class Live:
           RuntimeError: Not called in a Trio task: there is no clock.
         """
         now = trio.current_time()
-        normal = {name: model.normal() for name, model in self._models.items()}
-        calls = [self._describe(row, now, normal[row.model]) for row in self._rows.values()]
+        # Copies, because clients in other threads may be told something meanwhile. Rows first: their models are there.
+        rows, models = list(self._rows.values()), dict(self._models)
+        normal = {name: model.normal() for name, model in models.items()}
+        calls = [self._describe(row, now, normal[row.model]) for row in rows]
         calls.sort(key=lambda call: call.quiet, reverse=True)
-        paused = max(self._paused.values(), default=now) - now
+        paused = max(list(self._paused.values()), default=now) - now
         return LiveSnapshot(
             at=now,
             calls=tuple(calls),
@@ -173,7 +175,7 @@ class Live:
                     retries=model.retries,
                     outcomes=dict(model.outcomes),
                 )
-                for name, model in sorted(self._models.items())
+                for name, model in sorted(models.items())
             ),
             paused=paused if paused > 0 else None,
         )
@@ -181,8 +183,9 @@ class Live:
     def _follow(self, moment: CallMoment) -> None:
         if isinstance(moment, CallStart):
             call = moment.call
-            begun = self._rows[call.id] = _Row(call, at=moment.at)
-            self._models.setdefault(begun.model, _Model())
+            row = _Row(call, at=moment.at)
+            self._models.setdefault(row.model, _Model())
+            self._rows[call.id] = row
             return
         row = self._rows.get(moment.call.id)
         if row is None:
@@ -248,7 +251,7 @@ class _Model:
 
     def normal(self) -> float | None:
         """The median speed of an answer, in tokens a second."""
-        return statistics.median(self.speeds) if self.speeds else None
+        return statistics.median(list(self.speeds)) if self.speeds else None
 
 
 @final

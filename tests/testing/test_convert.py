@@ -175,3 +175,33 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert main([str(good)]) == 1
     assert "pip install pyyaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", gzip.compress(STREAM)[:-20]), ("br", b"\x8b\x10\x80\x03\xff"), ("deflate", zlib.compress(STREAM)[:-20])],
+)
+def test_bodies_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str, body: bytes
+) -> None:
+    """What is cut, or compressed in a way that the standard library does not know, is told with the cure."""
+    cassette = tmp_path / "cassette.json"
+    kept = {"body": {"base64_string": base64.b64encode(body).decode()}}
+    cassette.write_text(response(kept, headers={"content-encoding": [encoding]}))
+    assert main([str(cassette)]) == 1
+    assert f"cannot be decompressed ({encoding})" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [cassette]
+
+
+def test_bodies_that_were_kept_decompressed() -> None:
+    """Whatever the header says."""
+    for encoding in ("br", "GZIP", "identity", ""):
+        lines = list(convert(response({"body": {"string": "hello"}}, headers={"content-encoding": [encoding]})))
+        assert json.loads(lines[1])["text"] == "hello"
+
+
+def test_a_recording_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cassette = tmp_path / "cassette.json"
+    cassette.write_text(response({"body": {"string": "hello"}}))
+    assert main([str(cassette), "-o", str(tmp_path / "missing" / "recording.jsonl")]) == 1
+    assert "No such file or directory" in capsys.readouterr().err

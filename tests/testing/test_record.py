@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import math
 import os
 import re
@@ -30,6 +31,7 @@ from trio_stream.testing import (
     call,
     disconnect,
     fail,
+    headers,
     http_error,
     pause,
     raw,
@@ -193,6 +195,21 @@ async def test_other_calls_are_recorded_too(autojump_clock: trio.testing.MockClo
     assert before[0] == "Hello there"
     assert before[2] == 1
     assert await calls(replay(path)) == before
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+async def test_compressed_answers(autojump_clock: trio.testing.MockClock, tmp_path: Path, coding: str) -> None:
+    """What the client decompresses is recorded without its coding; what it refuses is refused again."""
+    path = tmp_path / "recording.jsonl"
+    event = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"No."}}\n\n'
+    body = gzip.compress(event)
+    kinds = {"content-type": "text/event-stream", "content-encoding": coding}
+    with testing.record(path) as recording:
+        before = await ask(ScriptedAPI([headers(kinds), raw(body), disconnect(clean=True)], verbatim=True), recording)
+    assert before.end[0] is ts.CallOutcome.FAILED
+    (recorded,) = read_recordings(path)
+    assert recorded.body == (event if coding == "gzip" else b"")
+    assert_same(before, await ask(replay(path)))
 
 
 async def test_equal_requests_at_once(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, final
 
+from trio_stream._http import codings_of, is_decoded
+from trio_stream._response import Headers
 from trio_stream.testing import _steps as s
 from trio_stream.testing._recording import Arrival, RecordedEnd, Recording, RequestKeys, read_recordings
 from trio_stream.testing._requests import RecordedRequest
@@ -134,8 +136,9 @@ def _steps(recording: Recording, *, speed: float, cut_at: int | None) -> Iterato
 
     if recording.status is not None:
         yield wait_until(recording.head_at)
-        # The body is recorded without its content encoding.
-        headers = {name: value for name, value in recording.headers.items() if name != "content-encoding"}
+        headers = dict(recording.headers)
+        if is_decoded(codings_of(Headers([(b"content-encoding", headers.get("content-encoding", "").encode())]))):
+            headers.pop("content-encoding", None)  # the body was recorded without it
         yield s.headers(headers, status=recording.status)
     arrivals, end = _cut(recording, cut_at)
     for arrival in arrivals:

@@ -87,15 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output: Path = options.output or cassette.with_suffix(".jsonl")
         try:
             lines = list(convert(cassette.read_text(encoding="utf-8")))
+            if not lines:
+                raise RecordingError("no answer of the Messages API is in it")
+            output.write_bytes(b"".join(lines))
         except (OSError, ValueError, ModuleNotFoundError) as error:
             print(f"convert: {cassette}: {error}", file=sys.stderr)
             failed = 1
-            continue
-        if not lines:
-            print(f"convert: {cassette}: no answer of the Messages API is in it", file=sys.stderr)
-            failed = 1
-            continue
-        output.write_bytes(b"".join(lines))
     return failed
 
 
@@ -159,11 +156,23 @@ def _bytes(value: object) -> bytes:
 
 def _decompressed(body: bytes, encoding: str) -> bytes:
     """The body without its content encoding; cassettes are often kept without it, whatever the header says."""
-    if encoding == "gzip" and body.startswith(b"\x1f\x8b"):
-        return zlib.decompress(body, wbits=31)
-    if encoding == "deflate" and body.startswith(b"\x78"):
-        return zlib.decompress(body)
+    magic, wbits = _COMPRESSED.get(encoding.lower(), (b"", 0))
+    if magic and not body.startswith(magic):
+        return body
+    try:
+        if magic:
+            return zlib.decompress(body, wbits=wbits)
+        if encoding.lower() not in ("", "identity"):
+            body.decode()
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise RecordingError(
+            f"an answer cannot be decompressed ({encoding}): record it with vcrpy's decode_compressed_response=True"
+        ) from error
     return body
+
+
+_COMPRESSED = {"gzip": (b"\x1f\x8b", 31), "x-gzip": (b"\x1f\x8b", 31), "deflate": (b"\x78", zlib.MAX_WBITS)}
+"""The content encodings that are known: how what is compressed begins, and how it is read."""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""What the instruments of this library cost: ``python -m tests.bench.instruments``.
+
+What belongs here: streams that one instrument is told of, beside the same streams without any, in turn; and a snapshot
+of many calls. What does not: any network; the scripted API is in memory, and its part is in both, so it falls out of
+the differences.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import trio
+import trio.testing
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import trio_stream as ts
+from trio_stream import testing
+from trio_stream.otel import OpenTelemetry
+from trio_stream.testing import ScriptedAPI, say, stall
+
+ROUNDS = 7
+STREAMS = 40
+EVENTS = 250
+CALLS = 500
+
+PARAMS: dict[str, Any] = {
+    "model": "claude-sonnet-5-5",
+    "max_tokens": 9,
+    "messages": [{"role": "user", "content": "Hi"}],
+}
+
+
+class Watched(NamedTuple):
+    """A way of watching.
+
+    Attributes:
+      name: What is shown.
+      make: Makes the instruments, in a folder for their files.
+      a_stream: The microseconds that it may cost a stream, by the specification; None where it says nothing.
+      an_event: The same for an event.
+    """
+
+    name: str
+    make: Callable[[Path], list[ts.Instrument]]
+    a_stream: float | None = None
+    an_event: float | None = None
+
+
+def traced(folder: Path) -> list[ts.Instrument]:  # noqa: ARG001
+    """Spans for an exporter of the SDK."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    return [OpenTelemetry(provider)]
+
+
+def recorded(folder: Path) -> list[ts.Instrument]:
+    """A recording in a new file."""
+    return [testing.record(folder / f"{time.monotonic_ns()}.jsonl")]
+
+
+NOBODY = Watched("nobody", lambda folder: [])
+WAYS = (
+    NOBODY,
+    Watched("a list of moments", lambda folder: [[].append], a_stream=13),
+    Watched("OpenTelemetry", traced, a_stream=117),
+    Watched("Live", lambda folder: [ts.Live()], an_event=0.6),
+    Watched("record", recorded, an_event=5.4),
+    Watched("record, masked", lambda folder: [testing.record(folder / f"m{time.monotonic_ns()}", mask=True)]),
+)
+SNAPSHOT_MILLISECONDS = 2.3
+
+
+async def streams(events: int, instruments: list[ts.Instrument]) -> float:
+    """The CPU seconds of one stream of so many deltas, each an arrival of its own."""
+    api = ScriptedAPI(default=[say(*["word "] * events, tps=10)], keep_requests=1)
+    async with ts.Client(api_key="test", transport=api, instruments=instruments) as client:
+        began = time.process_time()
+        for _ in range(STREAMS):
+            async with client.messages.stream(**PARAMS) as stream:
+                await stream.until_done()
+        return (time.process_time() - began) / STREAMS
+
+
+def measure(way: Watched, events: int) -> float:
+    """One round of streams."""
+    with tempfile.TemporaryDirectory() as folder:
+        return trio.run(
+            streams, events, way.make(Path(folder)), clock=trio.testing.MockClock(autojump_threshold=0)
+        )
+
+
+async def snapshot() -> float:
+    """The least CPU seconds of a snapshot of many calls."""
+    live = ts.Live()
+    api = ScriptedAPI(default=[say("word ", "word "), stall()])
+    async with ts.Client(api_key="test", transport=api, instruments=[live]) as client:
+        async with trio.open_nursery() as nursery:
+            for _ in range(CALLS):
+                nursery.start_soon(lambda: client.messages.create(**PARAMS))
+            await trio.testing.wait_all_tasks_blocked()
+            least = float("inf")
+            for _ in range(ROUNDS):
+                began = time.process_time()
+                found = live.snapshot()
+                least = min(least, time.process_time() - began)
+            assert len(found.calls) == CALLS
+            nursery.cancel_scope.cancel(reason="measured")
+    return least
+
+
+def main() -> None:
+    """Measure, and print each beside its figure."""
+    # Of each the least: others use this machine too.
+    short = {way.name: float("inf") for way in WAYS}
+    long = dict(short)
+    for _ in range(ROUNDS):
+        for way in WAYS:
+            short[way.name] = min(short[way.name], measure(way, 1))
+            long[way.name] = min(long[way.name], measure(way, EVENTS))
+    print("                    us a stream   beside nobody  (figure)     us an event   beside nobody  (figure)")
+    of_nobody = short[NOBODY.name], (long[NOBODY.name] - short[NOBODY.name]) / (EVENTS - 1)
+    for way in WAYS:
+        a_stream = short[way.name]
+        an_event = (long[way.name] - a_stream) / (EVENTS - 1)
+        cells = [f"{way.name:18}"]
+        for value, nobody, figure in ((a_stream, of_nobody[0], way.a_stream), (an_event, of_nobody[1], way.an_event)):
+            shown = "" if figure is None else f"({figure})"
+            cells.append(f"{value * 1e6:10.1f}  {(value - nobody) * 1e6:+8.1f} {value / nobody:6.2f}x  {shown:>8}")
+        print("   ".join(cells))
+    milliseconds = trio.run(snapshot) * 1e3
+    print(f"a snapshot of {CALLS} calls: {milliseconds:.1f} ms ({SNAPSHOT_MILLISECONDS})")
+
+
+if __name__ == "__main__":
+    main()
