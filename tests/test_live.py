@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 import trio_stream as ts
@@ -166,7 +167,7 @@ def test_clients_in_other_threads() -> None:
     async def watch() -> None:
         while not done.is_set():
             live.snapshot()
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
 
     thread = threading.Thread(target=run)
     thread.start()

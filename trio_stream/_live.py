@@ -151,7 +151,9 @@ class Live:
             self._paused.pop(moment.job.id, None)
 
     def snapshot(self) -> LiveSnapshot:
-        """How everything stands now. Plain and quick; it can be called from any task of the program.
+        """How everything stands now. Plain and quick; it can be called from any task.
+
+        Each ``trio.run`` has a clock of its own, so times are right for the calls of the one that this is called in.
 
         Raises:
           RuntimeError: Not called in a Trio task: there is no clock.

@@ -24,9 +24,9 @@ from trio_stream import testing
 from trio_stream.otel import OpenTelemetry
 from trio_stream.testing import ScriptedAPI, say, stall
 
-ROUNDS = 7
-STREAMS = 40
-EVENTS = 250
+ROUNDS = 5
+STREAMS = 30
+DELTAS = 250
 CALLS = 500
 
 PARAMS: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Watched(NamedTuple):
     an_event: float | None = None
 
 
-def traced(folder: Path) -> list[ts.Instrument]:  # noqa: ARG001
+def traced(folder: Path) -> list[ts.Instrument]:
     """Spans for an exporter of the SDK."""
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
@@ -67,7 +67,7 @@ def recorded(folder: Path) -> list[ts.Instrument]:
 NOBODY = Watched("nobody", lambda folder: [])
 WAYS = (
     NOBODY,
-    Watched("a list of moments", lambda folder: [[].append], a_stream=13),
+    Watched("a list of moments", lambda folder: [list[ts.Moment]().append], a_stream=13),
     Watched("OpenTelemetry", traced, a_stream=117),
     Watched("Live", lambda folder: [ts.Live()], an_event=0.6),
     Watched("record", recorded, an_event=5.4),
@@ -76,23 +76,28 @@ WAYS = (
 SNAPSHOT_MILLISECONDS = 2.3
 
 
-async def streams(events: int, instruments: list[ts.Instrument]) -> float:
-    """The CPU seconds of one stream of so many deltas, each an arrival of its own."""
-    api = ScriptedAPI(default=[say(*["word "] * events, tps=10)], keep_requests=1)
+class Cost(NamedTuple):
+    """What one stream costs: its CPU seconds, and its events."""
+
+    seconds: float
+    events: int
+
+
+async def streams(deltas: int, instruments: list[ts.Instrument]) -> Cost:
+    """Read streams of so many deltas, each an arrival of its own."""
+    api = ScriptedAPI(default=[say(*["word"] * deltas, tps=10)], keep_requests=1)
     async with ts.Client(api_key="test", transport=api, instruments=instruments) as client:
         began = time.process_time()
         for _ in range(STREAMS):
             async with client.messages.stream(**PARAMS) as stream:
                 await stream.until_done()
-        return (time.process_time() - began) / STREAMS
+        return Cost((time.process_time() - began) / STREAMS, stream.stats.events)
 
 
-def measure(way: Watched, events: int) -> float:
+def measure(way: Watched, deltas: int) -> Cost:
     """One round of streams."""
     with tempfile.TemporaryDirectory() as folder:
-        return trio.run(
-            streams, events, way.make(Path(folder)), clock=trio.testing.MockClock(autojump_threshold=0)
-        )
+        return trio.run(streams, deltas, way.make(Path(folder)), clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def snapshot() -> float:
@@ -114,20 +119,24 @@ async def snapshot() -> float:
     return least
 
 
+def costs(short: Cost, long: Cost) -> tuple[float, float]:
+    """What a stream costs, and what an event."""
+    return short.seconds, (long.seconds - short.seconds) / (long.events - short.events)
+
+
 def main() -> None:
     """Measure, and print each beside its figure."""
     # Of each the least: others use this machine too.
-    short = {way.name: float("inf") for way in WAYS}
+    short = {way.name: Cost(float("inf"), 0) for way in WAYS}
     long = dict(short)
     for _ in range(ROUNDS):
         for way in WAYS:
             short[way.name] = min(short[way.name], measure(way, 1))
-            long[way.name] = min(long[way.name], measure(way, EVENTS))
+            long[way.name] = min(long[way.name], measure(way, DELTAS))
     print("                    us a stream   beside nobody  (figure)     us an event   beside nobody  (figure)")
-    of_nobody = short[NOBODY.name], (long[NOBODY.name] - short[NOBODY.name]) / (EVENTS - 1)
+    of_nobody = costs(short[NOBODY.name], long[NOBODY.name])
     for way in WAYS:
-        a_stream = short[way.name]
-        an_event = (long[way.name] - a_stream) / (EVENTS - 1)
+        a_stream, an_event = costs(short[way.name], long[way.name])
         cells = [f"{way.name:18}"]
         for value, nobody, figure in ((a_stream, of_nobody[0], way.a_stream), (an_event, of_nobody[1], way.an_event)):
             shown = "" if figure is None else f"({figure})"

@@ -631,9 +631,7 @@ async def test_odd_parameters(autojump_clock: trio.testing.MockClock, backend: B
     """Parameters that the API will refuse are told as far as they can be."""
     api = ScriptedAPI(default=[say("a")], strict=False)
     async with ts.Client(api_key="k", transport=api, instruments=[backend.instrument(content=True)]) as client:
-        await client.messages.create(
-            **PARAMS, extra_body={"output_config": "json", "tools": {"a": 1}, "system": 5}
-        )
+        await client.messages.create(**PARAMS, extra_body={"output_config": "json", "tools": {"a": 1}, "system": 5})
     assert (backend.span.attributes or {})["gen_ai.request.max_tokens"] == 1024
 
 
