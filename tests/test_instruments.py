@@ -648,3 +648,13 @@ async def test_a_call_ends_once(autojump_clock):
     assert watch is not None
     watch.end(moments.ends[0].outcome)
     assert len(moments.ends) == 1
+
+
+async def test_an_instrument_that_is_given_twice_is_told_once():
+    """To the client, to its copy, and in the context: otherwise spans begin twice, and bytes are recorded twice."""
+    moments = Moments()
+    client = client_of([say("a")], instruments=[moments]).with_options(instruments=[moments])
+    with ts.instrumented(moments), ts.instrumented(moments):
+        await client.messages.create(**PARAMS)
+    assert moments.names.count("CallStart") == 1
+    assert len(moments.ends) == 1

@@ -366,7 +366,8 @@ def instrumented(*instruments: Instrument) -> Generator[None]:
     It is a context variable that knows them: calls of other tasks, which were started outside, are not told.
 
     Args:
-      *instruments: Functions of one argument. They are added to those that hold already.
+      *instruments: Functions of one argument. They are added to those that hold already; one that is given twice,
+        here or to the client, is told once.
     """
     token = _in_context.set(_in_context.get() + check_instruments(instruments))
     try:
@@ -410,7 +411,12 @@ class Instruments:
     def watch(self) -> Audience | None:
         """Whoever is told what begins here; None if nobody is."""
         listeners = self._own + _in_context.get()
-        return Audience(listeners, self._failures) if listeners else None
+        if not listeners:
+            return None
+        if len(listeners) > 1:
+            # Told twice, an instrument would begin spans twice and record bytes twice.
+            listeners = tuple({id(one): one for one in listeners}.values())
+        return Audience(listeners, self._failures)
 
 
 @final
