@@ -307,7 +307,8 @@ class ScriptedAPI(httpx.AsyncBaseTransport):
                 HTTPError(
                     500,
                     "api_error",
-                    f"ScriptedAPI: no script is left for request {request.number}",
+                    f"ScriptedAPI: no script is left for request {request.number}"
+                    f"{'; each recorded answer is played once' if self._verbatim else ''}",
                     None,
                     {"x-should-retry": "false"},
                     None,
