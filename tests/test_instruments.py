@@ -658,3 +658,14 @@ async def test_an_instrument_that_is_given_twice_is_told_once():
         await client.messages.create(**PARAMS)
     assert moments.names.count("CallStart") == 1
     assert len(moments.ends) == 1
+
+
+async def test_a_model_that_is_none():
+    """What the API is going to refuse is told all the same."""
+    moments = Moments()
+    api = ScriptedAPI([http_error(400)], strict=False)
+    async with ts.Client(api_key="k", transport=api, instruments=[moments]) as client:
+        with pytest.raises(ts.BadRequestError):
+            await client.messages.create(**PARAMS, extra_body={"model": 5})
+    assert moments.end.call.model is None
+    assert "model=None" in repr(moments.end.call)

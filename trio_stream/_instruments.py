@@ -70,7 +70,7 @@ class Progress(Protocol):
 
 
 class _Model(msgspec.Struct):
-    model: str | None = None
+    model: Any = None  # a program may send what the API is going to refuse
 
 
 @final
@@ -155,7 +155,8 @@ class Call:
         if self._model is None:
             # Without decoding the rest, which may be megabytes.
             self._model = msgspec.json.decode(self.content, type=_Model) if self.content else _Model()
-        return self._model.model
+        model = self._model.model
+        return model if isinstance(model, str) else None
 
     @property
     def params(self) -> Mapping[str, Any]:
