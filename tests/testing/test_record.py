@@ -249,7 +249,9 @@ async def test_a_request_that_nobody_recorded(autojump_clock: trio.testing.MockC
             api.assert_done()
         async with client.messages.stream(**PARAMS) as stream:
             assert await stream.get_final_text() == "Hello"
-        with pytest.raises(ts.InternalServerError, match="no script is left for request 3; each recorded answer is played once"):
+        with pytest.raises(
+            ts.InternalServerError, match="no script is left for request 3; each recorded answer is played once"
+        ):
             await client.messages.count_tokens(model="m", messages=PARAMS["messages"])
 
 
