@@ -7,6 +7,7 @@ and playing recordings (`_replay`).
 from __future__ import annotations
 
 import itertools
+import logging
 import mmap
 import os
 import stat
@@ -46,6 +47,8 @@ from trio_stream.testing._recording import (
     read_lines,
 )
 
+_log = logging.getLogger("trio_stream")
+
 _Path: TypeAlias = str | os.PathLike[str]
 
 _KEPT = frozenset(("content-type", "content-encoding", "request-id", "retry-after", "retry-after-ms", "x-should-retry"))
@@ -68,9 +71,9 @@ class record:  # noqa: N801 - called as a function, like the other names of this
     repeat what they are told.
 
     An existing recording is continued, and only the file's owner may read a new one. Every line is written at once, so
-    a killed program leaves all that had arrived. A file that cannot be written to does not disturb the program: as with
-    every instrument, the failure is logged once. An answer of which a line could not be written ends there in the file,
-    as if it had been left. One recording writes to a file at a time, for any number of clients and threads; a process
+    a killed program leaves all that had arrived. A file that cannot be written to does not disturb the program: the
+    first failure is logged. An answer of which a line could not be written ends there in the file, as if it had been
+    left. One recording writes to a file at a time, for any number of clients and threads; a process
     that is forked off its own records nothing.
 
     Args:
@@ -92,6 +95,8 @@ class record:  # noqa: N801 - called as a function, like the other names of this
         self._mask = mask
         self._sample = sample
         self._answers: dict[int, _Answer] = {}  # under way, by the id of the call
+        self._path = path
+        self._has_failed = False  # it is logged once
         self._process = os.getpid()
         self._lock = threading.Lock()  # of the file: clients may run in several threads
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -180,11 +185,13 @@ class record:  # noqa: N801 - called as a function, like the other names of this
             try:
                 while left:
                     left = left[os.write(self._file, left) :]
-            except OSError:
+            except OSError as error:
                 answer.state = _State.LOST
+                if not self._has_failed:
+                    self._has_failed = True
+                    _log.error("answers in %s are not recorded whole: %s", self._path, error.strerror)
                 if len(left) < len(line):  # the disk took the first part of it
                     os.ftruncate(self._file, os.fstat(self._file).st_size - (len(line) - len(left)))
-                raise
 
 
 def _last_number(file: int, path: Path) -> int:
