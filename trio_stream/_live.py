@@ -159,7 +159,7 @@ class Live:
           RuntimeError: Not called in a Trio task: there is no clock.
         """
         now = trio.current_time()
-        # Copies, because clients in other threads may be told something meanwhile. Rows first: their models are there.
+        # Copies, because clients in other threads may be told something meanwhile.
         rows, models = list(self._rows.values()), dict(self._models)
         normal = {name: model.normal() for name, model in models.items()}
         calls = [self._describe(row, now, normal[row.model]) for row in rows]
@@ -185,9 +185,9 @@ class Live:
     def _follow(self, moment: CallMoment) -> None:
         if isinstance(moment, CallStart):
             call = moment.call
-            row = _Row(call, at=moment.at)
-            self._models.setdefault(row.model, _Model())
-            self._rows[call.id] = row
+            begun = _Row(call, at=moment.at)
+            self._models.setdefault(begun.model, _Model())  # before its row: a snapshot looks for the row's model
+            self._rows[call.id] = begun
             return
         row = self._rows.get(moment.call.id)
         if row is None:
