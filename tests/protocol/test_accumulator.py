@@ -823,3 +823,43 @@ def test_any_text(pieces: list[str]) -> None:
     message = final(block_start(0), *[text_delta(piece) for piece in pieces], block_stop(0))
     assert message.text == "".join(pieces)
     assert message.to_param() == {"role": "assistant", "content": [{"type": "text", "text": "".join(pieces)}]}
+
+
+@given(st.data())
+def test_a_fork_goes_on_by_itself(data: st.DataObject) -> None:
+    """At any event: what is added to either is not in the other, and both come to the same message."""
+    events = [
+        message_start(),
+        block_start(0, "text"),
+        text_delta("one ", 0),
+        block_start(1, {"type": "tool_use", "id": "t", "name": "n", "input": {}}),
+        json_delta('{"a": ', 1),
+        text_delta("two", 0),
+        block_delta({"type": "new_delta", "x": 1}, 0),
+        block_stop(0),
+        block_start(2, {"type": "thinking", "thinking": "", "signature": ""}),
+        block_delta({"type": "thinking_delta", "thinking": "hm"}, 2),
+        json_delta("1}", 1),
+        block_stop(1),
+        block_stop(2),
+        message_delta("tool_use", new_field=1),
+        STOP,
+    ]
+    place = data.draw(st.integers(0, len(events)))
+    accumulator, _ = accumulate(events[:place])
+    before = accumulator.snapshot()
+    fork = accumulator.fork()
+    assert (fork.snapshot(), fork.text_parts, fork.thinking_parts) == (
+        before,
+        accumulator.text_parts,
+        accumulator.thinking_parts,
+    )
+    accumulate(events[place:], accumulator)
+    assert fork.snapshot() == before
+    accumulate(events[place:], fork)
+    assert fork.snapshot() == accumulator.snapshot()
+    assert (fork.text, fork.thinking_parts, fork.usage) == (
+        accumulator.text,
+        accumulator.thinking_parts,
+        accumulator.usage,
+    )

@@ -56,9 +56,10 @@ from trio_stream._protocol._growth import Append, Collect
 from trio_stream._protocol._message import Message
 from trio_stream._protocol._oddities import Oddity
 from trio_stream._protocol._partial_json import Pieces
+from trio_stream._protocol._sizes import extra_size, size_of, utf8_length
 from trio_stream._protocol._stop_reason import MessageStopReason
 from trio_stream._protocol._usage import Usage
-from trio_stream._protocol._values import NO_FIELDS, Extended, Value, set_fields
+from trio_stream._protocol._values import NO_FIELDS, Value, set_fields
 
 # After one of these, a tool input that does not parse is a mistake of the model. After any other, ``max_tokens`` first
 # of all, the input was cut: "a cut-off reply closes its last call too", so ``content_block_stop`` proves nothing.
@@ -210,7 +211,7 @@ class MessageAccumulator:
             return self._change_message(self._message, event)
         if type(event) is RawMessageStopEvent:
             if event.extra:
-                self._grow(_size(event.extra))
+                self._grow(size_of(event.extra))
             if self._message.stop_reason is None:
                 self.tell(Oddity.NO_STOP_REASON)
             if event.extra:
@@ -233,6 +234,27 @@ class MessageAccumulator:
             extra = {**message.extra, **self._extra} if self._extra else message.extra
             self._snapshot = msgspec.structs.replace(message, content=tuple(content), usage=self.usage, extra=extra)
         return self._snapshot
+
+    def fork(self) -> MessageAccumulator:
+        """A copy as of the last event, which takes further events by itself.
+
+        For whoever reads ahead, and is asked about an earlier event then. It takes about as long as copying the list of
+        the pieces.
+        """
+        copy = MessageAccumulator(max_message_bytes=self._max_message_bytes, max_blocks=self._max_blocks)
+        copy.complete = self.complete
+        copy.text_parts = list(self.text_parts)
+        copy._thinking_parts = None if self._thinking_parts is None else list(self._thinking_parts)
+        copy._bytes = self._bytes
+        copy._message = self._message
+        copy._extra = None if self._extra is None else dict(self._extra)
+        copy._usage_extra = None if self._usage_extra is None else dict(self._usage_extra)
+        # A closed block does not change any more, and one that is not the last with its index is closed.
+        open_blocks = {id(block): block.fork() for block in self._by_index.values() if not block.closed}
+        copy._blocks = [open_blocks.get(id(block), block) for block in self._blocks]
+        copy._by_index = {index: open_blocks.get(id(block), block) for index, block in self._by_index.items()}
+        copy._snapshot = self._snapshot
+        return copy
 
     def tell(self, oddity: Oddity) -> None:
         """Tell of a departure from the protocol, unless that kind has been told."""
@@ -262,7 +284,7 @@ class MessageAccumulator:
             self.tell(Oddity.REPEATED_START)
             return ()
         self._check_number(len(event.message.content))
-        self._grow(_size(event.message) + _extra_size(event))
+        self._grow(size_of(event.message) + extra_size(event))
         self._message = event.message
         if event.extra:
             self._keep_extra(event.extra)
@@ -277,7 +299,7 @@ class MessageAccumulator:
         if before is not None and not before.closed:
             raise _unexpected(event, f"block {index} is open")
         self._check_number(len(self._blocks) + 1)
-        self._grow(_size(event.content_block))
+        self._grow(size_of(event.content_block))
         if before is not None:
             self.tell(Oddity.REUSED_INDEX)
         elif index != len(self._by_index):
@@ -319,7 +341,7 @@ class MessageAccumulator:
                 piece, half = join_halves(half + piece)
                 delta = msgspec.structs.replace(delta, **{growth.piece: piece})
                 event = msgspec.structs.replace(event, delta=delta)
-            self._grow(_utf8_length(piece) + _extra_size(delta))
+            self._grow(utf8_length(piece) + extra_size(delta))
             if half != block.half:
                 block.half = half
                 block.takes = None if half else type(delta)
@@ -327,14 +349,14 @@ class MessageAccumulator:
                 self._append_piece(piece, block, type(delta))
             says = (piece, block.pieces, len(block.pieces))
         elif type(growth) is Collect:
-            self._grow(_size(delta) + _extra_size(delta))
+            self._grow(size_of(delta) + extra_size(delta))
             if block.collected is None:
                 block.collected = []
             item = getattr(delta, growth.item)
             block.collected.append(item)
             says = (item, block.collected, len(block.collected))
         else:
-            self._grow(_size(delta) + _extra_size(delta))
+            self._grow(size_of(delta) + extra_size(delta))
             block.changes = {**(block.changes or {}), **set_fields(delta)}
             says = tuple(getattr(delta, name) for name in delta.__struct_fields__ if name != "extra")
         if delta.extra:
@@ -352,7 +374,7 @@ class MessageAccumulator:
         if halves is not delta:
             delta = halves
             event = msgspec.structs.replace(event, delta=delta)
-        self._grow(_size(delta))
+        self._grow(size_of(delta))
         if block.deltas is None:
             block.deltas = []
         block.deltas.append(delta)
@@ -400,7 +422,7 @@ class MessageAccumulator:
             changes["input_transformations"] = event.input_transformations
         usage = event.usage
         if event.extra or event.delta.extra or usage.extra:
-            self._grow(_extra_size(event) + _extra_size(event.delta) + _extra_size(usage))
+            self._grow(extra_size(event) + extra_size(event.delta) + extra_size(usage))
         if event.extra:
             self._keep_extra(event.extra)
         if event.delta.extra:
@@ -471,22 +493,6 @@ def _parses(block: InputBlock) -> bool:
     except InvalidToolInputError:
         return False
     return True
-
-
-def _size(value: object) -> int:
-    try:
-        return len(msgspec.json.encode(value))
-    except RecursionError as error:
-        raise InvalidResponseError("invalid event: nested too deeply") from error
-
-
-def _extra_size(value: Extended) -> int:
-    """The size of the fields of a value that are unknown. Nearly always there are none."""
-    return _size(value.extra) if value.extra else 0
-
-
-def _utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _unexpected(event: RawMessageStreamEvent, reason: str) -> InvalidResponseError:

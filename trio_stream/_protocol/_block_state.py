@@ -47,6 +47,18 @@ class BlockState:
             elif type(growth) is Collect and (items := getattr(start, growth.field)):
                 self.collected = list(items)
 
+    def fork(self) -> BlockState:
+        """A copy that grows by itself."""
+        copy = BlockState(self.start, closed=self.closed)
+        copy.built, copy.takes, copy.half = self.built, self.takes, self.half
+        copy.pieces = Pieces()
+        copy.pieces += self.pieces
+        copy.collected = None if self.collected is None else list(self.collected)
+        copy.changes = None if self.changes is None else dict(self.changes)
+        copy.deltas = None if self.deltas is None else list(self.deltas)
+        copy.extra = None if self.extra is None else dict(self.extra)
+        return copy
+
     def build(self) -> ContentBlock:
         """The block as it is now."""
         if self.built is None:
