@@ -17,6 +17,12 @@ from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as M
 from ._options import (
     ADMISSION as ADMISSION,
     OPTION_NAMES as OPTION_NAMES,
+    BatchCall as BatchCall,
+    BatchCreateCall as BatchCreateCall,
+    BatchListCall as BatchListCall,
+    BetaBatchCall as BetaBatchCall,
+    BetaBatchCreateCall as BetaBatchCreateCall,
+    BetaBatchListCall as BetaBatchListCall,
     BetaCountCall as BetaCountCall,
     BetaMessageCall as BetaMessageCall,
     CallOptions as CallOptions,

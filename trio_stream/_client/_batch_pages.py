@@ -99,14 +99,21 @@ class MessageBatchPages:
 
     def __await__(self) -> Generator[Any, Any, MessageBatchPage]:
         """Get the first page."""
-        return self._first().__await__()
+        return self.get_first_page().__await__()
 
     def __aiter__(self) -> AsyncIterator[MessageBatch]:
         """All batches. When ``anext`` is cancelled nothing is lost."""
         current_run()
-        return _AllBatches(self._first)
+        return _AllBatches(self.get_first_page)
 
-    async def _first(self) -> MessageBatchPage:
+    async def get_first_page(self) -> MessageBatchPage:
+        """Get the first page, as ``await`` does.
+
+        A checkpoint. When it is cancelled nothing is lost.
+
+        Raises:
+          APIError: The request failed.
+        """
         return MessageBatchPage(await self._fetch(self._cursor), self._fetch, self._cursor)
 
 

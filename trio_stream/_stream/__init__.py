@@ -11,13 +11,17 @@ from ._answers import (
 )
 from ._batch_results import BatchResults as BatchResults
 from ._event_stream import EventStream as EventStream
-from ._message_stream import MessageStream as MessageStream, MessageStreamManager as MessageStreamManager
+from ._message_stream import (
+    MessageStream as MessageStream,
+    MessageStreamManager as MessageStreamManager,
+    text_of as text_of,
+)
 from ._request import (
     Closable as Closable,
     StreamRequest as StreamRequest,
     locate as locate,
 )
 from ._retrying import EarlierAttempts as EarlierAttempts, Waiting as Waiting, with_retries as with_retries
-from ._views import PieceView as PieceView, TextChunks as TextChunks
+from ._views import SENTENCE_ENDS as SENTENCE_ENDS, PieceView as PieceView, TextChunks as TextChunks
 from ._watchdog import Watchdog as Watchdog
 from ._watching import CallWatch as CallWatch, watch_call as watch_call

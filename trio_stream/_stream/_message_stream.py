@@ -36,6 +36,18 @@ T = TypeVar("T")
 _HOW_TO = "use `async with client.messages.stream(...) as stream:` and then `stream`"
 
 
+def text_of(message: Message) -> str:
+    """The text of a whole message.
+
+    Raises:
+      RuntimeError: It has no text block.
+    """
+    if not any(block.type == "text" for block in message.content):
+        kinds = ", ".join(block.type for block in message.content) or "no"
+        raise RuntimeError(f"there is no text in this message: it has {kinds} content blocks")
+    return message.text
+
+
 @final
 class MessageStream(MessageBase[MessageStreamEvent], Generic[OutputT_co]):
     """A message on its way, as ``client.messages.stream`` gives it.
@@ -124,11 +136,7 @@ class MessageStream(MessageBase[MessageStreamEvent], Generic[OutputT_co]):
           APIError: As `get_final_message`.
           RuntimeError: The message has no text block, as with the official SDK; `text` is ``""`` then.
         """
-        message = await self.get_final_message()
-        if not any(block.type == "text" for block in message.content):
-            kinds = ", ".join(block.type for block in message.content) or "no"
-            raise RuntimeError(f"there is no text in this message: it has {kinds} content blocks")
-        return message.text
+        return text_of(await self.get_final_message())
 
     @overload
     def parse(self) -> OutputT_co: ...

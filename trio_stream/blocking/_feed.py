@@ -1,0 +1,303 @@
+"""One stream between the thread that reads it and the loop: the task that owns its block, and what that has read.
+
+What belongs here: opening, reading on demand and leaving, from both sides. What does not: what the program sees
+(`_streams`), and the events of one look (`_batch`).
+
+The task is in one of three places: it opens the stream; it is parked, until somebody asks for something; or it reads. It
+reads only while somebody waits for that, so a program that does not read holds up the model as with the asynchronous
+client, and the clocks measure the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, Protocol, TypeVar, final
+
+import trio
+
+from ._batch import Batch, Taker
+from ._hop import INTERRUPT_SECONDS, Hop
+from ._loop import Loop, check_thread
+
+
+class AsyncStream(Protocol):
+    """What is read: a `MessageStream`, an `EventStream` or `BatchResults`."""
+
+    async def receive(self) -> Any:
+        """Receive the next event."""
+
+    def receive_nowait(self) -> Any:
+        """Receive the next event, if it is there."""
+
+    async def aclose(self) -> None:
+        """Close."""
+
+
+AsyncStreamT = TypeVar("AsyncStreamT", bound=AsyncStream)
+
+
+@final
+class _Read(Hop):
+    """A thread waits for events.
+
+    Attributes:
+      seconds: How long the loop waits for the first one, at the most.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+@final
+class Feed(Generic[AsyncStreamT]):
+    """A stream that the loop owns, and threads read.
+
+    Args:
+      loop: The loop.
+      manager: The stream's block.
+      of_message: Whether it is a message.
+
+    Attributes:
+      is_new: Whether nobody has tried to open it.
+      stream: The stream, once it is open.
+      taker: What takes events in the loop, once it is open.
+      batch: The events that were handed over last.
+    """
+
+    # The loop alone writes `stream`, `taker`, `batch` and `_error`; the threads write `_read` and `_leaving`, which say
+    # what is wanted. A new batch comes only in place of one that was wholly taken, so nothing is lost, whoever is
+    # interrupted when.
+
+    __slots__ = (
+        "_error",
+        "_leaving",
+        "_left",
+        "_left_with",
+        "_lock",
+        "_loop",
+        "_manager",
+        "_news",
+        "_of_message",
+        "_opened",
+        "_read",
+        "batch",
+        "is_new",
+        "stream",
+        "taker",
+    )
+
+    def __init__(
+        self, loop: Loop, manager: AbstractAsyncContextManager[AsyncStreamT], *, of_message: bool
+    ) -> None:
+        self._loop = loop
+        self._manager = manager
+        self._of_message = of_message
+        self._lock = threading.Lock()
+        self._news = trio.Event()
+        self._opened = Hop()
+        self._left = threading.Event()
+        self._left_with: BaseException | None = None
+        self._read: _Read | None = None
+        self._leaving: tuple[BaseException | None] | None = None
+        self._error: BaseException | None = None
+        self.is_new = True
+        self.stream: AsyncStreamT | None = None
+        self.taker: Taker[Any] | None = None
+        self.batch: Batch[Any] = Batch([])
+
+    # In the threads that read.
+
+    def open(self) -> None:
+        """Open the stream, and wait until its first event has arrived.
+
+        Raises:
+          BaseException: What entering the block of the stream raised, or a signal handler. Then nothing is left open.
+        """
+        check_thread()
+        if not self.is_new:
+            raise RuntimeError("this stream has been entered before: each stream is one request, so make another")
+        self.is_new = False
+        try:
+            self._loop.begin(self, self._own)
+            self._opened.wait_or_give_up(self._ask)
+            if self._error is not None:
+                raise self._error
+        except BaseException:
+            self.abandon()
+            self._loop.live.discard(self)  # the task does that too, unless it was never started
+            raise
+
+    def read(self, seconds: float = math.inf) -> None:
+        """Wait until there is another batch, or the end is known. To be called when all of this one was taken.
+
+        Args:
+          seconds: How long at the most; then the batch stays as it is. 0: there is no waiting for what has not arrived.
+
+        Raises:
+          trio.BusyResourceError: Another thread waits here.
+          BaseException: What a signal handler raised.
+        """
+        check_thread()
+        self._loop.check_process()
+        with self._lock:
+            read = self._read
+            if read is None or read.done:
+                if self.batch.left or self.batch.end is not None:
+                    return  # another thread has waited for it
+                self._read = read = _Read(seconds)
+            elif read.thread != threading.get_ident():
+                raise trio.BusyResourceError("another thread is already receiving from this stream")
+            # Otherwise this thread was interrupted here, and the loop has not given it up yet.
+        if self._left.is_set():
+            self._end_read()
+        else:
+            self._ask()
+            read.wait_or_give_up(self._ask)
+
+    def leave(self, error: BaseException | None) -> None:
+        """Leave the block of the stream, and wait until that is done.
+
+        Args:
+          error: What the program's block ended with.
+
+        Raises:
+          BaseException: What leaving the block raised, or a signal handler.
+        """
+        try:
+            self.abandon(error)
+            if self._loop.is_of_this_process:
+                self._left.wait()
+                if self._left_with is not None:
+                    raise self._left_with
+        except BaseException:
+            self.abandon(error)
+            self._left.wait(INTERRUPT_SECONDS)
+            raise
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Have the block of the stream left, without waiting for that. It may be called again.
+
+        Args:
+          error: What the program's block ended with.
+        """
+        if self._leaving is None:
+            self._leaving = (error,)
+        if not self.is_new and self._loop.is_of_this_process and not self._left.is_set():
+            # A loop that has ended has nothing open.
+            with contextlib.suppress(RuntimeError, trio.ClosedResourceError):
+                self._ask()
+
+    def close(self) -> None:
+        """Close the stream. Its block goes on."""
+        if self.stream is not None and not self._left.is_set():
+            self._loop.call(self.stream.aclose)
+
+    def _ask(self) -> None:
+        """Have the loop look at what is wanted."""
+        self._loop.post(self._look)
+
+    # In the thread of the loop.
+
+    def loop_ended(self, error: BaseException) -> None:
+        """As `EndsWithLoop.loop_ended`."""
+        self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        """There is nothing left of the stream: let go of whoever waits."""
+        self._loop.live.discard(self)
+        self._opened.finish()
+        self._leaving = (None,)  # the error refers to the frames of the program, and these to the stream
+        self._left.set()
+        self._end_read()
+
+    def _end_read(self) -> None:
+        read = self._read
+        if read is not None and not read.done:
+            if not self.batch.left and self.batch.end is None:
+                self.batch.end = self._error or trio.ClosedResourceError("this stream is closed")
+            read.finish()
+
+    def _look(self) -> None:
+        self._news.set()
+        for hop in (self._opened, self._read):
+            if hop is not None and (hop.given_up or self._leaving is not None):
+                hop.cancel()
+        if self._left.is_set():
+            self._end_read()
+
+    async def _own(self) -> None:
+        """Own the block of the stream: everything that needs one task is done in this one."""
+        try:
+            # Around all of the block, because scopes and blocks nest; but it is cancelled only while the stream is opened.
+            with trio.CancelScope() as self._opened.scope:
+                stream = await self._enter()
+                if stream is not None:
+                    await self._serve_and_leave(stream)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that leaves
+            self._left_with = error
+        finally:
+            self._end()
+
+    async def _enter(self) -> AsyncStreamT | None:
+        self._look()
+        try:
+            return await self._manager.__aenter__()
+        except trio.Cancelled:
+            self._error = trio.ClosedResourceError("this client is closed")
+            raise
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that waits, as it is
+            self._error = error
+            return None
+        finally:
+            self._opened.scope = None
+
+    async def _serve_and_leave(self, stream: AsyncStreamT) -> None:
+        self.taker = Taker(stream.receive_nowait, of_message=self._of_message)
+        self.stream = stream
+        self._opened.finish()
+        error: BaseException | None = None
+        try:
+            while self._leaving is None:
+                await self._news.wait()
+                self._news = trio.Event()
+                read = self._read
+                if read is not None and not read.done:
+                    if not self.batch.left and self.batch.end is None:
+                        self.batch = await self._receive(stream, read)
+                    read.finish()
+            error = self._leaving[0]
+        except trio.Cancelled as cancelled:
+            error = cancelled
+            raise
+        finally:
+            # Whatever the program ended with goes on in its own thread.
+            await self._manager.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
+    async def _receive(self, stream: AsyncStreamT, read: _Read) -> Batch[Any]:
+        assert self.taker is not None
+        if not read.seconds:
+            return self.taker.take()
+        first: Any = None
+        end: BaseException | None = None
+        with trio.move_on_after(read.seconds) as read.scope:
+            if read.given_up or self._leaving is not None:
+                read.cancel()
+            try:
+                first = await stream.receive()
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that waits, as it is
+                end = error
+        read.scope = None
+        if end is not None:
+            return self.taker.ended(end)
+        return self.batch if first is None else self.taker.take(first)

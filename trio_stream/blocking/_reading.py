@@ -1,0 +1,191 @@
+"""How a thread takes events from a stream: the part that streams and their views share.
+
+What belongs here: the next event, the end, and what the message is at the event that was taken last. What does not: the
+wait (`_feed`), and names that users know (`_streams`, `_views`).
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Generic, TypeVar, final
+
+import trio
+
+from trio_stream._protocol import MessageAccumulator
+
+from ._feed import AsyncStream, Feed
+from ._home import Home
+from ._loop import Loop
+
+AsyncStreamT = TypeVar("AsyncStreamT", bound=AsyncStream)
+
+TEXTS: Final = 0
+THINKINGS: Final = 1
+"""The kinds of pieces, as their places in what a batch tells of them."""
+
+
+@final
+class Reading(Generic[AsyncStreamT]):
+    """One stream, as the threads of a program read it.
+
+    A program that drops its stream without leaving it drops this too, and then the stream is closed.
+
+    Args:
+      home: Kept alive, and so is its loop.
+      loop: The loop.
+      manager: The block of the asynchronous stream.
+      of_message: Whether it is a message.
+
+    Attributes:
+      feed: The stream. ``for event in reading.feed.batch.ready: return event`` takes an event: in a loop over a list
+        iterator nothing comes between taking it and returning it. After a call Python would look for signals, and an
+        interrupt there would lose the event.
+    """
+
+    __slots__ = ("_closed", "_final", "_home", "_left", "feed")
+
+    def __init__(
+        self,
+        home: Home,
+        loop: Loop,
+        manager: AbstractAsyncContextManager[AsyncStreamT],
+        *,
+        of_message: bool,
+    ) -> None:
+        self._home = home
+        self.feed: Feed[AsyncStreamT] = Feed(loop, manager, of_message=of_message)
+        self._final: MessageAccumulator | None = None
+        self._closed = False
+        self._left = False
+
+    def __del__(self) -> None:
+        if not self._left:
+            self.feed.abandon()
+
+    @property
+    def stream(self) -> AsyncStreamT | None:
+        """The asynchronous stream, once it is open. What it has can be looked at; it is read in its loop alone."""
+        return self.feed.stream
+
+    @property
+    def left(self) -> bool:
+        """Whether its block has been left."""
+        return self._left
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was left or closed before its end."""
+        return self._closed
+
+    def open(self) -> None:
+        """As `Feed.open`."""
+        self.feed.open()
+
+    def wait(self, seconds: float = math.inf) -> None:
+        """Wait for another batch, where all of this one was taken.
+
+        Args:
+          seconds: How long at the most; then it returns as well.
+
+        Raises:
+          trio.EndOfChannel: There is none.
+          BaseException: The stream's error; or as `Feed.read`.
+        """
+        batch = self.feed.batch
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if batch.left:
+            return
+        if batch.end is not None:
+            raise batch.end
+        self.feed.read(seconds)
+
+    def skip(self, seconds: float = math.inf) -> None:
+        """Take all events that are there, and wait for more.
+
+        Args:
+          seconds: As for `wait`.
+
+        Raises:
+          Exception: As `wait`.
+        """
+        if not self._closed:
+            self.feed.batch.take_all()
+        self.wait(seconds)
+
+    def has_piece(self, kind: int, number: int) -> bool:
+        """Whether a piece of text is there. If so, all events up to the one that has brought it are taken.
+
+        Args:
+          kind: `TEXTS` or `THINKINGS`.
+          number: Which piece, counted from 0.
+        """
+        if self._closed:
+            return number < len(self.pieces(kind))
+        batch = self.feed.batch
+        number -= batch.before[kind]
+        if number >= 0:
+            places = batch.places[kind]
+            if number >= len(places):
+                return False
+            batch.take_to(places[number])
+        return True
+
+    def pieces(self, kind: int) -> list[str]:
+        """All pieces of text that have been read, those among them that `has_piece` has not looked at yet."""
+        message = self._final
+        if message is None:
+            taker = self.feed.taker
+            if taker is None:
+                return []
+            message = taker.message
+        return message.thinking_parts if kind else message.text_parts
+
+    def message(self) -> MessageAccumulator | None:
+        """The message as of the event that was taken last; None if it is what the asynchronous stream has."""
+        return self.feed.batch.message() if self._final is None else self._final
+
+    # Ending.
+
+    def _settle(self) -> None:
+        """Nothing more will be taken: the message stays what it is at the event that was taken last."""
+        feed = self.feed
+        batch = feed.batch
+        if self._closed:
+            batch.take_all()
+            return
+        if not batch.left and (batch.end is not None or (feed.taker is not None and feed.taker.message.complete)):
+            return
+        self._final = batch.message()
+        self._closed = True
+        batch.take_all()
+
+    def check_end(self) -> None:
+        """Tell of the end, where all events have been taken and it is known.
+
+        Raises:
+          trio.EndOfChannel: The end.
+          BaseException: The stream's error.
+        """
+        batch = self.feed.batch
+        if not batch.left and batch.end is not None:
+            raise batch.end
+
+    def leave(self, error: BaseException | None) -> None:
+        """As `Feed.leave`."""
+        if self.feed.is_new:
+            raise RuntimeError("this stream was never entered")
+        self._settle()
+        self.feed.leave(error)
+        self._left = True
+
+    def abandon(self) -> None:
+        """As `Feed.abandon`."""
+        self._closed = True
+        self.feed.abandon()
+
+    def close(self) -> None:
+        """As `Feed.close`."""
+        self._settle()
+        self.feed.close()
