@@ -3,13 +3,14 @@
 What belongs here: taking what is ready, and answering for an earlier event than the last. What does not: waiting
 (`_feed`), and who takes the events (`_reading`).
 
-The loop reads ahead of the program, by the events that were ready together. The program must not notice: when it looks at
-``stream.text`` between two of them, it finds the text up to there. So a batch keeps the message of its beginning, and adds
-to a copy of that what the program has taken.
+The loop reads ahead of the program, by the events that were ready together. The program must not notice: when it looks
+at ``stream.text`` between two of them, it finds the text up to there. So a batch keeps the message of its beginning,
+and adds to a copy of that what the program has taken.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar, cast, final
 
@@ -28,7 +29,7 @@ from trio_stream.types import (
 EventT = TypeVar("EventT")
 
 MOST_EVENTS: Final = 256
-"""How many events are handed over at once at the most: about half a millisecond, in which the loop does nothing else."""
+"""How many events are handed over at once at the most: half a millisecond, in which the loop does nothing else."""
 
 _HELPERS: Final = frozenset(HELPER_EVENTS.values())
 
@@ -75,7 +76,7 @@ class Batch(Generic[EventT]):
     @property
     def left(self) -> int:
         """How many of its events nobody has taken yet."""
-        return cast("Any", self.ready).__length_hint__()
+        return operator.length_hint(self.ready)
 
     def take_all(self) -> None:
         """Take all of its events."""
@@ -162,12 +163,12 @@ class Taker(Generic[EventT]):
         return Batch([], end, before=(len(self.message.text_parts), len(self.message.thinking_parts)))
 
     def _add(self, event: Any) -> None:
-        (added, *_) = self.message.add(_as_wire_event(event)) or (None,)
-        if type(added) is ContentBlockStopEvent and type(added.content_block) is TextBlock:
-            # With half of a character at its end, which no event has. The stream has put U+FFFD in its place.
-            rest = event.content_block.text[len(added.content_block.text) :] if type(event) is type(added) else ""
-            if rest:
-                self.message.text_parts.append(rest)
+        added = self.message.add(_as_wire_event(event))
+        if type(event) is ContentBlockStopEvent and added and isinstance(added[0], ContentBlockStopEvent):
+            whole, ours = event.content_block, added[0].content_block
+            if isinstance(whole, TextBlock) and isinstance(ours, TextBlock) and len(whole.text) > len(ours.text):
+                # It ended with half of a character, which no event has, and the stream has put U+FFFD in its place.
+                self.message.text_parts.append(whole.text[len(ours.text) :])
 
 
 def _as_wire_event(event: Any) -> RawMessageStreamEvent:
@@ -176,4 +177,4 @@ def _as_wire_event(event: Any) -> RawMessageStreamEvent:
         return RawContentBlockStopEvent(event.index, extra=event.extra)
     if type(event) is MessageStopEvent:
         return RawMessageStopEvent(extra=event.extra)
-    return event
+    return cast("RawMessageStreamEvent", event)

@@ -1,7 +1,7 @@
 """``client.messages.batches`` of a blocking client, and the same under ``client.beta``.
 
-What belongs here: signatures, and handing calls on to the asynchronous client in the loop; pages. What does not: reading
-results (`_streams`).
+What belongs here: signatures, and handing calls on to the asynchronous client in the loop; pages. What does not:
+reading results (`_streams`).
 """
 
 from __future__ import annotations

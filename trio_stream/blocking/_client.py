@@ -46,14 +46,14 @@ class Client:
                 for text in stream.text_stream:
                     print(text, end="", flush=True)
 
-    It takes the arguments of `trio_stream.Client`, and has its calls without ``await``. A thread of its own, from the first
-    call on, runs Trio; any number of threads may use one client. Functions that it was given, such as instruments and
-    ``api_key``, are called in that thread.
+    It takes the arguments of `trio_stream.Client`, and has its calls without ``await``. A thread of its own, from the
+    first call on, runs Trio; any number of threads may use one client. Functions that it was given, such as instruments
+    and ``api_key``, are called in that thread.
 
-    ``KeyboardInterrupt`` ends the wait that it comes in, and loses nothing: where it is caught, reading goes on from there.
+    ``KeyboardInterrupt`` ends the wait that it comes in, and loses nothing: where it is caught, reading can go on.
 
-    Leaving ``with`` closes every stream and every connection; so do the end of the program, and dropping the client and all
-    its streams. After a fork the child has a thread and connections of its own, and the streams of its parent are not its.
+    Leaving ``with`` closes every stream and every connection; so do the end of the program, and dropping the client and
+    all its streams. After a fork the child has a thread and connections of its own; the parent's streams are not its.
 
     Args:
       **options: As for `trio_stream.Client`.
@@ -80,7 +80,9 @@ class Client:
         source: Source | None = getattr(self, "_source", None)
         if source is None:  # it is shown in the traceback of its own `__init__`
             return "<trio_stream.blocking.Client>"
-        return repr(source.client(source.home.last_loop)).replace("trio_stream.Client", "trio_stream.blocking.Client", 1)
+        return repr(source.client(source.home.last_loop)).replace(
+            "trio_stream.Client", "trio_stream.blocking.Client", 1
+        )
 
     @_takes_what(ts.Client.with_options)
     def with_options(self, **options: Any) -> Client:

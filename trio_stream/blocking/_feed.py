@@ -3,8 +3,8 @@
 What belongs here: opening, reading on demand and leaving, from both sides. What does not: what the program sees
 (`_streams`), and the events of one look (`_batch`).
 
-The task is in one of three places: it opens the stream; it is parked, until somebody asks for something; or it reads. It
-reads only while somebody waits for that, so a program that does not read holds up the model as with the asynchronous
+The task is in one of three places: it opens the stream; it is parked, until somebody asks for something; or it reads.
+It reads only while somebody waits for that, so a program that does not read holds up the model as with the asynchronous
 client, and the clocks measure the same.
 """
 
@@ -92,9 +92,7 @@ class Feed(Generic[AsyncStreamT]):
         "taker",
     )
 
-    def __init__(
-        self, loop: Loop, manager: AbstractAsyncContextManager[AsyncStreamT], *, of_message: bool
-    ) -> None:
+    def __init__(self, loop: Loop, manager: AbstractAsyncContextManager[AsyncStreamT], *, of_message: bool) -> None:
         self._loop = loop
         self._manager = manager
         self._of_message = of_message
@@ -235,7 +233,7 @@ class Feed(Generic[AsyncStreamT]):
     async def _own(self) -> None:
         """Own the block of the stream: everything that needs one task is done in this one."""
         try:
-            # Around all of the block, because scopes and blocks nest; but it is cancelled only while the stream is opened.
+            # Around all of the block, because scopes and blocks nest; it is cancelled only while the stream is opened.
             with trio.CancelScope() as self._opened.scope:
                 stream = await self._enter()
                 if stream is not None:

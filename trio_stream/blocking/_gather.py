@@ -6,7 +6,7 @@ for asynchronous programs.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 import trio_stream as ts
 from trio_stream._schemas import OutputType

@@ -1,7 +1,7 @@
-"""What a client of this room, its copies and its streams share: how its asynchronous client is made, and the loop of it.
+"""What a client of this room, its copies and its streams share: how its asynchronous client is made, and its loop.
 
-What belongs here: one loop for each process, made when it is needed and stopped when nobody needs it any more. What does
-not: the loop (`_loop`).
+What belongs here: one loop for each process, made when it is needed and stopped when nobody needs it any more. What
+does not: the loop (`_loop`).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ What belongs here: waiting, and being told that the wait is over. What does not:
 
 The order matters everywhere in this room, because of `KeyboardInterrupt`: Python raises it in the main thread, between
 any two steps, and nothing like `trio.lowlevel.enable_ki_protection` exists outside of Trio. Two rules keep everything
-whole. What the loop gives is stored by the loop's thread, which is never interrupted, before the waiting thread learns of
-it. And what the waiting thread asks for may be asked again: it is a value that the loop looks at, and not a message.
+whole. What the loop gives is stored by the loop's thread, which is never interrupted, before the waiting thread learns
+of it. And what the waiting thread asks for may be asked again: it is a value that the loop looks at, not a message.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The thread in which a blocking client's run of Trio goes on.
 
-What belongs here: starting it, having it do things, ending it, and the process it belongs to. What does not: the wait of
-the thread that asks (`_hop`), and what it is asked to do (`_client`, `_feed`).
+What belongs here: starting it, having it do things, ending it, and the process it belongs to. What does not: the wait
+of the thread that asks (`_hop`), and what it is asked to do (`_client`, `_feed`).
 
 There is one `Loop` for a client and its copies, in each process. Its thread is a daemon, so that a program which ends
 does not wait for it; what stops it then is the finalizer of its `Home`, which Python also runs at exit.
@@ -150,7 +150,8 @@ class Loop:
                 raise call.error
             finally:
                 del call  # or the error would hold itself, by its traceback
-        return call.value
+        value: T = call.value
+        return value
 
     def begin(self, waiting: EndsWithLoop, function: Callable[[], Awaitable[None]]) -> None:
         """Start a task in the loop, in the context of this call.
@@ -189,7 +190,9 @@ class Loop:
           RuntimeError: This is one.
         """
         if not self.is_of_this_process:
-            raise RuntimeError("this stream belongs to the process that this one was forked from: open another one here")
+            raise RuntimeError(
+                "this stream belongs to the process that this one was forked from: open another one here"
+            )
 
     def _why_ended(self) -> Exception:
         if self._error is not None:
@@ -237,9 +240,9 @@ class Loop:
             self._error = error
         finally:
             self._stopping = True
-            error = self._error or trio.ClosedResourceError(_CLOSED)
+            end = self._error or trio.ClosedResourceError(_CLOSED)
             for waiting in list(self.live):
-                waiting.loop_ended(error)
+                waiting.loop_ended(end)
             self._started.set()
             self._ended.set()
 

@@ -128,7 +128,7 @@ class Messages:
 
 @final
 class BetaMessages:
-    """``client.beta.messages`` of a blocking client: as `Messages`, with the parameters that are in beta and ``betas=[...]``.
+    """``client.beta.messages`` of a blocking client: as `Messages`, with the parameters in beta and ``betas=[...]``.
 
     Attributes:
       batches: As ``client.messages.batches``, with ``betas=[...]``.
@@ -143,7 +143,9 @@ class BetaMessages:
     @overload
     def stream(self, *, output: None = None, **params: Unpack[BetaMessageCall]) -> MessageStreamManager: ...
     @overload
-    def stream(self, *, output: type[T] | OutputType[T], **params: Unpack[BetaMessageCall]) -> MessageStreamManager[T]: ...
+    def stream(
+        self, *, output: type[T] | OutputType[T], **params: Unpack[BetaMessageCall]
+    ) -> MessageStreamManager[T]: ...
     def stream(
         self, *, output: type[Any] | OutputType[Any] | None = None, **params: Unpack[BetaMessageCall]
     ) -> MessageStreamManager[Any]:

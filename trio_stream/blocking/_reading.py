@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
 import trio
 
@@ -53,10 +53,11 @@ class Reading(Generic[AsyncStreamT]):
         *,
         of_message: bool,
     ) -> None:
+        self._left = True  # for `__del__`, should an interrupt come before there is a feed
         self._home = home
-        self.feed: Feed[AsyncStreamT] = Feed(loop, manager, of_message=of_message)
-        self._final: MessageAccumulator | None = None
         self._closed = False
+        self._final: MessageAccumulator | None = None
+        self.feed: Feed[AsyncStreamT] = Feed(loop, manager, of_message=of_message)
         self._left = False
 
     def __del__(self) -> None:

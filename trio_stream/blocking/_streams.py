@@ -22,7 +22,6 @@ from trio_stream._stats import StreamStats
 from trio_stream._stream import text_of
 from trio_stream.types import Message, MessageBatchIndividualResponse, MessageStreamEvent, RawMessageStreamEvent, Usage
 
-from ._feed import AsyncStream
 from ._home import Home
 from ._loop import Loop
 from ._reading import TEXTS, THINKINGS, Reading
@@ -36,7 +35,8 @@ else:
     OutputT_co = TypeVar("OutputT_co", covariant=True)
 
 EventT_co = TypeVar("EventT_co", covariant=True)
-AsyncStreamT = TypeVar("AsyncStreamT", bound=AsyncStream)
+AsyncMessageT = TypeVar("AsyncMessageT", bound=ts.MessageStream[Any] | ts.EventStream)
+AsyncStreamT = TypeVar("AsyncStreamT", bound=ts.MessageStream[Any] | ts.EventStream | ts.BatchResults)
 T = TypeVar("T")
 
 _HOW_TO = "use `with client.messages.stream(...) as stream:` and then `stream`"
@@ -69,6 +69,7 @@ class _StreamBase(Iterator[EventT_co], Generic[EventT_co, AsyncStreamT]):
           RuntimeError: In a task of Trio; or in a process that was forked since the stream was opened.
         """
         reading = self._reading
+        event: EventT_co
         while True:
             for event in reading.feed.batch.ready:
                 return event
@@ -100,6 +101,7 @@ class _StreamBase(Iterator[EventT_co], Generic[EventT_co, AsyncStreamT]):
           Exception: As ``next(stream)``.
         """
         reading = self._reading
+        event: EventT_co
         for event in reading.feed.batch.ready:
             return event
         reading.wait(0)
@@ -146,11 +148,11 @@ class _StreamBase(Iterator[EventT_co], Generic[EventT_co, AsyncStreamT]):
         return StreamStats() if self._stream is None else self._stream.stats
 
     @property
-    def _stream(self) -> Any:
+    def _stream(self) -> AsyncStreamT | None:
         return self._reading.feed.stream
 
 
-class _MessageBase(_StreamBase[EventT_co, Any], Generic[EventT_co]):
+class _MessageBase(_StreamBase[EventT_co, AsyncMessageT], Generic[EventT_co, AsyncMessageT]):
     """A message on its way, for threads."""
 
     __slots__ = ()
@@ -220,19 +222,19 @@ class _MessageBase(_StreamBase[EventT_co, Any], Generic[EventT_co]):
 
 
 @final
-class MessageStream(_MessageBase[MessageStreamEvent], Generic[OutputT_co]):
+class MessageStream(_MessageBase[MessageStreamEvent, ts.MessageStream[Any]], Generic[OutputT_co]):
     """A message on its way, as ``client.messages.stream`` of a blocking client gives it.
 
-    It has what `trio_stream.MessageStream` has, for threads: iterating yields the same events in the same order, and the
-    plain attributes are those of the event that was received last. It has no ``nursery`` and no ``cancel``, because both
-    are about tasks: `close` ends it from another thread.
+    It has what `trio_stream.MessageStream` has, for threads: iterating yields the same events in the same order, and
+    the plain attributes are those of the event that was received last. It has no ``nursery`` and no ``cancel``, because
+    both are about tasks: `close` ends it from another thread.
 
     One thread at a time reads; another one that waits for an event at the same time gets `trio.BusyResourceError`.
     """
 
     __slots__ = ("_text_view", "_thinking_view")
 
-    def __init__(self, reading: Reading[Any]) -> None:
+    def __init__(self, reading: Reading[ts.MessageStream[Any]]) -> None:
         super().__init__(reading)
         self._text_view = PieceView(reading, TEXTS)
         self._thinking_view = PieceView(reading, THINKINGS)
@@ -299,8 +301,10 @@ class MessageStream(_MessageBase[MessageStreamEvent], Generic[OutputT_co]):
           APIError: As `message`: the stream failed, or is not at its end.
           TypeError: There is no type to make it of, or it is not one that JSON can be decoded into.
         """
+        stream = self._stream
         self.message  # noqa: B018 - raises unless it is complete
-        return self._stream.parse() if output is None else self._stream.parse(output)
+        assert stream is not None
+        return stream.parse() if output is None else stream.parse(output)
 
     @property
     def current_message_snapshot(self) -> Message:
@@ -327,7 +331,7 @@ class MessageStreamManager(Generic[OutputT_co]):
         self._home = home
         self._loop = loop
         self._manager = manager
-        self._entered: list[tuple[int, Reading[Any]]] = []
+        self._entered: list[tuple[int, Reading[ts.MessageStream[Any]]]] = []
 
     if not TYPE_CHECKING:  # to type checkers a manager has what it has
 
@@ -352,12 +356,12 @@ class MessageStreamManager(Generic[OutputT_co]):
           RuntimeError: In a task of Trio.
           trio.ClosedResourceError: The client is closed.
         """
-        reading: Reading[Any] = Reading(self._home, self._loop, self._manager, of_message=True)
+        reading: Reading[ts.MessageStream[Any]] = Reading(self._home, self._loop, self._manager, of_message=True)
         try:
             reading.feed.open()
             stream: MessageStream[OutputT_co] = MessageStream(reading)
             self._entered.append((threading.get_ident(), reading))
-            return stream  # noqa: TRY300 - an interrupt before this has to close it
+            return stream
         except BaseException:
             reading.abandon()
             raise
@@ -404,12 +408,14 @@ class _OwnManager(_StreamBase[EventT_co, AsyncStreamT], Generic[EventT_co, Async
 
 
 @final
-class EventStream(_OwnManager[RawMessageStreamEvent, ts.EventStream], _MessageBase[RawMessageStreamEvent]):
+class EventStream(
+    _OwnManager[RawMessageStreamEvent, ts.EventStream], _MessageBase[RawMessageStreamEvent, ts.EventStream]
+):
     """The raw events of a message, as ``client.messages.create(stream=True)`` of a blocking client gives them.
 
-    The request goes out when it is entered, or at the first event where it is not: ``for event in stream`` alone does as
-    well, and closes the connection when the stream is at its end or dropped. Only events the API sent are delivered,
-    without ``ping``.
+    The request goes out when it is entered, or at the first event where it is not: ``for event in stream`` alone does
+    as well, and closes the connection when the stream is at its end or dropped. Only events the API sent are
+    delivered, without ``ping``.
     """
 
     __slots__ = ()

@@ -59,9 +59,7 @@ class TextChunks(Iterator[str]):
 
     __slots__ = ("_at_punctuation", "_came", "_cursor", "_max_delay", "_min_chars", "_reading")
 
-    def __init__(
-        self, reading: Reading[Any], *, min_chars: int, at_punctuation: bool, max_delay: float | None
-    ) -> None:
+    def __init__(self, reading: Reading[Any], *, min_chars: int, at_punctuation: bool, max_delay: float | None) -> None:
         if min_chars < 1:
             raise ValueError(f"min_chars must be at least 1, not {min_chars}")
         if max_delay is not None and max_delay < 0:
