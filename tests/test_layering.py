@@ -44,6 +44,7 @@ ROOMS = [
     "otel",
     "ray",
     "web",
+    "blocking",
     "cli",
 ]
 
@@ -77,6 +78,7 @@ OUTSIDE = {
     "otel": {"msgspec", "opentelemetry"},  # an extra
     "ray": {"trio", "msgspec", "ray"},
     "web": {"trio", "msgspec", "starlette", "quart"},  # each in the module that is for it, as a test below sees to
+    "blocking": {"trio", "typing_extensions"},  # for type checkers alone: a TypeVar with a default
     "cli": {"click", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
 }
 

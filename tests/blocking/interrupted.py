@@ -3,9 +3,10 @@
 What belongs here: what the program does, and what it says of itself as one line of JSON. What does not: what is expected.
 
 * ``caught`` reads paced streams, is interrupted again and again by a thread, and goes on each time.
+* ``wait`` reads a stream until a Ctrl-C comes from outside.
 * ``everywhere`` does one thing again and again, interrupted one place of the library later each time.
 
-The signal is raised here, after the handler was set, so it does not matter how the process was started.
+The handler is set here, so it does not matter how the process was started.
 """
 
 from __future__ import annotations
@@ -200,10 +201,19 @@ def until_zero(count: Callable[[], int]) -> int:
     return count()
 
 
+def wait(url: str) -> None:
+    """Read a stream, until it is interrupted from outside."""
+    with blocking.Client(api_key="test-key", base_url=url) as client, client.messages.stream(**PARAMS) as stream:
+        stream.until_done()
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _, _how, *_more = sys.argv
-    if _how == "caught":
+    if _how == "wait":
+        wait(*_more)
+    elif _how == "caught":
         print(json.dumps(caught(*map(int, _more))))
     else:
         print(json.dumps(everywhere(_more[0], *map(int, _more[1:]))))

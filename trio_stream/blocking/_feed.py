@@ -193,7 +193,7 @@ class Feed(Generic[AsyncStreamT]):
 
     def close(self) -> None:
         """Close the stream. Its block goes on."""
-        if self.stream is not None and not self._left.is_set():
+        if self.stream is not None and self._loop.is_of_this_process and not self._left.is_set():
             self._loop.call(self.stream.aclose)
 
     def _ask(self) -> None:
@@ -226,7 +226,7 @@ class Feed(Generic[AsyncStreamT]):
         self._news.set()
         for hop in (self._opened, self._read):
             if hop is not None and (hop.given_up or self._leaving is not None):
-                hop.cancel()
+                hop.stop()
         if self._left.is_set():
             self._end_read()
 
@@ -288,7 +288,7 @@ class Feed(Generic[AsyncStreamT]):
         end: BaseException | None = None
         with trio.move_on_after(read.seconds) as read.scope:
             if read.given_up or self._leaving is not None:
-                read.cancel()
+                read.stop()
             try:
                 first = await stream.receive()
             except trio.Cancelled:

@@ -51,7 +51,7 @@ class Hop:
             self.done = True
             self._lock.release()
 
-    def cancel(self) -> None:
+    def stop(self) -> None:
         """Stop what is under way for this hop. Called in the thread of the loop."""
         if self.scope is not None:
             self.scope.cancel(reason="the thread that waits for this was interrupted")

@@ -82,7 +82,7 @@ class _Call(Hop):
         try:
             with trio.CancelScope() as self.scope:
                 if self.given_up:
-                    self.cancel()
+                    self.stop()
                 self.value = await self.function()
         except trio.Cancelled:
             self.error = trio.ClosedResourceError(_CLOSED)
@@ -139,7 +139,7 @@ class Loop:
         call = _Call(function)
         try:
             self.begin(call, call.run)
-            call.wait_or_give_up(lambda: self.post(call.cancel))
+            call.wait_or_give_up(lambda: self.post(call.stop))
         except BaseException:
             call.given_up = True  # if it has not begun, it will not
             raise

@@ -1,0 +1,476 @@
+"""The blocking client: its thread, who may wait where, and every way to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import inspect
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+import trio_stream as ts
+from tests.forked import FORKS
+from tests.processes import ROOT, environment
+from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunked
+from tests.wire.events import BEGIN, DELTAS, END, PIECES
+from tests.wire.server import Peer, serve
+from trio_stream import blocking
+from trio_stream.blocking import _hop
+from trio_stream.testing import Batches, ScriptedAPI, pause, say, stall
+
+from .api import PARAMS, client_of, until
+
+
+class Answer(msgspec.Struct):
+    a: int
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "trio_stream.blocking"]
+
+
+# Calls.
+
+
+def test_calls() -> None:
+    """Those without a stream, of the client and of a copy with other options."""
+    with client_of([say("one")], [say('{"a": 1}')], [say("two")], [say('{"a": 2}')]) as (client, api):
+        assert client.messages.create(**PARAMS).text == "one"
+        assert client.messages.parse(**PARAMS, output=Answer) == Answer(1)
+        assert client.messages.count_tokens(**{k: v for k, v in PARAMS.items() if k != "max_tokens"}).input_tokens > 0
+        copy = client.with_options(default_headers={"x-test": "1"})
+        assert copy.beta.messages.create(**PARAMS, betas=["new-2026-01-01"]).text == "two"
+        assert api.requests[-1].headers["x-test"] == "1"
+        assert api.requests[-1].headers["anthropic-beta"] == "new-2026-01-01"
+        with copy.beta.messages.stream(**PARAMS, output=Answer) as stream:
+            with pytest.raises(ts.IncompleteStreamError):
+                stream.parse()
+            stream.until_done()
+        assert stream.parse() == stream.parse(Answer) == Answer(2)
+        assert copy.beta.messages.count_tokens(
+            **{k: v for k, v in PARAMS.items() if k != "max_tokens"}, betas=["x"]
+        ).input_tokens
+        with pytest.raises(TypeError, match="max_tokens"):
+            client.messages.create(model="m", messages=[])
+        with pytest.raises(TypeError, match="max_tokens"):
+            client.messages.stream(model="m", messages=[])
+        assert len(threads()) == 1
+        assert client.instruments is client.instruments
+        assert copy.instruments is copy.instruments
+    assert repr(client) == "<trio_stream.blocking.Client base_url='https://api.anthropic.com'>"
+
+
+def test_more_kinds_of_streams_and_betas() -> None:
+    with client_of([say("raw")], [say('{"a": 3}')], [say("beta")]) as (client, _):
+        assert [event.type for event in client.beta.messages.create(**PARAMS, stream=True)][-1] == "message_stop"
+        assert client.beta.messages.parse(**PARAMS, output=Answer) == Answer(3)
+        with client.beta.messages.stream(**PARAMS) as stream:
+            assert stream.get_final_text() == "beta"
+
+
+def test_gathering() -> None:
+    """Texts and outcomes of a list and of an iterator."""
+    api = ScriptedAPI(default=lambda request: [say("Re: " + request.body["messages"][0]["content"])])
+    with blocking.Client(api_key="test-key", transport=api) as client:
+        options: dict[str, Any] = {"model": "claude-sonnet-4-5", "max_tokens": 16}
+        texts = blocking.gather_texts(client, (f"q{number}" for number in range(20)), **options)
+        assert texts == [f"Re: q{number}" for number in range(20)]
+        outcomes = blocking.gather_outcomes(client, ["a", "b"], **options)
+        assert [(outcome.status, outcome.text) for outcome in outcomes] == [("ok", "Re: a"), ("ok", "Re: b")]
+        with pytest.raises(TypeError, match="output is not an option"):
+            blocking.gather_texts(client, ["a"], **options, output=str)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("beta", [False, True])
+def test_batches(beta: bool) -> None:
+    """Made, looked at, listed page by page, read line by line, cancelled and deleted."""
+    api = ScriptedAPI(
+        default=lambda request: [say("Re: " + request.body["messages"][0]["content"])], batches=Batches(seconds=0.0)
+    )
+    with blocking.Client(api_key="test-key", transport=api) as client:
+        batches: Any = client.beta.messages.batches if beta else client.messages.batches
+        requests = [{"custom_id": f"q-{n}", "params": {**PARAMS, "max_tokens": 16}} for n in range(3)]
+        made = [batches.create(requests) for _ in range(3)]
+        batch = batches.retrieve(made[0].id)
+        until(lambda: batches.retrieve(batch.id).ended)
+        batch = batches.retrieve(batch.id)
+        with batches.results(batch) as lines:
+            found = {line.custom_id: line.result.message.text for line in lines}
+        assert found == {f"q-{n}": "Re: Hi" for n in range(3)}
+        assert len(list(batches.results(batch.id))) == 3
+        page = batches.list(limit=2)
+        assert len(page.data) == 2
+        assert page.has_next_page()
+        assert {each.id for each in page} == {each.id for each in made}
+        assert {page.first_id, page.last_id} == {each.id for each in page.data}
+        assert page.response.status_code == 200
+        assert repr(page) == "<MessageBatchPage: 2 batches, has_more=True>"
+        assert not page.get_next_page().has_next_page()
+        with pytest.raises(RuntimeError, match="last page"):
+            page.get_next_page().get_next_page()
+        with pytest.raises(ts.BadRequestError, match="it has ended"):
+            batches.cancel(made[1].id)
+        assert batches.delete(batch.id).id == batch.id
+
+
+# Where it is used.
+
+
+def test_in_a_task_of_trio() -> None:
+    """It would stop all other tasks, so it says what to use."""
+    with client_of([say("one"), stall()]) as (client, api):
+        with client.messages.stream(**PARAMS) as stream:
+            next(stream)
+            raw_events = blocking.Client(api_key="k", transport=api).messages
+
+            async def main() -> None:
+                for use in (
+                    lambda: client.messages.create(**PARAMS),
+                    lambda: client.messages.stream(**PARAMS).__enter__(),
+                    lambda: list(stream),
+                    lambda: raw_events.count_tokens(model="m", messages=[]),
+                ):
+                    with pytest.raises(RuntimeError, match=r"use trio_stream\.Client"):
+                        use()
+                with trio.fail_after(10):
+                    assert await trio.to_thread.run_sync(lambda: stream.text) is not None
+
+            trio.run(main)
+
+
+def test_under_asyncio() -> None:
+    """As in a notebook: it blocks, and works."""
+    with client_of([say("one")], [say("two")]) as (client, _):
+
+        async def main() -> tuple[str, str]:
+            here = client.messages.create(**PARAMS).text
+            return here, await asyncio.to_thread(lambda: client.messages.create(**PARAMS).text)
+
+        assert asyncio.run(main()) == ("one", "two")
+
+
+def test_many_threads() -> None:
+    """One client, one thread for all of them; each gets its own answer."""
+    api = ScriptedAPI(default=lambda request: [say(*[request.body["messages"][0]["content"]] * 50)])
+    with blocking.Client(api_key="test-key", transport=api) as client:
+        found: dict[str, str] = {}
+
+        def read(name: str) -> None:
+            with client.messages.stream(**{**PARAMS, "messages": [{"role": "user", "content": name}]}) as stream:
+                found[name] = "".join(stream.text_stream)
+
+        readers = [threading.Thread(target=read, args=(f"t{number}",)) for number in range(16)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        assert found == {f"t{number}": f"t{number}" * 50 for number in range(16)}
+        assert len(threads()) == 1
+
+
+def test_context_variables_of_the_caller() -> None:
+    """What a call has set is seen by what it calls, and by instruments."""
+    variable = contextvars.ContextVar("variable", default="none")
+    seen: list[tuple[str, str]] = []
+
+    def key() -> str:
+        seen.append(("key", variable.get()))
+        return "test-key"
+
+    def instrument(moment: ts.Moment) -> None:
+        if isinstance(moment, ts.CallStart):
+            seen.append(("start", variable.get()))
+
+    with blocking.Client(api_key=key, transport=ScriptedAPI([say("one")], [say("two")])) as client:
+        variable.set("mine")
+        with ts.instrumented(instrument):
+            client.messages.create(**PARAMS)
+            with client.messages.stream(**PARAMS) as stream:
+                stream.until_done()
+    assert set(seen) == {("key", "mine"), ("start", "mine")}
+
+
+# Ending.
+
+
+def test_closing() -> None:
+    """Whoever waits is told, and so is every later call; plain attributes stay."""
+    with client_of([say("one"), stall()], [stall()]) as (client, api):
+        errors: list[BaseException] = []
+
+        def wait(use: Callable[[], object]) -> None:
+            try:
+                use()
+            except BaseException as error:  # noqa: BLE001
+                errors.append(error)
+
+        stream = client.messages.stream(**PARAMS).__enter__()
+        waiting = [
+            threading.Thread(target=wait, args=(use,))
+            for use in (stream.until_done, lambda: client.messages.create(**PARAMS))
+        ]
+        for thread in waiting:
+            thread.start()
+        until(lambda: len(api.requests) == 2 and stream.text == "one")
+        client.close()
+        for thread in waiting:
+            thread.join()
+        assert [type(error) for error in errors] == [trio.ClosedResourceError] * 2
+        for use in (
+            lambda: client.messages.create(**PARAMS),
+            lambda: client.messages.stream(**PARAMS),
+            lambda: next(stream),
+            client.__enter__,
+        ):
+            with pytest.raises(trio.ClosedResourceError):
+                use()
+        assert stream.text == "one"
+        stream.close()
+        client.close()
+        assert threads() == []
+
+
+def test_a_client_that_never_called_anything() -> None:
+    with blocking.Client(api_key="k"):
+        assert threads() == []
+    client = blocking.Client(api_key="k")
+    client.close()
+    with pytest.raises(trio.ClosedResourceError):
+        client.messages.create(**PARAMS)
+
+
+def test_a_dropped_client_ends_its_thread() -> None:
+    """Once nothing that was made by it is held either."""
+    api = ScriptedAPI([say("one"), stall()])
+    client = blocking.Client(api_key="test-key", transport=api)
+    stream = client.messages.stream(**PARAMS).__enter__()
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
+    assert next(stream.text_stream) == "one"
+    del stream
+    gc.collect()
+    assert threads() == []
+    assert api.open_streams == 0
+
+
+def test_a_client_that_is_dropped_in_its_own_thread() -> None:
+    """That thread cannot wait for itself, and ends all the same."""
+    held: list[Any] = []
+
+    def instrument(moment: ts.Moment) -> None:
+        if isinstance(moment, ts.CallEnd):
+            held.clear()
+            gc.collect()
+
+    client = blocking.Client(api_key="k", transport=ScriptedAPI([say("one")]), instruments=[instrument])
+    held.append(client)
+    call: Any = client.messages.create
+    del client
+    call(**PARAMS)
+    del call
+    gc.collect()
+    until(lambda: threads() == [])
+
+
+def test_the_loop_ends_with_an_error() -> None:
+    """Every waiter gets that error, and later calls say so."""
+    with client_of([say("one"), stall()], [stall()]) as (client, api):
+        errors: list[BaseException] = []
+
+        def wait(use: Callable[[], object]) -> None:
+            try:
+                use()
+            except BaseException as error:  # noqa: BLE001
+                errors.append(error)
+
+        stream = client.messages.stream(**PARAMS).__enter__()
+        waiting = [
+            threading.Thread(target=wait, args=(use,))
+            for use in (stream.until_done, lambda: client.messages.create(**PARAMS))
+        ]
+        for thread in waiting:
+            thread.start()
+        until(lambda: len(api.requests) == 2 and stream.text == "one")
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        client.in_loop()[0].post(fail)
+        for thread in waiting:
+            thread.join()
+        assert len(errors) == 2
+        assert isinstance(errors[0], (trio.TrioInternalError, trio.ClosedResourceError))
+        until(lambda: threads() == [])
+        with pytest.raises(RuntimeError, match="has ended with an error") as caught:
+            client.messages.create(**PARAMS)
+        assert isinstance(caught.value.__cause__, trio.TrioInternalError)
+
+
+def test_what_a_call_raises_is_the_same_object() -> None:
+    """Whatever it is: also what would end a run of Trio."""
+
+    class Stop(BaseException):
+        pass
+
+    stop = Stop()
+
+    def key() -> str:
+        raise stop
+
+    with blocking.Client(api_key=key, transport=ScriptedAPI([say("one")])) as client:
+        for use in (lambda: client.messages.create(**PARAMS), client.messages.stream(**PARAMS).__enter__):
+            with pytest.raises(Stop) as caught:
+                use()
+            assert caught.value is stop
+        assert len(threads()) == 1
+
+
+def test_no_frame_shows_a_key() -> None:
+    """Neither in the traceback of a client that cannot be made, nor in what it is made of."""
+    with pytest.raises(ValueError, match="max_retries") as caught:
+        blocking.Client(api_key="sk-secret-key", max_retries=-1)
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        if "trio_stream" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+            assert "sk-secret-key" not in repr(frame.f_locals)
+    client = blocking.Client(api_key="sk-secret-key")
+    assert "sk-secret-key" not in repr(vars(client)) + repr(vars(client._source))
+
+
+# Interrupts that are not signals.
+
+
+def test_an_interrupt_while_the_loop_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the loop, not longer than so long; then the stream can still be left, and read where it was."""
+    monkeypatch.setattr(_hop, "INTERRUPT_SECONDS", 0.02)
+    with client_of([say("one"), pause(0.05), say("two")]) as (client, _):
+        loop, _client = client.in_loop()
+        with client.messages.stream(**PARAMS) as stream:
+            texts = stream.text_stream
+            assert next(texts) == "one"
+            loop.post(lambda: time.sleep(0.2))
+
+            class Interrupt(BaseException):
+                pass
+
+            def interrupted(*_: object, **__: object) -> bool:
+                monkeypatch.undo()
+                raise Interrupt
+
+            monkeypatch.setattr(_hop.Hop, "wait", interrupted)
+            with pytest.raises(Interrupt):
+                next(texts)
+            assert "".join(texts) == "two"
+
+
+# The same surface.
+
+NOT_HERE = {
+    "Client": {"aclose": "it is `close`"},
+    "MessageStream": {
+        "aclose": "it is `close`",
+        "nursery": "it is for tasks",
+        "cancel": "it is for tasks; `close` ends it from another thread",
+        "cancel_reason": "there is no `cancel`",
+    },
+    "MessageBatchPages": {"get_first_page": "`list` itself returns the first page"},
+}
+NOT_HERE["EventStream"] = NOT_HERE["BatchResults"] = NOT_HERE["MessageStream"]
+
+
+def names(of: type) -> set[str]:
+    return {name for name in dir(of) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (ts.Client, blocking.Client),
+        (ts.MessageStream, blocking.MessageStream),
+        (ts.EventStream, blocking.EventStream),
+        (ts.BatchResults, blocking.BatchResults),
+        (ts.MessageStreamManager, blocking.MessageStreamManager),
+        (ts.MessageBatchPage, blocking.MessageBatchPage),
+        (ts.PieceView, blocking.PieceView),
+        (ts.TextChunks, blocking.TextChunks),
+        (type(ts.Client(api_key="k").messages), blocking.Messages),
+        (type(ts.Client(api_key="k").beta.messages), blocking.BetaMessages),
+        (type(ts.Client(api_key="k").messages.batches), blocking.Batches),
+        (type(ts.Client(api_key="k").beta.messages.batches), blocking.BetaBatches),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_it_has_each_name_of_the_asynchronous_one(theirs: type, ours: type) -> None:
+    """Or says why not; and each method takes the same parameters."""
+    not_here = NOT_HERE.get(theirs.__name__, {}).keys()
+    assert names(theirs) - names(ours) == not_here & names(theirs)
+    for name in ["__init__", *names(theirs) & names(ours)] if theirs is ts.Client else names(theirs) & names(ours):
+        method = getattr(theirs, name)
+        if callable(method):
+            assert parameters(getattr(ours, name)) == parameters(method), name
+
+
+def parameters(method: Any) -> list[tuple[str, Any, Any]]:
+    return [
+        (each.name, each.kind, each.default)
+        for each in inspect.signature(method).parameters.values()
+        if each.name != "self"
+    ]
+
+
+# Programs.
+
+
+async def test_a_program_that_ends_with_an_open_stream() -> None:
+    """It ends at once with status 0, and its connections are closed."""
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED_HEAD + chunked(*BEGIN, *DELTAS))
+        await peer.until_closed()
+
+    async with serve(script) as server:
+        args = ["-m", "tests.blocking.programs", "exit", server.base_url]
+        with trio.fail_after(30):
+            done = await FORKS.run(args, env=environment(), cwd=ROOT)
+        assert (done.returncode, done.stdout.decode().strip(), done.stderr) == (0, PIECES[0], b"")
+        await server.closed(0)
+
+
+async def test_a_program_that_forks() -> None:
+    """The child uses its own connections, and nothing is sent on those of its parent, whose stream goes on."""
+    parents = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        if len(server.peers) == 1:
+            await peer.answer(CHUNKED_HEAD + chunked(*BEGIN, DELTAS[0]))
+            await parents.wait()
+            await peer.send(chunked(*DELTAS[1:], *END), LAST_CHUNK)
+        else:
+            for _ in range(2):
+                await peer.answer(CHUNKED_HEAD + chunked(*BEGIN, *DELTAS, *END) + LAST_CHUNK)
+            await peer.until_closed()
+            parents.set()
+
+    async with serve(script) as server:
+        args = ["-m", "tests.blocking.programs", "fork", server.base_url]
+        with trio.fail_after(30):
+            done = await FORKS.run(args, env=environment(), cwd=ROOT)
+        said = done.stdout.decode().splitlines()
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert said[0] == "parent: Hello"
+        assert [line.partition(" from: ")[0][:50] for line in said[1:4]] == [
+            "child: this stream belongs to the process that thi"
+        ] * 3
+        assert said[4:] == ["child: Hello there, world. 1", "parent:  there, world."]
+        assert len(server.peers) == 2
+        assert len(server.peers[0].requests) == 1
