@@ -27,6 +27,7 @@ from trio_stream.testing import (
     Step,
     call,
     check_transport,
+    fail,
     http_error,
     pause,
     say,
@@ -45,6 +46,11 @@ NAMES = [
     "batch_generator_with_budget",
     "batch_jsonl",
     "batch_questions",
+    "blocking_errors",
+    "blocking_events",
+    "blocking_interrupt",
+    "blocking_text",
+    "blocking_tools",
     "buffered_output",
     "concurrent_streams",
     "current_snapshot",
@@ -186,6 +192,56 @@ EXPECTED = {
         requests=6,
         prints=["What is 2+2?\nAnswer ", "\n0: ok, 1 requests, ", "\n2: ok, 1 requests, "],
     ),
+    "blocking_errors": Expected(
+        [say("Once upon a time.")],
+        [http_error(404, message="model: no-such-model")],
+        [say("Once", stall())],
+        [say("Once"), fail("overloaded_error")],
+        *[[say("One.")], [say("Two.")], [say("Three.")]],
+        requests=7,
+        prints=[
+            "answered: Once upon a time.\nthere is no such model: ",
+            "the clock 'total' ran out after 1 s\nuntil then: 'Once'\n",
+            "the API said 200 overloaded_error: ",
+            "arrived before it: 'Once'\n",
+            "by hand: One.\nexit stack: Two.\nexit stack: Three.\n",
+        ],
+    ),
+    "blocking_events": Expected(
+        [think("Divide by small primes."), say("Yes, it is.")],
+        [say("Events.")],
+        requests=2,
+        prints=[
+            "200 text/event-stream",
+            "request id: req_",
+            "requests left: 3999\ninput tokens: ",
+            "a thinking block is complete\ntext: 'Yes,'\n",
+            "output tokens: ",
+            "[message_start][content_block_start][content_block_delta]",
+        ],
+    ),
+    "blocking_text": Expected(
+        _HELLO,
+        [say("The Tagus.")],
+        [say("High in the hills, a stream set out. It met a mill.")],
+        [say("It ends in the sea at Lisbon.")],
+        [say("Calm, mostly.")],
+        _HELLO,
+        requests=6,
+        prints=[
+            "Hello there.\nend_turn, 3 output tokens\nThe Tagus.\n",
+            "> High in the hills, a stream set out.\n> It met a mill.\n",
+            "so far: 'It ends in the sea'\n",
+            "keeper: Calm, mostly.\ncool: Hello there.\n",
+        ],
+    ),
+    "blocking_tools": Expected(
+        [say("Let me look."), call("get_weather", {"city": "Lisbon"})],
+        [say("It is warm.")],
+        [say("You do not.")],
+        requests=3,
+        prints=["you: What is the weather in Lisbon?\nLet me look.\nIt is warm.\n", "You do not.\n6 messages\n"],
+    ),
     "buffered_output": Expected(
         [say("High in the hills, a stream set out. It met a mill. It reached the sea at last, and slept.")],
         prints=["> High in the hills, a stream set out.\n", "> It met a mill. It reached", "and slept.\n"],
@@ -320,7 +376,13 @@ def test_none_is_missing() -> None:
     """The promised ones are there, and each has its expectations."""
     assert [path.stem for path in FILES] == NAMES
     # `ray_data` is run where there is a Ray: tests/ray/test_ray_data.py.
-    assert set(EXPECTED) == set(NAMES) - {"interrupt_with_ctrl_c", "ray_data", "terminal_agent", "web_relay"}
+    assert set(EXPECTED) == set(NAMES) - {
+        "blocking_interrupt",
+        "interrupt_with_ctrl_c",
+        "ray_data",
+        "terminal_agent",
+        "web_relay",
+    }
 
 
 async def run_example(path: Path, base_url: str, folder: Path) -> str:
@@ -441,6 +503,31 @@ async def test_web_relay() -> None:
     assert len(api.requests) == 3
 
 
+async def test_blocking_interrupt() -> None:
+    """Ctrl-C, and on; Ctrl-C again, and no further: every word is there once, and the connection is closed."""
+    api = ScriptedAPI([say("High in the ", pause(0.5), "hills"), stall()])
+    async with (
+        api.serve() as server,
+        Running(
+            [str(FOLDER / "blocking_interrupt.py")],
+            terminal=(80, 24),
+            ANTHROPIC_BASE_URL=server.base_url,
+            ANTHROPIC_API_KEY=SECRET,
+        ) as running,
+    ):
+        await running.read_until("High in the")
+        await running.type(b"\x03")
+        await running.read_until("go on? ")
+        await running.type(b"y\r")
+        await running.read_until("hills")
+        await running.type(b"\x03")
+        await running.read_until("hills^C\r\ngo on? ")
+        await running.type(b"n\r")
+        assert await running.finish() == 0
+    assert "17 characters; interrupted" in running.out
+    assert len(api.disconnects) == 1
+
+
 async def test_terminal_agent(tmp_path: Path) -> None:
     """It asks before a tool acts; a real Ctrl-C interrupts the answer, and the next one goes on."""
     (tmp_path / "notes.txt").write_text("The key is under the mat.")
@@ -509,8 +596,8 @@ def test_its_form(path: Path) -> None:
     assert docstring
     assert 2 <= docstring.replace("\n", " ").count(". ") + 1 <= 4
     assert 'MODEL = os.environ.get("ANTHROPIC_MODEL", ' in text
-    # Ray has the loops in its actors, and none here.
-    run = "main()" if path.stem == "ray_data" else "trio.run(main)"
+    # Ray has the loops in its actors, and a blocking client has one in its thread.
+    run = "main()" if path.stem == "ray_data" or path.stem.startswith("blocking_") else "trio.run(main)"
     assert f"{'' if run == 'main()' else 'async '}def main() -> None:" in text
     assert text.endswith(f'if __name__ == "__main__":\n    {run}\n')
     assert "api_key" not in text
