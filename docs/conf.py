@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     # What is public only as the type of something.
     (
         r"py:.*",
-        r"(.*\.)?(AccessTokenLike|Application|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|StartedItem|Status|T|ToolListener|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
+        r"(.*\.)?(AccessTokenLike|Application|AsyncBaseTransport|AsyncClient|BeforeStart|CacheDuration|Check|Emit|EventT_co|FanOutOptions|Fault|Index|OnEvent|OutputT_co|Request|Serving|Source|StartedItem|Status|T|ToolListener|TagT|Timeout|Toolset|Unpack|ValueT|(Beta)?(Batch|BatchCreate|BatchList|Count|Message)Call)",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 The kinds of ``python`` blocks, told apart by what is in them:
 
-* with ``trio.run(``, or the ``run(`` of anyio or asyncio: a program. It runs in a process of its own, warnings as errors, against a scripted API on a port.
+* with ``trio.run(``, the ``run(`` of anyio or asyncio, or ``blocking.Client(``: a program. It runs in a process of its own, warnings as errors, against a scripted API on a port.
 * with ``def test_``: tests. They run under pytest, as a user would run them.
 * anything else: a snippet. It runs here, with `client`, `request` and what else `snippet_names` gives.
 * after a comment ``not run``: it has to compile.
@@ -29,6 +29,7 @@ import pytest
 import trio
 
 import trio_stream as ts
+import trio_stream.blocking
 import trio_stream.ray
 import trio_stream.testing
 import trio_stream.transport
@@ -68,7 +69,7 @@ def blocks() -> Iterator[Block]:
 
 BLOCKS = list(blocks())
 RUN = [block for block in BLOCKS if not block.not_run]
-RUNNERS = ("trio.run(", "anyio.run(", "asyncio.run(")
+RUNNERS = ("trio.run(", "anyio.run(", "asyncio.run(", "blocking.Client(")
 PROGRAMS = [block for block in RUN if any(runner in block.source for runner in RUNNERS)]
 TESTS = [block for block in RUN if "def test_" in block.source]
 SNIPPETS = [block for block in RUN if block not in PROGRAMS and block not in TESTS]
@@ -261,6 +262,11 @@ def test_every_public_name_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", public_names(trio_stream.testing))
 def test_every_name_of_the_test_kit_is_in_the_reference(name: str) -> None:
     assert documented().get(f"trio_stream.testing.{name}") == 1
+
+
+@pytest.mark.parametrize("name", public_names(trio_stream.blocking))
+def test_every_name_for_blocking_programs_is_in_the_reference(name: str) -> None:
+    assert documented().get(f"trio_stream.blocking.{name}") == 1
 
 
 @pytest.mark.parametrize("name", public_names(trio_stream.ray))

@@ -9,8 +9,9 @@
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
 
-The rooms, from the top: `cli`, `web`, `ray`, `agent`, `batch`, `_client`, `_stream`, `_http`, `_instruments`,
-`_schemas`, `_money`, `_protocol`, and the ground below them; `testing` is beside. Each imports only rooms below it.
+The rooms, from the top: `cli`, `blocking`, `web`, `ray`, `agent`, `batch`, `_client`, `_stream`, `_http`,
+`_instruments`, `_schemas`, `_money`, `_protocol`, and the ground below them; `testing` is beside. Each imports only
+rooms below it.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
