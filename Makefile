@@ -66,6 +66,7 @@ faults: $(VENV)/.dev $(VENV)-sdk/.sdk
 
 bench: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench $(ARGS)
+	$(VENV)-bench/bin/python -m tests.bench.blocking
 
 bench-quick: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 	$(VENV)-bench/bin/python -m tests.bench --quick $(ARGS)

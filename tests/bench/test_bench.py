@@ -31,7 +31,7 @@ def runner(folder: Path, **options: Path) -> Runner:
     return Runner(python=sys.executable, sdk_python=sys.executable, certificates=folder, **options)
 
 
-@pytest.mark.parametrize("client", ["floor", "bare", *WAYS])
+@pytest.mark.parametrize("client", ["floor", "bare", "blocking", *WAYS])
 def test_a_client_reads_every_event(client: str, folder: Path) -> None:
     """It fails by itself where events are missing, or the message is not whole."""
     figures = runner(folder).run(SMALL, client)
