@@ -24,7 +24,7 @@ from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunked
 from tests.wire.events import BEGIN, DELTAS, END, PIECES
 from tests.wire.server import Peer, serve
 from trio_stream import blocking
-from trio_stream.blocking import _hop
+from trio_stream.blocking import _feed, _hop, _loop
 from trio_stream.testing import Batches, ScriptedAPI, pause, say, stall
 
 from .api import PARAMS, client_of, until
@@ -350,27 +350,139 @@ def test_no_frame_shows_a_key() -> None:
 # Interrupts that are not signals.
 
 
+class Interrupt(BaseException):
+    """What a signal handler raises."""
+
+
+def interrupt_the_next_wait(monkeypatch: pytest.MonkeyPatch, of: type, name: str = "wait") -> None:
+    """Have the next wait of this kind interrupted before it waits."""
+    wait = getattr(of, name)
+
+    def interrupted(*_: object, **__: object) -> None:
+        monkeypatch.setattr(of, name, wait)
+        raise Interrupt
+
+    monkeypatch.setattr(of, name, interrupted)
+
+
 def test_an_interrupt_while_the_loop_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for the loop, not longer than so long; then the stream can still be left, and read where it was."""
+    """It waits for the loop, not longer than so long; the next call waits for what was interrupted, and loses nothing."""
     monkeypatch.setattr(_hop, "INTERRUPT_SECONDS", 0.02)
     with client_of([say("one"), pause(0.05), say("two")]) as (client, _):
-        loop, _client = client.in_loop()
         with client.messages.stream(**PARAMS) as stream:
             texts = stream.text_stream
             assert next(texts) == "one"
-            loop.post(lambda: time.sleep(0.2))
-
-            class Interrupt(BaseException):
-                pass
-
-            def interrupted(*_: object, **__: object) -> bool:
-                monkeypatch.undo()
-                raise Interrupt
-
-            monkeypatch.setattr(_hop.Hop, "wait", interrupted)
+            client.in_loop()[0].post(lambda: time.sleep(0.2))
+            interrupt_the_next_wait(monkeypatch, _hop.Hop)
             with pytest.raises(Interrupt):
                 next(texts)
             assert "".join(texts) == "two"
+
+
+def test_interrupts_of_opening_and_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left open, and the client goes on."""
+    with client_of([stall()], [say("one"), stall()], [say("two")]) as (client, api):
+        interrupt_the_next_wait(monkeypatch, _hop.Hop)
+        with pytest.raises(Interrupt):
+            client.messages.stream(**PARAMS).__enter__()
+        assert api.open_streams == 0
+        manager = client.messages.stream(**PARAMS)
+        stream = manager.__enter__()
+        interrupt_the_next_wait(monkeypatch, threading.Event)
+        with pytest.raises(Interrupt):
+            manager.__exit__(None, None, None)
+        assert api.open_streams == 0
+        with pytest.raises(trio.ClosedResourceError):
+            next(stream)
+        interrupt_the_next_wait(monkeypatch, _hop.Hop)
+        with pytest.raises(Interrupt):
+            client.messages.create(**PARAMS)
+        assert client.messages.create(**PARAMS).text == "two"
+
+
+def test_an_interrupt_before_anything_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was not posted is not made."""
+    with client_of([say("one")]) as (client, api):
+        assert client.messages.create(**PARAMS).text == "one"
+        loop = client.in_loop()[0]
+        interrupt_the_next_wait(monkeypatch, type(loop), "post")
+        with pytest.raises(Interrupt):
+            client.messages.create(**PARAMS)
+        interrupt_the_next_wait(monkeypatch, type(loop), "post")
+        with pytest.raises(Interrupt):
+            client.messages.stream(**PARAMS).__enter__()
+        assert loop.live == set()
+        assert len(api.requests) == 1
+
+
+def test_a_call_that_is_given_up_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of([say("one")]) as (client, api):
+        loop = client.in_loop()[0]
+        client.messages.count_tokens(model="m", messages=PARAMS["messages"])
+        begin = loop.begin
+
+        def interrupted(*args: Any) -> None:
+            begin(*args)
+            raise Interrupt
+
+        loop.post(lambda: time.sleep(0.05))
+        monkeypatch.setattr(loop, "begin", interrupted)
+        with pytest.raises(Interrupt):
+            client.messages.create(**PARAMS)
+        monkeypatch.undo()
+        assert client.messages.create(**PARAMS).text == "one"
+        assert len(api.requests) == 2
+
+
+def test_what_waits_when_the_loop_ends() -> None:
+    """Also what had not begun by then is told, with the error of the loop."""
+    error = ZeroDivisionError()
+
+    async def nothing() -> None:
+        pass
+
+    call = _loop._Call(nothing)
+    call.loop_ended(error)
+    assert call.done
+    assert call.error is error
+    call.loop_ended(ValueError())
+    assert call.error is error
+    with client_of() as (client, _):
+        loop, asynchronous = client.in_loop()
+        feed: Any = _feed.Feed(loop, asynchronous.messages.stream(**PARAMS), of_message=True)
+        loop.begin = lambda waiting, _function: waiting.loop_ended(error)  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            feed.open()
+        feed._read = _feed._Read(1)
+        feed.leave(None)
+        feed._look()
+        assert feed._read.done
+        assert feed.batch.end is error
+
+
+def test_leaving_raises_what_leaving_the_block_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If ever that fails, it is no failure of the loop."""
+    with client_of([say("one")], [say("two")]) as (client, _):
+        leave = ts.MessageStreamManager.__aexit__
+
+        async def fails(self: Any, *exc: Any) -> bool | None:
+            await leave(self, *exc)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(ts.MessageStreamManager, "__aexit__", fails)
+        with pytest.raises(ZeroDivisionError), client.messages.stream(**PARAMS):
+            pass
+        monkeypatch.undo()
+        assert client.messages.create(**PARAMS).text == "two"
+
+
+def test_on_windows_a_wait_looks_up_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait without a timeout would not be interrupted there."""
+    monkeypatch.setattr(_hop, "_TICK", 0.01)
+    hop = _hop.Hop()
+    assert not hop.wait(0.03)
+    threading.Timer(0.03, hop.finish).start()
+    assert hop.wait()
 
 
 # The same surface.
@@ -441,7 +553,7 @@ async def test_a_program_that_ends_with_an_open_stream() -> None:
     async with serve(script) as server:
         args = ["-m", "tests.blocking.programs", "exit", server.base_url]
         with trio.fail_after(30):
-            done = await FORKS.run(args, env=environment(), cwd=ROOT)
+            done = await FORKS.run(args, env=environment(measured=True), cwd=ROOT)
         assert (done.returncode, done.stdout.decode().strip(), done.stderr) == (0, PIECES[0], b"")
         await server.closed(0)
 
@@ -464,7 +576,7 @@ async def test_a_program_that_forks() -> None:
     async with serve(script) as server:
         args = ["-m", "tests.blocking.programs", "fork", server.base_url]
         with trio.fail_after(30):
-            done = await FORKS.run(args, env=environment(), cwd=ROOT)
+            done = await FORKS.run(args, env=environment(measured=True), cwd=ROOT)
         said = done.stdout.decode().splitlines()
         assert (done.returncode, done.stderr) == (0, b"")
         assert said[0] == "parent: Hello"
