@@ -24,7 +24,7 @@ from tests.wire.answers import CHUNKED_HEAD, LAST_CHUNK, chunked
 from tests.wire.events import BEGIN, DELTAS, END, PIECES
 from tests.wire.server import Peer, serve
 from trio_stream import blocking
-from trio_stream.blocking import _feed, _hop, _loop
+from trio_stream.blocking import _batch, _feed, _hop, _loop
 from trio_stream.testing import Batches, ScriptedAPI, pause, say, stall
 
 from .api import PARAMS, client_of, until
@@ -266,21 +266,45 @@ def test_a_dropped_client_ends_its_thread() -> None:
 
 def test_a_client_that_is_dropped_in_its_own_thread() -> None:
     """That thread cannot wait for itself, and ends all the same."""
-    held: list[Any] = []
-
-    def instrument(moment: ts.Moment) -> None:
-        if isinstance(moment, ts.CallEnd):
-            held.clear()
-            gc.collect()
-
-    client = blocking.Client(api_key="k", transport=ScriptedAPI([say("one")]), instruments=[instrument])
-    held.append(client)
-    call: Any = client.messages.create
-    del client
-    call(**PARAMS)
-    del call
-    gc.collect()
+    held = [blocking.Client(api_key="k", transport=ScriptedAPI([say("one")]))]
+    held[0].messages.create(**PARAMS)
+    held[0].in_loop()[0].post(held.clear)
     until(lambda: threads() == [])
+    assert held == []
+
+
+def test_a_thread_that_does_not_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing waits for it, not longer than so long."""
+    monkeypatch.setattr(_loop, "INTERRUPT_SECONDS", 0.02)
+    with blocking.Client(api_key="k", transport=ScriptedAPI([say("one")])) as client:
+        client.messages.create(**PARAMS)
+        client.in_loop()[0].post(lambda: time.sleep(0.2))
+    assert len(threads()) == 1
+    until(lambda: threads() == [])
+
+
+def test_a_loop_that_was_stopped_before_it_began() -> None:
+    """Its thread ends at once, and so does a second one that an interrupt has had started."""
+    loop = _loop.Loop(ts.Client(api_key="k"))
+    with pytest.raises(trio.ClosedResourceError):
+        loop.post(list)
+    loop._stopping = True
+    for _ in range(2):
+        thread = threading.Thread(target=loop._run)
+        thread.start()
+        thread.join()
+    loop.stop()
+    with pytest.raises(trio.ClosedResourceError):
+        loop.call(nothing)
+    with client_of([say("one")]) as (client, _):
+        client.messages.create(**PARAMS)
+        loop = client.in_loop()[0]
+    with pytest.raises(trio.ClosedResourceError):
+        loop.post(list)
+
+
+async def nothing() -> None:
+    """What a loop may be asked to do."""
 
 
 def test_the_loop_ends_with_an_error() -> None:
@@ -381,11 +405,12 @@ def test_an_interrupt_while_the_loop_is_busy(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_interrupts_of_opening_and_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left open, and the client goes on."""
-    with client_of([stall()], [say("one"), stall()], [say("two")]) as (client, api):
+    api = ScriptedAPI(default=[say("one"), stall()])
+    with blocking.Client(api_key="test-key", transport=api) as client:
         interrupt_the_next_wait(monkeypatch, _hop.Hop)
         with pytest.raises(Interrupt):
             client.messages.stream(**PARAMS).__enter__()
-        assert api.open_streams == 0
+        until(lambda: api.open_streams == 0)
         manager = client.messages.stream(**PARAMS)
         stream = manager.__enter__()
         interrupt_the_next_wait(monkeypatch, threading.Event)
@@ -397,7 +422,9 @@ def test_interrupts_of_opening_and_leaving(monkeypatch: pytest.MonkeyPatch) -> N
         interrupt_the_next_wait(monkeypatch, _hop.Hop)
         with pytest.raises(Interrupt):
             client.messages.create(**PARAMS)
-        assert client.messages.create(**PARAMS).text == "two"
+        assert api.open_streams == 0
+        with client.messages.stream(**PARAMS) as stream:
+            assert next(stream.text_stream) == "one"
 
 
 def test_an_interrupt_before_anything_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,10 +464,6 @@ def test_a_call_that_is_given_up_before_it_begins(monkeypatch: pytest.MonkeyPatc
 def test_what_waits_when_the_loop_ends() -> None:
     """Also what had not begun by then is told, with the error of the loop."""
     error = ZeroDivisionError()
-
-    async def nothing() -> None:
-        pass
-
     call = _loop._Call(nothing)
     call.loop_ended(error)
     assert call.done
@@ -458,6 +481,28 @@ def test_what_waits_when_the_loop_ends() -> None:
         feed._look()
         assert feed._read.done
         assert feed.batch.end is error
+        feed._read = _feed._Read(1)
+        feed._end_read()
+        assert feed._read.done
+        feed.read()
+
+
+def test_threads_that_ask_at_the_same_time() -> None:
+    """One has waited already for what another one asks for; or the stream has been left by then."""
+    with client_of([say("one")]) as (client, _):
+        with client.messages.stream(**PARAMS) as stream:
+            next(stream)
+            feed: Any = stream._reading.feed
+            left = feed.batch.left
+            feed.read()
+            stream._reading.wait()
+            feed._read = read = _feed._Read(1)
+            feed._ask()
+            assert read.wait(10)
+            assert feed.batch.left == left
+        feed.batch = _batch.Batch([])
+        feed.read()
+        assert isinstance(feed.batch.end, trio.ClosedResourceError)
 
 
 def test_leaving_raises_what_leaving_the_block_raises(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -276,13 +277,12 @@ def test_text_chunks(options: dict[str, Any], chunks: list[str]) -> None:
 
 def test_text_chunks_within_a_piece_and_in_time() -> None:
     """What is left after the last mark begins the next piece; what waits too long is given; and all before an error."""
-    script = [say("One. Two"), pause(0.3), say(" three"), fail("overloaded_error")]
+    script = [*begun(), delta("One. Two"), pause(0.3), delta(" three"), fail("overloaded_error")]
+    chunks = []
     with client_of(script) as (client, _), pytest.raises(ts.OverloadedError):
         with client.messages.stream(**PARAMS) as stream:
-            chunks = []
             for chunk in stream.text_chunks(min_chars=4, at_punctuation=True, max_delay=0.05):
                 chunks.append(chunk)
-        raise AssertionError
     assert chunks == ["One.", " Two", " three"]
     with client_of([say("Hello")]) as (client, _), client.messages.stream(**PARAMS) as stream:
         with pytest.raises(ValueError, match="min_chars"):
@@ -291,36 +291,74 @@ def test_text_chunks_within_a_piece_and_in_time() -> None:
             stream.text_chunks(max_delay=-1)
 
 
-def test_half_a_character_at_the_end_of_a_block() -> None:
-    """What the stream puts in its place is in all views of the text."""
-    delta = r'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi \ud83d"}}'
-    script = [
-        event(
-            {
-                "type": "message_start",
-                "message": {
-                    "id": "m",
-                    "type": "message",
-                    "role": "assistant",
-                    "model": "m",
-                    "content": [],
-                    "stop_reason": None,
-                    "stop_sequence": None,
-                    "usage": {"input_tokens": 1, "output_tokens": 1},
-                },
-            }
-        ),
-        event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
-        raw(f"event: content_block_delta\ndata: {delta}\n\n"),
+def begun() -> list[Any]:
+    """The beginning of a message with a text block."""
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return [event({"type": "message_start", "message": message}), event(block)]
+
+
+def delta(text: str) -> Any:
+    """A piece of text, whole."""
+    return event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+
+
+def ended() -> list[Any]:
+    """The end of the message."""
+    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    return [
         event({"type": "content_block_stop", "index": 0}),
-        event(
-            {
-                "type": "message_delta",
-                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-                "usage": {"output_tokens": 2},
-            }
-        ),
+        event({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 2}}),
         event({"type": "message_stop"}),
     ]
+
+
+def test_half_a_character_at_the_end_of_a_block() -> None:
+    """What the stream puts in its place is in all views of the text."""
+    half = r'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi \ud83d"}}'
+    script = [*begun(), raw(f"event: content_block_delta\ndata: {half}\n\n"), *ended()]
     with client_of(script) as (client, _), client.messages.stream(**PARAMS) as stream:
         assert "".join(stream.text_stream) == "Hi \ufffd" == stream.text
+
+
+def test_before_the_message_has_begun() -> None:
+    """An unknown event may come first, and then there is nothing of a message yet."""
+    script = [event({"type": "new_event"}), pause(0.1), *begun(), delta("Hi"), *ended()]
+    with client_of(script) as (client, _), client.messages.stream(**PARAMS) as stream:
+        assert next(stream).type == "new_event"
+        assert stream.partial is stream.usage is stream.stop_reason is None
+        with pytest.raises(ts.IncompleteStreamError, match="no message_start"):
+            stream.current_message_snapshot  # noqa: B018
+        assert stream.get_final_text() == "Hi"
+
+
+def test_polling() -> None:
+    """What arrives between two looks is found, and so are the end and an error."""
+    with client_of([say("one"), pause(0.03), say("two")], [say("x"), pause(0.03), fail("api_error")]) as (client, _):
+        with client.messages.stream(**PARAMS) as stream:
+            found = []
+            with pytest.raises(trio.EndOfChannel):
+                while True:
+                    try:
+                        found.append(stream.receive_nowait().type)
+                    except trio.WouldBlock:
+                        time.sleep(0.005)
+            assert found.count("text") == 2
+            assert found[-1] == "message_stop"
+        with pytest.raises(ts.APIStatusError), client.messages.stream(**PARAMS) as stream:
+            while True:
+                try:
+                    stream.receive_nowait()
+                except trio.WouldBlock:
+                    time.sleep(0.005)
+        with pytest.raises(RuntimeError, match="write `with stream:`"):
+            client.messages.create(**PARAMS, stream=True).receive_nowait()

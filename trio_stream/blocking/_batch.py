@@ -47,8 +47,8 @@ class Batch(Generic[EventT]):
       places: The places of the events that have brought further ones: one for each piece of text, and of thinking.
 
     Attributes:
-      ready: The events that nobody has taken yet. ``for event in batch.ready: return event`` takes one in a single step:
-        neither an interrupt nor another thread comes in between.
+      ready: The events that nobody has taken yet. ``for event in batch.ready: return event`` takes one in a single
+        step: neither an interrupt nor another thread comes in between.
       end: What comes after them: `trio.EndOfChannel`, or the error; None if that is not known.
       before: See above, and so is ``places``.
     """

@@ -65,7 +65,7 @@ class Feed(Generic[AsyncStreamT]):
 
     Attributes:
       is_new: Whether nobody has tried to open it.
-      stream: The stream, once it is open.
+      stream: The stream, once it is open. What it has can be looked at; it is read in its loop alone.
       taker: What takes events in the loop, once it is open.
       batch: The events that were handed over last.
     """
@@ -139,9 +139,12 @@ class Feed(Generic[AsyncStreamT]):
 
         Raises:
           trio.BusyResourceError: Another thread waits here.
+          RuntimeError: In a task of Trio, or in another process; or the stream has not been entered.
           BaseException: What a signal handler raised.
         """
         check_thread()
+        if self.is_new:
+            raise RuntimeError("the request goes out when the stream is entered: write `with stream:` around this")
         self._loop.check_process()
         with self._lock:
             read = self._read

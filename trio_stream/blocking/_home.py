@@ -35,7 +35,10 @@ class Options(Hidden):
 class Source(Protocol):
     """Where calls get the asynchronous client from."""
 
-    home: Home
+    @property
+    def home(self) -> Home:
+        """What owns the loop."""
+        ...
 
     def client(self, loop: Loop) -> ts.Client:
         """The asynchronous client that is used in a loop."""
@@ -53,7 +56,6 @@ class Home:
     """
 
     def __init__(self, options: Options) -> None:
-        self.home = self
         self._options = options
         self._closed = False
         self._loop = self._new_loop()
@@ -62,6 +64,11 @@ class Home:
         loop = Loop(self._options.apply(ts.Client))
         weakref.finalize(self, loop.stop)
         return loop
+
+    @property
+    def home(self) -> Home:
+        """As `Source.home`. Not an attribute: a cycle would be collected late, and the loop with it."""
+        return self
 
     @property
     def last_loop(self) -> Loop:
@@ -101,10 +108,14 @@ class Copy:
     """
 
     def __init__(self, original: Source, options: Options) -> None:
-        self.home = original.home
         self._original = original
         self._options = options
         self._made: tuple[Loop, ts.Client] | None = None
+
+    @property
+    def home(self) -> Home:
+        """As `Source.home`."""
+        return self._original.home
 
     def client(self, loop: Loop) -> ts.Client:
         """As `Source.client`."""

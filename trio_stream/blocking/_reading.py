@@ -65,23 +65,9 @@ class Reading(Generic[AsyncStreamT]):
             self.feed.abandon()
 
     @property
-    def stream(self) -> AsyncStreamT | None:
-        """The asynchronous stream, once it is open. What it has can be looked at; it is read in its loop alone."""
-        return self.feed.stream
-
-    @property
-    def left(self) -> bool:
-        """Whether its block has been left."""
-        return self._left
-
-    @property
     def closed(self) -> bool:
         """Whether it was left or closed before its end."""
         return self._closed
-
-    def open(self) -> None:
-        """As `Feed.open`."""
-        self.feed.open()
 
     def wait(self, seconds: float = math.inf) -> None:
         """Wait for another batch, where all of this one was taken.
@@ -137,10 +123,8 @@ class Reading(Generic[AsyncStreamT]):
         """All pieces of text that have been read, those among them that `has_piece` has not looked at yet."""
         message = self._final
         if message is None:
-            taker = self.feed.taker
-            if taker is None:
-                return []
-            message = taker.message
+            assert self.feed.taker is not None
+            message = self.feed.taker.message
         return message.thinking_parts if kind else message.text_parts
 
     def message(self) -> MessageAccumulator | None:
