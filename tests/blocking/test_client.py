@@ -289,10 +289,13 @@ def test_a_loop_that_was_stopped_before_it_began() -> None:
     with pytest.raises(trio.ClosedResourceError):
         loop.post(list)
     loop._stopping = True
+    call = _loop._Call(nothing)
+    loop.live.add(call)
     for _ in range(2):
         thread = threading.Thread(target=loop._run)
         thread.start()
         thread.join()
+    assert isinstance(call.error, trio.ClosedResourceError)
     loop.stop()
     with pytest.raises(trio.ClosedResourceError):
         loop.call(nothing)

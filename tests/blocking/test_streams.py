@@ -354,6 +354,7 @@ def test_polling() -> None:
                         time.sleep(0.005)
             assert found.count("text") == 2
             assert found[-1] == "message_stop"
+            assert list(stream.texts()) == ["one", "two"]
         with pytest.raises(ts.APIStatusError), client.messages.stream(**PARAMS) as stream:
             while True:
                 try:
