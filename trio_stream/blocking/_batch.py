@@ -69,9 +69,9 @@ class Batch(Generic[EventT]):
         self._base = base
         self._base_at = base_at
         self.ready: Iterator[EventT] = iter(events)
-        self.end = end
-        self.before = before
-        self.places = places
+        self.end: BaseException | None = end
+        self.before: tuple[int, int] = before
+        self.places: tuple[list[int], list[int]] = places
 
     @property
     def left(self) -> int:
@@ -120,7 +120,7 @@ class Taker(Generic[EventT]):
         self._receive_nowait = receive_nowait
         self._of_message = of_message
         # The stream has one too, which is its own; it has kept the limits of messages.
-        self.message = MessageAccumulator(max_message_bytes=1 << 62, max_blocks=1 << 62)
+        self.message: MessageAccumulator = MessageAccumulator(max_message_bytes=1 << 62, max_blocks=1 << 62)
 
     def take(self, first: EventT | None = None) -> Batch[EventT]:
         """Take what is ready now.

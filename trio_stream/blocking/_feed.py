@@ -104,7 +104,7 @@ class Feed(Generic[AsyncStreamT]):
         self._read: _Read | None = None
         self._leaving: tuple[BaseException | None] | None = None
         self._error: BaseException | None = None
-        self.is_new = True
+        self.is_new: bool = True
         self.stream: AsyncStreamT | None = None
         self.taker: Taker[Any] | None = None
         self.batch: Batch[Any] = Batch([])
