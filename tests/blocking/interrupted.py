@@ -3,6 +3,7 @@
 What belongs here: what the program does, and what it says of itself as one line of JSON. What does not: what is expected.
 
 * ``caught`` reads paced streams, is interrupted again and again by a thread, and goes on each time.
+* ``anywhere`` is interrupted at random moments of opening, reading and leaving.
 * ``wait`` reads a stream until a Ctrl-C comes from outside.
 * ``everywhere`` does one thing again and again, interrupted one place of the library later each time.
 
@@ -83,6 +84,35 @@ def caught(times: int, seed: int) -> dict[str, Any]:
             wrong.append(f"{api.open_streams} streams open")
     over.set()
     thread.join()
+    return {"interrupts": interrupts, "wrong": wrong}
+
+
+def anywhere(times: int, seed: int) -> dict[str, Any]:
+    """Be interrupted so often at a random moment of opening, reading or leaving, and begin again with the same client."""
+    dice = random.Random(seed)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupts = 0
+    wrong: list[str] = []
+    api = ScriptedAPI(default=[pause(0.002), *paced(0.0005)])
+    client = blocking.Client(api_key="test-key", transport=api)
+    while interrupts < times and not wrong:
+        texts: list[str] = []
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0001, 0.06))
+                with client.messages.stream(**PARAMS) as stream:
+                    for text in stream.text_stream:
+                        texts.append(text)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupts += 1
+        if not TEXT.startswith("".join(texts)):
+            wrong.append("".join(texts))
+        gc.collect()
+        if until_zero(lambda: api.open_streams):
+            wrong.append("a stream is open")
+    client.close()
     return {"interrupts": interrupts, "wrong": wrong}
 
 
@@ -213,7 +243,7 @@ if __name__ == "__main__":
     _, _how, *_more = sys.argv
     if _how == "wait":
         wait(*_more)
-    elif _how == "caught":
-        print(json.dumps(caught(*map(int, _more))))
+    elif _how in ("caught", "anywhere"):
+        print(json.dumps({"caught": caught, "anywhere": anywhere}[_how](*map(int, _more))))
     else:
         print(json.dumps(everywhere(_more[0], *map(int, _more[1:]))))

@@ -33,11 +33,13 @@ async def said(*args: object) -> Any:
     return json.loads(done.stdout)
 
 
-async def test_interrupts_that_are_caught() -> None:
-    """The text is exact, and the client goes on being used."""
+@pytest.mark.parametrize(("how", "times"), [("caught", 950 if LONG else 25), ("anywhere", 150 if LONG else 10)])
+async def test_interrupts_by_signals(how: str, times: int) -> None:
+    """The text is exact, nothing is open, and the client goes on being used."""
     seed = random.randrange(1 << 32) if LONG else 1
-    found = await said("caught", 950 if LONG else 25, seed)
+    found = await said(how, times, seed)
     assert found["wrong"] == [], f"seed {seed}"
+    assert found["interrupts"] >= times
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="which instructions look for signals is Python 3.11's")
