@@ -85,7 +85,8 @@ soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
 		tests/agent tests/bench/test_lanes.py tests/batch/test_rate_control.py tests/batch/test_via_batch.py \
 		tests/batch/test_via_batch_kills.py tests/cli/test_batch.py tests/cli/test_batch_resume.py \
-		tests/web/test_every_cut.py tests/web/test_pages_of_runs.py tests/web/test_random_answers.py
+		tests/web/test_every_cut.py tests/web/test_pages_of_runs.py tests/web/test_random_answers.py \
+		tests/blocking/test_interrupts.py
 
 fuzz: $(VENV)/.dev
 	$(PIP) install --group fuzz

@@ -22,12 +22,12 @@ from tests.wire.answers import CHUNKED_HEAD, chunked
 from tests.wire.events import BEGIN, DELTAS
 from tests.wire.server import Peer, serve
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3600 if LONG else 600)
 
 
 async def said(*args: object) -> Any:
     """What the program says, which ends by itself, without an error."""
-    with trio.fail_after(500 if LONG else 60):
+    with trio.fail_after(3000 if LONG else 60):
         done = await FORKS.run(["-m", "tests.blocking.interrupted", *map(str, args)], env=environment(), cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b""), done
     return json.loads(done.stdout)
