@@ -91,7 +91,7 @@ class Batch(Generic[EventT]):
             cast("Any", self.ready).__setstate__(place)
 
     def message(self) -> MessageAccumulator | None:
-        """The message as of the last event that was taken; None if no event after that one has changed it."""
+        """The message as of the last event that was taken; None if it is the message as of the last event of all."""
         left = self.left
         if self._base is None or not left:
             return None

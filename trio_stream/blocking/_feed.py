@@ -3,9 +3,11 @@
 What belongs here: opening, reading on demand and leaving, from both sides. What does not: what the program sees
 (`_streams`), and the events of one look (`_batch`).
 
-The task is in one of three places: it opens the stream; it is parked, until somebody asks for something; or it reads.
-It reads only while somebody waits for that, so a program that does not read holds up the model as with the asynchronous
-client, and the clocks measure the same.
+The task is in one of three places: it opens the stream; it waits for the next event; or it is parked, until somebody
+asks for something. It waits one event ahead of the program, so that a thread which asks in time need not wake the
+loop: that would cost as much as all the rest. With that event it is parked, until it is asked. So a program that does
+not read holds up the model, as with the asynchronous client; and clocks run while the model is waited for, never while
+an event waits for the program.
 """
 
 from __future__ import annotations
@@ -70,9 +72,10 @@ class Feed(Generic[AsyncStreamT]):
       batch: The events that were handed over last.
     """
 
-    # The loop alone writes `stream`, `taker`, `batch` and `_error`; the threads write `_read` and `_leaving`, which say
-    # what is wanted. A new batch comes only in place of one that was wholly taken, so nothing is lost, whoever is
-    # interrupted when.
+    # The loop alone writes `stream`, `taker`, `batch`, `_scope`, `_parked` and `_error`; the threads write `_read` and
+    # `_leaving`, which say what is wanted. A new batch comes only in place of one that was wholly taken, so nothing is
+    # lost, whoever is interrupted when. A thread writes what it wants before it looks whether the task is parked, and
+    # the task says that it is before it looks whether anything is wanted: so one of them always notices.
 
     __slots__ = (
         "_error",
@@ -85,7 +88,9 @@ class Feed(Generic[AsyncStreamT]):
         "_news",
         "_of_message",
         "_opened",
+        "_parked",
         "_read",
+        "_scope",
         "batch",
         "is_new",
         "stream",
@@ -99,6 +104,8 @@ class Feed(Generic[AsyncStreamT]):
         self._lock = threading.Lock()
         self._news = trio.Event()
         self._opened = Hop()
+        self._parked = False
+        self._scope: trio.CancelScope | None = None  # while the next event is waited for
         self._left = threading.Event()
         self._left_with: BaseException | None = None
         self._read: _Read | None = None
@@ -152,14 +159,17 @@ class Feed(Generic[AsyncStreamT]):
                 if self.batch.left or self.batch.end is not None:
                     return  # another thread has waited for it
                 self._read = read = _Read(seconds)
+                asks = self._parked or seconds < math.inf
             elif read.thread != threading.get_ident():
                 raise trio.BusyResourceError("another thread is already receiving from this stream")
-            # Otherwise this thread was interrupted here, and the loop has not given it up yet.
+            else:
+                asks = True  # it was interrupted here, and the loop has not given it up yet
         if self._left.is_set():
             self._end_read()
-        else:
+            return
+        if asks:
             self._ask()
-            read.wait_or_give_up(self._ask)
+        read.wait_or_give_up(self._ask)
 
     def leave(self, error: BaseException | None) -> None:
         """Leave the block of the stream, and wait until that is done.
@@ -226,12 +236,24 @@ class Feed(Generic[AsyncStreamT]):
             read.finish()
 
     def _look(self) -> None:
+        """Look at what is wanted."""
         self._news.set()
-        for hop in (self._opened, self._read):
-            if hop is not None and (hop.given_up or self._leaving is not None):
-                hop.stop()
+        if self._opened.given_up or self._leaving is not None:
+            self._opened.stop()
+        if self._scope is not None:
+            read = self._wanted
+            if self._leaving is not None or (read is not None and read.given_up):
+                self._scope.cancel(reason="the thread that waits was interrupted, or leaves the stream")
+            elif read is not None:
+                self._scope.deadline = trio.current_time() + read.seconds
         if self._left.is_set():
             self._end_read()
+
+    @property
+    def _wanted(self) -> _Read | None:
+        """What a thread waits for."""
+        read = self._read
+        return None if read is None or read.done else read
 
     async def _own(self) -> None:
         """Own the block of the stream: everything that needs one task is done in this one."""
@@ -263,18 +285,13 @@ class Feed(Generic[AsyncStreamT]):
 
     async def _serve_and_leave(self, stream: AsyncStreamT) -> None:
         self.taker = Taker(stream.receive_nowait, of_message=self._of_message)
+        self.batch = self.taker.take()
         self.stream = stream
         self._opened.finish()
         error: BaseException | None = None
         try:
-            while self._leaving is None:
-                await self._news.wait()
-                self._news = trio.Event()
-                read = self._read
-                if read is not None and not read.done:
-                    if not self.batch.left and self.batch.end is None:
-                        self.batch = await self._receive(stream, read)
-                    read.finish()
+            await self._serve(stream, self.taker)
+            assert self._leaving is not None
             error = self._leaving[0]
         except trio.Cancelled as cancelled:
             error = cancelled
@@ -283,22 +300,48 @@ class Feed(Generic[AsyncStreamT]):
             # Whatever the program ended with goes on in its own thread.
             await self._manager.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
-    async def _receive(self, stream: AsyncStreamT, read: _Read) -> Batch[Any]:
-        assert self.taker is not None
-        if not read.seconds:
-            return self.taker.take()
-        first: Any = None
+    async def _serve(self, stream: AsyncStreamT, taker: Taker[Any]) -> None:
+        """Read what is wanted, and one event ahead, until the block is left."""
+        first: Any = None  # the event that was read ahead, of which nobody knows yet; or `end` in its place
         end: BaseException | None = None
-        with trio.move_on_after(read.seconds) as read.scope:
-            if read.given_up or self._leaving is not None:
-                read.stop()
-            try:
-                first = await stream.receive()
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that waits, as it is
-                end = error
-        read.scope = None
-        if end is not None:
-            return self.taker.ended(end)
-        return self.batch if first is None else self.taker.take(first)
+        reads_ahead = True
+        while self._leaving is None:
+            read = self._wanted
+            is_over = end is not None or self.batch.end is not None
+            if first is None and not is_over and (reads_ahead if read is None else read.seconds and not read.given_up):
+                first, end = await self._receive(stream)
+                reads_ahead = first is not None
+                if reads_ahead or end is not None or read is None:
+                    continue
+            elif read is None:
+                await self._park()
+                continue
+            if not self.batch.left and self.batch.end is None:
+                if end is not None:
+                    self.batch = taker.ended(end)
+                elif first is not None or not read.seconds:
+                    self.batch, first = taker.take(first), None
+            reads_ahead = not read.given_up
+            read.finish()
+
+    async def _receive(self, stream: AsyncStreamT) -> tuple[Any, BaseException | None]:
+        """Wait for the next event. Returns it, or the end; or None twice, if nobody wants to wait any longer."""
+        try:
+            with trio.CancelScope() as self._scope:
+                self._look()
+                return await stream.receive(), None
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that reads, as it is
+            return None, error
+        finally:
+            self._scope = None
+        return None, None
+
+    async def _park(self) -> None:
+        """Wait until somebody wants something."""
+        self._parked = True
+        if self._wanted is None and self._leaving is None:
+            await self._news.wait()
+        self._parked = False
+        self._news = trio.Event()

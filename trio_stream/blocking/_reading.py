@@ -82,11 +82,10 @@ class Reading(Generic[AsyncStreamT]):
         batch = self.feed.batch
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
-        if batch.left:
-            return
-        if batch.end is not None:
-            raise batch.end
-        self.feed.read(seconds)
+        if self.end is not None:
+            raise self.end
+        if not batch.left:
+            self.feed.read(seconds)
 
     def skip(self, seconds: float = math.inf) -> None:
         """Take all events that are there, and wait for more.
@@ -128,8 +127,11 @@ class Reading(Generic[AsyncStreamT]):
         return message.thinking_parts if kind else message.text_parts
 
     def message(self) -> MessageAccumulator | None:
-        """The message as of the event that was taken last; None if it is what the asynchronous stream has."""
-        return self.feed.batch.message() if self._final is None else self._final
+        """The message as of the event that was taken last; None if the stream is not open."""
+        if self._final is not None:
+            return self._final
+        taker = self.feed.taker
+        return None if taker is None else self.feed.batch.message() or taker.message
 
     # Ending.
 
@@ -142,20 +144,15 @@ class Reading(Generic[AsyncStreamT]):
             return
         if not batch.left and (batch.end is not None or (feed.taker is not None and feed.taker.message.complete)):
             return
-        self._final = batch.message()
+        self._final = self.message()
         self._closed = True
         batch.take_all()
 
-    def check_end(self) -> None:
-        """Tell of the end, where all events have been taken and it is known.
-
-        Raises:
-          trio.EndOfChannel: The end.
-          BaseException: The stream's error.
-        """
+    @property
+    def end(self) -> BaseException | None:
+        """What the stream has ended with, `trio.EndOfChannel` or an error, once all events have been taken."""
         batch = self.feed.batch
-        if not batch.left and batch.end is not None:
-            raise batch.end
+        return None if batch.left else batch.end
 
     def leave(self, error: BaseException | None) -> None:
         """As `Feed.leave`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, final, 
 import trio
 
 import trio_stream as ts
-from trio_stream._errors import IncompleteStreamError
+from trio_stream._errors import APIError, IncompleteStreamError
 from trio_stream._protocol import MessageStopReason, RateLimits
 from trio_stream._response import ResponseInfo
 from trio_stream._schemas import OutputType
@@ -107,7 +107,8 @@ class _StreamBase(Iterator[EventT_co], Generic[EventT_co, AsyncStreamT]):
         reading.wait(0)
         for event in reading.feed.batch.ready:
             return event
-        reading.check_end()
+        if reading.end is not None:
+            raise reading.end
         raise trio.WouldBlock
 
     # Ending.
@@ -180,45 +181,46 @@ class _MessageBase(_StreamBase[EventT_co, AsyncMessageT], Generic[EventT_co, Asy
           APIError: The error this stream ended with; `IncompleteStreamError` where it was left or closed early,
             or is not at its end yet (see `partial`).
         """
-        if self._reading.message() is None and self._stream is not None:
-            return self._stream.message
-        if self._reading.closed:
+        whole = self._whole()
+        if whole is not None:
+            return whole
+        end = self._reading.end
+        if isinstance(end, APIError):
+            raise end
+        if end is not None or self._reading.closed:
             sentence = "the stream was left before message_stop: see .partial"
         else:
             sentence = "the message is not complete yet: read on, or see .partial"
         raise IncompleteStreamError(sentence, partial=self.partial, request_id=self.request_id)
 
+    def _whole(self) -> Message | None:
+        """The message, if its last event was taken: then it is that of the asynchronous stream."""
+        message, stream = self._reading.message(), self._stream
+        return None if message is None or stream is None or not message.complete else stream.message
+
     @property
     def partial(self) -> Message | None:
         """The message as far as it has been read; None before ``message_start``."""
         message = self._reading.message()
-        if message is not None:
-            return message.snapshot()
-        return None if self._stream is None else self._stream.partial
+        return self._whole() or (None if message is None else message.snapshot())
 
     @property
     def text(self) -> str:
         """The text of the message as far as it has been read, all text blocks joined."""
         message = self._reading.message()
-        if message is not None:
-            return message.text
-        return "" if self._stream is None else self._stream.text
+        return "" if message is None else message.text
 
     @property
     def usage(self) -> Usage | None:
         """The tokens counted so far; None before ``message_start``. Final with ``message_stop``."""
         message = self._reading.message()
-        if message is not None:
-            return message.usage
-        return None if self._stream is None else self._stream.usage
+        return None if message is None or not message.started else message.usage
 
     @property
     def stop_reason(self) -> MessageStopReason | None:
         """Why the model stopped; None until it did."""
         message = self._reading.message()
-        if message is not None:
-            return message.stop_reason
-        return None if self._stream is None else self._stream.stop_reason
+        return None if message is None else message.stop_reason
 
 
 @final
