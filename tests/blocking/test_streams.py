@@ -341,6 +341,19 @@ def test_before_the_message_has_begun() -> None:
         assert stream.get_final_text() == "Hi"
 
 
+def test_waiting_for_so_long() -> None:
+    """No longer, whether or not the loop had begun to wait before; and then an event is not lost."""
+    with client_of([say("one"), pause(0.5), say("two")]) as (client, _), client.messages.stream(**PARAMS) as stream:
+        reading = stream._reading
+        reading.feed.batch.take_all()
+        began = time.monotonic()
+        for _ in range(2):
+            reading.wait(0.1)
+        assert 0.2 <= time.monotonic() - began < 0.4
+        assert stream.text == "one"
+        assert stream.get_final_text() == "onetwo"
+
+
 def test_polling() -> None:
     """What arrives between two looks is found, and so are the end and an error."""
     with client_of([say("one"), pause(0.03), say("two")], [say("x"), pause(0.03), fail("api_error")]) as (client, _):

@@ -47,13 +47,15 @@ class _Read(Hop):
 
     Attributes:
       seconds: How long the loop waits for the first one, at the most.
+      due_at: When that is over, by the clock of the loop; None until that has looked.
     """
 
-    __slots__ = ("seconds",)
+    __slots__ = ("due_at", "seconds")
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
+        self.due_at: float | None = None
 
 
 @final
@@ -245,7 +247,9 @@ class Feed(Generic[AsyncStreamT]):
             if self._leaving is not None or (read is not None and read.given_up):
                 self._scope.cancel(reason="the thread that waits was interrupted, or leaves the stream")
             elif read is not None:
-                self._scope.deadline = trio.current_time() + read.seconds
+                if read.due_at is None:
+                    read.due_at = trio.current_time() + read.seconds
+                self._scope.deadline = read.due_at
         if self._left.is_set():
             self._end_read()
 
@@ -341,7 +345,7 @@ class Feed(Generic[AsyncStreamT]):
     async def _park(self) -> None:
         """Wait until somebody wants something."""
         self._parked = True
-        if self._wanted is None and self._leaving is None:
+        while self._wanted is None and self._leaving is None:
             await self._news.wait()
+            self._news = trio.Event()
         self._parked = False
-        self._news = trio.Event()
