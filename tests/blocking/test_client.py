@@ -306,6 +306,15 @@ def test_a_loop_that_was_stopped_before_it_began() -> None:
         loop.post(list)
 
 
+def test_a_loop_that_another_thread_has_just_started() -> None:
+    """It is waited for, and not started again."""
+    loop = _loop.Loop(ts.Client(api_key="k"))
+    loop._thread = threading.current_thread()
+    threading.Timer(0.02, lambda: threading.Thread(target=loop._run, daemon=True).start()).start()
+    assert loop.call(nothing) is None
+    loop.stop()
+
+
 async def nothing() -> None:
     """What a loop may be asked to do."""
 
