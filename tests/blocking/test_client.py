@@ -404,7 +404,7 @@ def interrupt_the_next_wait(monkeypatch: pytest.MonkeyPatch, of: type, name: str
 def test_an_interrupt_while_the_loop_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for the loop, not longer than so long; the next call waits for what was interrupted, and loses nothing."""
     monkeypatch.setattr(_hop, "INTERRUPT_SECONDS", 0.02)
-    with client_of([say("one"), pause(0.05), say("two")]) as (client, _):
+    with client_of([say("one"), pause(0.5), say("two")]) as (client, _):
         with client.messages.stream(**PARAMS) as stream:
             texts = stream.text_stream
             assert next(texts) == "one"
