@@ -12,13 +12,13 @@ from typing import NamedTuple
 import pytest
 
 import trio_stream as ts
-from tests.typing import ordinary_agents, ordinary_use
+from tests.typing import ordinary_agents, ordinary_blocking, ordinary_use
 
 ROOT = Path(__file__).parents[2]
-ORDINARY = [Path(module.__file__) for module in (ordinary_use, ordinary_agents)]
+ORDINARY = [Path(module.__file__) for module in (ordinary_use, ordinary_agents, ordinary_blocking)]
 
 MISTAKES = """\
-import trio_stream as ts
+import trio_stream as ts, trio_stream.blocking
 
 
 async def mistakes(client: ts.Client, message: ts.Message, item: ts.Item[int]) -> None:
@@ -42,6 +42,8 @@ async def mistakes(client: ts.Client, message: ts.Message, item: ts.Item[int]) -
     ts.tool(timeout="long")
     ts.Client(auth="basic")
     ts.Client(api_key=5)
+    ts.blocking.Client(api_key=5)
+    ts.blocking.Client(client).with_options(max_retries="many")
 """
 CALLS = range(5, len(MISTAKES.splitlines()) + 1)
 

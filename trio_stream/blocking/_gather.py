@@ -6,7 +6,7 @@ for asynchronous programs.
 
 from __future__ import annotations
 
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import trio_stream as ts
 from trio_stream._schemas import OutputType
@@ -14,8 +14,14 @@ from trio_stream.batch import GatherCall, Items, Outcome
 
 from ._client import Client
 
-TagT = TypeVar("TagT")
-ValueT = TypeVar("ValueT")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    TagT = TypeVarWithDefault("TagT", default=Any)
+    ValueT = TypeVarWithDefault("ValueT", default=Any)
+else:
+    TagT = TypeVar("TagT")
+    ValueT = TypeVar("ValueT")
 
 
 def gather_texts(client: Client, items: Items[TagT], **options: Unpack[GatherCall]) -> list[str]:
