@@ -154,7 +154,7 @@ class Taker(Generic[EventT]):
                 event = receive_nowait()
         except trio.WouldBlock:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that reads, after these events
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that reads, after these events
             end = error
         return Batch(events, end, base=base, base_at=base_at, before=before, places=places)
 

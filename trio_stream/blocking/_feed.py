@@ -302,7 +302,8 @@ class Feed(Generic[AsyncStreamT]):
             raise
         finally:
             # Whatever the program ended with goes on in its own thread.
-            await self._manager.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+            traceback = None if error is None else error.__traceback__
+            await self._manager.__aexit__(type(error) if error else None, error, traceback)  # noqa: ASYNC102 - never waits
 
     async def _serve(self, stream: AsyncStreamT, taker: Taker[Any]) -> None:
         """Read what is wanted, and one event ahead, until the block is left."""

@@ -236,7 +236,7 @@ class Loop:
         try:
             if not self._stopping:
                 trio.run(self._main)
-        except BaseException as error:  # noqa: BLE001 - it is told to whoever waits
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - it is told to whoever waits
             self._error = error
         finally:
             self._stopping = True
