@@ -29,6 +29,9 @@ from trio_stream.testing import Batches, ScriptedAPI, pause, say, stall
 
 from .api import PARAMS, client_of, until
 
+LOOP = _loop.Loop(ts.Client(api_key="k"))
+"""A loop that never begins."""
+
 
 class Answer(msgspec.Struct):
     a: int
@@ -289,7 +292,7 @@ def test_a_loop_that_was_stopped_before_it_began() -> None:
     with pytest.raises(trio.ClosedResourceError):
         loop.post(list)
     loop._stopping = True
-    call = _loop._Call(nothing)
+    call = _loop._Call(LOOP, nothing)
     loop.live.add(call)
     for _ in range(2):
         thread = threading.Thread(target=loop._run)
@@ -345,8 +348,8 @@ def test_the_loop_ends_with_an_error() -> None:
         client.in_loop()[0].post(fail)
         for thread in waiting:
             thread.join()
-        assert len(errors) == 2
-        assert isinstance(errors[0], (trio.TrioInternalError, trio.ClosedResourceError))
+        assert [type(error) for error in errors] == [trio.TrioInternalError] * 2
+        assert errors[0] is errors[1]
         until(lambda: threads() == [])
         with pytest.raises(RuntimeError, match="has ended with an error") as caught:
             client.messages.create(**PARAMS)
@@ -476,7 +479,7 @@ def test_a_call_that_is_given_up_before_it_begins(monkeypatch: pytest.MonkeyPatc
 def test_what_waits_when_the_loop_ends() -> None:
     """Also what had not begun by then is told, with the error of the loop."""
     error = ZeroDivisionError()
-    call = _loop._Call(nothing)
+    call = _loop._Call(LOOP, nothing)
     call.loop_ended(error)
     assert call.done
     assert call.error is error
@@ -490,9 +493,12 @@ def test_what_waits_when_the_loop_ends() -> None:
             feed.open()
         feed._read = _feed._Read(1)
         feed.leave(None)
-        feed._look()
+        feed.loop_ended(error)
         assert feed._read.done
         assert feed.batch.end is error
+        feed._read = _feed._Read(1)
+        feed._look()
+        assert feed._read.done
         feed._read = _feed._Read(1)
         feed._end_read()
         assert feed._read.done

@@ -133,8 +133,12 @@ class Feed(Generic[AsyncStreamT]):
         try:
             self._loop.begin(self, self._own)
             self._opened.wait_or_give_up(self._ask)
-            if self._error is not None:
-                raise self._error
+            error, self._error = self._error, None
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # or it would hold itself, by its traceback
         except BaseException:
             self.abandon()
             self._loop.live.discard(self)  # the task does that too, unless it was never started
@@ -272,7 +276,8 @@ class Feed(Generic[AsyncStreamT]):
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that leaves
             self._left_with = error
         finally:
-            self._end()
+            if not self._loop.is_failing:
+                self._end()
 
     async def _enter(self) -> AsyncStreamT | None:
         self._look()
@@ -295,8 +300,7 @@ class Feed(Generic[AsyncStreamT]):
         error: BaseException | None = None
         try:
             await self._serve(stream, self.taker)
-            assert self._leaving is not None
-            error = self._leaving[0]
+            error = None if self._leaving is None else self._leaving[0]
         except trio.Cancelled as cancelled:
             error = cancelled
             raise
@@ -321,6 +325,8 @@ class Feed(Generic[AsyncStreamT]):
             elif read is None:
                 await self._park()
                 continue
+            if self._loop.is_failing:
+                return  # what has ended the stream is the end of the loop, of which nobody knows more yet
             if not self.batch.left and self.batch.end is None:
                 if end is not None:
                     self.batch = taker.ended(end)

@@ -65,10 +65,11 @@ class EndsWithLoop(Protocol):
 class _Call(Hop):
     """An asynchronous function that the loop is to call once."""
 
-    __slots__ = ("error", "function", "value")
+    __slots__ = ("error", "function", "loop", "value")
 
-    def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, loop: Loop, function: Callable[[], Awaitable[Any]]) -> None:
         super().__init__()
+        self.loop = loop
         self.function = function
         self.value: Any = None
         self.error: BaseException | None = None
@@ -85,11 +86,14 @@ class _Call(Hop):
                     self.stop()
                 self.value = await self.function()
         except trio.Cancelled:
-            self.error = trio.ClosedResourceError(_CLOSED)
+            # Of the client's end: nothing else cancels this task from outside.
+            if not self.loop.is_failing:
+                self.error = trio.ClosedResourceError(_CLOSED)
+                self.finish()
             raise
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the thread that waits, as it is
             self.error = error
-        finally:
+        if not self.loop.is_failing:
             self.finish()
 
 
@@ -104,11 +108,14 @@ class Loop:
       client: The client.
       live: Whatever waits for the loop. A thread puts itself in before it asks for anything, so that nothing which ends
         the loop leaves it waiting.
+      is_failing: Whether the loop is about to end with an error. It is not known yet what that is; so whoever waits is
+        told at its end, and of nothing that it brings about until then.
     """
 
     def __init__(self, client: ts.Client) -> None:
         self.client = client
         self.live: set[EndsWithLoop] = set()
+        self.is_failing: bool = False
         self._generation = _Process.generation
         self._claimed = threading.Lock()  # by the thread that runs it: an interrupt may have `_start` start another one
         self._started = threading.Event()
@@ -136,7 +143,7 @@ class Loop:
           trio.ClosedResourceError: The loop has been stopped, or was stopped meanwhile.
         """
         check_thread()
-        call = _Call(function)
+        call = _Call(self, function)
         try:
             self.begin(call, call.run)
             call.wait_or_give_up(lambda: self.post(call.stop))
@@ -252,7 +259,11 @@ class Loop:
             async with self.client:
                 self._token = trio.lowlevel.current_trio_token()
                 self._started.set()
-                await self._stop.wait()
+                try:
+                    await self._stop.wait()
+                except BaseException:
+                    self.is_failing = True
+                    raise
             # Whoever read a stream has been told by that. What is left waits for something else, or for nothing.
             self._nursery.cancel_scope.cancel(reason="the client was closed")
 
