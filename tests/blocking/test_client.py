@@ -356,6 +356,40 @@ def test_the_loop_ends_with_an_error() -> None:
         assert isinstance(caught.value.__cause__, trio.TrioInternalError)
 
 
+def test_nobody_is_told_of_what_a_failing_loop_brings_about() -> None:
+    """Its error is not known before its end."""
+    failing: Any = _loop.Loop(ts.Client(api_key="k"))
+    failing.is_failing = True
+    call = _loop._Call(failing, nothing)
+    trio.run(call.run)
+    assert not call.done
+    error = ZeroDivisionError()
+    with client_of([say("one"), stall()]) as (client, _):
+        loop = client.in_loop()[0]
+        stream = client.messages.stream(**PARAMS).__enter__()
+        feed: Any = stream._reading.feed
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                stream.until_done()
+            except BaseException as error:  # noqa: BLE001
+                errors.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        until(lambda: feed._wanted is not None)
+        loop.is_failing = True
+        loop.post(feed.stream._stream.close_now)
+        loop.post(lambda: None)
+        until(lambda: feed._scope is None)
+        assert errors == []
+        loop.is_failing = False
+        feed.loop_ended(error)
+        thread.join()
+        assert errors == [error]
+
+
 def test_what_a_call_raises_is_the_same_object() -> None:
     """Whatever it is: also what would end a run of Trio."""
 
