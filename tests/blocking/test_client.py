@@ -591,7 +591,11 @@ NOT_HERE = {
         "nursery": "it is for tasks",
         "cancel": "it is for tasks; `close` ends it from another thread",
         "cancel_reason": "there is no `cancel`",
+        "close_now": "`close` does not wait on the peer either",
+        "keep_raw_data": "events are handed over together, without their data",
+        "raw_data": "as `keep_raw_data`",
     },
+    "MessageStreamManager": {"keep_raw_data": "as of the stream"},
     "MessageBatchPages": {"get_first_page": "`list` itself returns the first page"},
 }
 NOT_HERE["EventStream"] = NOT_HERE["BatchResults"] = NOT_HERE["MessageStream"]
