@@ -69,6 +69,7 @@ def test_calls() -> None:
         assert len(threads()) == 1
         assert client.instruments is client.instruments
         assert copy.instruments is copy.instruments
+        assert client.limiter is copy.lane is None
     assert repr(client) == "<trio_stream.blocking.Client base_url='https://api.anthropic.com'>"
 
 

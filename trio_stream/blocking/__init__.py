@@ -15,6 +15,7 @@ not: anything about the API, which is the asynchronous client's. Nothing below i
 
 from ._batches import Batches as Batches, BetaBatches as BetaBatches, MessageBatchPage as MessageBatchPage
 from ._client import Client as Client
+from ._frames import Frames as Frames
 from ._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
 from ._messages import Beta as Beta, BetaMessages as BetaMessages, Messages as Messages
 from ._streams import (

@@ -31,7 +31,8 @@ EventT = TypeVar("EventT")
 MOST_EVENTS: Final = 256
 """How many events are handed over at once at the most: half a millisecond, in which the loop does nothing else."""
 
-_HELPERS: Final = frozenset(HELPER_EVENTS.values())
+HELPERS: Final = frozenset(HELPER_EVENTS.values())
+"""The kinds of events that are made of a delta, which comes before each of them."""
 
 
 @final
@@ -85,7 +86,7 @@ class Batch(Generic[EventT]):
     def take_to(self, place: int) -> None:
         """Take the event at that place, with what was made of it, and those before."""
         place += 1
-        if place < len(self._events) and type(self._events[place]) in _HELPERS:
+        if place < len(self._events) and type(self._events[place]) in HELPERS:
             place += 1
         if len(self._events) - self.left < place:
             cast("Any", self.ready).__setstate__(place)
@@ -97,7 +98,7 @@ class Batch(Generic[EventT]):
             return None
         message = self._base.fork()
         for event in self._events[self._base_at : len(self._events) - left]:
-            if type(event) not in _HELPERS:
+            if type(event) not in HELPERS:
                 message.add(_as_wire_event(event))
         return message
 
@@ -139,7 +140,7 @@ class Taker(Generic[EventT]):
         try:
             event = receive_nowait() if first is None else first
             while True:
-                if self._of_message and type(event) not in _HELPERS:
+                if self._of_message and type(event) not in HELPERS:
                     if events and base is None:
                         base, base_at = self.message.fork(), len(events)
                     known, thoughts = len(texts), len(thinkings)

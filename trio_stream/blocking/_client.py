@@ -104,6 +104,16 @@ class Client:
         """The instruments of this client."""
         return self._source.client(self._source.home.last_loop).instruments
 
+    @property
+    def limiter(self) -> ts.RateLimiter | None:
+        """The limiter of this client, or None."""
+        return self._source.client(self._source.home.last_loop).limiter
+
+    @property
+    def lane(self) -> ts.Lane | None:
+        """The lane that was given to this client, or None."""
+        return self._source.client(self._source.home.last_loop).lane
+
     def statistics(self) -> ts.ConnectionStatistics:
         """How many connections are active and idle, and how many requests wait for one."""
         return self._source.client(self._source.home.last_loop).statistics()

@@ -65,6 +65,11 @@ class Reading(Generic[AsyncStreamT]):
             self.feed.abandon()
 
     @property
+    def left(self) -> bool:
+        """Whether its block has been left."""
+        return self._left
+
+    @property
     def closed(self) -> bool:
         """Whether it was left or closed before its end."""
         return self._closed

@@ -21,7 +21,9 @@ from trio_stream._schemas import OutputType
 from trio_stream._stats import StreamStats
 from trio_stream._stream import text_of
 from trio_stream.types import Message, MessageBatchIndividualResponse, MessageStreamEvent, RawMessageStreamEvent, Usage
+from trio_stream.web import Describe, Encoder
 
+from ._frames import Frames
 from ._home import Home
 from ._loop import Loop
 from ._reading import TEXTS, THINKINGS, Reading
@@ -268,6 +270,30 @@ class MessageStream(_MessageBase[MessageStreamEvent, ts.MessageStream[Any]], Gen
           max_delay: Seconds a character may wait for company; None: for ever.
         """
         return TextChunks(self._reading, min_chars=min_chars, at_punctuation=at_punctuation, max_delay=max_delay)
+
+    def frames(self, encoder: Encoder, *, heartbeat: float | None = 15.0, describe: Describe | None = None) -> Frames:
+        """The body of a response that shows this message in a page: an iterable of bytes for a WSGI server.
+
+        ::
+
+            stream = client.messages.stream(...).__enter__()  # what fails here can become the status of the response
+            frames = stream.frames(web.Anthropic())
+            return flask.Response(frames, headers=frames.headers)
+
+        It leaves the block of the stream at its end, and when it is closed, which WSGI servers do at the end of each
+        response; so the block may be entered by hand. A WSGI server tells of a closed tab only when it writes, so the
+        connection to the model outlives the tab by two heartbeats at the most.
+
+        Args:
+          encoder: The protocol of the page: one of `trio_stream.web`, new for each answer.
+          heartbeat: Seconds of silence after which a frame is given that says nothing. None: never.
+          describe: Makes the sentence that the page gets about an `APIError` in the middle of the message. The usual
+            one says nothing that the API has written, which may quote the prompt.
+
+        Raises:
+          ValueError: ``heartbeat`` is not a number of seconds.
+        """
+        return Frames(self._reading, encoder, heartbeat=heartbeat, describe=describe)
 
     def get_final_message(self) -> Message:
         """Read to the end and return the message. After the block, return it if it was complete.
