@@ -84,6 +84,7 @@ MADE_BY_THE_LIBRARY = {
     "BetaMessages",
     "Call",
     "EventStream",
+    "Frames",
     "Headers",
     "JobInfo",
     "LiveCall",
