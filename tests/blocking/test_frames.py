@@ -172,3 +172,19 @@ def test_an_encoder_that_has_nothing_to_say() -> None:
     """No empty piece is given for it."""
     with client_of([say("one"), pause(0.05), say("two")]) as (client, _):
         assert list(client.messages.stream(**PARAMS).__enter__().frames(Quiet())) == [b"end\n"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "last"),
+    [
+        (web.Anthropic(), b"message_stop"),
+        (web.AISDK(), b"[DONE]"),
+        (web.AGUI("thread", "run"), b"RUN_FINISHED"),
+    ],
+    ids=["anthropic", "ai sdk", "ag-ui"],
+)
+def test_each_protocol(encoder: web.Encoder, last: bytes) -> None:
+    """A body ends with the frame that says how."""
+    with client_of([say("one two")]) as (client, _):
+        body = b"".join(client.messages.stream(**PARAMS).__enter__().frames(encoder))
+    assert last in body.rstrip().rpartition(b"\n\n")[2]
