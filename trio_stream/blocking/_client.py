@@ -105,6 +105,11 @@ class Client:
         return self._source.client(self._source.home.last_loop).instruments
 
     @property
+    def anthropic_version(self) -> str:
+        """The version of the API that requests name."""
+        return self._source.client(self._source.home.last_loop).anthropic_version
+
+    @property
     def limiter(self) -> ts.RateLimiter | None:
         """The limiter of this client, or None."""
         return self._source.client(self._source.home.last_loop).limiter
