@@ -5,6 +5,7 @@ What belongs here: making many requests, pacing them, gathering their answers. W
 """
 
 from trio_stream.batch._caching import CacheDuration as CacheDuration, with_prefix as with_prefix
+from trio_stream.batch._compact import CompactReport as CompactReport, compact_journal as compact_journal
 from trio_stream.batch._fan_out import FanOut as FanOut, fan_out as fan_out
 from trio_stream.batch._file_lock import lock_file as lock_file
 from trio_stream.batch._gather import gather_outcomes as gather_outcomes, gather_texts as gather_texts
@@ -27,6 +28,12 @@ from trio_stream.batch._journal_format import (
     read_line as read_line,
     read_outcome as read_outcome,
     restore_error as restore_error,
+)
+from trio_stream.batch._journal_index import JobRun as JobRun
+from trio_stream.batch._journal_overview import (
+    JournalOverview as JournalOverview,
+    journal_overview as journal_overview,
+    whole_lines as whole_lines,
 )
 from trio_stream.batch._merge import (
     MergeReport as MergeReport,

@@ -8,9 +8,8 @@ Each record is one ``write`` on a descriptor that only appends: what has been wr
 process at any instant (that of the machine too, with ``fsync``). The kernel may still be stopped in the middle of a
 write, which leaves a torn last line: it is cut off when the journal is opened again.
 
-In memory there is one integer for each item: where its last record begins, and of which kind that is. Texts stay in the
-file. A record is read again only where an item has to be answered from it. What earlier runs were charged for is added
-up while the file is read.
+In memory there is one integer for each item (`_journal_index`). Texts stay in the file. A record is read again only
+where an item has to be answered from it. What earlier runs were charged for is added up while the file is read.
 """
 
 from __future__ import annotations
@@ -23,21 +22,20 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias, cast, final
+from typing import Any, BinaryIO, Literal, Self, TypeAlias, cast, final
 
 import msgspec
 import trio
 
-from trio_stream._money import Charge, ChargeSums
+from trio_stream._money import Charge
 from trio_stream._protocol import Usage
-from trio_stream.batch._file_lock import lock_file
-from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook, StartedItem, raise_version
+from trio_stream.batch._file_lock import has_name, lock_file
+from trio_stream.batch._journal_batches import BatchBook, StartedItem, raise_version
 from trio_stream.batch._journal_format import (
     BATCH_VERSION,
     HEADER,
     JournalError,
     batch_record,
-    charges_in,
     check_version,
     end_record,
     is_journal,
@@ -46,8 +44,10 @@ from trio_stream.batch._journal_format import (
     read_head,
     read_line,
     read_outcome,
+    run_record,
     start_record,
 )
+from trio_stream.batch._journal_index import ENDED, JournalIndex, Kind, entry_of, kind_of, offset_of
 from trio_stream.batch._records import JournalConflictError, Outcome
 
 Fsync: TypeAlias = Literal["group"] | bool
@@ -60,12 +60,6 @@ _GROUP_SECONDS = 1.0
 
 _READ = 1 << 20
 """The size of the buffer, in bytes, for reading a whole file."""
-
-# An index entry is the offset of a record, shifted left, with the kind of that record in the two lowest bits.
-_STARTED, _PARTIAL, _OK, _FAILED = range(4)
-_BITS: Final = 2
-_KIND: Final = (1 << _BITS) - 1
-_UNFINISHED: Final = {"start": _STARTED, "partial": _PARTIAL}
 
 
 @final
@@ -119,17 +113,23 @@ class Journal:
         self._retry_errors = retry_errors
         self._synced_at = time.monotonic()
         self._unsynced = False
-        self._known: dict[str, int] = {}  # the index entry of each key's last record
+        self._index = JournalIndex()
+        self._known = self._index.known
         self._running: dict[str, tuple[str, int]] = {}  # hash and position of items started in this run and not ended
-        self._charges = ChargeSums()
-        self.batches: BatchBook = BatchBook()
+        self._charges = self._index.charges
+        self.batches: BatchBook = self._index.batches
         self._version = 1
         self._size = 0  # of the file, up to the last whole record: here the next one begins
         self._descriptor: int | None = self._open()
         try:
-            self._check_regular(self._descriptor)
-            if not lock_file(self._descriptor, self.path):
-                raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path)
+            while True:
+                self._check_regular(self._descriptor)
+                if not lock_file(self._descriptor, self.path):
+                    raise JournalError(f"{self.path} is in use: another run is writing it", path=self.path)
+                if has_name(self._descriptor, self.path):
+                    break
+                self._let_go()  # `compact_journal` has replaced it between the opening and the lock
+                self._descriptor = self._open()
             if overwrite:
                 self._discard(self._descriptor)
             self._read(self._descriptor)
@@ -150,7 +150,11 @@ class Journal:
 
     def __contains__(self, key: object) -> bool:
         """Whether it knows how an item ended."""
-        return isinstance(key, str) and self._known.get(key, _STARTED) & _KIND in (_OK, _FAILED)
+        return isinstance(key, str) and key in self._known and kind_of(self._known[key]) in ENDED
+
+    def is_answered(self, key: str) -> bool:
+        """Whether it has the whole answer of an item."""
+        return self._index.is_answered(key)
 
     @property
     def charges(self) -> tuple[Charge, ...]:
@@ -163,7 +167,7 @@ class Journal:
     @property
     def answered(self) -> int:
         """How many items have a whole answer."""
-        return sum(entry & _KIND == _OK for entry in self._known.values())
+        return sum(kind_of(entry) is Kind.OK for entry in self._known.values())
 
     def __enter__(self) -> Self:
         return self
@@ -193,17 +197,17 @@ class Journal:
         if entry is None:
             return None
         running = self._running.get(key)
-        kind = entry & _KIND
-        record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(entry >> _BITS)
+        kind = kind_of(entry)
+        record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(offset_of(entry))
         if _differs(record, request_hash):
             loss = "" if self.answered else " (this one has no answers)"
             raise JournalConflictError(
                 f"{self.path} has {key!r} with another request: give it another id, or start another journal{loss}",
                 id=key,
             )
-        if kind == _OK:
+        if kind is Kind.OK:
             return read_outcome(record, status="cached")
-        if kind == _FAILED:
+        if kind is Kind.FAILED:
             return None if self._retry_errors else read_outcome(record)
         if self._inflight == "retry":
             return None
@@ -220,7 +224,7 @@ class Journal:
           JournalError: The file cannot be read.
         """
         entry = self._known.get(key)
-        return entry is not None and _differs(self._record(entry >> _BITS), request_hash)
+        return entry is not None and _differs(self._record(offset_of(entry)), request_hash)
 
     def _record(self, offset: int) -> dict[str, Any]:
         descriptor = self._open_descriptor()
@@ -232,6 +236,17 @@ class Journal:
             raise JournalError(f"{self.path} was changed by someone else while it was in use", path=self.path) from None
 
     # What is noted.
+
+    def note_run(self, items: int | None) -> None:
+        """Note that a run begins, for `journal_overview` and reports. A fan-out does not do that by itself.
+
+        Args:
+          items: How many items it has; None if that is not known.
+
+        Raises:
+          JournalError: The record cannot be written. Everything written before is still there.
+        """
+        self._write(run_record(items))
 
     def start(
         self,
@@ -254,7 +269,7 @@ class Journal:
         Raises:
           JournalError: The record cannot be written. Everything written before is still there.
         """
-        self._append(start_record(key, request_hash, index=index, custom_id=custom_id), key, _STARTED)
+        self._append(start_record(key, request_hash, index=index, custom_id=custom_id), key, Kind.STARTED)
         self._running[key] = (request_hash, index)
 
     def note_batch(self, record: Mapping[str, Any]) -> None:
@@ -285,7 +300,7 @@ class Journal:
         Raises:
           JournalError: The record cannot be written. Everything written before is still there.
         """
-        if self._known.get(item.key, _STARTED) & _KIND != _OK:
+        if not self._index.is_answered(item.key):
             self._running[item.key] = (item.request_hash, item.index)
             self.end(item.key, outcome)
 
@@ -301,7 +316,7 @@ class Journal:
           JournalError: The record cannot be written. Everything written before is still there.
         """
         request_hash, _ = self._running.get(key, ("", 0))
-        kind = _OK if outcome.status == "ok" else _FAILED
+        kind = Kind.OK if outcome.status == "ok" else Kind.FAILED
         self._append(end_record(key, request_hash, outcome), key, kind)
         self._charges.add(outcome.charges)
         if outcome.status == "skipped":
@@ -334,7 +349,7 @@ class Journal:
         line = partial_record(
             key, request_hash, index=index, text=text, request_id=request_id, usage=usage, charges=charges
         )
-        self._append(line, key, _PARTIAL)
+        self._append(line, key, Kind.PARTIAL)
         self._charges.add(charges)
         self._running.pop(key, None)
         self._sync()
@@ -351,8 +366,8 @@ class Journal:
         finally:
             self._let_go()
 
-    def _append(self, line: bytes, key: str, kind: int) -> None:
-        self._known[key] = self._write(line) << _BITS | kind
+    def _append(self, line: bytes, key: str, kind: Kind) -> None:
+        self._known[key] = entry_of(self._write(line), kind)
 
     # A Ctrl-C between the write and the count of its bytes would make the next failure cut the file at the wrong place.
     @trio.lowlevel.enable_ki_protection
@@ -415,35 +430,15 @@ class Journal:
         os.ftruncate(descriptor, 0)
 
     def _read(self, descriptor: int) -> None:
-        """Find the last record of each key, and cut off a torn last line.
-
-        An answer is never replaced by a later record: it has been paid for.
-        """
-        known = self._known
-        in_batch: set[str] = set()  # keys of items whose last start was in a batch: what those cost tell the results
-        killed = 0  # items that were started again, or not at all, after a run had died without noting how they ended
+        """Find out what is known, and cut off a torn last line."""
         with open(descriptor, "rb", buffering=_READ, closefd=False) as file:
             for offset, line in self._lines(file):
                 head = read_head(line)
                 if head is None:
                     self.damaged += 1
-                    continue
-                if head.record in BATCH_RECORDS or head.custom_id:
-                    self.batches.read(head)
-                if head.record in ("end", "partial"):
-                    self._charges.add(charges_in(head, line))
-                elif head.record == "start":
-                    killed += known.get(head.key, _OK) & _KIND == _STARTED and head.key not in in_batch
-                    (in_batch.add if head.custom_id else in_batch.discard)(head.key)
-                if head.record == "end" and head.status == "skipped":
-                    if known.get(head.key, 0) & _KIND != _OK:
-                        known.pop(head.key, None)
-                elif head.record == "end":
-                    known[head.key] = offset << _BITS | (_OK if head.status == "ok" else _FAILED)
-                elif head.record in _UNFINISHED and known.get(head.key, 0) & _KIND != _OK:
-                    known[head.key] = offset << _BITS | _UNFINISHED[head.record]
-        killed += sum(entry & _KIND == _STARTED and key not in in_batch for key, entry in known.items())
-        self._charges.add_unknown(killed)
+                else:
+                    self._index.read(offset, head, line)
+        self._index.close()
         if self.damaged:
             _log.warning("%d lines of the journal cannot be read; their items are asked again", self.damaged)
         os.ftruncate(descriptor, self._size)

@@ -9,6 +9,14 @@ A journal is JSON lines. The first says what it is; each other is a record of on
     {"record":"end","key":"q1","hash":"5f...","index":0,"at":1795251603.5,"charges":[{"model":...}],"status":"ok",...}
     {"record":"partial","key":"q2","hash":"81...","index":1,"at":1795251603.5,"text":"It depends on"}
 
+There may also be records that are of no item::
+
+    {"record":"run","at":1795251600.2,"n":5000}                       a run with so many items begins
+    {"record":"charges","at":1795252000.0,"charges":[...],"n":3}      what records that were left out had
+
+``charges`` is written where a journal is made of others (`_merge`, `_compact`): what the records of these that it does
+not have were charged for, and how many items were under way in them when a run was killed.
+
 A journal with records of message batches (`_journal_batches`) has the version 2: a program that does not know them
 would send again what a batch is answering.
 
@@ -42,6 +50,9 @@ VERSION_AT: Final = HEADER.index(b"1")
 
 BATCH_VERSION: Final = 2
 """The version of a journal that has records of batches; the highest that this program reads."""
+
+CHARGED: Final = frozenset({"end", "partial", "charges"})
+"""The kinds of records that have charges."""
 
 Order: TypeAlias = Literal["index", "completion"]
 """The order of the items, or the order in which they ended."""
@@ -216,6 +227,21 @@ def start_record(key: str, request_hash: str, *, index: int, custom_id: str | No
     if custom_id is not None:
         record["custom_id"] = custom_id
     return _line(record)
+
+
+def run_record(items: int | None) -> bytes:
+    """Make the line that notes that a run begins, with so many items; None if that is not known."""
+    return _line({"record": "run", "at": round(time.time(), 3), "n": items or 0})
+
+
+def charges_record(charges: tuple[Charge, ...], killed: int) -> bytes:
+    """Make the line that has what records that were left out were charged for.
+
+    Args:
+      charges: Their sums.
+      killed: How many items were under way when a run died, as far as no other record tells it.
+    """
+    return _line({"record": "charges", "at": round(time.time(), 3), "charges": charges, "n": killed})
 
 
 def batch_record(fields: Mapping[str, Any]) -> bytes:

@@ -15,17 +15,21 @@ from typing import BinaryIO, Final, final
 
 import msgspec
 
+from trio_stream._money import ChargeSums
 from trio_stream.batch._file_lock import lock_file
-from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook
 from trio_stream.batch._journal_format import (
+    CHARGED,
     HEADER,
     JournalError,
     Order,
+    charges_in,
+    charges_record,
     check_version,
     is_journal,
     may_be_journal,
     read_head,
 )
+from trio_stream.batch._journal_index import JournalIndex, offset_of
 
 _READ = 1 << 20
 _KINDS: Final = ("start", "partial", "end")
@@ -99,7 +103,8 @@ def merge_journals(
 
     The result has each item once: its answer rather than its error, and its error rather than a partial text; of two
     that are equally good, the one that was noted first. It is written beside ``out`` and then takes its place, so that
-    ``out`` may be one of ``paths``. Fields that this version does not know are kept.
+    ``out`` may be one of ``paths``. Fields that this version does not know are kept, and so is what the records were
+    charged for that are left out: a budget of a run that goes on counts all that was spent, a copied record once.
 
     Args:
       paths: The files, all of one kind.
@@ -210,6 +215,8 @@ class _Merging:
         self._repeated = 0
         self._paid_twice = 0
         self._damaged = 0
+        self._killed = 0  # items that were under way when a run was killed
+        self._left_by_a_kill: set[int] = set()  # the hashes of the records of those that were not started again
 
     def read(self, number: int) -> None:
         """Read one file, and keep the best record of each item."""
@@ -226,7 +233,7 @@ class _Merging:
             raise JournalError(f"{path} is another kind of file than {self._paths[0]}", path=path)
         if journal:
             check_version(first, path)
-            _check_collected(path, file)
+            self._look_over(number)
         file.seek(0)
         read = _read_record if journal else _read_output_line
         # Within one journal an item has several records as it goes on: they are repetitions only between files.
@@ -266,10 +273,55 @@ class _Merging:
             records.sort(key=lambda record: (record.file, record.offset))
         if self._journals is not False:
             file.write(HEADER)
-        for record in records:
-            source = self._files[record.file]
-            source.seek(record.offset)
-            file.write(source.readline())
+            self._write_charges(file)
+        file.writelines(self._line(record.file, record.offset) for record in records)
+
+    def _write_charges(self, file: BinaryIO) -> None:
+        """Write what the records were charged for that are left out, and how many items a kill left under way."""
+        kept = {(record.file, record.offset) for record in self._kept.values()}
+        lines = [hash(self._line(number, offset)) for number, offset in kept]
+        counted = set(
+            lines
+        )  # a journal may have the records of another one of these, if it was copied or merged before
+        left_out = ChargeSums()
+        for number, source in enumerate(self._files):
+            source.seek(0)
+            here: set[int] = set()
+            for offset, line in _whole_lines(source):
+                head = read_head(line)
+                if head is None or head.record not in CHARGED or (number, offset) in kept or hash(line) in counted:
+                    continue
+                here.add(hash(line))
+                left_out.add(charges_in(head, line))
+            counted |= here
+        killed = self._killed + len(self._left_by_a_kill.difference(lines))
+        if left_out.totals() or killed:
+            file.write(charges_record(left_out.totals(), killed))
+
+    def _line(self, number: int, offset: int) -> bytes:
+        source = self._files[number]
+        source.seek(offset)
+        return source.readline()
+
+    def _look_over(self, number: int) -> None:
+        """Look whether all message batches in a journal have been collected, and what a kill has left under way.
+
+        Raises:
+          JournalError: A batch has not: the merged journal has no records of them.
+        """
+        path, file = self._paths[number], self._files[number]
+        index = JournalIndex()
+        file.seek(0)
+        for offset, line in _whole_lines(file):
+            head = read_head(line)
+            if head is not None:
+                index.read(offset, head, line)
+        if index.batches.open:
+            raise JournalError(f"{path} has message batches that are not collected: run its job again first", path=path)
+        self._killed += index.killed
+        self._left_by_a_kill.update(
+            hash(self._line(number, offset_of(index.known[key]))) for key in index.left_by_a_kill()
+        )
 
     def report(self) -> MergeReport:
         return MergeReport(
@@ -283,21 +335,6 @@ class _Merging:
 
 
 _FAILURE, _ANSWER = 2, 3
-
-
-def _check_collected(path: Path, file: BinaryIO) -> None:
-    """Look whether all message batches in a journal have been collected: the merged one has no records of them.
-
-    Raises:
-      JournalError: One has not.
-    """
-    book = BatchBook()
-    for line in file:
-        head = read_head(line)
-        if head is not None and head.record in BATCH_RECORDS:
-            book.read(head)
-    if book.open:
-        raise JournalError(f"{path} has message batches that are not collected: run its job again first", path=path)
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
