@@ -42,6 +42,7 @@ class Checker:
     Attributes:
       duplicates: The ids that occur more than once, and the numbers of their first two rows; only filled in where
         repeated ids are no faults.
+      known: How many items an earlier run has answered.
       equal: How many items have the request of one before them; only counted with ``dedupe``.
     """
 
@@ -57,6 +58,7 @@ class Checker:
     ) -> None:
         self.duplicates: dict[str, tuple[int, int]] = {}
         self.equal = 0
+        self.known = 0
         self._seen: set[str] | None = set() if dedupe else None
         self._recipe = recipe
         self._journal = journal
@@ -118,6 +120,10 @@ class Checker:
         for entry in entries:
             if entry.id is not None:
                 self._check_id(row, entry.id, entry, ours=ours)
+            if ours and self._journal is not None:
+                self.known += self._journal.is_answered(
+                    identity(entry.hash, entry.repeat) if entry.id is None else entry.id
+                )
             if self._seen is not None and ours:
                 name = identity(entry.hash, entry.repeat)
                 self.equal += name in self._seen

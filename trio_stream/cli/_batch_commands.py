@@ -44,7 +44,8 @@ or a JSON text alone. Other keys pass through to the output. All of a file is ch
 
 The output has one row for each item that was answered or failed. A journal (OUTPUT.journal) is kept beside it: in
 whatever way the command was stopped, the same command continues where it was, and sends nothing again that has been
-answered. Ctrl-C finishes what is under way; Ctrl-C again aborts it, and keeps what has arrived. An output that is a
+answered (`trio-stream status OUTPUT` tells how it stands). Ctrl-C finishes what is under way; Ctrl-C again aborts it,
+and keeps what has arrived. An output that is a
 table is written when the run ends; until then its rows are in OUTPUT.rows.
 
 With --via batch the items are sent as message batches, at half the price and within 24 hours. Ctrl-C then leaves the
@@ -79,7 +80,7 @@ _shown = options_under("What is shown")
 @_input("--table", type=text, metavar="NAME", help="The table or view of an SQLite database.")
 @_input("--query", type=text, metavar="SQL", help="A query in place of a table.")
 @_input("--limit", type=_POSITIVE, metavar="N", help="Only the first N rows.")
-@_input("--sample", type=_POSITIVE, metavar="N", help="Only N rows, always the same.")
+@_input("--sample", type=_POSITIVE, metavar="N", help="Only N rows, always the same. With --dry-run: measure N.")
 @_input(
     "--shard",
     callback=read_shard,
@@ -184,7 +185,8 @@ _shown = options_under("What is shown")
 @_money(
     "--dry-run",
     is_flag=True,
-    help="Send no message: count the tokens of a sample, and print cost, time and repeated ids.",
+    help="Send no message: count the tokens of a sample, and print cost, time and repeated ids. With --sample N: "
+    "send N items, which costs money, and tell by their answers what the run costs; the run does not send them again.",
 )
 @_output(
     "--output",
@@ -253,7 +255,13 @@ _shown = options_under("What is shown")
     show_default=True,
     help="On standard error.",
 )
+@_shown("--live", is_flag=True, help="On a terminal: a table of the calls under way too, the longest quiet first.")
 @_shown("--summary", metavar="FILE", help="Write the figures of the run to this file, as JSON.")
+@_shown(
+    "--report",
+    metavar="FILE",
+    help="Draw how all runs of the job went, as one page of HTML (extra `report`), as trio-stream report does.",
+)
 def batch(**typed: Any) -> NoReturn:
     """Send many prompts at once, and write the answers to a file."""
     from trio_stream.cli._batch import run  # noqa: PLC0415 - the other commands need not load it

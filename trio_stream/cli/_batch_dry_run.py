@@ -1,11 +1,12 @@
 """``trio-stream batch --dry-run``: an estimate of a run, its cost and its time.
 
-What belongs here: counting the tokens of a sample, and the arithmetic. What does not: sending any message.
+What belongs here: counting the tokens of a sample, and the arithmetic. What does not: what would be sent
+(`_batch_work`), real answers (`_batch_sample`), and the words (`_batch_plan`).
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from typing import Any, Final, final
 
 import msgspec
@@ -13,22 +14,35 @@ import trio
 
 import trio_stream as ts
 from trio_stream._money import Charge, PriceLookup
-from trio_stream.batch import Journal
 from trio_stream.cli._batch_input import FileInput
-from trio_stream.cli._batch_options import BatchOptions
-from trio_stream.cli._batch_progress import count, duration
-from trio_stream.cli._batch_recipe import Entry, Recipe
-from trio_stream.cli._terminal import one_line
+from trio_stream.cli._batch_recipe import Recipe
+from trio_stream.cli._batch_work import Work, countable
 
 SAMPLE: Final = 20
-"""How many items have their tokens counted."""
+"""How many items have their tokens counted, or a few more where there are several models."""
+
+_LEAST: Final = 5
+"""How many of each model, at least."""
 
 _AT_ONCE: Final = 4
-_NAMED: Final = 10
-_COUNTED: Final = frozenset(
-    {"cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools"}
-)
-"""The parameters that can be sent for counting (https://docs.claude.com/en/api/messages-count-tokens)."""
+
+
+class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """An estimate of what one model would be sent.
+
+    Args:
+      items: How many items would be sent.
+      input_tokens: Their input tokens.
+      max_tokens: The longest outputs that they may have, together.
+      input_cost: The price of their inputs, in dollars; None if the prices of the model are not known.
+      token_cost: The price of one output token.
+    """
+
+    items: int
+    input_tokens: float
+    max_tokens: int
+    input_cost: float | None
+    token_cost: float | None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,127 +50,179 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
       items: How many items of the input were chosen.
-      known: How many of them are answered in the journal.
+      known: How many of them are not sent, as an earlier run knows how they ended.
       counted: How many items had their tokens counted.
-      input_tokens: The mean number of input tokens of those.
-      max_tokens: The mean of their ``max_tokens``.
-      input_cost: The mean price of their inputs, in dollars; None if the prices of one of their models are not known.
-      most_cost: Likewise, with the longest output that each may have.
+      models: What each model would be sent.
     """
 
     items: int
     known: int
     counted: int
-    input_tokens: float
-    max_tokens: float
-    input_cost: float | None
-    most_cost: float | None
+    models: dict[str, ModelPlan]
+
+    @property
+    def left(self) -> int:
+        """How many items would be sent."""
+        return sum(model.items for model in self.models.values())
+
+    @property
+    def input_tokens(self) -> float:
+        """The input tokens of the run."""
+        return sum(model.input_tokens for model in self.models.values())
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest output that it may have."""
+        return sum(model.max_tokens for model in self.models.values())
+
+    @property
+    def input_cost(self) -> float | None:
+        """The price of the input, in dollars; None if that of a model is not known."""
+        costs = [model.input_cost for model in self.models.values()]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    def output_cost(self, tokens: dict[str, float]) -> float | None:
+        """Return the price of so many output tokens of each model; None if that of a model is not known."""
+        total = 0.0
+        for name, model in self.models.items():
+            if model.token_cost is None:
+                return None
+            total += tokens.get(name, 0.0) * model.token_cost
+        return total
+
+    @property
+    def most_cost(self) -> float | None:
+        """The price of the run if every answer is as long as it may."""
+        output = self.output_cost({name: float(model.max_tokens) for name, model in self.models.items()})
+        return None if output is None or self.input_cost is None else self.input_cost + output
 
 
 async def make_plan(
-    client: ts.Client, found: FileInput, journal: Journal | None, prices: PriceLookup, recipe: Recipe
+    client: ts.Client, found: FileInput, work: Work, prices: PriceLookup, recipe: Recipe, *, tier: str | None
 ) -> Plan:
-    """Count tokens of a sample that is spread over the input.
+    """Count tokens of a sample, and scale them by the bytes of what would be sent.
 
     Args:
       client: Counts them.
       found: The input.
-      journal: The journal of earlier runs; None if there is none.
+      work: What would be sent.
       prices: What tokens cost.
       recipe: Says what all requests have.
+      tier: The tier by which they are charged; None for the usual one.
 
     Raises:
       APIError: The API refused to count them.
     """
-    total = found.total or 0
-    step = max(1, total // SAMPLE)
-    sample = [entry for place, entry in enumerate(found.entries()) if place % step == 0][:SAMPLE]
-    counts = _Counts(client, prices, recipe)
+    total = sum(model.bytes for model in work.models.values())
+    counters: dict[str, _Counter] = {}
+    where: dict[int, _Counter] = {}
+    for name, model in work.models.items():
+        number = max(_LEAST, round(SAMPLE * model.bytes / total))
+        chosen = model.by_bytes(number)
+        counters[name] = _Counter(prices(name), chosen, tier)
+        where.update(dict.fromkeys(chosen, counters[name]))
+    waiting: list[tuple[int, dict[str, object]]] = []
+    for place, entry in enumerate(found.entries()):
+        if place in where:
+            waiting.append((place, recipe.complete(entry.request)))
+    failures: list[ts.APIError] = []
+
+    async def count() -> None:
+        while waiting and not failures:
+            place, request = waiting.pop()
+            try:
+                answer = await client.messages.count_tokens(**countable(request))
+            except ts.APIError as error:
+                failures.append(error)
+                return
+            where[place].add(place, request, answer.input_tokens)
+
     async with trio.open_nursery() as nursery:
         for _ in range(_AT_ONCE):
-            nursery.start_soon(counts.count, sample)
-    if counts.error is not None:
-        raise counts.error
-    counted = len(counts.tokens)
+            nursery.start_soon(count)
+    if failures:
+        raise failures[0]
     return Plan(
-        items=total - found.equal,
-        known=0 if journal is None else min(journal.answered, total),
-        counted=counted,
-        input_tokens=sum(counts.tokens) / counted if counted else 0.0,
-        max_tokens=sum(counts.most) / counted if counted else 0.0,
-        input_cost=_mean([cost for cost, _ in counts.costs], counted),
-        most_cost=_mean([most for _, most in counts.costs], counted),
+        items=work.items,
+        known=work.known,
+        counted=len(where),
+        models={
+            name: ModelPlan(
+                items=len(model.places),
+                input_tokens=counters[name].tokens * model.bytes,
+                max_tokens=model.max_tokens,
+                input_cost=None if (cost := counters[name].input_cost) is None else cost * model.bytes,
+                token_cost=counters[name].token_cost,
+            )
+            for name, model in work.models.items()
+        },
     )
 
 
-def _mean(costs: list[float], counted: int) -> float | None:
-    return sum(costs) / counted if counted and len(costs) == counted else None
+async def most_cost(client: ts.Client, requests: Sequence[dict[str, Any]], prices: PriceLookup) -> float | None:
+    """Return what requests cost if every answer is as long as it may; None if the prices of a model are not known.
+
+    Args:
+      client: Counts their tokens.
+      requests: The requests.
+      prices: What tokens cost.
+
+    Raises:
+      APIError: The API refused to count them.
+    """
+    total = 0.0
+    for request in requests:
+        known = prices(str(request.get("model", "")))
+        if known is None:
+            return None
+        answer = await client.messages.count_tokens(**countable(request))
+        most = Charge(
+            input=answer.input_tokens,
+            output=request["max_tokens"],
+            speed=request.get("speed"),
+            geo=request.get("inference_geo"),
+        )
+        total += known.costs(most).total
+    return total
 
 
 @final
-class _Counts:
-    def __init__(self, client: ts.Client, prices: PriceLookup, recipe: Recipe) -> None:
-        self._client = client
+class _Counter:
+    """What was counted of one model, for each byte of input.
+
+    Attributes:
+      tokens: The mean of the tokens.
+    """
+
+    def __init__(self, prices: ts.Prices | None, chosen: dict[int, int], tier: str | None) -> None:
         self._prices = prices
-        self._recipe = recipe
-        self.costs: list[tuple[float, float]] = []  # of each input, and with the longest output
-        self.tokens: list[int] = []
-        self.most: list[int] = []
-        self.error: ts.APIError | None = None
+        self._tier = tier
+        self._shares = {place: times / sum(chosen.values()) for place, times in chosen.items()}
+        self._input_cost = self._token_cost = 0.0
+        self.tokens = 0.0
 
-    async def count(self, entries: list[Entry]) -> None:
-        """Count the tokens of entries until there are none left."""
-        while entries:
-            request = self._recipe.complete(entries.pop().request)
-            params: dict[str, Any] = {name: value for name, value in request.items() if name in _COUNTED}
-            try:
-                answer = await self._client.messages.count_tokens(**params)
-            except ts.APIError as error:
-                self.error = error
-                entries.clear()
-                return
-            self.tokens.append(answer.input_tokens)
-            self.most.append(request["max_tokens"])
-            prices = self._prices(str(request.get("model", "")))
-            if prices is not None:
-                prompt = Charge(input=answer.input_tokens, speed=request.get("speed"), geo=request.get("inference_geo"))
-                most = msgspec.structs.replace(prompt, output=request["max_tokens"])
-                self.costs.append((prices.costs(prompt).total, prices.costs(most).total))
+    def add(self, place: int, request: dict[str, object], tokens: int) -> None:
+        """Count one of the chosen items."""
+        share = self._shares[place]
+        size = len(msgspec.json.encode(countable(request)))
+        self.tokens += share * tokens / size
+        if self._prices is not None:
+            speed, geo = request.get("speed"), request.get("inference_geo")
+            prompt = Charge(
+                input=tokens,
+                tier=self._tier,
+                speed=speed if isinstance(speed, str) else None,
+                geo=geo if isinstance(geo, str) else None,
+            )
+            self._input_cost += share * self._prices.costs(prompt).total / size
+            self._token_cost += share * self._prices.costs(msgspec.structs.replace(prompt, output=1)).output
 
+    @property
+    def input_cost(self) -> float | None:
+        """The mean of the prices; None if they are not known."""
+        return None if self._prices is None else self._input_cost
 
-def print_plan(plan: Plan, found: FileInput, options: BatchOptions) -> None:
-    """Print the estimate to standard output."""
-    left = plan.items - plan.known
-    tokens_in, most_out = left * plan.input_tokens, left * plan.max_tokens
-    rows = [("items", f"{plan.items}" + (f", {plan.known} of them answered already" if plan.known else ""))]
-    rows.append(("input", f"about {count(tokens_in)} tokens ({plan.input_tokens:.0f} each, of {plan.counted} counted)"))
-    rows.append(("output", f"at most {count(most_out)} tokens ({plan.max_tokens:.0f} each)"))
-    if plan.input_cost is None or plan.most_cost is None:
-        rows.append(("cost", "not known: say what tokens cost with --price INPUT/OUTPUT"))
-    else:
-        least, most = left * plan.input_cost, left * plan.most_cost
-        limit = "" if options.max_cost is None else f"; --max-cost stops it at ${options.max_cost:g}"
-        rows.append(
-            ("cost", f"${least:.2f} for the input, up to ${most:.2f} if every answer is as long as it may{limit}")
-        )
-    rows.append(("time", _time(left, tokens_in, most_out, options)))
-    if found.duplicates:
-        names = ", ".join(one_line(name)[:40] for name in [*found.duplicates][:_NAMED])
-        more = "" if len(found.duplicates) <= _NAMED else ", ..."
-        rows.append(("repeated ids", f"{len(found.duplicates)}: {names}{more}"))
-    else:
-        rows.append(("repeated ids", "none"))
-    for name, fact in rows:
-        sys.stdout.write(f"{name:<13} {fact}\n")
-    sys.stdout.flush()
-
-
-def _time(items: int, tokens_in: float, most_out: float, options: BatchOptions) -> str:
-    limits = [(items, options.rpm, "requests"), (tokens_in, options.itpm, "input tokens")]
-    minutes = [(amount / limit, what) for amount, limit, what in limits if limit is not None]
-    if options.otpm is not None:
-        minutes.append((most_out / options.otpm, "output tokens, if every answer is as long as it may"))
-    if not minutes:
-        return "not known: say what your limits are with --rpm, --itpm, --otpm (a run finds them out by itself)"
-    longest, what = max(minutes)
-    return f"{duration(longest * 60)} or more, by the limit of {what}"
+    @property
+    def token_cost(self) -> float | None:
+        """The price of one output token; None if it is not known."""
+        return None if self._prices is None else self._token_cost

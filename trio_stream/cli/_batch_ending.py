@@ -6,6 +6,7 @@ that keep a run from beginning (`_batch`).
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,9 @@ from trio_stream.cli._batch_input import Input
 from trio_stream.cli._batch_job import BatchJob
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output
-from trio_stream.cli._batch_progress import write_line
+from trio_stream.cli._batch_progress import ended, write_line
 from trio_stream.cli._input_text import InputError
+from trio_stream.cli._next_step import Standing, next_steps
 from trio_stream.cli._terminal import FAILED, INTERRUPTED, USAGE, complain
 
 ITEMS_FAILED: Final = 3
@@ -92,6 +94,8 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
             write_line(f"cache: {_cache(job.stats)}")
         if job.same is not None and job.same.given:
             write_line(f"equal requests: {job.same.given} rows have the answer of another one")
+        for step in _next_steps(job, options, found, files):
+            write_line(f"next: {step}")
     if files.summary is not None:
         figures = _figures(job.stats) | job.tally.figures()
         figures["total"] = found.total
@@ -100,6 +104,23 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
         figures["deduplicated"] = 0 if job.same is None else job.same.given
         figures["exit_code"] = code
         _write_summary(files.summary, figures)
+
+
+def _next_steps(job: BatchJob, options: BatchOptions, found: Input, files: Files) -> list[str]:
+    """Say what to run next, where there is something that a run can go on from."""
+    stats = job.stats
+    if files.journal is None or (stats.stopped is not None and stats.stopped.reason == "detach"):
+        return []
+    if found.total is None:
+        left = stats.skipped + stats.cancelled
+    else:
+        left = found.total - ended(stats) - (0 if job.same is None else job.same.given)
+    failed = stats.errors + stats.timeouts + stats.invalid
+    steps = next_steps(Standing(left=left, failed=failed, cut=job.tally.truncated))
+    if steps:
+        where = files.journal.path if options.output == "-" else options.output
+        steps.append(f"trio-stream status {shlex.quote(str(where))} tells how it stands")
+    return steps
 
 
 def _cache(stats: FanOutStats) -> str:

@@ -48,6 +48,7 @@ class Files:
       rejects: The file for rejected lines, once it is open; None where the run has none.
       table: The output, if it is a table; None where it is lines of JSON.
       summary: The path of the summary; None if none was asked for.
+      report: The path of the report; likewise.
 
     Raises:
       TargetError: A file is the input or another one of these, is of another kind, or cannot be continued from.
@@ -74,13 +75,13 @@ class Files:
             else:
                 self._lines_path = Path(f"{self.table.stem}.rows")
         self.summary = None if options.summary is None else self._path(options.summary)
+        self.report = None if options.report is None else self._path(options.report)
         self._rejects_path = None if options.skip_invalid is None else self._path(options.skip_invalid)
         self._journal_path: Path | None = None
         if options.journal is not None:
             self._journal_path = self._path(options.journal)
         elif self._output_path is not None:
-            stem = str(self._output_path) if self.table is None else self.table.stem
-            self._journal_path = Path(f"{stem}.journal")
+            self._journal_path = Path(place.journal)
         self._check_names()
         self._check_kinds()
 
@@ -113,6 +114,7 @@ class Files:
             ("--output", None if self.table is None else self._lines_path, "the rows of the output"),
             ("--journal", self._journal_path, "the journal"),
             ("--summary", self.summary, "the summary"),
+            ("--report", self.report, "the report"),
             ("--skip-invalid", self._rejects_path, "the file for rejected lines"),
         ):
             if path is None:
@@ -153,6 +155,10 @@ class Files:
             if self.summary.is_dir():
                 raise TargetError(f"--summary {self.summary} is a directory: name a file")
             _check_ours("--summary", self.summary, _is_summary, "a summary of this command")
+        if self.report is not None and self.report.is_dir():
+            raise TargetError(f"--report {self.report} is a directory: name a file")
+        if self.report is not None and not self.report.parent.is_dir():
+            raise TargetError(f"--report {self.report}: there is no {self.report.parent}")
 
     def open_earlier(self) -> None:
         """Open what an earlier run has left, and find out what is in it.
@@ -178,14 +184,17 @@ class Files:
             self.output = self._open_output()
             self.output.read_earlier(self.journal, self._options.again)
 
-    def open_journal(self) -> Journal | None:
+    def open_journal(self, *, create: bool = False) -> Journal | None:
         """Open the journal alone, if there is one to continue from.
+
+        Args:
+          create: Whether to create it where the run is to have one.
 
         Raises:
           JournalError: It cannot be used.
         """
         path = self._journal_path
-        if path is not None and path.exists() and not self._options.overwrite:
+        if path is not None and (create or path.exists()) and not self._options.overwrite:
             self.journal = self._open_journal(path)
         return self.journal
 

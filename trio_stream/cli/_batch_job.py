@@ -15,9 +15,9 @@ import msgspec
 import trio
 
 import trio_stream as ts
-from trio_stream._limiter import HeaderRateLimiter
 from trio_stream._money import Budget
-from trio_stream.batch import Adaptive, FanOut, FanOutStats, Item, Outcome, ViaBatch, fan_out
+from trio_stream.batch import FanOut, FanOutStats, Item, Outcome, ViaBatch, fan_out
+from trio_stream.cli._batch_asking import how_to_ask
 from trio_stream.cli._batch_files import Files
 from trio_stream.cli._batch_input import Input
 from trio_stream.cli._batch_journal import JobJournal
@@ -29,7 +29,7 @@ from trio_stream.cli._batch_progress import Report, View, make_view
 from trio_stream.cli._batch_recipe import Entry, Recipe
 from trio_stream.cli._batch_report import Tally
 from trio_stream.cli._batch_same import SameAnswers
-from trio_stream.cli._batch_variants import identity
+from trio_stream.cli._batch_variants import ItemKeys
 
 _NAMED: Final = 3
 """How many failures are shown while it runs. All of them are in the output."""
@@ -46,6 +46,8 @@ class BatchJob:
       recipe: Says what all requests have.
       files: The files, open.
       output: The output, open.
+      live: Knows what every call of the client is doing; None where that is not shown.
+      opening: What the run is about to do, in words.
 
     Attributes:
       interruptions: How often the user or the system has asked it to end.
@@ -54,8 +56,19 @@ class BatchJob:
     """
 
     def __init__(
-        self, options: BatchOptions, client: ts.Client, found: Input, recipe: Recipe, files: Files, output: Output
+        self,
+        options: BatchOptions,
+        client: ts.Client,
+        found: Input,
+        recipe: Recipe,
+        files: Files,
+        output: Output,
+        *,
+        live: ts.Live | None,
+        opening: str,
     ) -> None:
+        self._live = live
+        self._opening = opening
         self.interruptions = 0
         self._options = options
         self._client = client
@@ -66,7 +79,7 @@ class BatchJob:
         self.same: SameAnswers | None = None
         if options.dedupe:
             self.same = SameAnswers(self._journal, output.answered, recipe.output)
-        self._repetitions: dict[str, int] = {}
+        self._keys = ItemKeys()
         self._taken = 0
         self._results: FanOut | None = None
         self._report: Report | None = None
@@ -90,33 +103,21 @@ class BatchJob:
         """Send all items, and write their answers."""
         options = self._options
         found = self._input
-        limit = Adaptive() if options.concurrency is None else Adaptive(*options.concurrency)
+        if self._journal is not None:
+            self._journal.note_run(None if options.dedupe else found.total)  # which then is not what is sent
         async with self._client:
             self._results = results = fan_out(
                 self._client,
                 _Items(self, found),
-                limit=limit,
-                limiter=HeaderRateLimiter(
-                    requests_per_minute=options.rpm,
-                    input_tokens_per_minute=options.itpm,
-                    output_tokens_per_minute=options.otpm,
-                ),
                 journal=self._journal,
-                max_errors=self._max_errors(),
-                max_attempts=options.max_attempts,
-                item_timeout=options.item_timeout,
                 via=self._via(),
-                warmup=options.warmup,
-                cache=options.cache,
-                prompt_prefix=self._recipe.prefix,
-                output=self._recipe.output,
-                retry_invalid=options.retry_invalid,
                 budget=Budget(output_tokens=options.max_output_tokens, cost=options.max_cost),
-                prices=self._prices,
+                **how_to_ask(options, self._recipe, self._prices),
             )
             self._report = report = Report(lambda: results.stats, total=found.total, max_cost=options.max_cost)
-            view = make_view(report, options.progress, stdout_used=options.output == "-")
+            view = make_view(report, options.progress, stdout_used=options.output == "-", live=self._live)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, view:
+                view.tell(self._opening)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(view.run)
                     nursery.start_soon(self._hear, signals, results, view)
@@ -133,14 +134,6 @@ class BatchJob:
         async with results:
             async for outcome in results:
                 self._take(outcome, view)
-
-    def _max_errors(self) -> int | float | None:
-        if self._options.on_error == "stop":
-            return 0
-        if self._options.max_errors is None:
-            return None
-        number, is_share = self._options.max_errors
-        return number / 100 if is_share else int(number)
 
     def _via(self) -> Literal["stream"] | ViaBatch:
         options = self._options
@@ -160,12 +153,7 @@ class BatchJob:
         return Item(entry.request, id=pending.key, tag=pending)
 
     def _pending(self, entry: Entry) -> Pending:
-        key = entry.id
-        if key is None:
-            # The same row again wants another answer, so it gets another key.
-            name = identity(entry.hash, entry.repeat)
-            count = self._repetitions[name] = self._repetitions.get(name, 0) + 1
-            key = identity(entry.hash if count == 1 else f"{entry.hash}:{count}", entry.repeat)
+        key = self._keys.of(entry)
         position = self._taken
         self._taken += 1
         return Pending(

@@ -59,6 +59,10 @@ class JobJournal:
         """Note that an item is started."""
         self._journal.start(key, request_hash, index=cast("Pending", tag).entry.index, custom_id=custom_id)
 
+    def note_run(self, items: int | None) -> None:
+        """Note that a run begins."""
+        self._journal.note_run(items)
+
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended."""
         pending = cast("Pending", outcome.tag)

@@ -68,7 +68,9 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     order: Literal["input", "completion"]
     dry_run: bool
     progress: Literal["auto", "rich", "plain", "none"]
+    live: bool
     summary: str | None
+    report: str | None
     base_url: str | None
 
     @property
@@ -92,6 +94,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
             return "--deadline and --detach are for --via batch"
         if self.retry_invalid and self.schema is None:
             return "--retry-invalid is for answers that do not fit a --schema"
+        if self.dry_run and self.sample is not None and self.overwrite:
+            return "--dry-run --sample keeps its answers for the run, and --overwrite would discard them"
+        if self.report is not None and self.output == "-" and self.journal is None:
+            return "--report is made of the journal: give --output or --journal"
+        if self.live and self.progress in ("plain", "none"):
+            return "--live draws a table: leave out --progress"
         source = place_of(self.input, self.format)
         if (self.table is not None or self.query is not None) and source.format is not Format.SQLITE:
             return "--table and --query are for an input that is an SQLite database"

@@ -6,6 +6,8 @@ What belongs here: which prices a model has, and which models have none. What do
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trio_stream._money import PriceLookup, Prices
 from trio_stream.cli._batch_input import FileInput, Input
 from trio_stream.cli._batch_options import BatchOptions
@@ -13,7 +15,12 @@ from trio_stream.cli._batch_options import BatchOptions
 
 def make_lookup(options: BatchOptions) -> PriceLookup:
     """Make the lookup of prices: those given for the longest beginning of a model's name, or else the built-in ones."""
-    given = dict(options.price)
+    return lookup_of_given(options.price)
+
+
+def lookup_of_given(prices: Iterable[tuple[str, Prices]]) -> PriceLookup:
+    """Make the lookup of these prices, each with the beginning of the names that it is for, and the built-in ones."""
+    given = dict(prices)
     longest_first = sorted(given, key=len, reverse=True)
 
     def look_up(model: str) -> Prices | None:

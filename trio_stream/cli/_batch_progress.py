@@ -13,39 +13,29 @@ from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final
 
 import trio
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+import trio_stream as ts
 from trio_stream.batch import FanOutStats
+from trio_stream.cli._batch_live import live_view
+from trio_stream.cli._canvas import Canvas
+from trio_stream.cli._figures import count, duration
 from trio_stream.cli._terminal import is_terminal, one_line
 
 PLAIN_SECONDS: Final = 10.0
 """The time between two lines."""
 
 _RICH_SECONDS: Final = 0.2
+_LIVE_SECONDS: Final = 0.5
+_TOLD: Final = 4
+"""How many of the sentences that were told are seen while there is the table. All of them are printed after it."""
 _BAR: Final = 60
+_WIDEST: Final = 78
+"""The longest lines that are drawn, so that most terminals can become narrower without wrapping one."""
 _SEPARATOR: Final = " · "
 _RATE_SECONDS: Final = 60.0
 """How far back the estimate of the remaining time looks."""
-
-
-def count(number: float) -> str:
-    """Write a number of tokens in a short form."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            size = number / limit
-            return f"{size:.1f}{unit}" if size < 10 else f"{size:.0f}{unit}"
-    return f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration in a short form."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} m"
-    return f"{seconds / 3600:.1f} h"
 
 
 def ended(stats: FanOutStats) -> int:
@@ -136,20 +126,30 @@ class View(Protocol):
         """Show a sentence at once."""
 
 
-def make_view(report: Report, kind: Literal["auto", "rich", "plain", "none"], *, stdout_used: bool) -> View:
+def make_view(
+    report: Report,
+    kind: Literal["auto", "rich", "plain", "none"],
+    *,
+    stdout_used: bool,
+    live: ts.Live | None = None,
+) -> View:
     """Make the view for a run.
 
     Args:
       report: What to show.
       kind: The kind of view that was asked for.
-      stdout_used: Whether answers go to standard output. If that is a terminal too, nothing may be drawn over them.
+      stdout_used: Whether answers go to standard output. If that is a terminal, and standard error is one too, nothing
+        is shown between them but what has to be told.
+      live: What to show of the calls under way, on a terminal; None for nothing.
     """
+    beside_answers = stdout_used and sys.stdout.isatty() and sys.stderr.isatty()
     if kind == "auto":
-        terminal = is_terminal(sys.stderr) and not (stdout_used and sys.stdout.isatty())
-        kind = "rich" if terminal else "plain"
+        kind = "rich" if is_terminal(sys.stderr) and not beside_answers else "plain"
+        if kind == "plain" and live is not None:
+            write_line("--live needs a terminal of its own: lines instead")
     if kind == "rich":
-        return Drawn(report, Console(file=sys.stderr))
-    return Lines(report, quiet=kind == "none")
+        return Drawn(report, Console(file=sys.stderr), live)
+    return Lines(report, quiet=kind == "none", now_and_then=not beside_answers)
 
 
 def write_line(text: str) -> None:
@@ -163,8 +163,11 @@ def write_line(text: str) -> None:
 class Lines:
     """Plain lines: one every few seconds, and one at the end."""
 
-    def __init__(self, report: Report, *, quiet: bool, seconds: float = PLAIN_SECONDS) -> None:
+    def __init__(
+        self, report: Report, *, quiet: bool, now_and_then: bool = True, seconds: float = PLAIN_SECONDS
+    ) -> None:
         self._report = report
+        self._now_and_then = now_and_then
         self._quiet = quiet
         self._seconds = seconds
 
@@ -181,7 +184,7 @@ class Lines:
         """Write lines until cancelled."""
         while True:
             await trio.sleep(self._seconds)
-            if not self._quiet:
+            if not self._quiet and self._now_and_then:
                 write_line(self._report.line())
 
     def tell(self, sentence: str) -> None:
@@ -192,46 +195,55 @@ class Lines:
 
 @final
 class Drawn:
-    """A bar and a line at the bottom of a terminal."""
+    """A bar and a line at the bottom of a terminal, and the calls under way if that is wanted."""
 
-    def __init__(self, report: Report, console: Console) -> None:
+    def __init__(self, report: Report, console: Console, live: ts.Live | None = None) -> None:
         self._report = report
-        self._console = console
-        # Without a thread that draws: `run` does that.
-        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._canvas = Canvas(console, whole=live is not None)
+        self._live = live
+        self._told: deque[str] = deque(maxlen=_TOLD)
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):
-            self._live.start()
-            self._draw()
+            self._canvas.begin()
+        self._draw()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self._live = None  # nothing is under way any more
         with contextlib.suppress(OSError):
-            self._draw()
-            self._live.stop()
+            self._canvas.leave_screen()
+        self._draw()
+        with contextlib.suppress(OSError):
+            self._canvas.finish()
 
     async def run(self) -> None:
         """Draw until cancelled."""
         while True:
-            await trio.sleep(_RICH_SECONDS)
-            with contextlib.suppress(OSError):
-                self._draw()
+            await trio.sleep(_RICH_SECONDS if self._live is None else _LIVE_SECONDS)
+            self._draw()
 
     def tell(self, sentence: str) -> None:
         """Print a sentence above the bar."""
+        line = one_line(sentence)
+        self._told.append(line)
         with contextlib.suppress(OSError):
-            self._console.print(Text(one_line(sentence)))
-            self._draw()
+            self._canvas.print_above(line)
+        self._draw()
 
     def _draw(self) -> None:
-        width = max(1, self._console.width - 1)
-        lines = [Text(row, no_wrap=True, overflow="crop") for row in self._report.rows(width)]
+        width = min(self._canvas.width, _WIDEST)
+        lines: list[RenderableType] = [Text(row) for row in self._report.rows(width)]
         total = self._report.total
         if total:
             full = min(_BAR, width)
             done = min(full, full * ended(self._report.stats()) // total)
-            lines.insert(0, Text.assemble(("━" * done, "green"), ("━" * (full - done), "bright_black")))
-        self._live.update(Group(*lines), refresh=True)
+            # Two characters, so that it can be read without colours too.
+            lines.insert(0, Text.assemble(("━" * done, "green"), ("┄" * (full - done), "bright_black")))
+        if self._live is not None:
+            lines[:0] = [Text(told) for told in self._told]
+            lines.append(live_view(self._live.snapshot(), height=self._canvas.height - len(lines)))
+        with contextlib.suppress(OSError):
+            self._canvas.draw(Group(*lines))

@@ -7,11 +7,12 @@ while it runs (`_batch_progress`), and the summary file (`_batch`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final, final
 
-from trio_stream._money import PriceLookup
+from trio_stream._money import Charge, PriceLookup
 from trio_stream.batch import FanOutStats, Outcome, RecordedError
-from trio_stream.cli._batch_progress import count
+from trio_stream.cli._figures import count, dollars
 
 _TRUNCATED: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 """The stop reasons of answers that are not all that the model would have said."""
@@ -27,6 +28,39 @@ _STATUSES: Final = (
     ("cancelled", "cancelled"),
     ("skipped", "skipped"),
 )
+
+
+def opening(total: int | None, *, known: int, at_once: int | None, each: float | None, max_cost: float | None) -> str:
+    """Say what a run is about to do.
+
+    Args:
+      total: How many items it has; None if that is not known.
+      known: How many of them an earlier run has answered.
+      at_once: How many are asked at once, at most; None for message batches.
+      each: What one of the answers so far cost, in dollars; None if that is not known.
+      max_cost: The budget, in dollars; None without one.
+    """
+    facts = ["items as they come" if total is None else f"{total:,} item{'' if total == 1 else 's'}"]
+    if known:
+        facts.append(f"{known:,} done before")
+    facts.append("as message batches" if at_once is None else f"at most {at_once} at once")
+    if total is not None and each is not None and total > known:
+        facts.append(f"about {dollars((total - known) * each)}")
+    if max_cost is not None:
+        facts.append(f"at most ${max_cost:g} in all runs")
+    return ", ".join(facts)
+
+
+def mean_cost(charges: Iterable[Charge], prices: PriceLookup) -> float | None:
+    """Return what one answer has cost so far; None if there is none, or a price is not known."""
+    total, answers = 0.0, 0
+    for charge in charges:
+        known = prices(charge.model)
+        if known is None:
+            return None
+        total += known.costs(charge).total
+        answers += charge.answers
+    return total / answers if answers else None
 
 
 @final
@@ -49,14 +83,15 @@ class Tally:
         self._unpriced.update(charge.model for charge in outcome.charges if self._prices(charge.model) is None)
 
     @property
-    def _truncated(self) -> int:
+    def truncated(self) -> int:
+        """How many answers were cut."""
         return sum(self._stop_reasons[reason] for reason in _TRUNCATED)
 
     def figures(self) -> dict[str, Any]:
         """Return what the summary has besides the figures of the fan-out."""
         return {
             "stop_reasons": dict(self._stop_reasons),
-            "truncated": self._truncated,
+            "truncated": self.truncated,
             "refused_by_model": self._stop_reasons[_REFUSED],
             "errors_by_class": dict(self._errors),
             "models_without_price": sorted(self._unpriced),
@@ -85,9 +120,9 @@ class Tally:
             rows.append(("tokens", ", ".join(f"{count(number)} {word}" for number, word in tokens if number)))
             rows += self._money(stats)
         if stats.cost is not None and stats.cost_before:
-            together = f"{_dollars(stats.cost + stats.cost_before)} together"
+            together = f"{dollars(stats.cost + stats.cost_before)} together"
             limit = "" if max_cost is None else f", of ${max_cost:g}"
-            rows.append(("before", f"{_dollars(stats.cost_before)} in earlier runs; {together}{limit}"))
+            rows.append(("before", f"{dollars(stats.cost_before)} in earlier runs; {together}{limit}"))
         return [f"{name}: {fact}" for name, fact in rows if fact]
 
     def _reasons(self) -> str:
@@ -109,10 +144,10 @@ class Tally:
             (stats.cost_failed, "of it for attempts that failed"),
             (stats.cost_estimated, "of it estimated, as answers were cut"),
         ]
-        parts = ", ".join(f"{_dollars(cost)} {word}" for cost, word in kinds if cost)
-        rows = [("cost", f"{_dollars(stats.cost)}: {parts}" if parts else _dollars(stats.cost))]
+        parts = ", ".join(f"{dollars(cost)} {word}" for cost, word in kinds if cost)
+        rows = [("cost", f"{dollars(stats.cost)}: {parts}" if parts else dollars(stats.cost))]
         saved = [
-            f"{_dollars(abs(amount))}{'' if amount > 0 else ' lost'} by {what}"
+            f"{dollars(abs(amount))}{'' if amount > 0 else ' lost'} by {what}"
             for amount, what in ((costs.saved_by_batch, "batches"), (costs.saved_by_cache, "the prompt cache"))
             if amount
         ]
@@ -123,9 +158,3 @@ class Tally:
 
 def _list(counted: list[tuple[int, str]]) -> str:
     return ", ".join(f"{number} {word}" for number, word in counted if number)
-
-
-def _dollars(amount: float) -> str:
-    if amount >= 0.1 or not amount:
-        return f"${amount:.2f}"
-    return f"${amount:.6f}".rstrip("0").rstrip(".")

@@ -28,15 +28,12 @@ import msgspec
 from trio_stream.cli import _rows_parquet, _rows_sqlite
 from trio_stream.cli._batch_line import AS_JSON, NEEDED, OURS, fields_of, is_output_line
 from trio_stream.cli._batch_output import OutputError, TargetError
-from trio_stream.cli._formats import Format, Place
+from trio_stream.cli._formats import TABLE, Format, Place
 from trio_stream.cli._input_text import InputError
 from trio_stream.cli._line_file import LineFile
 from trio_stream.cli._rows import MistakeError
 from trio_stream.cli._rows_csv import CsvReader, TextSink, write_csv
 from trio_stream.cli._rows_json import JsonLinesReader
-
-_TABLE: Final = "answers"
-"""The table of a database that is an output and names none."""
 
 _HASH: Final = re.compile("[0-9a-f]{32}")
 _NUMBERS: Final = frozenset(
@@ -73,8 +70,8 @@ class Table:
         self.damaged = False
         self._place = place
         self.format: Format = place.format
-        self.table: str = place.table or _TABLE
-        self.name: str = f"{place.path}::{self.table}" if place.format is Format.SQLITE else place.path
+        self.table: str = place.table or TABLE
+        self.name: str = place.name
         if place.format is Format.PARQUET:
             _rows_parquet.check_pyarrow()
         if self.path is None and place.format in (Format.PARQUET, Format.SQLITE):
@@ -83,7 +80,7 @@ class Table:
     @property
     def stem(self) -> str:
         """How the names of the files beside it begin."""
-        return f"{self._place.path}.{self.table}" if self.format is Format.SQLITE else self._place.path
+        return self._place.stem
 
     @property
     def exists(self) -> bool:

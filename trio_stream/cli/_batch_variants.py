@@ -1,6 +1,7 @@
 """The items that one row of ``trio-stream batch`` stands for: one for each model, and as often as ``--repeat`` says.
 
-What belongs here: which items those are, and their ids. What does not: the request of a row (`_batch_recipe`).
+What belongs here: which items those are, their ids and their keys. What does not: the request of a row
+(`_batch_recipe`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,23 @@ def repeated(entry: Entry, number: int) -> Entry:
     """Return an item that asks for another answer to the same request."""
     name = None if entry.id is None else identity(entry.id, number)
     return msgspec.structs.replace(entry, id=name, repeat=number)
+
+
+@final
+class ItemKeys:
+    """Gives items their keys in the journal and the output: their ids, or what is made of their requests."""
+
+    def __init__(self) -> None:
+        self._repetitions: dict[str, int] = {}
+
+    def of(self, entry: Entry) -> str:
+        """Return the key of the next item, in the order of the input."""
+        if entry.id is not None:
+            return entry.id
+        # The same row again wants another answer, so it gets another key.
+        name = identity(entry.hash, entry.repeat)
+        count = self._repetitions[name] = self._repetitions.get(name, 0) + 1
+        return identity(entry.hash if count == 1 else f"{entry.hash}:{count}", entry.repeat)
 
 
 def identity(name: str, number: int) -> str:

@@ -17,6 +17,7 @@ from trio_stream.cli._arguments import Finite, name, text
 from trio_stream.cli._batch_commands import batch, merge
 from trio_stream.cli._batch_options import MODEL
 from trio_stream.cli._chat_command import chat
+from trio_stream.cli._journal_commands import compact, report, status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,7 +27,8 @@ def commands() -> None:
 
 
 commands.add_command(batch)
-commands.add_command(merge)
+for _command in (status, report, merge, compact):
+    commands.add_command(_command)
 commands.add_command(chat)
 
 

@@ -37,6 +37,9 @@ _ENDINGS: Final = {
 _GZIP: Final = ".gz"
 _TABLE: Final = "::"
 
+TABLE: Final = "answers"
+"""The table of a database that is an output and names none."""
+
 NAMES: Final = ("jsonl", "csv", "tsv", "parquet", "sqlite", "jsonl.gz", "csv.gz", "tsv.gz")
 """What ``--format`` and ``--output-format`` may be."""
 
@@ -55,6 +58,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     gzipped: bool = False
     table: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.path}::{self.table or TABLE}" if self.format is Format.SQLITE else self.path
+
+    @property
+    def stem(self) -> str:
+        """How the names of the files beside an output begin, such as its journal."""
+        return f"{self.path}.{self.table or TABLE}" if self.format is Format.SQLITE else self.path
+
+    @property
+    def journal(self) -> str:
+        """The journal beside an output."""
+        return f"{self.stem}.journal"
 
 
 def place_of(name: str, named: str | None = None) -> Place:
