@@ -21,8 +21,9 @@ from trio_stream.cli._batch_check import Checker
 from trio_stream.cli._batch_input import FileInput
 from trio_stream.cli._batch_line import Pending, output_line
 from trio_stream.cli._batch_part import Part, parse_shard, shard_of_job_array
-from trio_stream.cli._batch_progress import Lines, Report, count, duration
+from trio_stream.cli._batch_progress import Lines, Report
 from trio_stream.cli._batch_recipe import Entry, Recipe
+from trio_stream.cli._figures import count, duration
 from trio_stream.cli._formats import place_of
 from trio_stream.cli._input_text import InputError
 from trio_stream.cli._open_rows import open_input
@@ -661,19 +662,19 @@ async def test_progress_is_on_standard_error_only(tmp_path: Path) -> None:
     done = await batch("--progress", "none", lines=['"a"'], folder=tmp_path)
     assert (done.code, done.err) == (0, "")
     done = await batch(lines=['"a"'], folder=tmp_path)
-    assert done.err.startswith("done 1/1 · 0 in flight (window ")
+    assert done.err.startswith("1 item, at most 100 at once\ndone 1/1 · 0 in flight (window ")
     assert len(lines_of(done.out)) == 1
 
 
 async def test_on_a_terminal(tmp_path: Path) -> None:
     """A bar and the line below it, drawn again and again; Ctrl-C is a key; at the end it stays."""
-    source = tmp_path / "p.jsonl"
+    source, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
     source.write_text("".join(f'"{n}"\n' for n in range(12)))
     api = ScriptedAPI(default=lambda request: [pause(0.3), *echo(request)])
     async with (
         api.serve() as server,
         Running(
-            program("batch", str(source), "-o", str(tmp_path / "a.jsonl"), "--concurrency", "2"),
+            program("batch", str(source), "-o", str(output), "--concurrency", "2"),
             terminal=(70, 12),
             ANTHROPIC_BASE_URL=server.base_url,
             ANTHROPIC_API_KEY=SECRET,
@@ -687,8 +688,11 @@ async def test_on_a_terminal(tmp_path: Path) -> None:
     assert "finishing 2 streams, Ctrl-C again to abort\n" in shown
     last = shown[shown.rindex("━") + 1 :].splitlines()
     assert last[1].startswith("done 4/12 · 0 in flight")
-    assert max(map(len, last)) < 70
-    assert "\x1b[?25h" in running.out, "the cursor is shown again"
+    assert last[-2:] == [
+        "next: the same command asks the 8 items left",
+        f"next: trio-stream status {output} tells how it stands",
+    ]
+    assert max(map(len, last[:3])) < 70
 
 
 # Against `serve`, with limits and faults.

@@ -559,4 +559,4 @@ def test_the_help_has_every_option_under_a_heading(run: Run) -> None:
         "Input", "Requests", "Pace and retries", "Money", "Output", "Continuing a run", "Message batches", "What is shown",
         "Other",
     ]  # fmt: skip
-    assert done.out.partition("\nOther:\n")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+    assert done.out.partition("\nOther:\n")[2].split()[-6:] == ["--help", "Show", "this", "message", "and", "exit."]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import trio_stream as ts
+from tests.chromium import take_picture
 from trio_stream.otel import OpenTelemetry
 from trio_stream.testing import ScriptedAPI, call, http_error, say, think, usage
 
@@ -151,24 +151,6 @@ def check(spans: list[dict[str, Any]]) -> None:
         assert span["statusCode"] != "ERROR", span
 
 
-def take_picture(url: str, path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        raise SystemExit("no Chromium to take the picture with: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [
-                *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-                *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-                *(f"--user-data-dir={folder}", "--window-size=1400,860", "--virtual-time-budget=20000"),
-                *(f"--screenshot={path.absolute()}", url),
-            ],
-            check=True,
-            capture_output=True,
-        )
-    print(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make traces", description=__doc__)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="take a picture of the trace")
@@ -192,7 +174,7 @@ def main() -> None:
         chat = next(span for span in reversed(spans) if span["spanKind"] == "llm")
         url = f"{base_url}/projects/{project}/traces/{chat['trace']['traceId']}?selectedSpanNodeId={chat['id']}"
         if options.picture is not None:
-            take_picture(url, options.picture)
+            take_picture(url, options.picture, width=1400, height=860)
         if options.keep:
             print(url)
             with contextlib.suppress(KeyboardInterrupt):
