@@ -21,6 +21,7 @@
 #   make fuzz    coverage-guided fuzzing, a minute for each target
 #   make traces  an agent's trace in Arize Phoenix, in .venv-traces; ARGS="--picture FILE" or "--keep"
 #   make accept  what is promised about money, done to a scripted API that keeps its own books; ARGS=--quick for less
+#   make report  the picture of a report in docs/cli.md: a run is killed, goes on, and is drawn; needs Chromium
 #   make prices  what differs between the built-in prices and the newest genai-prices, in .venv-prices
 #   make docs    the documentation, warnings as errors, into docs/_build/html
 #   make clean   removes what the others made
@@ -34,7 +35,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz accept traces prices docs format clean
+.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz accept traces report prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
@@ -84,7 +85,7 @@ agents: $(VENV)-bench/.bench $(VENV)-sdk/.sdk
 soak: $(VENV)/.dev
 	TRIO_STREAM_SOAK=1 $(BIN)/python -m pytest --timeout=3600 tests/soak tests/protocol tests/fuzz tests/stream/test_recorded.py \
 		tests/agent tests/bench/test_lanes.py tests/batch/test_rate_control.py tests/batch/test_via_batch.py \
-		tests/batch/test_via_batch_kills.py tests/cli/test_batch.py tests/cli/test_batch_resume.py \
+		tests/batch/test_via_batch_kills.py tests/cli/test_batch.py tests/cli/test_batch_resume.py tests/cli/test_daily.py \
 		tests/web/test_every_cut.py tests/web/test_pages_of_runs.py tests/web/test_random_answers.py \
 		tests/blocking/test_interrupts.py
 
@@ -100,6 +101,9 @@ $(VENV)-traces/.traces: pyproject.toml
 	$(VENV)-traces/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
 	$(VENV)-traces/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[otel]' --group traces
 	@touch $@
+
+report: $(VENV)/.dev
+	$(BIN)/python -m tests.report_picture $(ARGS)
 
 # Always the newest: that is what the table is compared with.
 prices:
