@@ -79,7 +79,7 @@ OUTSIDE = {
     "ray": {"trio", "msgspec", "ray"},
     "web": {"trio", "msgspec", "starlette", "quart"},  # each in the module that is for it, as a test below sees to
     "blocking": {"trio", "typing_extensions"},  # for type checkers alone: a TypeVar with a default
-    "cli": {"click", "matplotlib", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
+    "cli": {"click", "hypercorn", "matplotlib", "mcp", "msgspec", "prompt_toolkit", "pyarrow", "rich", "trio"},
 }
 
 # Arrows up that are right, each with its reason. They exist for type checkers alone.

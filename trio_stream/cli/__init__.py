@@ -1,4 +1,4 @@
-"""The command line: ``trio-stream demo | ask | chat | serve | batch | merge``.
+"""The command line: ``trio-stream demo | ask | chat | web | serve | batch | merge``.
 
 What belongs here: starting it, also where its extra is not installed. What does not: names and options of the commands
 (`_commands`, `_batch_commands`), and what they do (a module each).

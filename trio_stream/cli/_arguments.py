@@ -47,3 +47,19 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
+
+
+def read_thinking(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, object] | None:
+    """Make the API's ``thinking`` parameter of a number of tokens or the word ``adaptive``."""
+    # `display` is needed because newer models do not send their thinking unless they are asked to.
+    if value is None:
+        return None
+    if value == "adaptive":
+        return {"type": "adaptive", "display": "summarized"}
+    if value.isascii() and value.isdigit():
+        return {"type": "enabled", "budget_tokens": int(value), "display": "summarized"}
+    raise click.BadParameter(
+        f"{value!r} is neither a number of tokens nor 'adaptive'; where the prompt follows, write --thinking=adaptive",
+        ctx,
+        param,
+    )

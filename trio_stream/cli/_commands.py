@@ -13,11 +13,12 @@ from typing import NoReturn
 import click
 
 from trio_stream._version import __version__
-from trio_stream.cli._arguments import Finite, name, text
+from trio_stream.cli._arguments import Finite, name, read_thinking, text
 from trio_stream.cli._batch_commands import batch, merge
 from trio_stream.cli._batch_options import MODEL
 from trio_stream.cli._chat_command import chat
 from trio_stream.cli._journal_commands import compact, report, status
+from trio_stream.cli._web_command import web
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,6 +31,7 @@ commands.add_command(batch)
 for _command in (status, report, merge, compact):
     commands.add_command(_command)
 commands.add_command(chat)
+commands.add_command(web)
 
 
 @commands.command()
@@ -43,22 +45,6 @@ def demo(streams: int, fast: bool) -> NoReturn:  # noqa: FBT001 - click passes i
     from trio_stream.cli._demo import run  # noqa: PLC0415 - the other commands need not load it
 
     sys.exit(run(streams=streams, fast=fast))
-
-
-def _read_thinking(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, object] | None:
-    """Make the API's ``thinking`` parameter of a number of tokens or the word ``adaptive``."""
-    # `display` is needed because newer models do not send their thinking unless they are asked to.
-    if value is None:
-        return None
-    if value == "adaptive":
-        return {"type": "adaptive", "display": "summarized"}
-    if value.isascii() and value.isdigit():
-        return {"type": "enabled", "budget_tokens": int(value), "display": "summarized"}
-    raise click.BadParameter(
-        f"{value!r} is neither a number of tokens nor 'adaptive'; where the prompt follows, write --thinking=adaptive",
-        ctx,
-        param,
-    )
 
 
 _ASK_HELP = """Send a prompt, and print the answer as it arrives.
@@ -102,7 +88,7 @@ if the reader of a pipe went away.
     "--thinking",
     is_flag=False,
     flag_value="adaptive",
-    callback=_read_thinking,
+    callback=read_thinking,
     metavar="[TOKENS]",
     help="Let the model think first: as much as it likes, or up to TOKENS. Shown dimmed, on terminals only.",
 )
