@@ -161,8 +161,10 @@ class Browser:
         until(lambda: self.text("#model"))
 
     def ask(self, words: str) -> None:
-        """Write a message, and press Enter."""
+        """Write a message, press Enter, and wait until the question is shown."""
+        before = len(self.all(".turn"))
         self.one("#words").send_keys(words, "\n")
+        until(lambda: len(self.all(".turn")) > before)
 
     def answer_is(self, state: str) -> None:
         """Wait until the last answer is in a state: `waits`, `writes`, `away`, `complete`, `stopped`, `failed`."""
