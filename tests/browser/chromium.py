@@ -43,12 +43,15 @@ class PageServer:
 
     Attributes:
       address: Of the page.
+      road: The same, by a way that can be cut off.
       api: The API.
     """
 
     def __init__(self, api: ScriptedAPI, *, tools: Sequence[ts.Tool] = (), grace: float = 30.0) -> None:
         self.api = api
-        self.address = ""
+        self.address = self.road = ""
+        self._is_cut = False
+        self._carried: set[trio.CancelScope] = set()
         self._tools = tools
         self._grace = grace
         self._ready = threading.Event()
@@ -84,13 +87,49 @@ class PageServer:
             about = {"model": "claude-sonnet-5-5", "real": False, "tools": names}
             app = WebApp(chats, Guard("127.0.0.1", is_remote=False), about)
             self.address = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
-            self._ready.set()
-            await serve(app, listeners, self._signals())
+            async with trio.open_nursery() as self._nursery:
+                await self._serve_road()
+                self._ready.set()
+                await serve(app, listeners, self._signals())
+                self._nursery.cancel_scope.cancel()
 
     async def _signals(self) -> Any:
         assert self._stop is not None
         await self._stop.wait()
         yield
+
+    # The network between browser and server: a second port, which can be cut off.
+
+    async def _serve_road(self) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.road = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
+        self._nursery.start_soon(trio.serve_listeners, self._carry, listeners)
+
+    async def _carry(self, near: trio.SocketStream) -> None:
+        if self._is_cut:
+            await near.aclose()
+            return
+        far = await trio.open_tcp_stream("127.0.0.1", int(self.address.rstrip("/").rpartition(":")[2]))
+        with trio.CancelScope() as scope, contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            self._carried.add(scope)
+            async with near, far, trio.open_nursery() as nursery:
+                nursery.start_soon(_copy, near, far)
+                nursery.start_soon(_copy, far, near)
+        self._carried.discard(scope)
+
+    def cut_road(self) -> None:
+        """End every connection of the road, and take no new one."""
+
+        def cut() -> None:
+            self._is_cut = True
+            for scope in self._carried:
+                scope.cancel()
+
+        trio.from_thread.run_sync(cut, trio_token=self._token)
+
+    def mend_road(self) -> None:
+        """Take connections again."""
+        self._is_cut = False
 
     def now(self) -> float:
         """The time by the clock of the API's requests."""
@@ -99,6 +138,13 @@ class PageServer:
     def request(self, number: int = 1) -> RecordedRequest:
         """A request to the API, once it was made."""
         return until(lambda: next((found for found in self.api.requests if found.number == number), None))
+
+
+async def _copy(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for data in source:
+            await sink.send_all(data)
+        await sink.send_eof()
 
 
 @contextlib.contextmanager
@@ -116,6 +162,7 @@ def chromium() -> Iterator[Browser]:
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        "--window-size=1280,900",
         f"--user-data-dir={profile}",
     ):
         options.add_argument(flag)

@@ -22,6 +22,8 @@ const folded = (className, title) => {
 
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
+const prettyInput = (input) => (Object.keys(input).length ? pretty(input) : "no input");
+
 /** The content of a tool's result, as text. */
 const resultText = (content) => {
   if (!Array.isArray(content)) return pretty(content ?? "");
@@ -89,7 +91,7 @@ class Call {
   }
 
   starts(input) {
-    this.input.node.textContent = pretty(input);
+    this.input.node.textContent = prettyInput(input);
     this.settle();
     this.says("is running");
   }
@@ -100,7 +102,7 @@ class Call {
     const allow = element("button", "", "Allow");
     const deny = element("button", "quiet", "Do not allow");
     const words = element("p", "", "May ", element("code", "", name), " run?");
-    const box = element("div", "question", words, element("pre", "plain", pretty(input)), allow, " ", deny);
+    const box = element("div", "question", words, element("pre", "plain", prettyInput(input)), allow, " ", deny);
     box.setAttribute("role", "group");
     box.setAttribute("aria-label", `May ${name} run?`);
     for (const [button, isAllowed] of [[allow, true], [deny, false]]) {
