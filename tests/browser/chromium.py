@@ -80,7 +80,12 @@ class PageServer:
         ):
             thinking = {"type": "adaptive", "display": "summarized"}
             conversation = partial(
-                ts.Conversation, client, model="claude-sonnet-5-5", max_tokens=4096, tools=self._tools, thinking=thinking
+                ts.Conversation,
+                client,
+                model="claude-sonnet-5-5",
+                max_tokens=4096,
+                tools=self._tools,
+                thinking=thinking,
             )
             chats = Chats(hub, conversation, approve="ask", tells_cost=False)
             names = [tool.name for tool in self._tools]

@@ -397,7 +397,15 @@ def test_conversations(browser: Browser) -> None:
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_widths(browser: Browser, width: int) -> None:
     """At no width anything goes beyond the screen, and what one needs is in sight and large enough to touch."""
-    wide = "```\n" + "x = 1; " * 60 + "\n```\n\n" + "unbroken" * 60 + "\n\n| a | b |\n|---|---|\n| " + "c" * 300 + " | d |\n"
+    wide = (
+        "```\n"
+        + "x = 1; " * 60
+        + "\n```\n\n"
+        + "unbroken" * 60
+        + "\n\n| a | b |\n|---|---|\n| "
+        + "c" * 300
+        + " | d |\n"
+    )
     with serving([say(wide, tps=None)]) as server:
         browser.size(width, 700)
         try:

@@ -21,7 +21,7 @@ from trio_stream import web
 from trio_stream.cli._chat_tools import ToolNameError, load_tools, mcp_servers
 from trio_stream.cli._client import make_client
 from trio_stream.cli._serve import is_loopback
-from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forget_stdout, is_broken_pipe
+from trio_stream.cli._terminal import BROKEN_PIPE, FAILED, USAGE, complain, forget_stdout, is_broken_pipe, one_line
 from trio_stream.cli._web_app import WebApp
 from trio_stream.cli._web_chats import Chats
 from trio_stream.cli._web_guard import Guard
@@ -33,6 +33,9 @@ _KEEP: Final = 24 * 60 * 60.0
 
 _REPLAY_BYTES: Final = 1 << 20
 """Bytes of an answer that are kept piece by piece. Beyond that, a tab gets it in fewer and larger pieces."""
+
+_MAX_DELAY: Final = 0.02
+"""Seconds for which pieces of an answer wait for others. The page draws no faster."""
 
 _REMEMBERED: Final = 16
 """Requests to the scripted API that are remembered, where nobody looks at them."""
@@ -128,7 +131,14 @@ async def _run(
             complain("web", str(error))
             return USAGE
         hub = await stack.enter_async_context(
-            web.Hub(grace=options.grace, keep=_KEEP, replay_bytes=_REPLAY_BYTES, max_delay=0.02)
+            web.Hub(
+                grace=options.grace,
+                keep=_KEEP,
+                replay_bytes=_REPLAY_BYTES,
+                max_delay=_MAX_DELAY,
+                # Whoever sits at this machine may read what the API says. It may quote the prompt, so others may not.
+                describe=None if options.allow_remote else _describe,
+            )
         )
         chats = Chats(hub, new_conversation, approve="all" if options.yes else "ask", tells_cost=options.real)
         guard = Guard(options.host, is_remote=options.allow_remote)
@@ -144,6 +154,10 @@ def _new_conversation(client: ts.Client, options: WebOptions, tools: list[ts.Too
     if thinking is not None:
         params["thinking"] = thinking
     return ts.Conversation(client, model=options.model, max_tokens=options.max_tokens, tools=tools, **params)
+
+
+def _describe(error: ts.APIError) -> str:
+    return one_line(str(error))
 
 
 def _names(tools: list[ts.Tool]) -> list[str]:
@@ -175,7 +189,9 @@ def print_address(options: WebOptions, listeners: list[trio.SocketListener]) -> 
     port = listeners[0].socket.getsockname()[1]
     host = f"[{options.host}]" if ":" in options.host else options.host
     model = (
-        f"{options.model}, which costs money" if options.real else "a scripted model, which needs no key and costs nothing"
+        f"{options.model}, which costs money"
+        if options.real
+        else "a scripted model, which needs no key and costs nothing"
     )
     sys.stdout.write(f"Open http://{host}:{port} in a browser, to talk to {model} (Ctrl-C stops it)\n")
     sys.stdout.flush()

@@ -247,12 +247,14 @@ class Chats:
                 elif question is not None:
                     chat.asked[question.id] = question
                 await out.emit(event)
+        if run.outcome == "interrupted":
+            self._hub.stop(chat.key(turn), run.reason or "interrupted")  # which tells the tabs so
+            await trio.lowlevel.checkpoint()
         # The frame that says how it has ended, without which the page takes the answer for cut.
         await out.emit(
             {
                 "type": "run_end",
                 "outcome": run.outcome,
-                "reason": run.reason,
                 "tokens": chat.meter.input_tokens + chat.meter.output_tokens,
                 "cost": chat.meter.cost if self._tells_cost else None,
             }

@@ -83,7 +83,11 @@ Ctrl-C or SIGTERM stops it, with exit status 0. 1 if the port is taken; 2 if it 
     help="How long an answer goes on that no tab reads.",
 )
 @click.option(
-    "--ttft", type=Finite(min=0), default=0.3, show_default=True, help="Of the scripted model: seconds to the first token."
+    "--ttft",
+    type=Finite(min=0),
+    default=0.3,
+    show_default=True,
+    help="Of the scripted model: seconds to the first token.",
 )
 @click.option(
     "--tps",

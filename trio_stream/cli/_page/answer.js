@@ -290,15 +290,12 @@ export class Answer {
     }
   }
 
-  runEnds({ outcome, reason, tokens, cost }) {
+  runEnds({ outcome, tokens, cost }) {
     const used = `${tokens.toLocaleString()} tokens in this conversation`;
     const costs = cost === null ? used : `${used}, $${cost.toFixed(4)}`;
     switch (outcome) {
       case "completed":
         this.end(costs, "complete");
-        break;
-      case "interrupted":
-        this.end(reason ?? "Stopped.", "stopped");
         break;
       case "truncated":
         this.end("The answer is as long as it may be.", "stopped");
@@ -307,7 +304,7 @@ export class Answer {
         this.end("The model does not answer this.", "failed");
         break;
       default:
-        this.end(reason ?? "The answer ended early.", "failed");
+        this.end("The answer ended early.", "failed");
     }
   }
 

@@ -40,17 +40,21 @@ export const post = async (path, body = {}) =>
 async function* framesOf(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (let part; !(part = await reader.read()).done; ) {
-    const frames = (rest + part.value).split("\n\n");
-    rest = frames.pop();
-    for (const frame of frames) {
-      const fields = {};
-      for (const line of frame.split("\n")) {
-        const colon = line.indexOf(": ");
-        if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
+  try {
+    for (let part; !(part = await reader.read()).done; ) {
+      const frames = (rest + part.value).split("\n\n");
+      rest = frames.pop();
+      for (const frame of frames) {
+        const fields = {};
+        for (const line of frame.split("\n")) {
+          const colon = line.indexOf(": ");
+          if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
+        }
+        if (fields.data !== undefined) yield fields;
       }
-      if (fields.data !== undefined) yield fields;
     }
+  } finally {
+    await reader.cancel().catch(() => {}); // whoever stops reading wants no more
   }
 }
 
