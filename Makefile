@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv, from nothing but a python3 (3.11 or newer).
 #
 #   make demo    streams over real sockets, against a scripted API on a loopback port
+#   make web     a page to talk to a model, on a loopback port: a scripted one, unless ARGS="--real"
 #   make test    the tests, warnings as errors, on all cores
 #   make coverage  the same with every line traced, and the coverage that is promised of every room
 #   make check   linters and type checkers
@@ -8,6 +9,8 @@
 #                that use them
 #   make test-httpx2   the tests that use httpx, with its fork httpx2 in its place
 #   make test-ray   the tests that need Ray, with a Ray of their own in .venv-ray
+#   make test-web   the page in headless Chromium, which has to be installed (chromium, chromium-driver), in .venv-web
+#   make web-pictures  the pictures of the page in docs/web.md
 #   make wheel   the wheel and the sdist, into dist
 #   make dist-test  the wheel and the sdist, built, and the wheel used in an empty environment
 #   make matrix  the tests on every supported Python that is here or that uv can fetch; ARGS="3.12 3.13" for some
@@ -35,10 +38,13 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 # Where this is set, each of the hundreds of programs that the tests start would compile the library.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage test-httpx2 test-ray wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz accept traces report prices docs format clean
+.PHONY: demo web test coverage test-httpx2 test-ray test-web web-pictures wheel dist-test matrix check sdk faults bench bench-quick bench-web agents soak fuzz accept traces report prices docs format clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/trio-stream demo
+
+web: $(VENV)/.web
+	@$(BIN)/trio-stream web $(ARGS)
 
 test: $(VENV)/.dev
 	$(PYTEST) $(ARGS)
@@ -141,6 +147,18 @@ test-ray: $(VENV)-ray/.ray
 	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/python -m pytest tests/ray --cov --cov-report= $(ARGS)
 	COVERAGE_FILE=.coverage-ray $(VENV)-ray/bin/coverage report --include='trio_stream/ray/*' --fail-under=95 --skip-covered --show-missing
 
+test-web: $(VENV)-web/.web
+	$(VENV)-web/bin/python -m pytest tests/browser $(ARGS)
+
+web-pictures: $(VENV)-web/.web
+	$(VENV)-web/bin/python -m tests.browser.pictures $(ARGS)
+
+$(VENV)-web/.web: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-web
+	$(VENV)-web/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	$(VENV)-web/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[cli,web]' --group test --group browser
+	@touch $@
+
 wheel: $(VENV)/.dev
 	$(PIP) install --group dist
 	$(BIN)/python -m build --outdir dist .
@@ -171,6 +189,10 @@ $(VENV)/.pip:
 
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml
 	$(PIP) install --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.web: $(VENV)/.demo pyproject.toml
+	$(PIP) install --editable '.[web]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import trio
 from selenium import webdriver
@@ -59,7 +59,7 @@ class PageServer:
         self._stop: trio.Event | None = None
         self._thread = threading.Thread(target=lambda: trio.run(self._main))
 
-    def __enter__(self) -> PageServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(PATIENCE)
         return self

@@ -309,7 +309,7 @@ class OtherPage:
 
     def __enter__(self) -> str:
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name that the standard library calls
+            def do_GET(self) -> None:
                 self.send_response(200)
                 self.send_header("content-type", "text/html")
                 self.end_headers()

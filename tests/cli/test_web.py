@@ -62,9 +62,9 @@ class Page:
         parts = [{"type": "http.request", "body": body or b"", "more_body": False}]
 
         async def receive() -> Any:
-            if parts:
-                return parts.pop()
-            await trio.sleep_forever()
+            if not parts:
+                await trio.sleep_forever()
+            return parts.pop()
 
         async def send(message: Any) -> None:
             await trio.lowlevel.checkpoint()
@@ -520,7 +520,7 @@ async def test_the_command(with_what: signal.Signals) -> None:
     """It prints the address once it listens, answers in the scripted model's words, and ends with 0 in mid-answer."""
     async with Running(program("web", "--port", "0", "--ttft", "0", "--tps", "5")) as server:
         await server.read_until("Ctrl-C")
-        assert "a scripted model, which needs no key" in server.out
+        assert "a scripted model: no key, no cost" in server.out
         address = address_in(server.out)
         async with httpx.AsyncClient(base_url=address) as http:
             with trio.fail_after(SECONDS):

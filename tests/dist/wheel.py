@@ -21,8 +21,14 @@ from tests.processes import PYTHON_VARIABLE, ROOT
 
 PACKAGE = ROOT / "trio_stream"
 
-USED = ("tests/examples", "tests/cli/test_demo.py", "tests/cli/test_main.py", "tests/cli/test_serve.py")
-"""The tests that start programs as their readers do: every example, the demo, and the command."""
+USED = (
+    "tests/examples",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_main.py",
+    "tests/cli/test_serve.py",
+    "tests/cli/test_web.py",
+)
+"""The tests that start programs as their readers do: every example, the demo, and the command, with its page."""
 
 _WHERE = "import trio_stream, trio_stream.cli, trio_stream.testing, trio_stream.types; print(trio_stream.__file__)"
 
@@ -41,7 +47,7 @@ def main() -> int:
 
 
 def check_wheel(path: Path) -> None:
-    """Every module and the marker of types, and nothing else but what describes them."""
+    """Every module, the marker of types and the files of the page, and nothing else but what describes them."""
     with zipfile.ZipFile(path) as file:
         names = set(file.namelist())
     described = {name for name in names if name.split("/")[0].endswith(".dist-info")}
@@ -62,7 +68,7 @@ def check_sdist(path: Path) -> None:
 
 def sources() -> set[str]:
     """The files of the package, by their names in an archive."""
-    files = (path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".typed"))
+    files = (path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".typed") or path.parent.name == "_page")
     found = {path.relative_to(ROOT).as_posix() for path in files}
     assert "trio_stream/py.typed" in found
     return found
@@ -82,7 +88,7 @@ def install(wheel: Path, place: Path) -> str:
     """
     venv.create(place, with_pip=True)
     python = str(place / "bin" / "python")
-    run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", f"trio-stream[cli,mcp] @ {wheel.as_uri()}")
+    run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", f"trio-stream[cli,mcp,web] @ {wheel.as_uri()}")
     run(python, "-m", "pip", "--disable-pip-version-check", "check")
     # Neither the current folder nor any variable may help to find it.
     done = subprocess.run([python, "-I", "-W", "error", "-c", _WHERE], cwd=place, check=True, capture_output=True, text=True)

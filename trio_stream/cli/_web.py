@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,9 @@ from trio_stream.cli._web_chats import Chats
 from trio_stream.cli._web_guard import Guard
 from trio_stream.cli._web_script import SCRIPTED_TOOLS, web_model
 from trio_stream.testing import ScriptedAPI
+
+_HOST: Final = "hypercorn.trio"
+"""The server. It is an extra, so it is imported where it is needed."""
 
 _KEEP: Final = 24 * 60 * 60.0
 """Seconds for which an answer can be read again."""
@@ -73,7 +77,7 @@ def run(options: WebOptions) -> int:
         complain("web", "--base-url is for --real: without it the model is a script in this process")
         return USAGE
     try:
-        import hypercorn.trio  # noqa: F401, PLC0415 - an extra
+        import_module(_HOST)
     except ModuleNotFoundError:
         complain("web", "this needs the extra web: pip install 'trio-stream[cli,web]'")
         return USAGE
@@ -166,10 +170,8 @@ def _names(tools: list[ts.Tool]) -> list[str]:
 
 async def serve(app: WebApp, listeners: list[trio.SocketListener], signals: Any) -> None:
     """Serve the application until a signal comes. A checkpoint."""
-    import hypercorn.trio  # noqa: PLC0415 - an extra
-    from hypercorn.config import Config  # noqa: PLC0415
-
-    config = Config()
+    host: Any = import_module(_HOST)
+    config: Any = import_module("hypercorn.config").Config()
     config.bind = [f"fd://{listener.socket.detach()}" for listener in listeners]  # they are Hypercorn's from here on
     config.include_server_header = False
     config.loglevel = "ERROR"
@@ -180,8 +182,7 @@ async def serve(app: WebApp, listeners: list[trio.SocketListener], signals: Any)
         async for _ in signals:
             return
 
-    application: Any = app  # Hypercorn's type for one wants dictionaries of its own
-    await hypercorn.trio.serve(application, config, shutdown_trigger=until_signal, mode="asgi")
+    await host.serve(app, config, shutdown_trigger=until_signal, mode="asgi")
 
 
 def print_address(options: WebOptions, listeners: list[trio.SocketListener]) -> None:

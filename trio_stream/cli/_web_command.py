@@ -87,14 +87,14 @@ Ctrl-C or SIGTERM stops it, with exit status 0. 1 if the port is taken; 2 if it 
     type=Finite(min=0),
     default=0.3,
     show_default=True,
-    help="Of the scripted model: seconds to the first token.",
+    help="The script's seconds to the first token.",
 )
 @click.option(
     "--tps",
     type=Finite(min=0),
     default=40.0,
     show_default=True,
-    help="Of the scripted model: tokens per second; 0 for all at once.",
+    help="The script's tokens per second; 0 for all at once.",
 )
 @click.option("--base-url", metavar="URL", help="With --real: use another server. Default: ANTHROPIC_BASE_URL.")
 @click.option(

@@ -6,7 +6,7 @@ What belongs here: choosing what of them answers a question. What does not: pros
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import random
 import re
 from collections.abc import Callable
@@ -39,7 +39,7 @@ Three things are worth knowing:
 async def clock() -> str:
     """Tell the time."""
     await trio.lowlevel.checkpoint()
-    return datetime.datetime.now().astimezone().strftime("It is %H:%M:%S (%Z).")
+    return dt.datetime.now().astimezone().strftime("It is %H:%M:%S (%Z).")
 
 
 @ts.tool(approve=True)
