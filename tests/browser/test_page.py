@@ -388,10 +388,10 @@ def test_conversations(browser: Browser) -> None:
         until(lambda: not browser.all(".turn"))
         browser.ask("The second one")
         browser.answer_is("complete")
-        assert {link.text for link in browser.all("nav a")} == {"The first one", "The second one"}
+        until(lambda: {link.text for link in browser.all("nav a")} == {"The first one", "The second one"})
         browser.driver.get(address)
         until(lambda: browser.text(".question-text") == "The first one")
-        assert browser.one("nav a[aria-current]").text == "The first one"
+        until(lambda: browser.text("nav a[aria-current]") == "The first one")
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
