@@ -209,6 +209,26 @@ def test_two_tabs(browser: Browser) -> None:
         assert browser.complaints() == []
 
 
+def test_more_tabs_than_connections(browser: Browser) -> None:
+    """A browser opens six connections to one server. With nine tabs on one answer each shows all of it, and Stop works."""
+    with serving(slow(tps=20)) as server:
+        browser.open(server.address)
+        browser.ask("Hello")
+        address = until(lambda: "#" in browser.driver.current_url and browser.driver.current_url)
+        for _ in range(8):
+            browser.driver.switch_to.new_window("tab")
+            browser.open(address)
+            until(lambda: "word0" in browser.text(".answer .text"))
+        browser.one("#stop").click()
+        browser.answer_is("stopped")
+        text = browser.text(".answer .text")
+        for handle in browser.driver.window_handles:
+            browser.driver.switch_to.window(handle)
+            browser.answer_is("stopped")
+            assert browser.text(".answer .text") == text
+        assert len(server.api.requests) == 1
+
+
 HOSTILE = (
     "<img src=x onerror=\"window.owned='img'\"><script>window.owned='script'</script> "
     "[here](javascript:window.owned='link') **<b onclick=alert(1)>bold</b>** `<i>code</i>` "

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from click.testing import CliRunner
 
 import trio_stream as ts
 from tests.forked import SECONDS
@@ -23,6 +24,7 @@ from tests.web.hosts import Tab
 from trio_stream import web
 from trio_stream.cli._web_app import WebApp
 from trio_stream.cli._web_chats import Chats
+from trio_stream.cli._web_command import web as command
 from trio_stream.cli._web_guard import SECURITY_HEADERS, TOKEN_HEADER, Guard
 from trio_stream.cli._web_script import SCRIPTED_TOOLS, web_model
 from trio_stream.testing import ScriptedAPI, call, fail, say
@@ -585,32 +587,35 @@ async def test_a_port_in_use_is_one_line() -> None:
     assert done.err.count("\n") == 1
 
 
+async def test_no_key_is_one_line() -> None:
+    done = await run_cli("web", "--port", "0", "--real")
+    assert (done.code, done.out) == (2, "")
+    assert "no API key" in done.err
+    assert done.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
         (("--host", "0.0.0.0"), "--allow-remote"),
         (("--base-url", "http://127.0.0.1:1"), "--real"),
-        (("--real",), "no API key"),
         (("--tool", "nothing"), "MODULE:FUNCTION"),
         (("--tool", "os:nothing"), "os has no nothing"),
         (("--host", "no-such-host.invalid", "--allow-remote"), "cannot listen on no-such-host.invalid"),
-        (("--mcp", "/no/such/program"), "/no/such/program"),
+        (("--tool", "tests.cli.test_web:tidy", "--tool", "tests.cli.test_web:tidy"), "tidy"),
     ],
 )
-async def test_mistakes_are_one_line(args: tuple[str, ...], words: str) -> None:
+def test_mistakes_are_one_line(args: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it cannot do is said in a line, with exit status 2."""
-    done = await run_cli("web", "--port", "0", *args)
-    assert (done.code, done.out) == (2, "")
-    assert words in done.err
-    assert done.err.count("\n") == 1
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    done = CliRunner().invoke(command, ["--port", "0", *args])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
-def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the extra."""
-    from click.testing import CliRunner
-
-    from trio_stream.cli._web_command import web as command
-
     monkeypatch.setitem(sys.modules, "hypercorn", None)
     monkeypatch.setitem(sys.modules, "hypercorn.trio", None)
     done = CliRunner().invoke(command, [])

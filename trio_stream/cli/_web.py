@@ -189,10 +189,6 @@ def print_address(options: WebOptions, listeners: list[trio.SocketListener]) -> 
     """Print the address of the page."""
     port = listeners[0].socket.getsockname()[1]
     host = f"[{options.host}]" if ":" in options.host else options.host
-    model = (
-        f"{options.model}, which costs money"
-        if options.real
-        else "a scripted model, which needs no key and costs nothing"
-    )
+    model = f"{options.model}, which costs money" if options.real else "a scripted model: no key, no cost"
     sys.stdout.write(f"Open http://{host}:{port} in a browser, to talk to {model} (Ctrl-C stops it)\n")
     sys.stdout.flush()

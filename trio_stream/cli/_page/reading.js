@@ -78,6 +78,26 @@ const pause = (milliseconds, signal) =>
     signal.addEventListener("abort", done);
   });
 
+// A browser opens six connections to one server, for all of its tabs together: with six answers being read, not even
+// Stop would get through. So four are read at a time, and the other tabs look now and then. A lock is shared by all
+// tabs, and let go of by those that close.
+
+const SEATS = 4;
+const LOOK = 500; // milliseconds for which a tab without a seat reads
+const LOOK_AFTER = 1000; // and until it looks again
+
+const TAKEN = Symbol("taken");
+
+async function withSeat(use) {
+  if (!navigator.locks) return use(true); // not at this machine, and without TLS
+  for (let seat = 0; seat < SEATS; seat++) {
+    const options = { ifAvailable: true };
+    const outcome = await navigator.locks.request(`seat ${seat}`, options, (lock) => (lock ? use(true) : TAKEN));
+    if (outcome !== TAKEN) return outcome;
+  }
+  return use(false);
+}
+
 /**
  * Read an answer to its end. When the connection breaks, it goes on after the last event that came.
  *
@@ -87,16 +107,23 @@ const pause = (milliseconds, signal) =>
 export async function read(path, show, signal) {
   let last = null;
   let wait = SHORTEST_WAIT;
-  while (!signal.aborted) {
+
+  /** Read as far as one response goes: to the end, to a break, or for a look. */
+  async function readOn(hasSeat) {
+    const look = new AbortController();
+    const timer = hasSeat ? null : setTimeout(() => look.abort(), LOOK);
     try {
-      const response = await request(path, { signal, headers: last === null ? {} : { "last-event-id": last } });
+      const response = await request(path, {
+        signal: AbortSignal.any([signal, look.signal]),
+        headers: last === null ? {} : { "last-event-id": last },
+      });
       if (response.status === 204) {
         show.gone(last === null ? "This answer is not kept any more." : "The answer was cut off.");
-        return;
+        return "ended";
       }
       if (!response.ok) {
         show.gone((await refusalOf(response)).message);
-        return;
+        return "ended";
       }
       let isFirst = true;
       for await (const { id, event, data } of framesOf(response.body)) {
@@ -108,11 +135,25 @@ export async function read(path, show, signal) {
         last = id ?? last;
         const said = JSON.parse(data);
         show.event(said);
-        if (said.type === "run_end" || said.type === "error") return;
+        if (said.type === "run_end" || said.type === "error") return "ended";
       }
+      return "broken";
     } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof TypeError)) throw error; // a TypeError is what a broken connection raises
+      if (signal.aborted) return "ended";
+      if (look.signal.aborted) return "looked";
+      if (error instanceof TypeError) return "broken"; // as `fetch` says it
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  while (!signal.aborted) {
+    const how = await withSeat(readOn);
+    if (how === "ended") return;
+    if (how === "looked") {
+      await pause(LOOK_AFTER, signal);
+      continue;
     }
     show.waiting(true);
     await pause(wait, signal);
