@@ -84,6 +84,7 @@ function add({ number, question }) {
     ended: (sentence) => {
       if (answer === lastAnswer()) status.textContent = sentence;
       showState();
+      listQuietly();
     },
   });
   shown.set(number, answer);
@@ -258,14 +259,12 @@ addEventListener("hashchange", () => {
 
 // Other tabs, and other browsers.
 
+// A look that fails says nothing: an answer that is being read tells of a lost connection itself, and so does a button.
+const listQuietly = () => list().catch(() => {});
 const lookQuietly = async () => {
   if (isSending) return;
-  try {
-    await look();
-    await list();
-  } catch {
-    // The next look says it, if it is still so: an answer that is being read tells of a lost connection itself.
-  }
+  await look().catch(() => {});
+  await listQuietly();
 };
 others.addEventListener("message", lookQuietly);
 document.addEventListener("visibilitychange", () => document.hidden || lookQuietly());
