@@ -37,6 +37,11 @@ settings.register_profile("soak", max_examples=1000, **_UNTIMED)
 settings.load_profile("soak" if os.environ.get("TRIO_STREAM_SOAK") == "1" else "every run")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: a quarter of the time tests wait, for a socket, a clock or another program."""
+    return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 _OF_ONE_PROCESS = ("agent", "client", "faults", "http", "integration", "soak", "stream", "testing", "web")
 
 
