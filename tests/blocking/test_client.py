@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import trio
@@ -688,3 +689,39 @@ async def test_a_program_that_forks() -> None:
         assert said[4:] == ["child: Hello there, world. 1", "parent:  there, world."]
         assert len(server.peers) == 2
         assert len(server.peers[0].requests) == 1
+
+
+class NoAnswer(httpx.AsyncBaseTransport):
+    """A server that takes requests and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.set()
+        await trio.sleep_forever()
+
+
+def test_closing_ends_a_call_of_another_thread() -> None:
+    """Also one that is no stream: it gets the same error as what is closed."""
+    transport = NoAnswer()
+    client = blocking.Client(api_key="k", transport=transport)
+    errors: list[BaseException] = []
+
+    def count() -> None:
+        try:
+            client.messages.count_tokens(model="claude-opus-5", messages=PARAMS["messages"])
+        except trio.ClosedResourceError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    assert transport.asked.wait(10)
+    client.close()
+    thread.join(10)
+    assert len(errors) == 1
+
+
+def test_it_tells_the_version_of_the_api() -> None:
+    with blocking.Client(api_key="k", transport=NoAnswer(), anthropic_version="2023-06-01") as client:
+        assert client.anthropic_version == "2023-06-01"
