@@ -89,9 +89,11 @@ def write(page: Path, results: Results, runner: Runner, rounds: int) -> None:
     ours = runner.versions("ours", "trio", "httpx", "httptools", "msgspec", "httpx-sse", "rich", "click")
     sdk = runner.versions("sdk", "anthropic", "httpx2", "pydantic", "trio")
     date = datetime.datetime.now(tz=datetime.UTC).date()
-    kept = report.section_of(page.read_text(encoding="utf-8"), "relay")  # another command measures it
+    before = page.read_text(encoding="utf-8")
     text = report.page(results, date=date, rounds=rounds, ours=ours, sdk=sdk)
-    page.write_text(report.with_section(text, "relay", kept), encoding="utf-8")
+    for section in report.SECTIONS:  # other commands measure them
+        text = report.with_section(text, section, report.section_of(before, section))
+    page.write_text(text, encoding="utf-8")
     page.with_suffix(".svg").write_text(report.picture(results), encoding="utf-8")
     say(f"{page} and {page.with_suffix('.svg').name} written", end="\n")
 

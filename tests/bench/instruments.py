@@ -7,6 +7,7 @@ the differences.
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,10 +21,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import trio_stream as ts
+from tests.bench import report
 from trio_stream import testing
 from trio_stream.otel import OpenTelemetry
 from trio_stream.testing import ScriptedAPI, say, stall
 
+PAGE = Path(__file__).parents[2] / "docs/performance.md"
 ROUNDS = 5
 STREAMS = 30
 DELTAS = 250
@@ -124,8 +127,27 @@ def costs(short: Cost, long: Cost) -> tuple[float, float]:
     return short.seconds, (long.seconds - short.seconds) / (long.events - short.events)
 
 
+def table(short: dict[str, Cost], long: dict[str, Cost], milliseconds: float) -> str:
+    """The section of the page."""
+    nobody = costs(short[NOBODY.name], long[NOBODY.name])
+    rows = []
+    for way in WAYS[1:]:
+        pairs = zip(costs(short[way.name], long[way.name]), nobody, strict=True)
+        rows.append([way.name, *(f"{(cost - none) * 1e6:+.1f} ({cost / none:.2f})" for cost, none in pairs)])
+    columns = [
+        "",
+        f"a stream (without any: {nobody[0] * 1e6:.0f})",
+        f"an event (without any: {nobody[1] * 1e6:.1f})",
+    ]
+    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return (
+        f"{report.table(columns, rows)}\n\nA snapshot of {CALLS} calls by `ts.Live` takes {milliseconds:.1f} ms. "
+        f"({date}; {report.machine()})"
+    )
+
+
 def main() -> None:
-    """Measure, and print each beside its figure."""
+    """Measure, print each beside its figure, and write the section of the page."""
     # Of each the least: others use this machine too.
     short = {way.name: Cost(float("inf"), 0) for way in WAYS}
     long = dict(short)
@@ -144,6 +166,8 @@ def main() -> None:
         print("   ".join(cells))
     milliseconds = trio.run(snapshot) * 1e3
     print(f"a snapshot of {CALLS} calls: {milliseconds:.1f} ms ({SNAPSHOT_MILLISECONDS})")
+    page = report.with_section(PAGE.read_text(encoding="utf-8"), "instruments", table(short, long, milliseconds))
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -191,7 +191,8 @@ def page(results: Results, *, date: datetime.date, rounds: int, ours: Mapping[st
     )
 
 
-# Sections that commands of their own write, each between two marks.
+SECTIONS = ("relay", "instruments")
+"""Sections that commands of their own write, each between two marks."""
 
 
 def _marks(section: str) -> tuple[str, str]:
@@ -296,6 +297,18 @@ $ make bench-web
 <!-- python -m tests.bench.relay: end -->
 
 Starlette and sse-starlette are given a generator round the stream.
+
+## Watching calls
+
+What [instruments](instruments.md) add to a stream of the scripted API in memory: microseconds of CPU, and the ratio to the same
+stream that nobody watches. In one run of
+
+```console
+$ python -m tests.bench.instruments
+```
+
+<!-- python -m tests.bench.instruments: begin -->
+<!-- python -m tests.bench.instruments: end -->
 
 ## Importing
 
