@@ -210,8 +210,10 @@ async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, 
     }
 
     async def never_reading(peer: Peer) -> None:
-        await trio.sleep(0.3)
+        await trio.sleep(5)
 
+    # Giving up the memory of a request that is being sent takes a while; it must not take as long as the peer does.
+    at_once = 1 if phase == "sending" else AT_ONCE
     async with serve(scripts.get(phase, never_reading)) as server:
         base_url = server.base_url.replace("http:", "https:") if phase == "handshake" else server.base_url
         sender = open_sender(base_url=base_url, ssl_context=client_tls, max_connections=1)
@@ -223,7 +225,7 @@ async def test_the_server_sees_the_close_at_once(phase, server_tls, client_tls, 
             finally:
                 response.body.close()
         left_at = trio.current_time()
-        assert left_at - scope.deadline < AT_ONCE
+        assert left_at - scope.deadline < at_once
         assert sender.statistics().active == 0
         if phase != "sending":
             assert await server.closed() - left_at < AT_ONCE
