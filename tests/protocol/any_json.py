@@ -11,7 +11,7 @@ import msgspec
 
 from trio_stream import types
 from trio_stream._protocol._events import RawMessageStreamEvent
-from trio_stream._protocol._values import Extended, Unknown
+from trio_stream._protocol._values import OURS, Extended, Unknown
 
 NEW = "a_new_field"
 
@@ -31,7 +31,7 @@ def our_types() -> dict[str, Any]:
                 if tag is not None:
                     models[name]["type"] = [{"literal": [tag]}, True]
                 for field in msgspec.structs.fields(annotation):
-                    if field.encode_name in annotation.reserved_names:
+                    if field.encode_name.startswith(OURS):
                         continue
                     # What has a default may be missing; but `to_param` writes it then, so here it is always there.
                     models[name][field.encode_name] = [spec(field.type), True]

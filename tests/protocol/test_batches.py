@@ -144,6 +144,16 @@ def test_what_is_no_result(line: str) -> None:
         types.MessageBatchIndividualResponse.from_json(line)
 
 
+def test_a_message_without_a_type() -> None:
+    """It is taken for one, as it is paid; what has no content is none."""
+    fields = {name: value for name, value in MESSAGE.items() if name != "type"}
+    line = of_wire({"type": "succeeded", "message": fields})
+    assert isinstance(line.result, types.MessageBatchSucceededResult)
+    assert line.result.message.to_dict() == MESSAGE | {"usage": {"input_tokens": 1, "output_tokens": 2}}
+    with pytest.raises(ts.InvalidResponseError, match="without a message"):
+        of_wire({"type": "succeeded", "message": {"id": "msg_1"}})
+
+
 def test_a_message_that_cannot_be_read() -> None:
     """Its content must be right, as anywhere."""
     with pytest.raises(ts.InvalidResponseError, match="invalid result of a batch: Expected `str`"):

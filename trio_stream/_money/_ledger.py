@@ -127,20 +127,19 @@ class Ledger:
           What was charged, for the journal.
         """
         charges = charges_of(usage, model, estimated=estimated)
-        cost = Costs()
         for charge in charges:
             self.input_tokens += charge.input
             self.output_tokens += charge.output
             self.cache_read_tokens += charge.cache_read
             self.cache_write_tokens += charge.cache_write + charge.cache_write_1h
             self._written += charge.output
-            cost += self._cost(charge)
+            cost = self._cost(charge)
+            self.costs += cost
+            if failed:
+                self.cost_failed += cost.total
+            if estimated:
+                self.cost_estimated += cost.total
         self._ended += 1
-        self.costs += cost
-        if failed:
-            self.cost_failed += cost.total
-        if estimated:
-            self.cost_estimated += cost.total
         return charges
 
     def add_before(self, charges: Iterable[Charge]) -> None:

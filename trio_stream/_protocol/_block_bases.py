@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Final, Self, cast
 
 import msgspec
 
@@ -18,6 +18,10 @@ from trio_stream._protocol._growth import Append, Collect, GrowsBy
 from trio_stream._protocol._json import JSON_ERRORS, decode_json
 from trio_stream._protocol._params_content import ContentBlockParam
 from trio_stream._protocol._values import PLAIN, Tagged, make_value, read_fields, without_nulls
+
+_INCOMPLETE: Final = "(incomplete)"
+_UNKNOWN_DELTAS: Final = "(unknown_deltas)"
+_INPUT_JSON: Final = "(input_json)"
 
 
 class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
@@ -32,10 +36,9 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         them back.
     """
 
-    incomplete: bool = False
-    unknown_deltas: tuple[UnknownDelta, ...] = ()
+    incomplete: bool = msgspec.field(default=False, name=_INCOMPLETE)
+    unknown_deltas: tuple[UnknownDelta, ...] = msgspec.field(default=(), name=_UNKNOWN_DELTAS)
 
-    reserved_names: ClassVar[frozenset[str]] = Tagged.reserved_names | {"incomplete", "unknown_deltas", "input_json"}
     # The deltas that this block takes, and what each does to it.
     grows_by: ClassVar[GrowsBy] = {}
 
@@ -50,10 +53,12 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
     def fields_as_json(self, *, param: bool) -> dict[str, Any]:
         """The fields that this version knows; those of ours only where there is something in them."""
         out = super().fields_as_json(param=param)
-        if param or not self.incomplete:
-            del out["incomplete"]
-        if param or not self.unknown_deltas:
-            del out["unknown_deltas"]
+        del out[_INCOMPLETE]
+        deltas = out.pop(_UNKNOWN_DELTAS)
+        if not param and self.incomplete:
+            out["incomplete"] = True
+        if not param and deltas:
+            out["unknown_deltas"] = deltas
         return out
 
     @classmethod
@@ -73,7 +78,7 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
             # The values within write every field they have, also those that were not sent. Where that makes a
             # difference, `to_param` has to send what came: it goes to `extra`. But not where deltas collect values:
             # `extra` would be an old copy of these.
-            if type(value) in PLAIN or cls._collects(name):
+            if type(value) in PLAIN or cls.collects(name):
                 continue
             held = block.to_dict() if held is None else held
             if without_nulls(held.get(name)) != without_nulls(value):
@@ -81,7 +86,8 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         return msgspec.structs.replace(block, extra=unread) if unread else block
 
     @classmethod
-    def _collects(cls, field: str) -> bool:
+    def collects(cls, field: str) -> bool:
+        """Whether deltas add values to a field."""
         return any(type(growth) is Collect and growth.field == field for growth in cls.grows_by.values())
 
     @classmethod
@@ -89,9 +95,9 @@ class Block(Tagged, frozen=True, kw_only=True, tag="(abstract)"):
         """Take the fields of ours, which `to_dict` has added, out of a JSON object and return them."""
         ours: dict[str, Any] = {}
         if theirs.get("incomplete") is True:
-            ours["incomplete"] = theirs.pop("incomplete")
+            ours[_INCOMPLETE] = theirs.pop("incomplete")
         if "unknown_deltas" in theirs and (deltas := take_deltas(theirs)):
-            ours["unknown_deltas"] = [UnknownDelta.from_wire(delta) for delta in deltas]
+            ours[_UNKNOWN_DELTAS] = [UnknownDelta.from_wire(delta) for delta in deltas]
         return ours
 
 
@@ -120,7 +126,7 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
     grows_by: ClassVar[GrowsBy] = {InputJSONDelta: Append("partial_json", "input_json", continues=False)}
     id: str = ""
     name: str = ""
-    input_json: str = ""
+    input_json: str = msgspec.field(default="", name=_INPUT_JSON)
 
     @functools.cached_property
     def input(self) -> dict[str, Any]:
@@ -159,13 +165,13 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
     def fields_as_json(self, *, param: bool) -> dict[str, Any]:
         """The fields that this version knows; outside requests ``input_json`` for an input that cannot be used."""
         out = super().fields_as_json(param=param)
+        input_json = out.pop(_INPUT_JSON)
         try:
             out["input"] = self.input
         except InvalidToolInputError:
             if param:
                 raise
-            return out
-        del out["input_json"]
+            out["input_json"] = input_json
         return out
 
     @classmethod
@@ -173,11 +179,11 @@ class InputBlock(Block, frozen=True, kw_only=True, tag="(abstract)", dict=True):
         ours = super()._take_ours(theirs)
         value = theirs.pop("input", None)
         if isinstance(value, str):
-            ours["input_json"] = value  # some gateways have the JSON in a string, others "" for no input
+            ours[_INPUT_JSON] = value  # some gateways have the JSON in a string, others "" for no input
         elif value is not None:
             # What is not an object is kept for `input` to say so: as with an input that is not JSON, the rest of the
             # message is good.
-            ours["input_json"] = msgspec.json.encode(value).decode() if value != {} else ""
+            ours[_INPUT_JSON] = msgspec.json.encode(value).decode() if value != {} else ""
         elif isinstance(theirs.get("input_json"), str):
-            ours["input_json"] = theirs.pop("input_json")
+            ours[_INPUT_JSON] = theirs.pop("input_json")
         return ours

@@ -9,6 +9,7 @@ fields are in ``extra``, such blocks are `UnknownBlock`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast, final
 
@@ -40,6 +41,7 @@ from trio_stream._protocol._values import (
     Unknown,
     UnknownObject,
     members_by_tag,
+    names_of_values,
     read_tagged,
 )
 
@@ -334,6 +336,18 @@ ContentBlock: TypeAlias = (
 """Any content block. One whose ``type`` this version does not know is an `UnknownBlock`."""
 
 BLOCKS: Mapping[str, type[Block]] = members_by_tag(ContentBlock)
+
+
+@functools.cache
+def is_read_in_one_step(block: type[ContentBlock]) -> bool:
+    """Whether a decoder that makes a block of this class in one step makes what `read_block` would make of it.
+
+    Of other blocks something would be lost there: the input of a tool as it came, or fields of values within that were
+    not sent.
+    """
+    if issubclass(block, (InputBlock, UnknownBlock)):
+        return False
+    return all(block.collects(name) for name in names_of_values(block))
 
 
 def read_block(raw: Mapping[str, Any]) -> ContentBlock:

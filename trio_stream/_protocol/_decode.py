@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, cast, get_args
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
 from trio_stream._errors import InvalidResponseError
 from trio_stream._protocol._blocks import BLOCKS
-from trio_stream._protocol._deltas import Delta
 from trio_stream._protocol._events import (
     ContentBlockDeltaEvent,
     ErrorEvent,
@@ -29,16 +28,13 @@ from trio_stream._protocol._events import (
 from trio_stream._protocol._growth import Append
 from trio_stream._protocol._json import JSON_ERRORS, decode_any_number
 from trio_stream._protocol._sse import RawEvent
-from trio_stream._protocol._values import Unknown, Value, holds_values, members_by_tag
+from trio_stream._protocol._values import Value, members_by_tag
 
 # Nearly all events are deltas that hold one str, and msgspec makes all of such an event in one step. What is unusual in
 # any way (a kind, a field or a value within that this version does not know) fails there, and takes two steps.
 _SimpleEvent: TypeAlias = ContentBlockDeltaEvent | RawContentBlockStopEvent | RawMessageStopEvent
 _decode_simple: Callable[[bytes], _SimpleEvent] = msgspec.json.Decoder(_SimpleEvent).decode
 _SIMPLE_NAMES: Final = frozenset({*members_by_tag(_SimpleEvent), ""})
-
-# What these hold may be of a kind that this version does not know, without failing in one step.
-_OPEN_DELTAS: Final = frozenset(delta for delta in get_args(Delta) if issubclass(delta, Unknown) or holds_values(delta))
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], RawMessageStreamEvent]]] = {
     tag: event.from_wire for tag, event in members_by_tag(RawMessageStreamEvent).items()
@@ -81,12 +77,9 @@ def decode_event(raw: RawEvent) -> RawMessageStreamEvent:
     name, data = raw
     if name in _SIMPLE_NAMES:
         try:
-            event = _decode_simple(data)
+            return _decode_simple(data)
         except JSON_ERRORS:
             pass  # decoding it in two steps finds out what is unusual about it
-        else:
-            if type(event) is not ContentBlockDeltaEvent or type(event.delta) not in _OPEN_DELTAS:
-                return event
     return _decode_any_event(name, data)
 
 

@@ -10,12 +10,11 @@ from typing import ClassVar, Literal, TypeAlias, final
 from trio_stream._protocol._citations import Citation
 from trio_stream._protocol._values import Tagged, Unknown
 
-# Deltas are made for every event. They hold no reference cycles, so the garbage collector may ignore them. Decoded in
-# one step they refuse unknown fields, which is what makes `_decode` take the two steps that keep these.
+# Deltas are made for every event. They hold no reference cycles, so the garbage collector may ignore them.
 
 
 @final
-class TextDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="text_delta"):
+class TextDelta(Tagged, frozen=True, gc=False, tag="text_delta"):
     """Text to append to a text block."""
 
     type: ClassVar[Literal["text_delta"]] = "text_delta"
@@ -23,7 +22,7 @@ class TextDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="
 
 
 @final
-class InputJSONDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_json_delta"):
+class InputJSONDelta(Tagged, frozen=True, gc=False, tag="input_json_delta"):
     """JSON text to append to the input of a tool call."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
@@ -31,7 +30,7 @@ class InputJSONDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, 
 
 
 @final
-class ThinkingDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="thinking_delta"):
+class ThinkingDelta(Tagged, frozen=True, gc=False, tag="thinking_delta"):
     """Text to append to a thinking block.
 
     Attributes:
@@ -45,7 +44,7 @@ class ThinkingDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, t
 
 
 @final
-class SignatureDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="signature_delta"):
+class SignatureDelta(Tagged, frozen=True, gc=False, tag="signature_delta"):
     """The whole signature of a thinking block; empty where null was sent, which changes nothing."""
 
     type: ClassVar[Literal["signature_delta"]] = "signature_delta"
@@ -53,7 +52,7 @@ class SignatureDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, 
 
 
 @final
-class CitationsDelta(Tagged, frozen=True, forbid_unknown_fields=True, tag="citations_delta"):
+class CitationsDelta(Tagged, frozen=True, tag="citations_delta"):
     """A citation to add to a text block."""
 
     type: ClassVar[Literal["citations_delta"]] = "citations_delta"
@@ -61,7 +60,7 @@ class CitationsDelta(Tagged, frozen=True, forbid_unknown_fields=True, tag="citat
 
 
 @final
-class CompactionDelta(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="compaction_delta"):
+class CompactionDelta(Tagged, frozen=True, gc=False, tag="compaction_delta"):
     """The whole summary of a compaction block. Beta."""
 
     type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"

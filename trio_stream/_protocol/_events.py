@@ -47,11 +47,12 @@ Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _LONGEST_SENTENCE: Final = 500
 """Characters of an error that is not JSON which are taken for its sentence."""
 
+_BODY: Final = "(body)"
+
 _DeltaClass: TypeAlias = type[Delta]
 """A class of deltas."""
 
-# Most events hold no reference cycles, so the garbage collector may ignore them. Those that are decoded in one step
-# refuse unknown fields there, which is what makes `_decode` take the two steps that keep these.
+# Most events hold no reference cycles, so the garbage collector may ignore them.
 
 
 @final
@@ -83,7 +84,7 @@ class ContentBlockStartEvent(Tagged, frozen=True, tag="content_block_start"):
 
 
 @final
-class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="content_block_delta"):
+class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, tag="content_block_delta"):
     """A delta has arrived for a block."""
 
     type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
@@ -92,7 +93,7 @@ class ContentBlockDeltaEvent(Tagged, frozen=True, gc=False, forbid_unknown_field
 
 
 @final
-class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="content_block_stop"):
+class RawContentBlockStopEvent(Tagged, frozen=True, gc=False, tag="content_block_stop"):
     """A block is complete."""
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -131,7 +132,7 @@ class MessageDeltaEvent(Tagged, frozen=True, kw_only=True, tag="message_delta"):
 
 
 @final
-class RawMessageStopEvent(Tagged, frozen=True, gc=False, forbid_unknown_fields=True, tag="message_stop"):
+class RawMessageStopEvent(Tagged, frozen=True, gc=False, tag="message_stop"):
     """The message is complete."""
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"
@@ -178,10 +179,9 @@ class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
     """
 
     type: ClassVar[Literal["error"]] = "error"
-    reserved_names: ClassVar[frozenset[str]] = Tagged.reserved_names | {"body"}
     error: ErrorObject
     request_id: str | None = None
-    body: Any = None
+    body: Any = msgspec.field(default=None, name=_BODY)
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Self:
@@ -213,7 +213,7 @@ class ErrorEvent(Tagged, frozen=True, kw_only=True, tag="error"):
     def fields_as_json(self, *, param: bool) -> dict[str, Any]:
         """The fields of the API; `body` has them a second time."""
         out = super().fields_as_json(param=param)
-        out.pop("body", None)
+        out.pop(_BODY, None)
         return out
 
 

@@ -19,7 +19,7 @@ import functools
 import re
 import threading
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, NoReturn, Self, TypeVar, cast, final
 
 import msgspec
@@ -46,15 +46,16 @@ class _NoFields(dict[str, Any]):
 
 NO_FIELDS: Final[Mapping[str, Any]] = _NoFields()
 
-_EXTRA: Final = "(extra)"  # no name that the API could use, so that this field is never read from the wire
+OURS: Final = "("
+"""What the names of fields of ours begin with in JSON. The API has no such names, so they are never read from the wire:
+should it send a field with the name that a field of ours has in Python, it means something else by it."""
+
+_EXTRA: Final = "(extra)"
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A value that this library hands out. Values are immutable."""
 
-    # Names of fields of ours. Should the API send a field of such a name, it means something else by it, so they are
-    # never read from the wire.
-    reserved_names: ClassVar[frozenset[str]] = frozenset()
     # Fields that `to_param` writes even when they are None: to the API that null says something.
     param_nulls: ClassVar[frozenset[str]] = frozenset()
 
@@ -82,14 +83,16 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         return out
 
 
-class Extended(Value, frozen=True, kw_only=True):
+class Extended(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value of the Messages API, which keeps what this version does not know.
+
+    A decoder that makes such a value in one step refuses unknown fields: reading the object field by field, as
+    `from_wire` does, then keeps them.
 
     Attributes:
       extra: The fields that the API sent and this version does not know or cannot read, as they came.
     """
 
-    reserved_names: ClassVar[frozenset[str]] = frozenset({_EXTRA})
     # Fields that have a default and must be right all the same: a wrong one would change what the message means.
     strict_fields: ClassVar[frozenset[str]] = frozenset()
     extra: Mapping[str, Any] = msgspec.field(default=NO_FIELDS, name=_EXTRA)
@@ -125,7 +128,7 @@ class Unknown(Value, frozen=True, kw_only=True, tag_field="type", tag="(unknown)
       raw: The JSON object as it came.
     """
 
-    raw: dict[str, Any]
+    raw: dict[str, Any] = msgspec.field(name="(raw)")
 
     if TYPE_CHECKING:
         type: ClassVar[Literal["(unknown)"]]
@@ -192,9 +195,11 @@ def members_by_tag(union: object) -> dict[str, Any]:
     return by_tag(*(member for member in members if not issubclass(member, Unknown)))
 
 
-def holds_values(cls: type[Value]) -> bool:
-    """Whether a class has fields that hold other values, which may be of a ``type`` that this version does not know."""
-    return any(True for field in msgspec.structs.fields(cls) for _ in _values_within(field.type))
+def names_of_values(cls: type[Value]) -> Iterator[str]:
+    """The names of the API's fields of a class that hold other values."""
+    for field in msgspec.structs.fields(cls):
+        if not field.encode_name.startswith(OURS) and any(True for _ in _values_within(field.type)):
+            yield field.encode_name
 
 
 def read_fields(cls: type[Extended], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -331,7 +336,18 @@ def _read_part(value: object, part: _Part) -> object:
     return value  # if it is wrong here, `msgspec.convert` says so
 
 
-_preparing = threading.Lock()
+# msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at once.
+_preparing: Final = threading.Lock()
+
+
+def one_step_decoder(cls: type[ExtendedT]) -> Callable[[bytes], ExtendedT]:
+    """A decoder that makes a value of JSON in one step. What is unusual in any way fails there, or is not kept.
+
+    It refuses unknown fields, and values of the wrong type. What it makes of a ``type`` within that this version does
+    not know is for the caller to find out.
+    """
+    with _preparing:
+        return msgspec.json.Decoder(cls).decode
 
 
 def set_fields(value: Value) -> dict[str, Any]:
@@ -348,14 +364,12 @@ def _defaults(cls: type[Value]) -> tuple[object, ...]:
 @functools.cache
 def _parts(cls: type[Value]) -> dict[str, _Field]:
     """The fields of a class by their names on the wire. Their annotations tell how they are read."""
-    with _preparing:
-        # msgspec finds out about a class when that is first converted to, and crashes (0.22) when two threads do so at
-        # once. Nobody converts to a class before this has returned for it.
+    with _preparing:  # nobody converts to a class before this has returned for it
         msgspec.json.Decoder(cls)
     found: dict[str, _Field] = {}
     strict_fields = cls.strict_fields if issubclass(cls, Extended) else frozenset[str]()
     for field in msgspec.structs.fields(cls):
-        if field.encode_name in cls.reserved_names:
+        if field.encode_name.startswith(OURS):
             continue
         part: _Part | None = None
         classes = list(_values_within(field.type))
