@@ -55,6 +55,24 @@ def test_the_events_of_runs(event, json):
     assert msgspec.json.decode(event_data(event)) == json
 
 
+class Odd:
+    """An object that has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [("a\ud800", "a?"), (Odd(), "Odd"), ({1: {2.5, "\udfff"} - {2.5}}, {"1": ["?"]}), ([{"x": 1j}], [{"x": "1j"}])],
+    ids=["half of a pair", "no text", "keys and a set", "a number that is none"],
+)
+def test_progress_of_any_kind(told: object, shown: object):
+    """A tool may tell anything, and no answer fails for it."""
+    progress = ts.ToolProgressEvent(id="t", name="f", progress=told)
+    assert msgspec.json.decode(event_data(progress))["progress"] == shown
+
+
 async def test_made_of_values_it_says_the_same_as_the_bytes_that_came():
     """But for nulls, which mean nothing."""
     client, _ = client_of(

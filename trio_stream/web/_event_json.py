@@ -30,11 +30,12 @@ from trio_stream.agent import (
 
 from ._encoder import RelayedEvent
 from ._failure import failure_of
+from ._plain_json import plain_json
 
 
 def event_data(event: RelayedEvent) -> bytes:
     """The JSON of an event, as bytes. What a tool tells of its progress may be no JSON: it goes out as text then."""
-    return msgspec.json.encode(event_json(event), enc_hook=str)
+    return plain_json(event_json(event))
 
 
 def error_data(kind: str, sentence: str) -> bytes:

@@ -23,7 +23,7 @@ def plain_json(value: object) -> bytes:
     out.
     """
     try:
-        return _encode(value)
+        return _encode(value, enc_hook=_text)
     except (TypeError, ValueError, RecursionError):
         return _encode(_plain(value, _DEEPEST))
 
