@@ -6,6 +6,7 @@ what a run is needed for.
 
 from __future__ import annotations
 
+import os
 from typing import Final, final
 
 import trio
@@ -14,7 +15,7 @@ _NO_TRIO: Final = (
     "trio_stream needs Trio: call it from an async function that `trio.run` runs, "
     "not under asyncio or another event loop. There, as in a notebook, the client of trio_stream.blocking works"
 )
-_TWO_RUNS: Final = "this client is in use in another run of Trio, in another thread: give each run a Client of its own"
+_TWO_RUNS: Final = "this {0} is in use in another run of Trio, in another thread: give each run a {0} of its own"
 
 
 def current_run() -> trio.lowlevel.TrioToken:
@@ -32,25 +33,36 @@ def current_run() -> trio.lowlevel.TrioToken:
 
 @final
 class OneRun:
-    """Keeps what belongs to one run of Trio at a time from being used in two."""
+    """Keeps what belongs to one run of Trio at a time from being used in two.
 
-    __slots__ = ("_run",)
+    Args:
+      owner: What it belongs to, as errors name it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_owner", "_process", "_run")
+
+    def __init__(self, owner: str = "client") -> None:
+        self._owner = owner
         self._run: trio.lowlevel.TrioToken | None = None
+        self._process = 0  # in which `_run` is
 
-    def enter(self) -> None:
+    def enter(self) -> bool:
         """Use it in the present run, also if it was used in an earlier one that is over.
+
+        Returns:
+          Whether this is another run than that of the last call.
 
         Raises:
           RuntimeError: It is used in another run that goes on, or this call is in none.
         """
         run = current_run()
         if run is self._run:
-            return
-        if self._run is not None and _goes_on(self._run):
-            raise RuntimeError(_TWO_RUNS)
-        self._run = run
+            return False
+        # A run that was inherited by a fork goes on in the parent, and not here.
+        if self._run is not None and self._process == os.getpid() and _goes_on(self._run):
+            raise RuntimeError(_TWO_RUNS.format(self._owner))
+        self._run, self._process = run, os.getpid()
+        return True
 
 
 def _goes_on(run: trio.lowlevel.TrioToken) -> bool:

@@ -47,6 +47,7 @@ class _Charge(msgspec.Struct):
     output: float
     requests_up_to: float = 0.0
     input_up_to: float = 0.0
+    began_at: float | None = None  # as `Permit.began_at`, by the limiter's clock
 
 
 @final
@@ -80,14 +81,14 @@ class _Means:
         if permit.input_tokens > 0:
             self.input_ratio += _MEMORY * (actual / permit.input_tokens - self.input_ratio)
 
-    def learn_output(self, permit: Permit, actual: float, now: float) -> None:
-        """Learn how many output tokens a whole answer has."""
+    def learn_output(self, permit: Permit, actual: float, seconds: float) -> None:
+        """Learn how many output tokens a whole answer has, and how many seconds they took."""
         self._output = actual if self._output is None else self._output + _MEMORY * (actual - self._output)
         events = permit.events()
         if events:
             self.tokens_per_event += _MEMORY * (actual / events - self.tokens_per_event)
-        if permit.began_at is not None and now > permit.began_at:
-            speed = actual / (now - permit.began_at)
+        if seconds > 0:
+            speed = actual / seconds
             self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
 
 
@@ -221,6 +222,8 @@ class Account:
             self._learn_output(permit, charge, now)
             return
         self._seen = True
+        if permit.began_at is not None:
+            charge.began_at = now
         self._learn_input(permit, charge, now)
         self._correct(permit, charge, limits, now)
 
@@ -239,7 +242,8 @@ class Account:
         if usage is None:
             return
         actual = float(usage.output_tokens)
-        self._means[permit.lane].learn_output(permit, actual, now)
+        seconds = 0.0 if charge.began_at is None else now - charge.began_at
+        self._means[permit.lane].learn_output(permit, actual, seconds)
         self._charge(0.0, 0.0, actual - charge.output, now)
         charge.output = actual
 
@@ -285,6 +289,10 @@ class Account:
         if charge is not None and not permit.ended:
             # An answer that was cut, or never began, produces nothing more. One that is whole has been corrected.
             self._give_back_output(charge.output - min(self._produced(permit), charge.output), now)
+
+    def forget_live(self) -> None:
+        """Forget the requests that are under way: nobody will release them any more."""
+        self._live.clear()
 
 
 def _known_tokens(charges: list[tuple[Bucket, float]]) -> float:

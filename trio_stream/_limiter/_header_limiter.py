@@ -23,6 +23,7 @@ from trio_stream._protocol import RateLimits, Verdict, judge
 
 from ._account import Account
 from ._buckets import Bucket
+from ._clock import Clock
 from ._interface import LANES, Lane, Permit, RateLimiter
 from ._lanes import Floor, Lanes, Turn, Waiter
 
@@ -38,16 +39,25 @@ _GUESSED_PAUSES: Final = (0.5, 8.0)
 _GUESSED_RAMP_PAUSES: Final = (5.0, 60.0)
 """Likewise, where usage grew too fast: the API measures growth over a longer time."""
 
+_INSTANT: Final = 1e-6
+"""Seconds. Less than this is what rounding leaves of a wait that is over."""
+
 
 @final
 class _Model:
     """The limits of one model at one speed, and who waits for them."""
 
-    __slots__ = ("account", "lanes")
+    __slots__ = ("_floor", "account", "lanes")
 
     def __init__(self, ours: tuple[Bucket, Bucket, Bucket], floor: float) -> None:
+        self._floor = floor
         self.account = Account(ours)
-        self.lanes = Lanes(floor, self.account.tokens)
+        self.forget_requests()
+
+    def forget_requests(self) -> None:
+        """Forget who waits and who is under way, because the run of Trio that they were in is over."""
+        self.account.forget_live()
+        self.lanes = Lanes(self._floor, self.account.tokens)
 
 
 @final
@@ -68,6 +78,9 @@ class HeaderRateLimiter(RateLimiter):
 
     A limit of zero in the headers counts as untold: some gateways write that for a limit that does not exist. A request
     with more input than a limit allows for a whole minute is sent at once, and nobody waits where it is refused.
+
+    It may be used in several runs of Trio, one after another: what it knows holds in the next. It is for one run at a
+    time, as a client is.
 
     Args:
       requests_per_minute: A further limit, for all models together; None for no limit but those in the headers.
@@ -93,6 +106,7 @@ class HeaderRateLimiter(RateLimiter):
         floor: float = 0.1,
         rng: Callable[[], float] = random.random,
     ) -> None:
+        self._clock = Clock()
         self._rng = rng
         self._own = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
         for value in self._own:
@@ -119,7 +133,8 @@ class HeaderRateLimiter(RateLimiter):
     @property
     def paused_until(self) -> float | None:
         """See `RateLimiter.paused_until`."""
-        return self._not_before if self._not_before > trio.current_time() else None
+        self._enter_run()
+        return self._clock.in_trio(self._not_before) if self._not_before > self._clock.now() else None
 
     def waiting(self, lane: Lane | None = None) -> int:
         """Return how many requests wait.
@@ -130,20 +145,30 @@ class HeaderRateLimiter(RateLimiter):
         lanes = LANES if lane is None else (lane,)
         return sum(model.lanes.count(one) for model in self._models.values() for one in lanes)
 
+    def _enter_run(self) -> None:
+        if self._clock.enter():
+            for model in self._models.values():
+                model.forget_requests()
+
     # Waiting.
 
     @trio.lowlevel.enable_ki_protection  # an interrupt is raised where this waits, never after a permit was taken
     async def acquire(self, permit: Permit) -> None:
-        """See `RateLimiter.acquire`."""
+        """See `RateLimiter.acquire`.
+
+        Raises:
+          RuntimeError: It is used in another run of Trio that goes on.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._enter_run()
         model = self._model(permit)
         waiter = model.lanes.join(permit)
         had_to_wait = False
         try:
-            while (seconds := self._seconds_left(model, waiter, trio.current_time())) > 0:
+            while (seconds := self._seconds_left(model, waiter, self._clock.now())) > 0:
                 had_to_wait = True
                 await waiter.wait(seconds)
-            self._take(model, waiter, trio.current_time())
+            self._take(model, waiter, self._clock.now())
         finally:
             model.lanes.leave(waiter)
             self._wake()
@@ -164,13 +189,13 @@ class HeaderRateLimiter(RateLimiter):
         if first is None or first.waiter is not waiter:
             return math.inf
         self._begin_own_rates(now)
-        return model.account.wait_for_ours(waiter.permit, now)
+        return _noticeable(model.account.wait_for_ours(waiter.permit, now))
 
     def _wait_for_the_api(self, model: _Model, turn: Turn, now: float) -> float:
         permit = turn.waiter.permit
         # What is owed to the batch lane would have to wait for the reserve too long: people use that up by then.
         leaving = self._reserve if permit.lane == "batch" and not turn.owed else 0.0
-        return max(self._not_before - now, model.account.wait(permit, now, leaving=leaving))
+        return _noticeable(max(self._not_before - now, model.account.wait(permit, now, leaving=leaving)))
 
     def _ready(self, now: float) -> dict[Lane, Waiter]:
         """Return the request of each lane that came first, of those that the API's limits let through."""
@@ -219,14 +244,14 @@ class HeaderRateLimiter(RateLimiter):
 
     def observe(self, permit: Permit, limits: RateLimits) -> None:
         """See `RateLimiter.observe`."""
-        self._model(permit).account.observe(permit, limits, trio.current_time())
+        self._model(permit).account.observe(permit, limits, self._clock.now())
         if permit.began_at is not None:
             self._pauses = 0
         self._wake()
 
     def penalise(self, permit: Permit, error: APIError) -> None:
         """See `RateLimiter.penalise`."""
-        now = trio.current_time()
+        now = self._clock.now()
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         limits = error.rate_limits if isinstance(error, APIStatusError) else None
         account = self._model(permit).account
@@ -251,5 +276,11 @@ class HeaderRateLimiter(RateLimiter):
 
     def release(self, permit: Permit) -> None:
         """See `RateLimiter.release`."""
-        self._model(permit).account.release(permit, trio.current_time())
+        self._model(permit).account.release(permit, self._clock.now())
         self._wake()
+
+
+def _noticeable(seconds: float) -> float:
+    # A clock that has gone on for days does not change when so little is added to it. A mock clock then stands still,
+    # and whoever waits for such a moment looks again for ever.
+    return seconds if seconds > _INSTANT else 0.0
