@@ -15,6 +15,7 @@ from trio_stream._limiter import Admission
 from trio_stream.testing import (
     Quota,
     Step,
+    call as calls_tool,
     cancel_everywhere,
     disconnect,
     fail,
@@ -408,17 +409,52 @@ async def test_whose_lane_it_is(autojump_clock):
     assert await lane_of(client, limiter, lambda client: ts.gather_texts(client, [item], **PARAMS)) == "interactive"
 
 
-async def test_what_a_fan_out_calls_for_its_items_is_batch(autojump_clock):
-    """Where it is watched, its items know whom they work for."""
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("lane", ["interactive", "batch"])
+async def test_what_a_fan_out_calls_for_its_items_is_in_their_lane(lane, watched, autojump_clock):
+    """Whether somebody watches it or not."""
     client, limiter = noted(default=[say("1")])
-    watched = client.with_options(instruments=[lambda moment: None])
+    if watched:
+        client = client.with_options(instruments=[lambda moment: None])
 
     async def on_event(item: ts.Item, event: ts.MessageStreamEvent) -> None:
-        if event.type == "message_stop" and item.request == "Hi":
-            await watched.messages.create(**QUESTION)
+        if event.type == "message_stop":
+            await client.messages.create(**QUESTION)
 
-    await ts.gather_texts(watched, ["Hi"], on_event=on_event, **PARAMS)
-    assert [permit.lane for permit in limiter.permits] == ["batch", "batch"]
+    await ts.gather_texts(client, ["Hi"], on_event=on_event, **PARAMS, lane=lane)
+    assert [permit.lane for permit in limiter.permits] == [lane, lane]
+
+
+@pytest.mark.parametrize("where", ["the conversation", "the client", "nowhere"])
+async def test_tools_and_sub_agents_are_in_the_lane_of_their_run(where, autojump_clock):
+    """Unless they say one: a nightly run must not overtake people by what its tools ask."""
+    client, limiter = noted(
+        [calls_tool("research", {"prompt": "people"})],
+        [calls_tool("look", {"name": "Lisbon"})],
+        default=[say("1")],
+    )
+    if where == "the client":
+        client = client.with_options(lane="batch")
+    options: dict[str, Any] = {"lane": "batch"} if where == "the conversation" else {}
+
+    @ts.tool
+    async def look(name: str) -> str:
+        """Looks it up.
+
+        Args:
+          name: What.
+        """
+        await client.messages.create(**QUESTION, lane="interactive")
+        return (await client.messages.create(**QUESTION)).text
+
+    researcher = ts.Conversation(client, **PARAMS, tools=[look])
+    chat = ts.Conversation(client, **PARAMS, tools=[researcher.as_tool("research", "Finds out.")], **options)
+    await chat.ask("How many?")
+    usual = "interactive" if where == "nowhere" else "batch"
+    assert [permit.lane for permit in limiter.permits] == [usual, usual, "interactive", usual, usual, usual]
+    limiter.permits.clear()
+    await create(client)
+    assert limiter.permits[0].lane == ("batch" if where == "the client" else "interactive"), "the run is over"
 
 
 async def test_no_lane_is_sent_or_part_of_a_request(autojump_clock):

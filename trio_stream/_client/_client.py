@@ -87,7 +87,7 @@ class Client:
       limiter: Paces every message that is asked for through this client and its copies, those of agents and fan-outs
         included, such as a `HeaderRateLimiter`. None: only fan-outs are paced, each by itself.
       lane: In which queue of the limiter requests wait: ``"interactive"`` or ``"batch"``. None: those of fan-outs in
-        ``"batch"``, all others in ``"interactive"``.
+        ``"batch"``, all others in ``"interactive"``; what a tool asks in the lane of its run.
       instruments: Functions that are told every `Moment` of every call; see also `instrumented`.
 
     Raises:

@@ -18,8 +18,7 @@ import trio
 
 from trio_stream._hidden import Hidden, HiddenHeaders
 from trio_stream._http import ConnectionInfo, Response
-from trio_stream._instruments import current_job
-from trio_stream._limiter import Admission, Lane, RateLimiter, check_lane, permits_for
+from trio_stream._limiter import Admission, Lane, RateLimiter, check_lane, permits_for, working_lane
 from trio_stream._protocol import (
     Content,
     Message,
@@ -165,7 +164,7 @@ class Requests:
         timeouts = settings.timeouts if timeout is UNSET else Timeouts.of(timeout)
         if timeouts.send is not None and timeouts.send < send_seconds:
             timeouts = msgspec.structs.replace(timeouts, send=send_seconds)
-        lane = check_lane(options["lane"]) if "lane" in options else settings.lane or _usual_lane()
+        lane = check_lane(options["lane"]) if "lane" in options else settings.lane or working_lane()
         extra_query = options.get("extra_query")
         if query or extra_query:
             query = {**self._query, **(query or {}), **(extra_query or {})}
@@ -213,11 +212,6 @@ class Requests:
             headers = _Headers(self._settings.headers(streaming=streaming))
             self._usual_headers[streaming] = headers
         return headers
-
-
-def _usual_lane() -> Lane:
-    """The lane of a call for which neither itself nor its client says one: whatever a fan-out does is its work."""
-    return "interactive" if current_job.get() is None else "batch"
 
 
 def _admission(

@@ -10,3 +10,4 @@ from ._buckets import Bucket as Bucket
 from ._estimates import permits_for as permits_for
 from ._header_limiter import HeaderRateLimiter as HeaderRateLimiter
 from ._interface import Lane as Lane, Permit as Permit, RateLimiter as RateLimiter, check_lane as check_lane
+from ._working_lane import work_in_lane as work_in_lane, working_lane as working_lane

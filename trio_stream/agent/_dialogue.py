@@ -12,6 +12,7 @@ from typing import Any, cast, final
 import msgspec
 
 from trio_stream._client import Client
+from trio_stream._limiter import Lane
 from trio_stream._protocol import Message, Reply, Usage, replies_as_history
 from trio_stream._stream import MessageStreamManager
 from trio_stream.agent._cache_marks import Lifetime, cache_breakpoint, mark
@@ -187,6 +188,15 @@ class Dialogue:
     def count(self, message: Message, *, cut: bool) -> None:
         """Add up what a reply used."""
         self.usage = self.usage.add_cut(message.usage) if cut else self.usage.add(message.usage)
+
+    def lane(self, params: Mapping[str, Any]) -> Lane | None:
+        """The lane that requests of a run wait in; None if neither they nor the client say one.
+
+        Args:
+          params: Parameters of the run alone.
+        """
+        lane: Lane | None = {**self.params, **params}.get("lane", self.client.lane)
+        return lane
 
     def request(
         self, params: Mapping[str, Any], *, first: bool, more: Sequence[Mapping[str, Any]] = ()

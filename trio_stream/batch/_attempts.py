@@ -17,7 +17,7 @@ import trio
 
 from trio_stream._client import ADMISSION, Client
 from trio_stream._errors import APIError, APITimeoutError, OutputParseError, TotalTimeoutError
-from trio_stream._limiter import Admission, Lane, Permit, permits_for
+from trio_stream._limiter import Admission, Lane, Permit, permits_for, work_in_lane
 from trio_stream._money import Charge, Ledger, Reservation
 from trio_stream._protocol import Judgement, Message, TextBlock, Verdict, judge, retry_delay
 from trio_stream._schemas import OutputType, parse_message
@@ -108,10 +108,12 @@ class Attempts:
 
     async def _ask(self, active: ActiveItem) -> Outcome:
         """Make requests until one is answered by a whole message, or the item is given up."""
+        lane: Lane = active.params.get("lane", self._lane)
         try:
-            new_permit = permits_for(active.params, lane=active.params.get("lane", self._lane), cached=active.cached)
+            new_permit = permits_for(active.params, lane=lane, cached=active.cached)
         except ValueError as no_such_lane:
             return active.outcome("error", no_such_lane)
+        work_in_lane(lane)
         spared = 0
         signs_of_life: int | None = None  # the governor's count of them, as of the last failure or the first request
         earlier = EarlierAttempts()

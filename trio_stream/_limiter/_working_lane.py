@@ -1,0 +1,25 @@
+"""In which lane a call waits for which neither itself nor its client says one: in that of the work it is a part of.
+
+What belongs here: which lane the work of a task is in. What does not: what a lane means (`_lanes`).
+
+A tool that asks the model while a nightly run works in the batch lane must not overtake people, and what an item of a
+fan-out calls is work of that fan-out. It is a context variable, because the tools of others are in between.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from ._interface import Lane
+
+_lane: ContextVar[Lane] = ContextVar("trio_stream_lane", default="interactive")
+
+
+def working_lane() -> Lane:
+    """Return the lane of this task's work."""
+    return _lane.get()
+
+
+def work_in_lane(lane: Lane) -> None:
+    """Note that what this task does, and the tasks that it starts, is work in a lane."""
+    _lane.set(lane)
