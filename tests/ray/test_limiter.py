@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_stream as ts
 import trio_stream.ray._limiter as limiter_module
 from trio_stream._limiter import Permit
 from trio_stream.ray import ActorRateLimiter
 from trio_stream.ray._lease_office import Amounts, LeaseOffice
-from trio_stream.testing import ScriptedAPI, http_error, say
+from trio_stream.testing import ScriptedAPI, cancel_everywhere, http_error, say
 
 PARAMS: dict[str, Any] = {"model": "claude-sonnet-5-5", "max_tokens": 256}
 
@@ -266,10 +266,122 @@ async def test_an_answer_after_the_end_of_the_loop_is_nobodys(named: list[FakeAc
     actor.waiting.pop().set_result(0.0)
 
 
+async def test_people_get_the_next_permit_and_in_a_lane_first_come_is_first_served(
+    named: list[FakeActor], autojump_clock: object
+) -> None:
+    """However many items wait for the lease."""
+    named.append(FakeActor(LeaseOffice((60.0, None, None), trio.current_time)))
+    limiter = ActorRateLimiter("a", requests_per_minute=60, per_lease=1, floor=0.0)
+    came: list[str] = []
+
+    async def ask(name: str, lane: ts.Lane) -> None:
+        permit = Permit(input_tokens=5, max_tokens=10, lane=lane)
+        await limiter.acquire(permit)
+        limiter.release(permit)
+        came.append(name)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(14):
+            nursery.start_soon(ask, f"item {number}", "batch")
+            await wait_all_tasks_blocked()
+        assert came == [f"item {number}" for number in range(10)]
+        assert (limiter.waiting(), limiter.waiting("batch"), limiter.waiting("interactive")) == (4, 4, 0)
+        for number in range(2):
+            nursery.start_soon(ask, f"person {number}", "interactive")
+            await wait_all_tasks_blocked()
+    assert came[10:] == ["person 0", "person 1", "item 10", "item 11", "item 12", "item 13"]
+
+
+async def test_people_who_come_all_the_time_leave_the_floor(named: list[FakeActor], autojump_clock: object) -> None:
+    named.append(FakeActor(LeaseOffice((60.0, None, None), trio.current_time)))
+    limiter = ActorRateLimiter("a", requests_per_minute=60, per_lease=1, floor=0.2)
+    count = {"batch": 0, "interactive": 0}
+
+    async def ask(lane: ts.Lane) -> None:
+        while True:
+            permit = Permit(input_tokens=5, max_tokens=10, lane=lane)
+            await limiter.acquire(permit)
+            limiter.release(permit)
+            count[lane] += 1
+
+    with trio.move_on_after(120):
+        async with trio.open_nursery() as nursery:
+            for lane in ("batch", "interactive", "interactive"):
+                nursery.start_soon(ask, lane)
+    assert sum(count.values()) >= 120
+    assert count["batch"] / sum(count.values()) == pytest.approx(0.2, abs=0.03)
+
+
+async def test_cancelled_at_every_step_no_permit_is_lost(named: list[FakeActor], autojump_clock: object) -> None:
+    office = LeaseOffice((60_000.0, None, None), trio.current_time)
+    named.append(FakeActor(office))
+    limiter = ActorRateLimiter("a", requests_per_minute=60_000, per_lease=3)
+    taken = 0
+
+    async def one(lane: ts.Lane) -> None:
+        nonlocal taken
+        request = Permit(input_tokens=5, max_tokens=10, lane=lane)
+        await limiter.acquire(request)
+        taken += 1
+        try:
+            await trio.sleep(1)
+        finally:
+            limiter.release(request)
+
+    async def crowd() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(one, "interactive" if number % 2 else "batch")
+
+    async def check() -> None:
+        assert limiter.waiting() == 0
+        for _ in range(4):
+            await one("batch")
+        assert 0 <= 3 * len(named[0].leases) - taken <= 3, "a lease is asked for when the one before has been used up"
+
+    assert await cancel_everywhere(crowd, check) > 10
+
+
+def test_it_goes_on_in_the_next_run(named: list[FakeActor]) -> None:
+    """A lease that was asked for in a run that is over is asked for again; one that is good later is waited for."""
+    actor = FakeActor()
+    named.append(actor)
+    limiter = ActorRateLimiter("a", requests_per_minute=60, per_lease=2)
+
+    def run(function: Callable[[], Awaitable[float]], begins_at: float) -> float:
+        clock = MockClock(autojump_threshold=0)
+        clock.jump(begins_at)
+        return trio.run(function, clock=clock)
+
+    async def acquire(*, answer: bool) -> float:
+        began_at = trio.current_time()
+        with trio.move_on_after(1 if not answer else math.inf):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(limiter.acquire, Permit(input_tokens=5, max_tokens=10))
+                await wait_all_tasks_blocked()
+                if answer:
+                    actor.waiting.pop().set_result(30.0)
+        return trio.current_time() - began_at
+
+    assert run(lambda: acquire(answer=False), 1e6) == 1.0
+    assert run(lambda: acquire(answer=True), 5.0) == pytest.approx(30.0)
+    assert len(actor.leases) == 2
+
+    async def again() -> float:
+        began_at = trio.current_time()
+        await limiter.acquire(Permit(input_tokens=5, max_tokens=10))
+        return trio.current_time() - began_at
+
+    assert run(again, 1e5) == 0.0
+    assert len(actor.leases) == 2
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
+        {"requests_per_minute": 5, "reserve": 1},
+        {"requests_per_minute": 5, "floor": -0.1},
         {"requests_per_minute": 0},
         {"input_tokens_per_minute": -1},
         {"output_tokens_per_minute": math.inf},
@@ -277,7 +389,7 @@ async def test_an_answer_after_the_end_of_the_loop_is_nobodys(named: list[FakeAc
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"rate|per_lease"):
+    with pytest.raises(ValueError, match=r"rate|per_lease|share"):
         ActorRateLimiter("a", **options)
 
 

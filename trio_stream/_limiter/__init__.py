@@ -7,7 +7,9 @@ requests of a fan-out are under way (`batch`).
 
 from ._admission import Admission as Admission
 from ._buckets import Bucket as Bucket
+from ._clock import Clock as Clock
 from ._estimates import permits_for as permits_for
 from ._header_limiter import HeaderRateLimiter as HeaderRateLimiter
 from ._interface import Lane as Lane, Permit as Permit, RateLimiter as RateLimiter, check_lane as check_lane
+from ._lanes import Lanes as Lanes, Waiter as Waiter
 from ._working_lane import work_in_lane as work_in_lane, working_lane as working_lane

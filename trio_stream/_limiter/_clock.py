@@ -10,11 +10,23 @@ wait for days for the end of a pause, or send at once what the limits do not all
 from __future__ import annotations
 
 import time
-from typing import final
+from typing import Final, final
 
 import trio
 
 from trio_stream._runs import OneRun
+
+_INSTANT: Final = 1e-6
+"""Seconds. Less than this is what rounding leaves of a wait that is over."""
+
+
+def noticeable(seconds: float) -> float:
+    """Return so many seconds, or 0 if there is nothing left to wait for.
+
+    A clock that has gone on for days does not change when so little is added to it. A mock clock then stands still, and
+    whoever waits for such a moment looks again for ever.
+    """
+    return seconds if seconds > _INSTANT else 0.0
 
 
 @final
@@ -45,6 +57,10 @@ class Clock:
         """Return the seconds."""
         self._latest, self._latest_at = trio.current_time() + self._ahead, time.monotonic()
         return self._latest
+
+    def until(self, moment: float) -> float:
+        """Return the seconds until a moment by this clock; 0 if it is over."""
+        return noticeable(moment - self.now())
 
     def in_trio(self, moment: float) -> float:
         """Return the time by `trio.current_time` of a moment by this clock."""

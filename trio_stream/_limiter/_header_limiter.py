@@ -23,8 +23,8 @@ from trio_stream._protocol import RateLimits, Verdict, judge
 
 from ._account import Account
 from ._buckets import Bucket
-from ._clock import Clock
-from ._interface import LANES, Lane, Permit, RateLimiter
+from ._clock import Clock, noticeable
+from ._interface import Lane, Permit, RateLimiter
 from ._lanes import Floor, Lanes, Turn, Waiter
 
 _LONGEST_PAUSE: Final = 600.0
@@ -38,9 +38,6 @@ _GUESSED_PAUSES: Final = (0.5, 8.0)
 
 _GUESSED_RAMP_PAUSES: Final = (5.0, 60.0)
 """Likewise, where usage grew too fast: the API measures growth over a longer time."""
-
-_INSTANT: Final = 1e-6
-"""Seconds. Less than this is what rounding leaves of a wait that is over."""
 
 
 @final
@@ -142,8 +139,7 @@ class HeaderRateLimiter(RateLimiter):
         Args:
           lane: Count those of this lane; None for both.
         """
-        lanes = LANES if lane is None else (lane,)
-        return sum(model.lanes.count(one) for model in self._models.values() for one in lanes)
+        return sum(model.lanes.count(lane) for model in self._models.values())
 
     def _enter_run(self) -> None:
         if self._clock.enter():
@@ -189,13 +185,13 @@ class HeaderRateLimiter(RateLimiter):
         if first is None or first.waiter is not waiter:
             return math.inf
         self._begin_own_rates(now)
-        return _noticeable(model.account.wait_for_ours(waiter.permit, now))
+        return noticeable(model.account.wait_for_ours(waiter.permit, now))
 
     def _wait_for_the_api(self, model: _Model, turn: Turn, now: float) -> float:
         permit = turn.waiter.permit
         # What is owed to the batch lane would have to wait for the reserve too long: people use that up by then.
         leaving = self._reserve if permit.lane == "batch" and not turn.owed else 0.0
-        return _noticeable(max(self._not_before - now, model.account.wait(permit, now, leaving=leaving)))
+        return noticeable(max(self._not_before - now, model.account.wait(permit, now, leaving=leaving)))
 
     def _ready(self, now: float) -> dict[Lane, Waiter]:
         """Return the request of each lane that came first, of those that the API's limits let through."""
@@ -278,9 +274,3 @@ class HeaderRateLimiter(RateLimiter):
         """See `RateLimiter.release`."""
         self._model(permit).account.release(permit, self._clock.now())
         self._wake()
-
-
-def _noticeable(seconds: float) -> float:
-    # A clock that has gone on for days does not change when so little is added to it. A mock clock then stands still,
-    # and whoever waits for such a moment looks again for ever.
-    return seconds if seconds > _INSTANT else 0.0

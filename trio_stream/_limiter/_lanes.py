@@ -142,9 +142,9 @@ class Lanes:
         """A request that still stands in its lane is sent."""
         self._floor.sent(waiter.permit.lane, self._tokens(waiter.permit), both=all(self._queues.values()))
 
-    def count(self, lane: Lane) -> int:
-        """Return how many requests wait in a lane."""
-        return len(self._queues[lane])
+    def count(self, lane: Lane | None) -> int:
+        """Return how many requests wait in a lane; None: in both."""
+        return sum(map(len, self._queues.values())) if lane is None else len(self._queues[lane])
 
     def _first(self, lane: Lane) -> Waiter | None:
         return next(iter(self._queues[lane]), None)

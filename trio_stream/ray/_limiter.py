@@ -3,7 +3,8 @@
 What belongs here: leasing from that actor, and pacing by the leases. What does not: its account (`_lease_office`), and
 following the API's headers (`HeaderRateLimiter` in `_limiter`).
 
-A call to another process for each request would be slow, and is not needed: ten permits are leased at once.
+A call to another process for each request would be slow, and is not needed: ten permits are leased at once. A request
+waits in two places, first for a permit of the lease and then for the headers, and in both it stands in its lane.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
-from trio_stream._limiter import HeaderRateLimiter, Permit, RateLimiter
+from trio_stream._limiter import Clock, HeaderRateLimiter, Lane, Lanes, Permit, RateLimiter, Waiter
 from trio_stream._protocol import RateLimits
 from trio_stream.ray._lease_office import Amounts, LeaseOffice, Rates
 
@@ -42,6 +43,8 @@ class _Arguments(msgspec.Struct, frozen=True):
     namespace: str | None
     rates: Rates
     per_lease: int
+    reserve: float
+    floor: float
 
 
 @final
@@ -57,6 +60,9 @@ class ActorRateLimiter(RateLimiter):
     Where one of the actors gets a ``retry-after``, all of them pause, from their next lease on. In addition each one
     follows the headers of its own answers, as a `HeaderRateLimiter` does.
 
+    Requests wait in two lanes, as with a `HeaderRateLimiter`. Of the permits of an actor, people get the next one; what
+    other actors have leased by then goes before, at most one lease of each.
+
     Make one where the job is started, after ``ray.init``. If there is no actor of that name, it is started there, and
     lives as long as the job that started it. Its rates are those of the limiter that started it. If it is lost, another
     one is started.
@@ -68,10 +74,13 @@ class ActorRateLimiter(RateLimiter):
       output_tokens_per_minute: Likewise for output tokens.
       per_lease: How many permits are leased at once.
       namespace: Ray's namespace of the named actor; None for the job's own.
+      reserve: As for `HeaderRateLimiter`: of the API's buckets, as an actor's own headers tell them.
+      floor: Likewise, of the leased permits too.
 
     Raises:
       ImportError: Ray is not installed.
-      ValueError: A rate is not positive, or none is given, or ``per_lease`` is less than 1.
+      ValueError: A rate is not positive, or none is given, or ``per_lease`` is less than 1, or a share is not from 0 to
+        less than 1.
     """
 
     def __init__(
@@ -83,6 +92,8 @@ class ActorRateLimiter(RateLimiter):
         output_tokens_per_minute: float | None = None,
         per_lease: int = 10,
         namespace: str | None = None,
+        reserve: float = 0.0,
+        floor: float = 0.1,
     ) -> None:
         rates = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
         for rate in rates:
@@ -92,15 +103,16 @@ class ActorRateLimiter(RateLimiter):
             raise ValueError("give at least one rate: there is nothing to share otherwise")
         if per_lease < 1:
             raise ValueError(f"per_lease must be at least 1, not {per_lease!r}")
-        arguments = _Arguments(name, namespace, rates, per_lease)
+        HeaderRateLimiter(reserve=reserve, floor=floor)  # raises if they cannot be, before an actor is started
+        arguments = _Arguments(name, namespace, rates, per_lease, reserve, floor)
         self._set_up(arguments, _connect(arguments))
 
     def _set_up(self, arguments: _Arguments, office: Any) -> None:
         self._arguments = arguments
         self._office = office
-        self._headers = HeaderRateLimiter()
-        self._changed = trio.lowlevel.ParkingLot()
-        self._asking = False
+        self._headers = HeaderRateLimiter(reserve=arguments.reserve, floor=arguments.floor)
+        self._clock = Clock()
+        self._forget_requests()
         self._failures = 0
         self._failed: BaseException | None = None
         # The present lease: how many of its permits are left, from when on they may be used, and what each has taken.
@@ -108,10 +120,18 @@ class ActorRateLimiter(RateLimiter):
         self._good_from = -math.inf
         self._each: Amounts = (1.0, 0.0, 0.0)
         self._owed: Amounts = (0.0, 0.0, 0.0)  # corrections of earlier leases, settled with the next one
-        self._live: dict[Permit, Amounts] = {}
         # Running means of what requests have used.
         self._mean_input: float | None = None
         self._mean_output: float | None = None
+
+    def _forget_requests(self) -> None:
+        """Forget who waits, who is under way and what was asked for, because the run of Trio is over.
+
+        A lease that was asked for is lost: nobody is there to hear of it.
+        """
+        self._lanes = Lanes(self._arguments.floor, self._tokens)
+        self._live: dict[Permit, Amounts] = {}
+        self._asking = False
 
     def __getstate__(self) -> tuple[_Arguments, Any]:
         return self._arguments, self._office
@@ -124,31 +144,64 @@ class ActorRateLimiter(RateLimiter):
         """See `RateLimiter.paused_until`."""
         return self._headers.paused_until
 
+    def waiting(self, lane: Lane | None = None) -> int:
+        """See `HeaderRateLimiter.waiting`: how many requests of this actor wait."""
+        return self._lanes.count(lane) + self._headers.waiting(lane)
+
+    @trio.lowlevel.enable_ki_protection  # an interrupt is raised where this waits, never after a permit was taken
     async def acquire(self, permit: Permit) -> None:
         """See `RateLimiter.acquire`.
 
         Raises:
+          RuntimeError: It is used in another run of Trio that goes on.
           Exception: The named actor is lost, and no other could be started.
         """
         await trio.lowlevel.checkpoint()
-        while True:
-            if self._failed is not None:
-                raise self._failed
-            seconds = self._good_from - trio.current_time()
-            if self._left and seconds <= 0:
-                break
-            if not self._left and not self._asking:
-                self._ask(permit)
-            with trio.move_on_after(seconds if self._left else math.inf):
-                await self._changed.park()
-        self._left -= 1
+        if self._clock.enter():
+            self._forget_requests()
+        waiter = self._lanes.join(permit)
+        try:
+            while (seconds := self._seconds_left(waiter)) > 0:
+                await waiter.wait(seconds)
+            self._lanes.sent(waiter)
+            self._left -= 1
+        finally:
+            self._lanes.leave(waiter)
+            self._wake()
         try:
             await self._headers.acquire(permit)
         except BaseException:
             self._left += 1
-            self._changed.unpark()
+            self._wake()
             raise
         self._live[permit] = self._each
+
+    def _seconds_left(self, waiter: Waiter) -> float:
+        """Return the seconds until a request may take a permit of the lease; infinity until somebody wakes it."""
+        if self._failed is not None:
+            raise self._failed
+        turn = self._lanes.next()
+        if turn is None or turn.waiter is not waiter:
+            return math.inf
+        if self._left:
+            return self._clock.until(self._good_from)
+        if not self._asking:
+            self._ask(waiter.permit)
+        return math.inf
+
+    def _wake(self) -> None:
+        """Have the next request look again."""
+        turn = self._lanes.next()
+        if turn is not None:
+            turn.waiter.wake()
+
+    def _tokens(self, permit: Permit) -> float:
+        """Return the tokens that a request is likely to use."""
+        return permit.input_tokens + self._expect_output(permit)
+
+    def _expect_output(self, permit: Permit) -> float:
+        mean = _FIRST_OUTPUT if self._mean_output is None else self._mean_output
+        return min(mean, float(permit.max_tokens))
 
     def observe(self, permit: Permit, limits: RateLimits) -> None:
         """See `RateLimiter.observe`."""
@@ -186,8 +239,7 @@ class ActorRateLimiter(RateLimiter):
         """Ask for another lease, for requests that use as much as this one and those before."""
         count = self._arguments.per_lease
         mean_input = float(permit.input_tokens) if self._mean_input is None else self._mean_input
-        mean_output = _FIRST_OUTPUT if self._mean_output is None else self._mean_output
-        self._each = (1.0, mean_input, min(mean_output, float(permit.max_tokens)))
+        self._each = (1.0, mean_input, self._expect_output(permit))
         self._owe(*(count * amount for amount in self._each))
         self._send()
 
@@ -208,12 +260,12 @@ class ActorRateLimiter(RateLimiter):
         error = answer.exception()
         if error is None:
             self._failures = 0
-            self._left = self._arguments.per_lease
-            self._good_from = trio.current_time() + answer.result()
+            self._left += self._arguments.per_lease  # one may have been given back meanwhile
+            self._good_from = self._clock.now() + answer.result()
         else:
             self._owe(*amounts)
             self._start_another(error)
-        self._changed.unpark_all()
+        self._wake()
 
     def _start_another(self, error: BaseException) -> None:
         self._failures += 1
