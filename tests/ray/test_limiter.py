@@ -426,3 +426,46 @@ async def test_a_permit_is_kept_when_the_wait_for_the_headers_is_cancelled(
     assert limiter.paused_until is None
     assert len(api.requests) == 2
     assert len(actor.leases) == 1
+
+
+async def test_permits_that_are_given_back_while_a_lease_is_asked_for_are_kept(
+    named: list[FakeActor], autojump_clock: object
+) -> None:
+    """One of the two is taken at once, and the other is there beside the next lease."""
+    actor = FakeActor()
+    named.append(actor)
+    limiter = ActorRateLimiter("a", requests_per_minute=60, per_lease=2)
+    scopes = [trio.CancelScope() for _ in range(2)]
+
+    async def acquire() -> Permit:
+        permit = Permit(input_tokens=5, max_tokens=10)
+        await limiter.acquire(permit)
+        return permit
+
+    async def give_up(scope: trio.CancelScope) -> None:
+        with scope:
+            await acquire()
+
+    async def answer() -> None:
+        await wait_all_tasks_blocked()
+        actor.waiting.pop().set_result(0.0)
+        await wait_all_tasks_blocked()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acquire)
+        await answer()
+    limiter.penalise(await acquire(), ts.RateLimitError("429", status_code=429, retry_after=10))
+    async with trio.open_nursery() as nursery:
+        for scope in scopes:
+            nursery.start_soon(give_up, scope)
+        await answer()
+        nursery.start_soon(acquire)
+        await wait_all_tasks_blocked()
+        assert len(actor.leases) == 3
+        for scope in scopes:
+            scope.cancel(reason="the test")
+        await answer()
+    for _ in range(3):
+        with trio.fail_after(1):
+            await acquire()
+    assert len(actor.leases) == 3
