@@ -46,6 +46,9 @@ COUNT_PATH: Final = "/v1/messages/count_tokens"
 
 _UNAUTHORIZED: Final = 401
 
+_CACHE_MARK: Final = b'"cache_control":'
+"""In the JSON of a prompt that is cached. In its texts quotes are escaped, so there it is not found."""
+
 _NO_OPTIONS: Mapping[str, Any] = {}
 
 
@@ -226,7 +229,8 @@ def _admission(
 
 def _admit(limiter: RateLimiter, lane: Lane, content: bytes) -> Admission:
     # Of what is sent, and not of what was given: that may be anything that can be encoded.
-    return Admission(limiter, permits_for(msgspec.json.decode(content, type=dict[str, Any]), lane=lane))
+    params = msgspec.json.decode(content, type=dict[str, Any])
+    return Admission(limiter, permits_for(params, lane=lane, cached=_CACHE_MARK in content))
 
 
 @final

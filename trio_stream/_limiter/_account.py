@@ -16,24 +16,16 @@ from trio_stream._protocol import RateLimit, RateLimits
 
 from ._buckets import Bucket
 from ._interface import LANES, Permit
+from ._means import Means, counted_input
 
 _UNSEEN: Final = 8
 """How many requests for a model go out before the first answer has said what the limits are."""
-
-_FIRST_OUTPUT: Final = 500.0
-"""The length, in output tokens, that is assumed of answers until one has ended; ``max_tokens`` if that is less."""
-
-_MEMORY: Final = 0.1
-"""The weight of the newest answer in the running means, by which the next one is estimated."""
 
 _SECONDS_BETWEEN_SUMS: Final = 0.1
 """How often the output that is still to come is summed up over all live streams."""
 
 _LATE: Final = 2.0
 """Seconds. A time of refill that has passed for longer than this was written by another clock, or long ago."""
-
-_HORIZON: Final = 10.0
-"""Seconds. Only output that is expected within this time is held back from a bucket."""
 
 
 class _Charge(msgspec.Struct):
@@ -48,48 +40,6 @@ class _Charge(msgspec.Struct):
     requests_up_to: float = 0.0
     input_up_to: float = 0.0
     began_at: float | None = None  # as `Permit.began_at`, by the limiter's clock
-
-
-@final
-class _Means:
-    """The running means of answers, by which the next one is estimated.
-
-    Attributes:
-      input_ratio: The API's count of input tokens, over our estimate.
-      tokens_per_event: Output tokens for each event.
-    """
-
-    def __init__(self) -> None:
-        self.input_ratio: float = 1.0
-        self.tokens_per_event: float = 1.0
-        self._output: float | None = None  # tokens of an answer
-        self._speed: float | None = None  # tokens a second
-
-    def expected_output(self, permit: Permit) -> float:
-        """Return the output tokens that a request is likely to produce."""
-        return min(self._output or _FIRST_OUTPUT, float(permit.max_tokens))
-
-    def within_horizon(self, tokens: float) -> float:
-        """Return how much of so much output is produced soon.
-
-        A stream that lasts for minutes produces most of its output after the bucket has been refilled.
-        """
-        return tokens if self._speed is None else min(tokens, self._speed * _HORIZON)
-
-    def learn_input(self, permit: Permit, actual: float) -> None:
-        """Learn how many input tokens the API has counted."""
-        if permit.input_tokens > 0:
-            self.input_ratio += _MEMORY * (actual / permit.input_tokens - self.input_ratio)
-
-    def learn_output(self, permit: Permit, actual: float, seconds: float) -> None:
-        """Learn how many output tokens a whole answer has, and how many seconds they took."""
-        self._output = actual if self._output is None else self._output + _MEMORY * (actual - self._output)
-        events = permit.events()
-        if events:
-            self.tokens_per_event += _MEMORY * (actual / events - self.tokens_per_event)
-        if seconds > 0:
-            speed = actual / seconds
-            self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
 
 
 @final
@@ -114,8 +64,9 @@ class Account:
         self._to_come = 0.0  # output tokens that live streams are likely to produce yet, summed up at `_to_come_at`
         self._to_come_at = -math.inf
         self._seen = False  # whether any answer has told the limits
-        # What people ask for says little about what batches do: conversations are long, and mostly cached.
-        self._means = {lane: _Means() for lane in LANES}
+        # What people ask for says little about what batches do. And a cached conversation counts for a hundredth of its
+        # length: a question beside it that is not cached must not be taken for as small.
+        self._means = {(lane, cached): Means() for lane in LANES for cached in (False, True)}
 
     def wait(self, permit: Permit, now: float, *, leaving: float) -> float:
         """Return the seconds until the API's limits let a request through.
@@ -193,18 +144,21 @@ class Account:
             if bucket.known:
                 bucket.take(-tokens, now)
 
+    def _means_for(self, permit: Permit) -> Means:
+        return self._means[permit.lane, permit.cached]
+
     def _expect_input(self, permit: Permit) -> float:
         """Return the input tokens that the API is likely to count."""
-        return permit.input_tokens * self._means[permit.lane].input_ratio
+        return permit.input_tokens * self._means_for(permit).input_ratio
 
     def _expect_output(self, permit: Permit) -> float:
         """Return the output tokens to hold back for a request at its start."""
-        means = self._means[permit.lane]
+        means = self._means_for(permit)
         return means.within_horizon(means.expected_output(permit))
 
     def _still_to_come(self, permit: Permit) -> float:
         """Return the output tokens that a live stream is likely to produce from now on."""
-        means = self._means[permit.lane]
+        means = self._means_for(permit)
         expected = means.expected_output(permit)
         if permit.began_at is None:
             return means.within_horizon(expected)
@@ -213,7 +167,7 @@ class Account:
 
     def _produced(self, permit: Permit) -> float:
         """Return the output tokens that a live stream is likely to have produced."""
-        return 0.0 if permit.began_at is None else permit.events() * self._means[permit.lane].tokens_per_event
+        return 0.0 if permit.began_at is None else permit.events() * self._means_for(permit).tokens_per_event
 
     def observe(self, permit: Permit, limits: RateLimits, now: float) -> None:
         """Learn from an answer that has begun or is whole, or from an error that is not a refusal."""
@@ -231,8 +185,8 @@ class Account:
         usage = permit.usage
         if usage is None:
             return
-        actual = usage.input_tokens + (usage.cache_creation_input_tokens or 0)
-        self._means[permit.lane].learn_input(permit, actual)
+        actual = counted_input(usage)
+        self._means_for(permit).learn_input(permit, actual)
         self._charge(0.0, actual - charge.input, 0.0, now)
         permit.input_tokens = actual
         charge.input = float(actual)
@@ -243,7 +197,7 @@ class Account:
             return
         actual = float(usage.output_tokens)
         seconds = 0.0 if charge.began_at is None else now - charge.began_at
-        self._means[permit.lane].learn_output(permit, actual, seconds)
+        self._means_for(permit).learn_output(permit, actual, seconds)
         self._charge(0.0, 0.0, actual - charge.output, now)
         charge.output = actual
 

@@ -27,7 +27,7 @@ from ._clock import Clock, noticeable
 from ._interface import Lane, Permit, RateLimiter
 from ._lanes import Floor, Lanes, Turn, Waiter
 
-_LONGEST_PAUSE: Final = 600.0
+LONGEST_PAUSE: Final = 600.0
 """Seconds. Whatever `retry-after` says, another request is sent after this time."""
 
 _JITTER: Final = 0.1
@@ -258,7 +258,7 @@ class HeaderRateLimiter(RateLimiter):
         elif asked is None and self._not_before > now:
             pause = self._not_before - now  # it was sent before the present pause began, and says nothing new
         else:
-            pause = self._guess_pause(error) if asked is None else min(asked, _LONGEST_PAUSE)
+            pause = self._guess_pause(error) if asked is None else min(asked, LONGEST_PAUSE)
             self._not_before = max(self._not_before, now + pause * (1 + _JITTER * self._rng()))
         account.refuse(permit, limits or RateLimits(), pause, now)
         self._wake()

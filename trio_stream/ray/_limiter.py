@@ -19,20 +19,23 @@ import msgspec
 import trio
 
 from trio_stream._errors import APIError, APIStatusError
-from trio_stream._limiter import Clock, HeaderRateLimiter, Lane, Lanes, Permit, RateLimiter, Waiter
+from trio_stream._limiter import (
+    FIRST_OUTPUT,
+    LONGEST_PAUSE,
+    Clock,
+    HeaderRateLimiter,
+    Lane,
+    Lanes,
+    Permit,
+    RateLimiter,
+    Waiter,
+    counted_input,
+    running_mean,
+)
 from trio_stream._protocol import RateLimits
 from trio_stream.ray._lease_office import Amounts, LeaseOffice, Rates
 
 _log = logging.getLogger("trio_stream")
-
-_LONGEST_PAUSE: Final = 600.0
-"""Seconds. Whatever `retry-after` says, another request is sent after this time."""
-
-_FIRST_OUTPUT: Final = 500.0
-"""The length, in output tokens, that is assumed of answers until one has ended; ``max_tokens`` if that is less."""
-
-_MEMORY: Final = 0.1
-"""The weight of the newest answer in the running means, by which the next one is estimated."""
 
 _MOST_FAILURES: Final = 3
 """How often in a row the named actor may be lost, without answering in between, until the job fails."""
@@ -200,7 +203,7 @@ class ActorRateLimiter(RateLimiter):
         return permit.input_tokens + self._expect_output(permit)
 
     def _expect_output(self, permit: Permit) -> float:
-        mean = _FIRST_OUTPUT if self._mean_output is None else self._mean_output
+        mean = FIRST_OUTPUT if self._mean_output is None else self._mean_output
         return min(mean, float(permit.max_tokens))
 
     def observe(self, permit: Permit, limits: RateLimits) -> None:
@@ -208,8 +211,8 @@ class ActorRateLimiter(RateLimiter):
         self._headers.observe(permit, limits)
         usage = permit.usage
         if usage is not None and permit.ended:
-            self._mean_input = _learn(self._mean_input, _input_of(permit))
-            self._mean_output = _learn(self._mean_output, usage.output_tokens)
+            self._mean_input = running_mean(self._mean_input, counted_input(usage))
+            self._mean_output = running_mean(self._mean_output, usage.output_tokens)
 
     def penalise(self, permit: Permit, error: APIError) -> None:
         """See `RateLimiter.penalise`."""
@@ -218,15 +221,16 @@ class ActorRateLimiter(RateLimiter):
         self._owe(-1.0, 0.0, 0.0)
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         if asked is not None and not permit.oversize:
-            self._office.pause.remote(min(asked, _LONGEST_PAUSE))
+            self._office.pause.remote(min(asked, LONGEST_PAUSE))
 
     def release(self, permit: Permit) -> None:
         """See `RateLimiter.release`."""
         self._headers.release(permit)
         taken = self._live.pop(permit, None)
         if taken is not None:
-            output = 0 if permit.usage is None else permit.usage.output_tokens
-            self._owe(0.0, _input_of(permit) - taken[1], output - taken[2])
+            usage = permit.usage
+            used = (0, 0) if usage is None else (counted_input(usage), usage.output_tokens)
+            self._owe(0.0, used[0] - taken[1], used[1] - taken[2])
 
     def _owe(self, *more: float) -> None:
         requests, input_tokens, output_tokens = self._owed
@@ -278,15 +282,6 @@ class ActorRateLimiter(RateLimiter):
             self._send()
         except Exception as failure:  # noqa: BLE001 - `acquire` raises it
             self._failed = failure
-
-
-def _learn(mean: float | None, value: float) -> float:
-    return value if mean is None else mean + _MEMORY * (value - mean)
-
-
-def _input_of(permit: Permit) -> float:
-    usage = permit.usage
-    return 0.0 if usage is None else usage.input_tokens + (usage.cache_creation_input_tokens or 0)
 
 
 def _connect(arguments: _Arguments) -> Any:
