@@ -99,6 +99,83 @@ async def test_what_input_tokens_are_is_learned(autojump_clock):
     assert await waited(limiter, permit(1000)) == 0
 
 
+@pytest.mark.parametrize("counted", [10, 3000])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
+async def test_answers_in_any_order_tell_what_remains(order, counted, autojump_clock):
+    """Whatever was estimated of the requests before and after: none of it is there twice, and none is missing."""
+    limiter = ts.HeaderRateLimiter()
+    requests = [permit(tokens) for tokens in (1000, 2000, 100)]
+    for request in requests:
+        await limiter.acquire(request)
+    left = 50_000
+    remaining = []
+    for _ in requests:
+        left -= counted
+        remaining.append(left)
+    for number in order:
+        requests[number].usage = ts.Usage(input_tokens=counted)
+        limiter.observe(requests[number], limits(input_tokens=(60_000, remaining[number])))
+    # The last to be heard knew nothing of those that were sent after it, and their charges are right by now.
+    probe = permit(0)
+    await limiter.acquire(probe)
+    ratio = 1.0
+    for number in order:
+        ratio += 0.1 * (counted / (1000, 2000, 100)[number] - ratio)
+    assert await waited(limiter, permit(round(left / ratio))) == pytest.approx(0, abs=0.01)
+    assert await waited(limiter, permit(round(2000 / ratio))) == pytest.approx(2, abs=0.01)
+
+
+async def test_what_a_refused_request_gives_back_is_in_no_later_answer(autojump_clock):
+    """It was sent before, and is not among what that answer says is left."""
+    limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
+    refused, later = permit(5000), permit(100)
+    await limiter.acquire(refused)
+    await limiter.acquire(later)
+    limiter.penalise(refused, refusal(1, rate_limits=limits(requests=(60, 0), input_tokens=(60_000, 0))))
+    limiter.release(refused)
+    later.usage = ts.Usage(input_tokens=100)
+    later.began_at = trio.current_time()
+    limiter.observe(later, limits(requests=(60, 1), input_tokens=(60_000, 1000)))
+    assert await waited(limiter, permit(1000)) == pytest.approx(1.0), "the pause"
+    assert await waited(limiter, permit(1500)) == pytest.approx(1.0 - 1.0 + 0.5, abs=0.01)
+
+
+async def test_a_question_beside_a_cached_conversation_is_not_taken_for_as_small(autojump_clock):
+    """The one counts for a hundredth of its length, the other for all of it."""
+    limiter = ts.HeaderRateLimiter()
+    for _ in range(80):
+        request = permit(50_000, cached=True)
+        await limiter.acquire(request)
+        request.usage = ts.Usage(input_tokens=0, cache_read_input_tokens=50_000)
+        limiter.observe(request, limits(input_tokens=(60_000, 60_000)))
+        limiter.release(request)
+    request = permit(0)
+    await limiter.acquire(request)
+    limiter.observe(request, limits(input_tokens=(60_000, 10_000)))
+    assert await waited(limiter, permit(50_000, cached=True)) == 0
+    assert await waited(limiter, permit(20_000)) == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("content", ["Hi", 'Say "cache_control":{"type":"ephemeral"}'])
+async def test_a_cached_prompt_is_told_by_its_marks(content, autojump_clock):
+    """And not by what it speaks about."""
+    permits: list[ts.Permit] = []
+
+    class Note(ts.HeaderRateLimiter):
+        async def acquire(self, permit: ts.Permit) -> None:
+            permits.append(permit)
+            await super().acquire(permit)
+
+    client, _ = client_of(default=[say("x")])
+    client = client.with_options(limiter=Note())
+    await client.messages.create(**PARAMS, messages=[{"role": "user", "content": content}])
+    mark: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
+    text: dict[str, Any] = {"type": "text", "text": content}
+    await client.messages.create(**PARAMS, messages=[{"role": "user", "content": [{**text, **mark}]}])
+    await client.messages.create(**PARAMS, messages=[{"role": "user", "content": content}], **mark)
+    assert [permit.cached for permit in permits] == [False, True, True]
+
+
 async def test_a_refusal_pauses_everyone(autojump_clock):
     limiter = ts.HeaderRateLimiter(rng=lambda: 0.5)
     request = permit()

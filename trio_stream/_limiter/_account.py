@@ -32,7 +32,8 @@ class _Charge(msgspec.Struct):
     """The charges for one request, and the totals of all charges up to it.
 
     The totals tell what was sent after this request. The API's ``remaining`` is as of its answer, so everything sent
-    since then has to be subtracted from it.
+    since then has to be subtracted from it. When a charge is corrected, so are the totals up to every request that was
+    sent after it: otherwise what was put back would look like something that they need not subtract.
     """
 
     input: float
@@ -61,6 +62,7 @@ class Account:
         self._output = Bucket()
         self._tokens = Bucket()  # input and output together
         self._live: dict[Permit, _Charge] = {}
+        self._unanswered: dict[Permit, _Charge] = {}  # those of them without an answer, in the order of sending
         self._to_come = 0.0  # output tokens that live streams are likely to produce yet, summed up at `_to_come_at`
         self._to_come_at = -math.inf
         self._seen = False  # whether any answer has told the limits
@@ -115,7 +117,7 @@ class Account:
         permit.oversize = self._is_oversize(charge.input)
         self._charge(1.0, charge.input, charge.output, now)
         charge.requests_up_to, charge.input_up_to = self._requests.charged, self._input.charged
-        self._live[permit] = charge
+        self._live[permit] = self._unanswered[permit] = charge
         self._to_come += charge.output
 
     def _charges(self, requests: float, input_tokens: float, output_tokens: float) -> list[tuple[Bucket, float]]:
@@ -179,6 +181,7 @@ class Account:
         if permit.began_at is not None:
             charge.began_at = now
         self._learn_input(permit, charge, now)
+        self._unanswered.pop(permit, None)
         self._correct(permit, charge, limits, now)
 
     def _learn_input(self, permit: Permit, charge: _Charge, now: float) -> None:
@@ -188,8 +191,17 @@ class Account:
         actual = counted_input(usage)
         self._means_for(permit).learn_input(permit, actual)
         self._charge(0.0, actual - charge.input, 0.0, now)
+        self._correct_totals(charge, requests=0.0, input_tokens=actual - charge.input)
         permit.input_tokens = actual
         charge.input = float(actual)
+
+    def _correct_totals(self, charge: _Charge, *, requests: float, input_tokens: float) -> None:
+        """Note that a request without an answer is charged so much more, or less."""
+        for later in reversed(self._unanswered.values()):
+            later.requests_up_to += requests
+            later.input_up_to += input_tokens
+            if later is charge:
+                break
 
     def _learn_output(self, permit: Permit, charge: _Charge, now: float) -> None:
         usage = permit.usage
@@ -222,8 +234,7 @@ class Account:
         self._charge(0.0, -charge.input, -charge.output, now)
         self._requests.take(-1.0, now)
         amounts = self._charges(1.0, charge.input, charge.output)
-        charge.requests_up_to -= 1.0
-        charge.input_up_to -= charge.input
+        self._correct_totals(charge, requests=-1.0, input_tokens=-charge.input)
         charge.input = charge.output = 0.0
         if limits != RateLimits():
             self._seen = True
@@ -240,6 +251,7 @@ class Account:
     def release(self, permit: Permit, now: float) -> None:
         """Give back what a request held back and has not used."""
         charge = self._live.pop(permit, None)
+        self._unanswered.pop(permit, None)
         if charge is not None and not permit.ended:
             # An answer that was cut, or never began, produces nothing more. One that is whole has been corrected.
             self._give_back_output(charge.output - min(self._produced(permit), charge.output), now)
@@ -247,6 +259,7 @@ class Account:
     def forget_live(self) -> None:
         """Forget the requests that are under way: nobody will release them any more."""
         self._live.clear()
+        self._unanswered.clear()
 
 
 def _known_tokens(charges: list[tuple[Bucket, float]]) -> float:
