@@ -167,7 +167,7 @@ class Requests:
         timeouts = settings.timeouts if timeout is UNSET else Timeouts.of(timeout)
         if timeouts.send is not None and timeouts.send < send_seconds:
             timeouts = msgspec.structs.replace(timeouts, send=send_seconds)
-        lane = check_lane(options["lane"]) if "lane" in options else settings.lane or working_lane()
+        lane = check_lane(options["lane"]) if "lane" in options else settings.lane or working_lane.get()
         extra_query = options.get("extra_query")
         if query or extra_query:
             query = {**self._query, **(query or {}), **(extra_query or {})}

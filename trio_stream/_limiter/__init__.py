@@ -13,4 +13,4 @@ from ._header_limiter import LONGEST_PAUSE as LONGEST_PAUSE, HeaderRateLimiter a
 from ._interface import Lane as Lane, Permit as Permit, RateLimiter as RateLimiter, check_lane as check_lane
 from ._lanes import Lanes as Lanes, Waiter as Waiter
 from ._means import FIRST_OUTPUT as FIRST_OUTPUT, counted_input as counted_input, running_mean as running_mean
-from ._working_lane import work_in_lane as work_in_lane, working_lane as working_lane
+from ._working_lane import working_lane as working_lane

@@ -52,11 +52,12 @@ class Account:
     ``remaining``; when it ends, the output is corrected. If it is refused, everything is given back.
 
     Args:
-      ours: The buckets of the user's own rates for requests, input tokens and output tokens, shared by all accounts.
+      own_buckets: The buckets of the user's own rates: requests, input tokens and output tokens. All accounts share
+        them.
     """
 
-    def __init__(self, ours: tuple[Bucket, Bucket, Bucket]) -> None:
-        self._ours = ours
+    def __init__(self, own_buckets: tuple[Bucket, Bucket, Bucket]) -> None:
+        self._own_buckets = own_buckets
         self._requests = Bucket()
         self._input = Bucket()
         self._output = Bucket()
@@ -88,18 +89,18 @@ class Account:
             for bucket, amount in self._charges(1.0, tokens, self._expect_output(permit))
         )
 
-    def wait_for_ours(self, permit: Permit, now: float) -> float:
+    def wait_for_own_rates(self, permit: Permit, now: float) -> float:
         """Return the seconds until the user's own rates let a request through."""
-        return max(bucket.wait(amount, now) for bucket, amount in self._charges_of_ours(permit))
+        return max(bucket.wait(amount, now) for bucket, amount in self._own_charges(permit))
 
     def tokens(self, permit: Permit) -> float:
         """Return the tokens of a request that the API's limits count: those kinds for which a limit is known."""
         tokens = self._expect_input(permit)
         return _known_tokens(self._charges(0.0, tokens, self._expect_output(permit))) or tokens
 
-    def tokens_of_ours(self, permit: Permit) -> float:
+    def tokens_of_own_rates(self, permit: Permit) -> float:
         """Return the tokens of a request that the user's own rates count, as `tokens`."""
-        return _known_tokens(self._charges_of_ours(permit)[1:]) or self._expect_input(permit)
+        return _known_tokens(self._own_charges(permit)[1:]) or self._expect_input(permit)
 
     def _is_oversize(self, input_tokens: float) -> bool:
         """Whether the API's buckets cannot hold so many input tokens even when they are full."""
@@ -128,21 +129,21 @@ class Account:
             (self._tokens, input_tokens + output_tokens),
         ]
 
-    def _charges_of_ours(self, permit: Permit) -> list[tuple[Bucket, float]]:
+    def _own_charges(self, permit: Permit) -> list[tuple[Bucket, float]]:
         amounts = (1.0, self._expect_input(permit), self._expect_output(permit))
-        return list(zip(self._ours, amounts, strict=True))
+        return list(zip(self._own_buckets, amounts, strict=True))
 
     def _charge(self, requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
         for bucket, amount in (
             *self._charges(requests, input_tokens, output_tokens),
-            *zip(self._ours, (requests, input_tokens, output_tokens), strict=True),
+            *zip(self._own_buckets, (requests, input_tokens, output_tokens), strict=True),
         ):
             if amount:
                 bucket.take(amount, now)
 
     def _give_back_output(self, tokens: float, now: float) -> None:
         # Does what `_charge` does, but faster: a thousand requests may end at once.
-        for bucket in (self._output, self._tokens, self._ours[2]):
+        for bucket in (self._output, self._tokens, self._own_buckets[2]):
             if bucket.known:
                 bucket.take(-tokens, now)
 

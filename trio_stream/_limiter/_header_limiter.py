@@ -46,9 +46,9 @@ class _Model:
 
     __slots__ = ("_floor", "account", "lanes")
 
-    def __init__(self, ours: tuple[Bucket, Bucket, Bucket], floor: float) -> None:
+    def __init__(self, own_buckets: tuple[Bucket, Bucket, Bucket], floor: float) -> None:
         self._floor = floor
-        self.account = Account(ours)
+        self.account = Account(own_buckets)
         self.forget_requests()
 
     def forget_requests(self) -> None:
@@ -105,8 +105,8 @@ class HeaderRateLimiter(RateLimiter):
     ) -> None:
         self._clock = Clock()
         self._rng = rng
-        self._own = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
-        for value in self._own:
+        self._own_rates = (requests_per_minute, input_tokens_per_minute, output_tokens_per_minute)
+        for value in self._own_rates:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"a rate must be a positive number, not {value!r}")
         for name, share in (("reserve", reserve), ("floor", floor)):
@@ -114,8 +114,8 @@ class HeaderRateLimiter(RateLimiter):
                 raise ValueError(f"{name} must be a share from 0 to less than 1, not {share!r}")
         self._reserve = reserve
         self._floor = floor
-        self._ours = (Bucket(), Bucket(), Bucket())  # for `_own`; they begin with the first request
-        self._floor_of_ours = Floor(floor)
+        self._own_buckets = (Bucket(), Bucket(), Bucket())  # for `_own_rates`; they begin with the first request
+        self._own_floor = Floor(floor)
         self._models: dict[tuple[str, bool], _Model] = {}  # by model and speed
         self._not_before = -math.inf  # the end of the pause that a refusal asked for, for all models
         self._pauses = 0  # guessed pauses in a row: each is longer than the one before
@@ -124,7 +124,7 @@ class HeaderRateLimiter(RateLimiter):
         kind = (permit.model, permit.fast)
         model = self._models.get(kind)
         if model is None:
-            model = self._models[kind] = _Model(self._ours, self._floor)
+            model = self._models[kind] = _Model(self._own_buckets, self._floor)
         return model
 
     @property
@@ -177,15 +177,15 @@ class HeaderRateLimiter(RateLimiter):
         if turn is None or turn.waiter is not waiter:
             return math.inf
         seconds = self._wait_for_the_api(model, turn, now)
-        if seconds > 0 or self._own == (None, None, None):
+        if seconds > 0 or self._own_rates == (None, None, None):
             return seconds
         # The user's own rates are shared by all models. Whoever the API's limits hold back is not asked about them, so
         # that it does not hold up the others.
-        first = self._next_for_ours(now)
+        first = self._next_for_own_rates(now)
         if first is None or first.waiter is not waiter:
             return math.inf
         self._begin_own_rates(now)
-        return noticeable(model.account.wait_for_ours(waiter.permit, now))
+        return noticeable(model.account.wait_for_own_rates(waiter.permit, now))
 
     def _wait_for_the_api(self, model: _Model, turn: Turn, now: float) -> float:
         permit = turn.waiter.permit
@@ -204,16 +204,16 @@ class HeaderRateLimiter(RateLimiter):
                     ready[lane] = turn.waiter
         return ready
 
-    def _next_for_ours(self, now: float) -> Turn | None:
+    def _next_for_own_rates(self, now: float) -> Turn | None:
         """Return the request that is the next for the user's own rates."""
         ready = self._ready(now)
-        return self._floor_of_ours.choose(ready.get("interactive"), ready.get("batch"), self._tokens_of_ours)
+        return self._own_floor.choose(ready.get("interactive"), ready.get("batch"), self._tokens_of_own_rates)
 
-    def _tokens_of_ours(self, permit: Permit) -> float:
-        return self._model(permit).account.tokens_of_ours(permit)
+    def _tokens_of_own_rates(self, permit: Permit) -> float:
+        return self._model(permit).account.tokens_of_own_rates(permit)
 
     def _begin_own_rates(self, now: float) -> None:
-        for bucket, rate in zip(self._ours, self._own, strict=True):
+        for bucket, rate in zip(self._own_buckets, self._own_rates, strict=True):
             if rate is not None and not bucket.known:
                 # What the bucket holds beyond one, and its refill, are the rate together: in no minute are there more
                 # requests than that. It holds a tenth of a second so that a task that wakes late loses nothing.
@@ -224,9 +224,9 @@ class HeaderRateLimiter(RateLimiter):
         """Charge a request, which is still the first of its lane."""
         permit = waiter.permit
         model.lanes.sent(waiter)
-        if self._own != (None, None, None):
+        if self._own_rates != (None, None, None):
             both = len(self._ready(now)) > 1
-            self._floor_of_ours.sent(permit.lane, self._tokens_of_ours(permit), both=both)
+            self._own_floor.sent(permit.lane, self._tokens_of_own_rates(permit), both=both)
         model.account.take(permit, now)
 
     def _wake(self) -> None:

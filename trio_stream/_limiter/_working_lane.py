@@ -9,17 +9,9 @@ fan-out calls is work of that fan-out. It is a context variable, because the too
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import Final
 
 from ._interface import Lane
 
-_lane: ContextVar[Lane] = ContextVar("trio_stream_lane", default="interactive")
-
-
-def working_lane() -> Lane:
-    """Return the lane of this task's work."""
-    return _lane.get()
-
-
-def work_in_lane(lane: Lane) -> None:
-    """Note that what this task does, and the tasks that it starts, is work in a lane."""
-    _lane.set(lane)
+working_lane: Final[ContextVar[Lane]] = ContextVar("trio_stream_lane", default="interactive")
+"""The lane of what this task does; set in the tasks of runs and of a fan-out's items, and held by those they start."""

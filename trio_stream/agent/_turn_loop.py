@@ -25,7 +25,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_stream._errors import APIError
-from trio_stream._limiter import work_in_lane
+from trio_stream._limiter import working_lane
 from trio_stream._protocol import Message, decide_retry
 from trio_stream.agent._agent_events import SteerEvent, TurnRestartEvent, TurnStartEvent, TurnStopEvent
 from trio_stream.agent._dialogue import Dialogue
@@ -163,7 +163,7 @@ class TurnLoop:
             self.watch.start()
         lane = self._dialogue.lane(self._params)
         if lane is not None:
-            work_in_lane(lane)  # its tools and sub-agents too
+            working_lane.set(lane)  # its tools and sub-agents too
         try:
             await self._save()
             while await self._prepare():

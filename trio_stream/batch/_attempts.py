@@ -17,7 +17,7 @@ import trio
 
 from trio_stream._client import ADMISSION, Client
 from trio_stream._errors import APIError, APITimeoutError, OutputParseError, TotalTimeoutError
-from trio_stream._limiter import Admission, Lane, Permit, permits_for, work_in_lane
+from trio_stream._limiter import Admission, Lane, Permit, permits_for, working_lane
 from trio_stream._money import Charge, Ledger, Reservation
 from trio_stream._protocol import Judgement, Message, TextBlock, Verdict, judge, retry_delay
 from trio_stream._schemas import OutputType, parse_message
@@ -113,7 +113,7 @@ class Attempts:
             new_permit = permits_for(active.params, lane=lane, cached=active.cached)
         except ValueError as no_such_lane:
             return active.outcome("error", no_such_lane)
-        work_in_lane(lane)
+        working_lane.set(lane)
         spared = 0
         signs_of_life: int | None = None  # the governor's count of them, as of the last failure or the first request
         earlier = EarlierAttempts()
