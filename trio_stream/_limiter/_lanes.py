@@ -131,8 +131,8 @@ class Lanes:
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Leave the lane, from whatever place."""
-        del self._queues[waiter.permit.lane][waiter]
+        """Leave the lane, from whatever place. Whoever stands in none, because it was forgotten, leaves nothing."""
+        self._queues[waiter.permit.lane].pop(waiter, None)
 
     def next(self) -> Turn | None:
         """Return the next request, or None if none waits."""
