@@ -32,8 +32,8 @@ class _Charge(msgspec.Struct):
     """The charges for one request, and the totals of all charges up to it.
 
     The totals tell what was sent after this request. The API's ``remaining`` is as of its answer, so everything sent
-    since then has to be subtracted from it. When a charge is corrected, so are the totals up to every request that was
-    sent after it: otherwise what was put back would look like something that they need not subtract.
+    since then has to be subtracted from it. A correction of a charge belongs to the moment when that request was sent:
+    taken for something later, what was put back would look like room that the API has not told.
     """
 
     input: float
@@ -197,12 +197,15 @@ class Account:
         charge.input = float(actual)
 
     def _correct_totals(self, charge: _Charge, *, requests: float, input_tokens: float) -> None:
-        """Note that a request without an answer is charged so much more, or less."""
-        for later in reversed(self._unanswered.values()):
-            later.requests_up_to += requests
-            later.input_up_to += input_tokens
-            if later is charge:
+        """Have the totals as if a request without an answer had been charged so much more or less when it was sent."""
+        # For those that were sent after it nothing changes. Those that were sent before are few: it has overtaken them.
+        self._requests.charged -= requests
+        self._input.charged -= input_tokens
+        for earlier in self._unanswered.values():
+            if earlier is charge:
                 break
+            earlier.requests_up_to -= requests
+            earlier.input_up_to -= input_tokens
 
     def _learn_output(self, permit: Permit, charge: _Charge, now: float) -> None:
         usage = permit.usage

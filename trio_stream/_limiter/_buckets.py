@@ -21,8 +21,8 @@ class Bucket:
 
     Attributes:
       rate: The refill per second; infinite while the limit is unknown.
-      charged: The sum of everything taken, including what was put back. The difference between two readings tells how
-        much was taken in between.
+      charged: The sum of everything taken, less what was put back. The difference between two readings tells how much
+        was taken in between. Whoever corrects something earlier changes it back (`_account`).
     """
 
     __slots__ = ("_at", "_capacity", "_level", "_told_full", "charged", "rate")
