@@ -26,6 +26,7 @@ from .via import (
     is_list,
     items_of,
     once,
+    reason_of,
     records,
     run,
     statuses,
@@ -74,8 +75,8 @@ async def test_an_outage_is_borne_for_ten_minutes(autojump_clock):
     client, _ = api_of(Odd(once(is_list, 503, "later")))
     assert statuses((await run(client, items_of(2), via=AT_ONCE))[0]) == {"ok": 2}
     client, _ = api_of(Odd(always(is_list, 503)))
-    outcomes, _ = await run(client, items_of(2), via=AT_ONCE)
-    assert statuses(outcomes) == {"error": 2}
+    outcomes, results = await run(client, items_of(2), via=AT_ONCE)
+    assert (statuses(outcomes), reason_of(results)) == ({"skipped": 2}, "outage")
     assert trio.current_time() > 600
 
 
@@ -224,14 +225,15 @@ async def test_an_abort_after_detaching_cancels_the_batches(autojump_clock, tmp_
 
 
 async def test_a_batch_that_cannot_be_looked_at(autojump_clock):
-    """An outage of ten minutes makes errors of its items; a refused key stops the job."""
-    client, _ = api_of(Odd(always(lambda r: r.method == "GET" and r.path.count("/") == 4, 503)))
-    outcomes, _ = await run(client, items_of(2), via=AT_ONCE)
-    assert statuses(outcomes) == {"error": 2}
-    client, _ = api_of(Odd(always(lambda r: r.method == "GET" and r.path.count("/") == 4, 401)))
-    outcomes, results = await run(client, items_of(2), via=AT_ONCE)
-    assert statuses(outcomes) == {"skipped": 2}
-    assert results.stats.stopped is not None
+    """An outage of ten minutes and a refused key stop the job; anything else makes errors of its items."""
+    for status, expected in (
+        (503, ({"skipped": 2}, "outage")),
+        (401, ({"skipped": 2}, "authentication")),
+        (405, ({"error": 2}, None)),
+    ):
+        client, _ = api_of(Odd(always(lambda r: r.method == "GET" and r.path.count("/") == 4, status)))
+        outcomes, results = await run(client, items_of(2), via=AT_ONCE)
+        assert (statuses(outcomes), reason_of(results)) == expected
 
 
 def test_a_result_of_an_unknown_kind_is_an_error():
@@ -365,7 +367,7 @@ async def test_an_earlier_creation_that_made_no_batch(autojump_clock, tmp_path):
 
 
 async def test_earlier_batches_that_cannot_be_read(autojump_clock, tmp_path):
-    """A refused key stops the job; after ten minutes of another error that is raised."""
+    """A refused key and an outage of ten minutes stop the job; after ten minutes of another error that is raised."""
     batches = Odd(lambda _: None)
     client, _ = api_of(batches)
     await leave_a_batch(client, tmp_path / "j")
@@ -375,7 +377,10 @@ async def test_earlier_batches_that_cannot_be_read(autojump_clock, tmp_path):
     assert results.stats.stopped is not None
     assert results.stats.stopped.reason == "authentication"
     batches.odds = always(is_about_batches, 503)
-    with pytest.raises(ts.InternalServerError):
+    outcomes, results = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
+    assert (statuses(outcomes), reason_of(results)) == ({"skipped": 5}, "outage")
+    batches.odds = always(is_about_batches, 405)
+    with pytest.raises(ts.APIStatusError, match="405"):
         await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
     batches.odds = lambda _: None
     outcomes, _ = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")

@@ -56,6 +56,11 @@ def statuses(outcomes: list[ts.Outcome]) -> Counter[str]:
     return Counter(outcome.status for outcome in outcomes)
 
 
+def reason_of(results: ts.FanOut) -> str | None:
+    """Why a run stopped before its end."""
+    return None if results.stats.stopped is None else results.stats.stopped.reason
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 

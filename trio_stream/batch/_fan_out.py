@@ -31,6 +31,7 @@ from trio_stream._schemas import OutputType
 from ._attempts import Attempts
 from ._block import Block
 from ._caching import SECONDS, CacheDuration
+from ._earlier_batches import EarlierBatches
 from ._feeder import Feeder
 from ._governor import Governor
 from ._items import Items, Source
@@ -117,6 +118,7 @@ class FanOut(Generic[TagT, ValueT]):
                 workers=workers,
                 settler=settler,
             )
+        self._earlier = EarlierBatches(client, job=self._job, keeper=keeper, ledger=self._ledger)
         self._feeder = Feeder(
             source,
             options,
@@ -129,6 +131,7 @@ class FanOut(Generic[TagT, ValueT]):
             workers=workers,
             settler=settler,
             desk=self._desk,
+            earlier=self._earlier,
         )
         self._block = Block(self._job, keeper)
 
@@ -226,7 +229,15 @@ class FanOut(Generic[TagT, ValueT]):
     @property
     def batches(self) -> tuple[MessageBatch, ...]:
         """The message batches of this run, and those of earlier runs that it found, as they were last seen."""
-        return () if self._desk is None else self._desk.batches
+        return (self._desk or self._earlier).batches
+
+    @property
+    def gone_batches(self) -> tuple[str, ...]:
+        """The ids of message batches that somebody has deleted before they were collected.
+
+        Nobody can read any more what they answered. Their items are asked again, and ``stats.paid_twice`` counts them.
+        """
+        return (self._desk or self._earlier).gone
 
     def abort(self) -> None:
         """Cancel everything under way. The outcomes have the status ``cancelled``, and the text that had arrived."""
@@ -259,7 +270,7 @@ class FanOut(Generic[TagT, ValueT]):
             window=governor.window,
             unread=len(self._outbox),
             queued=0 if self._desk is None else self._desk.queued,
-            paid_twice=0 if self._desk is None else self._desk.paid_twice,
+            paid_twice=(self._desk or self._earlier).paid_twice,
             requests=ledger.requests,
             retries=self._attempts.retries,
             refused=governor.refused,

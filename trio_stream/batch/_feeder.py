@@ -16,6 +16,7 @@ from trio_stream._schemas import ask_for_output
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._caching import mark_shared, with_prefix
+from ._earlier_batches import EarlierBatches
 from ._governor import Governor
 from ._id_check import check_ids
 from ._items import Source
@@ -57,6 +58,7 @@ class Feeder:
         workers: Workers,
         settler: Settler,
         desk: BatchDesk | None,
+        earlier: EarlierBatches,
     ) -> None:
         self.taken: int = 0
         self._source = source
@@ -71,6 +73,7 @@ class Feeder:
         self._workers = workers
         self._settler = settler
         self._desk = desk
+        self._earlier = earlier
         self._sent = 0  # items for which a worker was started, and those that failed before
         self._newest: ActiveItem | None = None  # the last item for which a worker was started
 
@@ -99,6 +102,8 @@ class Feeder:
                 await check_ids(self._source.sequence, self._options, self._keeper.journal)
             if self._desk is not None:
                 await self._desk.begin(nursery)
+            else:
+                await self._earlier.collect()
             while await self._may_take():
                 item = await self._next_item()
                 if item is None:

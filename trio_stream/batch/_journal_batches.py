@@ -6,7 +6,7 @@ What belongs here: the records of a batch, and which batches of earlier runs are
 ::
 
     {"record":"start","key":"q1",...,"custom_id":"5f0c9a-0"}      for each item of the batch
-    {"record":"intent","nonce":"5f0c9a","n":2,"since":1795251600.0,"call":{"betas":[...]}}
+    {"record":"intent","nonce":"5f0c9a","n":2,"since":1795251600.0,"newest":1795248000.0,"call":{"betas":[...]}}
     {"record":"created","nonce":"5f0c9a","batch":"msgbatch_01..."}
     {"record":"collected","nonce":"5f0c9a"}
 
@@ -14,7 +14,9 @@ What belongs here: the records of a batch, and which batches of earlier runs are
 by which the results of its batch can be told from those of any other. It is followed by ``refused``, where there is
 certainly no batch, or by ``created``. An ``intent`` with neither says that there may be a batch; and a batch is open
 until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that
-of this machine, as the API did not say. ``call`` has the options that hold for the batch, without secrets.
+of this machine, as the API did not say. ``newest`` is when the newest batch was created that the list had then, and
+``workspace`` whose list that was, as far as the API said. ``call`` has the options that hold for the batch, without
+secrets. A batch that somebody has deleted is ``collected`` with ``"gone":true``.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ class OpenBatch(msgspec.Struct, kw_only=True):
       requests: How many there are.
       since: The API's time right before it was created, in Unix time.
       dated: Whether it is the API's time; otherwise it is that of the machine.
+      newest: When the newest batch was created that the list had then, in Unix time; None if that is not known.
+      workspace: The workspace, or the organization, that the API named then; empty if it named none.
       call: The options of the calls about it.
       batch_id: The id of the batch; None where it is not known whether there is one.
       items: Its items, by their place in it.
@@ -66,6 +70,8 @@ class OpenBatch(msgspec.Struct, kw_only=True):
     since: float
     call: dict[str, Any]
     dated: bool = True
+    newest: float | None = None
+    workspace: str = ""
     batch_id: str | None = None
     items: dict[int, StartedItem] = msgspec.field(default_factory=dict[int, StartedItem])
 
@@ -119,7 +125,14 @@ class BatchBook:
         elif head.record == "intent":
             items = self._started.pop(head.nonce, {})
             self.open[head.nonce] = OpenBatch(
-                nonce=head.nonce, requests=head.n, since=head.since, dated=head.dated, call=head.call, items=items
+                nonce=head.nonce,
+                requests=head.n,
+                since=head.since,
+                dated=head.dated,
+                newest=head.newest,
+                workspace=head.workspace,
+                call=head.call,
+                items=items,
             )
         elif head.record == "created":
             self.ids.add(head.batch)

@@ -115,6 +115,8 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     n: int = 0
     since: float = 0.0
     dated: bool = True
+    newest: float | None = None
+    workspace: str = ""
     batch: str = ""
     call: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 

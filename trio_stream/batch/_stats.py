@@ -34,8 +34,8 @@ class FanOutStats(msgspec.Struct, frozen=True, kw_only=True):
       window: How many requests may be under way now.
       unread: Outcomes that the consumer has not taken yet.
       queued: Items in message batches that have no result yet.
-      paid_twice: Items that were streamed for the deadline of ``via=ViaBatch(deadline=...)`` although a batch that had
-        not ended may have answered them too.
+      paid_twice: Items that were asked again although a message batch may have answered them too, and billed that: it
+        had not ended after the deadline of ``via=ViaBatch(deadline=...)``, or somebody has deleted it.
       requests: Requests made, retries included.
       retries: Requests made for items that had made one before.
       refused: Answers with the status 429 (rate limits).

@@ -91,6 +91,13 @@ def stopped_by(error: APIError, reason: AccountReason) -> FanOutStoppedError:
     return stop
 
 
+def stopped_by_outage(error: APIError) -> FanOutStoppedError:
+    """The error that stops a fan-out whose message batches could not be worked with for too long."""
+    stop = FanOutStoppedError(f"the API is out of order: {error}", reason="outage")
+    stop.__cause__ = error
+    return stop
+
+
 @final
 class Failures:
     """Counts the items that failed, and tells when there are too many.

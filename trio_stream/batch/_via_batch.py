@@ -13,9 +13,8 @@ from typing import Final, final
 import trio
 
 from trio_stream._client import Client
-from trio_stream._errors import APIError
 from trio_stream._money import Ledger
-from trio_stream._protocol import MessageBatch, judge
+from trio_stream._protocol import MessageBatch
 
 from ._active_item import ActiveItem
 from ._attempts import Attempts
@@ -25,7 +24,7 @@ from ._options import FanOutOptions
 from ._outbox import Outbox
 from ._settling import Settler
 from ._spool import Spool
-from ._stopping import FanOutStoppedError, stopped_by
+from ._stopping import FanOutStoppedError
 from ._via_batch_calls import BatchAccess, BatchWatch
 from ._via_batch_create import Creation
 from ._via_batch_fates import Fates
@@ -126,6 +125,11 @@ class BatchDesk:
         return tuple(self._watch.seen.values())
 
     @property
+    def gone(self) -> tuple[str, ...]:
+        """The ids of the batches that somebody has deleted before they were collected."""
+        return tuple(self._watch.gone)
+
+    @property
     def most_held(self) -> int:
         """How many items may be under way."""
         return min(self.via.max_queued, _MOST_LIMITED) if self._ledger.limited else self.via.max_queued
@@ -137,14 +141,14 @@ class BatchDesk:
 
     @property
     def paid_twice(self) -> int:
-        """Items that were streamed although a batch may have answered them too."""
+        """Items that were asked again although a batch may have answered them too."""
         return self._state.paid_twice
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Collect the batches of earlier runs. Called before the first item is taken.
 
         Raises:
-          APIError: A batch could not be read for too long.
+          APIError: A batch could not be read for too long, and it is no outage.
           JournalError: The journal cannot be written.
         """
         state = self._state
@@ -161,6 +165,7 @@ class BatchDesk:
         recall = Recall(
             journal,
             self.via,
+            job=self._job,
             access=self._access,
             watch=self._watch,
             creation=creation,
@@ -168,13 +173,7 @@ class BatchDesk:
             ledger=self._ledger,
             until=state.deadline,
         )
-        try:
-            await recall.collect_all()
-        except APIError as error:
-            reason = judge(error).reason
-            if reason is None:
-                raise
-            self._job.stop(stopped_by(error, reason))
+        await recall.collect_all()
         state.paid_twice += recall.paid_twice
         self._held = frozenset(recall.held)
 

@@ -7,19 +7,23 @@ results (`_via_batch_collect`).
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, final
 
+import msgspec
 import trio
 
 from trio_stream._client import Client, MessageBatchPage
-from trio_stream._errors import APIError
+from trio_stream._errors import APIError, NotFoundError
 from trio_stream._protocol import MessageBatch, judge
 from trio_stream._stream import BatchResults
 
-_NO_NEWS_SECONDS: Final = 600.0
+NO_NEWS_SECONDS: Final = 600.0
 """How long calls about a batch may fail in a row. A batch goes on meanwhile; a new one is not even found at first."""
 
 _FIRST_LOOK_SECONDS: Final = 10.0
@@ -67,6 +71,39 @@ class BatchAccess:
         """
         return await self._client.messages.batches.retrieve(batch_id, **_without_betas(call))
 
+    async def is_gone(self, batch_id: str, call: Mapping[str, Any], workspace: str) -> bool:
+        """Whether a batch that could not be found is not there any more, nor its results: somebody has deleted it.
+
+        That takes two witnesses: it is not found by its id, and the list, read whole, does not have it.
+
+        Args:
+          batch_id: The id of the batch.
+          call: The options of the calls about it.
+          workspace: The workspace it is in, as the API named it; empty if that is not known.
+
+        Raises:
+          APIError: A request failed, or the list is of another workspace than the batch.
+        """
+        try:
+            return (await self.retrieve(batch_id, call)).archived_at is not None
+        except NotFoundError:
+            pass
+        first = await self.list(call)
+        here = workspace_of(first)
+        if workspace and here and here != workspace:
+            raise APIError(
+                f"the batch {batch_id} is in another workspace ({workspace}) than this key ({here}): "
+                "with a key of that workspace the same run collects it"
+            )
+        page: MessageBatchPage | None = first
+        listed = set[str]()
+        while page is not None:
+            for batch in page.data:
+                if batch.id == batch_id:
+                    return batch.archived_at is not None
+            page = await next_page(page, listed)
+        return True
+
     async def list(self, call: Mapping[str, Any], *, limit: int | None = None) -> MessageBatchPage:
         """Get the first page of the list.
 
@@ -95,12 +132,56 @@ def _without_betas(call: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in call.items() if name not in ("betas", "user_profile_id")}
 
 
+@final
+class ListState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page of the list, the first one, says of the moment at which it was made.
+
+    Attributes:
+      since: The API's own time, in Unix time.
+      dated: Whether it is that; otherwise it is ours, as the API does not say.
+      newest: When the newest batch was created; 0 where there is none yet. What is created later has a later time by
+        the same clock, whatever clock writes the date of the answer. None if that is not known.
+      workspace: The workspace whose list it is, or else the organization; empty if the answer names neither.
+    """
+
+    since: float
+    dated: bool
+    newest: float | None
+    workspace: str
+
+
+def state_of(page: MessageBatchPage) -> ListState:
+    """Read what the first page of the list says of its moment."""
+    asked_at = time_of(page)
+    newest = max(map(created_at, page.data), default=0.0)
+    return ListState(
+        since=time.time() if asked_at is None else asked_at,
+        dated=asked_at is not None,
+        newest=newest if math.isfinite(newest) else None,
+        workspace=workspace_of(page),
+    )
+
+
 def time_of(page: MessageBatchPage) -> float | None:
     """Return the API's own time when it made a page, in Unix time; None if the answer has no date that can be read."""
     try:
         return parsedate_to_datetime(page.response.headers.find(b"date")).timestamp()
     except (TypeError, ValueError):
         return None
+
+
+def workspace_of(page: MessageBatchPage) -> str:
+    """Return the workspace whose list a page is of, or else the organization; empty if the answer names neither."""
+    headers = page.response.headers
+    return headers.find(b"anthropic-workspace-id") or headers.find(b"anthropic-organization-id")
+
+
+def created_at(batch: MessageBatch) -> float:
+    """Return when a batch was created, in Unix time; infinity if that cannot be read, as it cannot be left out then."""
+    try:
+        return datetime.fromisoformat(batch.created_at or "").timestamp()
+    except ValueError:
+        return math.inf
 
 
 async def next_page(page: MessageBatchPage, seen: set[str]) -> MessageBatchPage | None:
@@ -140,7 +221,7 @@ class Patience:
         now = trio.current_time()
         if self._failing_since is None:
             self._failing_since = now
-        if judge(error).reason is not None or now - self._failing_since >= _NO_NEWS_SECONDS:
+        if judge(error).reason is not None or now - self._failing_since >= NO_NEWS_SECONDS:
             raise error
 
 
@@ -151,12 +232,15 @@ class BatchWatch:
     Attributes:
       seen: All batches of this run, as they were when somebody last looked, by id.
       live: The options of the calls about those that have not ended, by id.
+      gone: The ids of those that somebody has deleted.
     """
 
     def __init__(self, access: BatchAccess) -> None:
         self.seen: dict[str, MessageBatch] = {}
         self.live: dict[str, Mapping[str, Any]] = {}
+        self.gone: list[str] = []
         self._access = access
+        self._unlisted = frozenset[str]()
         self._turn = trio.Lock()
         self._listed_at = -_FIRST_LOOK_SECONDS
 
@@ -177,7 +261,8 @@ class BatchWatch:
           The batch; None if it had not ended by then.
 
         Raises:
-          APIError: It could not be found out for too long, or the API refuses the key.
+          APIError: It could not be found out for too long, or the API refuses the key. After a `NotFoundError` ask
+            `is_gone`.
         """
         patience = Patience()
         began_at = trio.current_time()
@@ -206,6 +291,19 @@ class BatchWatch:
             self.live.pop(batch_id, None)
         return batch
 
+    async def is_gone(self, batch_id: str, call: Mapping[str, Any], workspace: str) -> bool:
+        """Whether a batch that was not found for too long is not there any more. See `BatchAccess.is_gone`.
+
+        Raises:
+          APIError: As there.
+        """
+        if not await self._access.is_gone(batch_id, call, workspace):
+            return False
+        self.live.pop(batch_id, None)
+        self.seen.pop(batch_id, None)
+        self.gone.append(batch_id)
+        return True
+
     async def cancel_all(self) -> None:
         """Ask the API to end all batches early that have not ended."""
         async with trio.open_nursery() as nursery:
@@ -218,12 +316,17 @@ class BatchWatch:
             return
         # The batches wake up at moments of their own, and whoever comes first makes the list for all.
         async with self._turn:
-            if trio.current_time() - self._listed_at < _FIRST_LOOK_SECONDS:
-                return
-            page: MessageBatchPage | None = await self._access.list(self.live[batch_id])
-            self._listed_at = trio.current_time()
-            unseen, listed = set(self.live), set[str]()
-            while page is not None:
-                self.seen.update((batch.id, batch) for batch in page.data if batch.id in unseen)
-                unseen.difference_update(batch.id for batch in page.data)
-                page = await next_page(page, listed) if unseen else None
+            if trio.current_time() - self._listed_at >= _FIRST_LOOK_SECONDS:
+                await self._list(self.live[batch_id])
+        if batch_id in self._unlisted:  # it is in another workspace, or the list is late, or the batch was deleted
+            self.seen[batch_id] = await self._access.retrieve(batch_id, self.live[batch_id])
+
+    async def _list(self, call: Mapping[str, Any]) -> None:
+        page: MessageBatchPage | None = await self._access.list(call)
+        self._listed_at = trio.current_time()
+        unseen, listed = set(self.live), set[str]()
+        while page is not None:
+            self.seen.update((batch.id, batch) for batch in page.data if batch.id in unseen)
+            unseen.difference_update(batch.id for batch in page.data)
+            page = await next_page(page, listed) if unseen else None
+        self._unlisted = frozenset(unseen)

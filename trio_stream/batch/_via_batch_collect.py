@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias, TypeVar, final
 
 import trio
 
-from trio_stream._errors import APIError
-from trio_stream._protocol import Message, MessageBatch, error_from_event
+from trio_stream._errors import APIError, IncompleteStreamError
+from trio_stream._protocol import Message, MessageBatch, error_from_event, judge
 from trio_stream.types import (
     MessageBatchCanceledResult,
     MessageBatchErroredResult,
@@ -26,7 +26,7 @@ from ._journal_batches import read_custom_id
 from ._via_batch_calls import BatchAccess, Patience, pause_after
 
 _MOST_READINGS: Final = 3
-"""How many times results are read in which a line is missing."""
+"""How many times results are read that end in order and lack a line. What breaks off is read until it does not."""
 
 
 class NoAnswer(Enum):
@@ -97,21 +97,28 @@ class Collector:
         incomplete = 0
         while True:
             lines_read = 0
+            waited_for = len(waiting)
             try:
-                async with self._access.results(batch, call) as lines:
+                # By the id: whether a line is missing, `waiting` tells, and a body that was cut is another thing.
+                async with self._access.results(batch.id, call) as lines:
                     async for line in lines:
                         lines_read += 1
-                        patience.news()
                         whose, place = read_custom_id(line.custom_id)
                         item = waiting.pop(place, None) if whose == nonce else None
                         if item is not None:
                             # In one step with taking it out: a cancellation may come before or after.
                             take(item, read_result(line.result))
                             await self._wait_for_room()
-            except APIError as error:
                 if not lines_read:
+                    raise IncompleteStreamError("the results of the batch have no lines")
+                incomplete += 1
+            except APIError as error:
+                if len(waiting) < waited_for:
+                    patience.news()
+                elif lines_read and not judge(error).retryable:
+                    incomplete += 1  # there is a line that cannot be read
+                else:
                     patience.bear(error)
-            incomplete += lines_read > 0
             if not waiting:
                 return
             if incomplete >= _MOST_READINGS:

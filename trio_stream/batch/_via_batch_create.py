@@ -11,7 +11,8 @@ another batch, which is billed too. Hence:
 2. The answer tells the id of the batch (*created*), or that there is certainly none (*refused*).
 3. Any other end is unknown: an answer that was lost, a 502 of something in between, the death of this process. Then
    the list is watched. A batch that was created since, has as many requests and is named by no record may be ours;
-   whose it is tell its results, which begin with the nonce if it is ours.
+   whose it is tell its results, which begin with the nonce if it is ours. "Since" goes by the newest batch that the
+   list had before, so by the one clock that all batches have: the date of an answer may be that of a proxy.
 4. Only if a list shows no such batch that was asked for long enough after the *intent* (lists may be late), is it taken
    to be *refused*.
 
@@ -23,7 +24,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from enum import Enum
 from typing import Any, Final, cast, final
 
@@ -34,15 +34,15 @@ from trio_stream._errors import APIError
 from trio_stream._protocol import MessageBatch, may_have_been_done
 
 from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
-from ._via_batch_calls import BatchAccess, Patience, next_page, pause_after, time_of
+from ._via_batch_calls import BatchAccess, ListState, Patience, created_at, next_page, pause_after, state_of, time_of
 from ._via_batch_group import BatchGroup
 
 _CLOCKS_APART_SECONDS: Final = 600.0
-"""How much earlier than the `Date` of the list a batch may seem to have been created: something in between may write
-that date, by a clock of its own. Whose a batch is, its nonce decides."""
+"""How much earlier than the newest one before it a batch may seem to have been created: the API has many machines.
+Whose a batch is, its nonce decides."""
 
-_OUR_CLOCK_APART_SECONDS: Final = 86_400.0
-"""The same, where the API does not say what time it is."""
+_OTHER_CLOCK_APART_SECONDS: Final = 86_400.0
+"""The same, where there is only the time of something else to compare with."""
 
 _SECRET: Final = ("authorization", "x-api-key", "cookie", "proxy-authorization")
 """Headers that are in no journal. A run that continues has those of its own client."""
@@ -83,7 +83,7 @@ class Creation:
         if self._journal is not None:
             self._journal.note_batch({"record": record, "nonce": nonce, **fields})
 
-    async def create(self, group: BatchGroup, patience: Patience) -> MessageBatch | None:
+    async def create(self, group: BatchGroup, patience: Patience) -> MessageBatch | APIError:
         """Ask once for a batch of all items of a group that wait.
 
         Not to be cancelled without need: the batch may exist then, and is found by the next run only.
@@ -93,7 +93,7 @@ class Creation:
           patience: Bears failures before anything is sent.
 
         Returns:
-          The batch; None if the end is unknown. Then `find` has to be called.
+          The batch; or what the request ended with, if it is unknown whether there is one. Then call `find`.
 
         Raises:
           APIError: There is certainly no batch.
@@ -101,9 +101,7 @@ class Creation:
           ValueError: The same.
           JournalError: The journal cannot be written.
         """
-        asked_at = await self._time(group.call, patience)
-        since = time.time() if asked_at is None else asked_at
-        group.renumber(secrets.token_hex(8), since, dated=asked_at is not None)
+        group.renumber(secrets.token_hex(8), await self._look_before(group.call, patience))
         if self._journal is not None:
             for place, active in group.waiting.items():
                 self._journal.start(
@@ -115,16 +113,13 @@ class Creation:
                 )
                 if place % _STARTS_IN_A_ROW == 0:
                     await trio.lowlevel.checkpoint()
-            undated = {} if group.dated else {"dated": False}
-            self.note(
-                "intent", group.nonce, n=len(group.waiting), since=since, call=_without_secrets(group.call), **undated
-            )
+            self._note_intent(group.intent())
         group.asked = True
         try:
             batch = await self._access.create(group.content(), group.call)
         except APIError as error:
             if may_have_been_done(error):
-                return None
+                return error
             self.note("refused", group.nonce)
             raise
         except (TypeError, ValueError):  # nothing was sent
@@ -175,11 +170,18 @@ class Creation:
         page = await self._access.list(intent.call)
         listed_at = time_of(page) if intent.dated else None
         undecided = False
-        margin = _CLOCKS_APART_SECONDS if intent.dated else _OUR_CLOCK_APART_SECONDS
-        for batch in await _since(page, intent.since - margin):
+        failure: APIError | None = None
+        for batch in await _since(page, _earliest(intent)):
             if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
                 continue
-            whose = await self._nonce_in(batch, intent.call) if batch.ended else None
+            if batch.archived_at is not None:  # nobody can read its results any more, should they be ours
+                others.add(batch.id)
+                continue
+            try:
+                whose = await self._nonce_in(batch, intent.call) if batch.ended else None
+            except APIError as error:
+                failure = error  # the next one may be ours
+                continue
             if whose == intent.nonce:
                 self._created(intent.nonce, batch)
                 return batch
@@ -187,6 +189,8 @@ class Creation:
                 undecided = True
             else:
                 others.add(batch.id)
+        if failure is not None:
+            raise failure
         if undecided or (time.time() if listed_at is None else listed_at) - intent.since < self._settle:
             return NotFound.YET
         self.note("refused", intent.nonce)
@@ -196,11 +200,24 @@ class Creation:
         self._ids.add(batch.id)
         self.note("created", nonce, batch=batch.id)
 
-    async def _time(self, call: Mapping[str, Any], patience: Patience) -> float | None:
-        """The API's own time; None where it does not say."""
+    def _note_intent(self, intent: OpenBatch) -> None:
+        undated = {} if intent.dated else {"dated": False}
+        self.note(
+            "intent",
+            intent.nonce,
+            n=intent.requests,
+            since=intent.since,
+            newest=intent.newest,
+            workspace=intent.workspace,
+            call=_without_secrets(intent.call),
+            **undated,
+        )
+
+    async def _look_before(self, call: Mapping[str, Any], patience: Patience) -> ListState:
+        """What the list says before a batch is created."""
         while True:
             try:
-                return time_of(await self._access.list(call, limit=1))
+                return state_of(await self._access.list(call, limit=1))
             except APIError as error:
                 patience.bear(error)
             await trio.sleep(pause_after(0.0))
@@ -212,6 +229,13 @@ class Creation:
             return read_custom_id((await anext(lines)).custom_id)[0]
 
 
+def _earliest(intent: OpenBatch) -> float:
+    """The time before which no batch was created that may be the one of an intent."""
+    if intent.newest is not None:
+        return intent.newest - _CLOCKS_APART_SECONDS
+    return intent.since - _OTHER_CLOCK_APART_SECONDS
+
+
 async def _since(page: MessageBatchPage, since: float) -> Iterable[MessageBatch]:
     """The batches on a page and on those that follow that were created since."""
     found: list[MessageBatch] = []
@@ -219,16 +243,9 @@ async def _since(page: MessageBatchPage, since: float) -> Iterable[MessageBatch]
     following: MessageBatchPage | None = page
     while following is not None:
         data = following.data
-        found += [batch for batch in data if _created_at(batch) >= since and batch.id not in seen]
-        following = await next_page(following, seen) if data and _created_at(data[-1]) >= since else None
+        found += [batch for batch in data if created_at(batch) >= since and batch.id not in seen]
+        following = await next_page(following, seen) if data and created_at(data[-1]) >= since else None
     return found
-
-
-def _created_at(batch: MessageBatch) -> float:
-    try:
-        return datetime.fromisoformat(batch.created_at or "").timestamp()
-    except ValueError:
-        return float("inf")  # it cannot be left out
 
 
 def _without_secrets(call: Mapping[str, Any]) -> dict[str, Any]:

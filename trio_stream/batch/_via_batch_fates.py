@@ -17,14 +17,26 @@ from trio_stream._protocol import Message, judge
 from ._active_item import ActiveItem
 from ._attempts import Attempts
 from ._options import FanOutOptions
+from ._outage import says_out_of_order
 from ._records import Status
-from ._stopping import stopped_by
+from ._stopping import FanOutStoppedError, stopped_by, stopped_by_outage
 from ._via_batch_collect import NoAnswer, Result
 from ._via_batch_group import BatchGroup
 from ._via_batch_intake import Intake
 from ._via_batch_state import BatchState
 from ._via_batch_warmup import BatchWarmup
 from ._workers import Workers
+
+
+def stop_after(error: APIError) -> FanOutStoppedError | None:
+    """The error to stop a job with whose batches cannot be created or read; None if others may be all the same.
+
+    It was borne for a while (`Patience`), so what may be an outage is one.
+    """
+    judgement = judge(error)
+    if judgement.reason is not None:
+        return stopped_by(error, judgement.reason)
+    return stopped_by_outage(error) if says_out_of_order(error, judgement.verdict) else None
 
 
 @final
@@ -72,16 +84,16 @@ class Fates:
             if judgement.reason is not None:
                 active.stop = stopped_by(result, judgement.reason)
                 state.settle(active, active.outcome("skipped", result), noted=False)
-            elif judgement.retryable and self._may_go_again(active):
-                self._intake.put(active)
+            elif judgement.retryable:
+                self._ask_again(active, result)
             else:
                 state.settle(active, active.outcome("error", result))
         elif result is NoAnswer.MISSING:
             state.settle(active, active.outcome("error", IncompleteStreamError(f"no answer: {result.value}")))
         elif state.past_deadline or (result is NoAnswer.EXPIRED and state.via.on_expired == "stream"):
             self.stream(active)
-        elif result is NoAnswer.EXPIRED and state.via.on_expired == "batch" and self._may_go_again(active):
-            self._intake.put(active)
+        elif result is NoAnswer.EXPIRED and state.via.on_expired == "batch":
+            self._ask_again(active, APIError(f"no answer: {result.value}"))
         else:
             state.settle(active, active.outcome("error", APIError(f"no answer: {result.value}")))
 
@@ -98,12 +110,17 @@ class Fates:
         else:
             state.settle(active, outcome)
 
-    def _may_go_again(self, active: ActiveItem) -> bool:
-        again = self._state.again.get(active.index, 0)
-        if again >= self._state.via.resubmit or self._state.job.stopped is not None:
-            return False
-        self._state.again[active.index] = again + 1
-        return True
+    def _ask_again(self, active: ActiveItem, error: APIError) -> None:
+        """Put an item into another batch that may be answered there, unless it had its chances."""
+        state = self._state
+        again = state.again.get(active.index, 0)
+        if again >= state.via.resubmit:
+            state.settle(active, active.outcome("error", error))
+        elif state.job.stopped is not None:  # the next run asks it
+            state.settle(active, active.outcome("skipped", state.job.stopped))
+        else:
+            state.again[active.index] = again + 1
+            self._intake.put(active)
 
     def stream(self, active: ActiveItem) -> None:
         """Stream an item. It may have been in a batch before."""
@@ -118,6 +135,16 @@ class Fates:
         for active in group.empty():
             self.stream(active)
 
+    def lose_all(self, group: BatchGroup, error: APIError) -> None:
+        """The batch of a group is not there any more, nor are its answers, which may have been paid."""
+        state = self._state
+        for active in group.empty():
+            if state.past_deadline:
+                self.stream(active)
+            else:
+                self._ask_again(active, error)
+            state.paid_twice += active.index in state.job.active
+
     def skip_all(self, group: BatchGroup) -> None:
         """The job has stopped before there was a batch."""
         for active in group.empty():
@@ -125,10 +152,10 @@ class Fates:
 
     def fail_all(self, group: BatchGroup, error: Exception) -> None:
         """The items of a group have no batch, or it cannot be read."""
-        reason = judge(error).reason if isinstance(error, APIError) else None
+        stop = stop_after(error) if isinstance(error, APIError) else None
         for active in group.empty():
-            if reason is not None and isinstance(error, APIError):
-                active.stop = stopped_by(error, reason)
+            if stop is not None:
+                active.stop = stop
                 self._state.settle(active, active.outcome("skipped", error), noted=False)
             else:
                 self._state.settle(active, active.outcome("error", error))

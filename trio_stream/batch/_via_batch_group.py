@@ -16,7 +16,7 @@ from trio_stream._protocol import BatchContent
 
 from ._active_item import ActiveItem
 from ._journal_batches import OpenBatch, custom_id_of
-from ._via_batch_calls import OF_THE_BATCH
+from ._via_batch_calls import OF_THE_BATCH, ListState
 from ._via_batch_options import MOST_REQUESTS
 
 MOST_BYTES: Final = 256_000_000
@@ -41,12 +41,11 @@ class BatchGroup:
     Attributes:
       call: The same.
       nonce: What the ids of its requests begin with; empty before it is sent.
-      since: The API's time right before it was sent.
-      dated: Whether it is that; otherwise it is ours, as the API does not say.
+      requests: How many were sent.
+      before: What the list said right before it was sent; None before that.
       asked: Whether a batch may have been asked for under this nonce.
       waiting: Its items that have no result yet, by place.
       size: Their bytes.
-      requests: How many were sent.
       cached_models: The models of those items that share something.
       warms: The model for which it is to write the prompt cache, being of one item; or None.
       closed: Set when nothing more is added.
@@ -56,8 +55,7 @@ class BatchGroup:
     def __init__(self, call: dict[str, Any]) -> None:
         self.call: dict[str, Any] = call
         self.nonce: str = ""
-        self.since: float = 0.0
-        self.dated: bool = True
+        self.before: ListState | None = None
         self.asked: bool = False
         self.waiting: dict[int, ActiveItem] = {}
         self.size: int = 0
@@ -83,9 +81,9 @@ class BatchGroup:
         """Whether an item can be added."""
         return len(self.waiting) < most and self.size + _size_of(active) <= MOST_BYTES
 
-    def renumber(self, nonce: str, since: float, *, dated: bool) -> None:
+    def renumber(self, nonce: str, before: ListState) -> None:
         """The items are about to be sent, under new ids."""
-        self.nonce, self.since, self.dated, self.requests = nonce, since, dated, len(self.waiting)
+        self.nonce, self.before, self.requests = nonce, before, len(self.waiting)
         self.asked = False
         self.waiting = dict(enumerate(self.waiting.values()))
 
@@ -133,7 +131,17 @@ class BatchGroup:
 
     def intent(self) -> OpenBatch:
         """What is to be found if the end of the creation is unknown."""
-        return OpenBatch(nonce=self.nonce, requests=self.requests, since=self.since, dated=self.dated, call=self.call)
+        assert self.before is not None
+        before = self.before
+        return OpenBatch(
+            nonce=self.nonce,
+            requests=self.requests,
+            since=before.since,
+            dated=before.dated,
+            newest=before.newest,
+            workspace=before.workspace,
+            call=self.call,
+        )
 
 
 def _size_of(active: ActiveItem) -> int:

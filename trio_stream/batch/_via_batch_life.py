@@ -20,7 +20,7 @@ from typing import Final, final
 
 import trio
 
-from trio_stream._errors import APIError, APIStatusError
+from trio_stream._errors import APIError, APIStatusError, NotFoundError
 from trio_stream._money import Ledger
 from trio_stream._protocol import MessageBatch, judge
 
@@ -160,9 +160,16 @@ class GroupLife:
         if self._state.detached:
             return
         with group.begin_watch():
-            ended = await self._wait_ended(batch)
-            if ended is not None:
-                await self._collector.collect(ended, group.call, group.nonce, group.waiting, fates.take)
+            try:
+                ended = await self._wait_ended(batch)
+                if ended is not None:
+                    await self._collector.collect(ended, group.call, group.nonce, group.waiting, fates.take)
+            except NotFoundError as error:
+                if not await self._watch.is_gone(batch.id, group.call, group.intent().workspace):
+                    raise
+                self._creation.note("collected", group.nonce, gone=True)
+                fates.lose_all(group, error)
+                return
             self._creation.note("collected", group.nonce)
             self._state.paid_twice += len(group.waiting)
             fates.stream_all(group)
@@ -211,16 +218,18 @@ class GroupLife:
             wait = 0.0
             try:
                 self._count_attempt(group)
-                batch = None
+                end: MessageBatch | APIError | None = None
                 with trio.CancelScope(deadline=state.deadline) as scope:
-                    batch = await creation.create(group, patience)
-                if batch is not None:
-                    return batch
+                    end = await creation.create(group, patience)
+                if isinstance(end, MessageBatch):
+                    return end
                 if scope.cancelled_caught and not group.asked:
                     continue  # nothing was sent
                 batch = await self._find(group, creation, fates)
                 if batch is not None or not group.waiting or state.detached:
                     return batch
+                if end is not None:
+                    patience.bear(end)
             except (TypeError, ValueError) as error:
                 fates.fail_all(group, error)
                 return None
@@ -233,14 +242,21 @@ class GroupLife:
                 judgement = judge(error)
                 if not judgement.retryable:
                     raise
-                if error.status_code not in _BUSY:
+                if error.status_code in _BUSY:
+                    patience.news()
+                else:
                     patience.bear(error)
                 wait = judgement.retry_after or pause_after(trio.current_time() - began_at)
             except APIError as error:
                 patience.bear(error)
                 wait = pause_after(trio.current_time() - began_at)
-            with trio.CancelScope(deadline=state.deadline):
-                await trio.sleep(wait)
+            await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until a batch is asked for again. It is shorter if the job stops: an API may ask to wait for hours."""
+        with trio.CancelScope(deadline=min(trio.current_time() + seconds, self._state.deadline)):
+            while self._job.stopped is None or self._state.detached:
+                await self._job.room.park()
 
     async def _find(self, group: BatchGroup, creation: Creation, fates: Fates) -> MessageBatch | None:
         """Find the batch whose creation has an unknown end; None if there is none, or it takes too long."""

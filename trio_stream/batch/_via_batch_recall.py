@@ -3,8 +3,8 @@
 What belongs here: finding them, waiting for them, and noting what they answered. What does not: items of this run
 (`_via_batch`), and the records (`_journal_batches`).
 
-What they have answered is paid, so they are collected before anything is sent. Their answers go into the journal, where
-the items of this run find them.
+What they have answered is paid, so they are collected before anything is sent, by whichever way that will be. Their
+answers go into the journal, where the items of this run find them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Literal, final
 import msgspec
 import trio
 
-from trio_stream._errors import APIError, IncompleteStreamError
+from trio_stream._errors import APIError, IncompleteStreamError, NotFoundError
 from trio_stream._money import Ledger
 from trio_stream._protocol import Message, MessageBatch, judge
 
+from ._job import Job
 from ._journal_batches import BatchJournal, OpenBatch, StartedItem
 from ._records import Outcome, Status
-from ._via_batch_calls import BatchAccess, BatchWatch, Patience
+from ._via_batch_calls import NO_NEWS_SECONDS, BatchAccess, BatchWatch, Patience, state_of
 from ._via_batch_collect import Collector, NoAnswer, Result
 from ._via_batch_create import Creation, NotFound
+from ._via_batch_fates import stop_after
 from ._via_batch_options import ViaBatch
 
 
@@ -33,6 +35,7 @@ class Recall:
     Args:
       journal: Says which, and is told what they answered.
       via: The options.
+      job: Stopped, where the batches cannot be read.
       access: Makes the calls.
       watch: Watches the batches.
       creation: Finds those whose creation has an unknown end.
@@ -50,6 +53,7 @@ class Recall:
         journal: BatchJournal,
         via: ViaBatch,
         *,
+        job: Job,
         access: BatchAccess,
         watch: BatchWatch,
         creation: Creation,
@@ -61,6 +65,7 @@ class Recall:
         self.held: set[str] = set()
         self._journal = journal
         self._via = via
+        self._job = job
         self._access = access
         self._watch = watch
         self._creation = creation
@@ -72,8 +77,10 @@ class Recall:
     async def collect_all(self) -> None:
         """Collect them: with `ViaBatch.detach` those that have ended, otherwise all, as they end.
 
+        An outage, a refused key and a spent account stop the job; the batches are for the next run then.
+
         Raises:
-          APIError: A batch could not be read for too long, or the API refuses the key.
+          APIError: A batch could not be read for too long, for another reason.
           JournalError: The journal cannot be written.
         """
         open_batches = list(self._journal.batches.open.values())
@@ -82,18 +89,45 @@ class Recall:
             for open_batch in open_batches:
                 nursery.start_soon(self._collect, open_batch)
         for error in self._errors:
-            raise error
+            stop = stop_after(error)
+            if stop is None:
+                raise error
+            self._job.stop(stop)
 
     async def _collect(self, open_batch: OpenBatch) -> None:
         look = self._look if self._via.detach else self._wait
         try:
-            ended = await look(open_batch)
-            if ended is not None:
-                taker = _Taker(self._journal, self._ledger, self._via.on_expired)
-                await self._collector.collect(ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take)
-                self._creation.note("collected", open_batch.nonce)
+            try:
+                ended = await look(open_batch)
+                if ended is not None:
+                    taker = _Taker(self._journal, self._ledger, self._via.on_expired)
+                    await self._collector.collect(
+                        ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take
+                    )
+                    self._creation.note("collected", open_batch.nonce)
+            except NotFoundError:
+                if not await self._give_up_if_gone(open_batch):
+                    raise
         except APIError as error:
             self._errors.append(error)
+
+    async def _give_up_if_gone(self, open_batch: OpenBatch) -> bool:
+        """Note that a batch which was not found for too long is not there any more, if so: its items are asked again.
+
+        Raises:
+          APIError: A request failed.
+        """
+        batch_id = open_batch.batch_id
+        if batch_id is None or not await self._watch.is_gone(batch_id, open_batch.call, open_batch.workspace):
+            return False
+        self._lose(open_batch, gone=True)
+        return True
+
+    def _lose(self, open_batch: OpenBatch, **more: bool) -> None:
+        """What a batch has answered is not waited for."""
+        items = open_batch.items.values()
+        self.paid_twice += sum(self._journal.lookup(item.key, item.request_hash) is None for item in items)
+        self._creation.note("collected", open_batch.nonce, **more)
 
     async def _look(self, open_batch: OpenBatch) -> MessageBatch | None:
         """Look once. Items of a batch that has not ended, or may exist, are held."""
@@ -105,11 +139,15 @@ class Recall:
                 found = await self._creation.look_for(open_batch, set())
                 if not isinstance(found, NotFound):
                     self._watch.add(found.id, open_batch.call, found)
-                    batch_id = found.id
+                    batch_id = open_batch.batch_id = found.id
             else:
                 self._watch.add(batch_id, open_batch.call)
             if batch_id is not None:
-                found = await self._watch.look(batch_id)
+                try:
+                    found = await self._watch.look(batch_id)
+                except NotFoundError:
+                    if await self._is_old(open_batch) and await self._give_up_if_gone(open_batch):
+                        return None
         except APIError as error:
             patience.bear(error)  # it is no news
         if isinstance(found, MessageBatch) and found.ended:
@@ -117,6 +155,11 @@ class Recall:
         if found is not NotFound.ABSENT:
             self.held.update(item.key for item in open_batch.items.values())
         return None
+
+    async def _is_old(self, open_batch: OpenBatch) -> bool:
+        """Whether a batch would have been found for long. Otherwise it is no news that it is not."""
+        now = state_of(await self._access.list(open_batch.call, limit=1))
+        return now.dated == open_batch.dated and now.since - open_batch.since >= NO_NEWS_SECONDS
 
     async def _wait(self, open_batch: OpenBatch) -> MessageBatch | None:
         """Wait for its end. None if there is no such batch, or it has not ended at the deadline."""
@@ -126,7 +169,7 @@ class Recall:
                 found = await self._creation.find(open_batch)
                 if found is None:
                     return None  # there is no such batch, so its items are sent
-                batch_id = found.id
+                batch_id = open_batch.batch_id = found.id
         ended = None
         if batch_id is not None:
             self._watch.add(batch_id, open_batch.call)
@@ -135,8 +178,7 @@ class Recall:
                 await self._access.cancel(batch_id, open_batch.call)
                 ended = await self._watch.wait_ended(batch_id, until=trio.current_time() + cancel_wait)
         if ended is None:
-            self.paid_twice += len(open_batch.items)
-            self._creation.note("collected", open_batch.nonce)
+            self._lose(open_batch)
         return ended
 
 

@@ -37,7 +37,7 @@ class BatchState:
       spool: The requests of the items.
       deadline: When the batches are cancelled, by `trio.current_time`.
       detached: Whether the batches are left to go on when the block is left.
-      paid_twice: Items that were streamed although a batch may have answered them too.
+      paid_twice: Items that were asked again although a batch may have answered them too.
       again: By the index of an item, how many more times it was put into a batch.
     """
 

@@ -90,6 +90,9 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
     if options.progress != "none":
         for line in job.tally.lines(job.stats, max_cost=options.max_cost):
             write_line(line)
+        if job.results.gone_batches:
+            names = " ".join(job.results.gone_batches)
+            write_line(f"message batches that somebody has deleted, and whose items were asked again: {names}")
         if options.cache is not None and job.stats.requests:
             write_line(f"cache: {_cache(job.stats)}")
         if job.same is not None and job.same.given:
@@ -102,6 +105,7 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
         figures["lines_written"] = output.written
         figures["rejected"] = 0 if files.rejects is None else files.rejects.count
         figures["deduplicated"] = 0 if job.same is None else job.same.given
+        figures["gone_batches"] = job.results.gone_batches
         figures["exit_code"] = code
         _write_summary(files.summary, figures)
 

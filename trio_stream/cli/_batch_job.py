@@ -118,6 +118,9 @@ class BatchJob:
             view = make_view(report, options.progress, stdout_used=options.output == "-", live=self._live)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, view:
                 view.tell(self._opening)
+                if self._journal is not None and self._journal.batches.open:
+                    names = " ".join(batch.batch_id or batch.nonce for batch in self._journal.batches.open.values())
+                    view.tell(f"first, message batches of earlier runs are collected: {names}")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(view.run)
                     nursery.start_soon(self._hear, signals, results, view)

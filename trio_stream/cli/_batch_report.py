@@ -119,6 +119,8 @@ class Tally:
         if any(number for number, _ in tokens):
             rows.append(("tokens", ", ".join(f"{count(number)} {word}" for number, word in tokens if number)))
             rows += self._money(stats)
+        if stats.paid_twice:
+            rows.append(("perhaps paid twice", f"{stats.paid_twice} items: message batches may have answered them too"))
         if stats.cost is not None and stats.cost_before:
             together = f"{dollars(stats.cost + stats.cost_before)} together"
             limit = "" if max_cost is None else f", of ${max_cost:g}"
