@@ -113,6 +113,52 @@ async def test_ctrl_c_leaves_the_batches(tmp_path: Path) -> None:
     assert "leaving the batches to go on (msgbatch_" in running.err
 
 
+async def test_what_other_commands_make_of_batches_that_go_on(tmp_path: Path) -> None:
+    """A sample does not wait for them, a run that streams does, and what discards them names them."""
+    api = api_of(seconds=3600)
+    target = ("-o", str(tmp_path / "a.jsonl"))
+    async with api.serve() as server:
+        await run(tmp_path, server.base_url, "--detach")
+        done = await run_cli(
+            "batch", prompts(tmp_path), *target, "--dry-run", "--sample", "2", base_url=server.base_url
+        )
+        assert done.code == 1, done
+        assert "message batches that are not collected" in done.err
+        done = await run(tmp_path, server.base_url, "--overwrite", "--detach")
+        first, second = api.batches.created
+        assert f"and billed all the same: the message batches {first}\n" in done.err
+        for batch in api.batches._batches:
+            batch._seconds = 0
+        done = await run_cli("batch", prompts(tmp_path), *target, base_url=server.base_url)
+    assert done.code == 0, done
+    assert f"first, message batches of earlier runs are collected: {second}\n" in done.err
+    assert sum(request.path == "/v1/messages" for request in api.requests) == 2  # the probes
+    assert len(lines(tmp_path)) == 5
+
+
+async def test_a_batch_that_somebody_has_deleted(tmp_path: Path) -> None:
+    """Its items are asked again, and it is told what that may have cost."""
+    api = api_of(seconds=3600)
+    async with api.serve() as server:
+        await run(tmp_path, server.base_url, "--detach")
+        api.batches._batches[0].deleted = True
+        journal = tmp_path / "a.jsonl.journal"
+        written = [json.loads(line) for line in journal.read_bytes().splitlines()]
+        old = [{**record, "since": record["since"] - 1000} if "since" in record else record for record in written]
+        journal.write_bytes(b"".join(json.dumps(record, separators=(",", ":")).encode() + b"\n" for record in old))
+        done = await run(tmp_path, server.base_url, "--detach", "--summary", str(tmp_path / "s.json"))
+        assert done.code == 5, done
+        gone, again = api.batches.created
+        assert "perhaps paid twice: 4 items" in done.err
+        assert f"whose items were asked again: {gone}\n" in done.err
+        assert f"the same command collects the batches {again}\n" in done.err
+        summary = json.loads((tmp_path / "s.json").read_bytes())
+        assert (summary["gone_batches"], summary["paid_twice"]) == ([gone], 4)
+        api.batches._batches[1]._seconds = 0
+        done = await run(tmp_path, server.base_url, "--detach")
+    assert (done.code, len(lines(tmp_path))) == (0, 5)
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

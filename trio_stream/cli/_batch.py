@@ -115,6 +115,12 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
     stack.callback(files.close)
     if options.dry_run:
         journal = files.open_journal(create=options.sample is not None)
+        if options.sample is not None and journal is not None and journal.batches.open:
+            raise JournalError(
+                f"{journal.path} has message batches that are not collected: a sample would wait for them; "
+                "the same command without --dry-run collects them",
+                path=journal.path,
+            )
         checker = Checker(recipe, journal, variants=_variants(options), dedupe=options.dedupe, unique_ids=False)
         found = _open_input(options, checker)
         stack.callback(found.close)

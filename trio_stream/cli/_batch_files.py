@@ -10,6 +10,7 @@ because a second run must not begin beside one that is under way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -20,10 +21,11 @@ from typing import Final, Literal, TextIO, cast, final
 
 import msgspec
 
-from trio_stream.batch import Journal, may_be_journal
+from trio_stream.batch import Journal, JournalError, journal_overview, may_be_journal
 from trio_stream.cli._batch_line import is_output_line
 from trio_stream.cli._batch_options import BatchOptions
 from trio_stream.cli._batch_output import Output, TargetError
+from trio_stream.cli._batch_progress import write_line
 from trio_stream.cli._batch_rejects import RejectsFile, is_reject
 from trio_stream.cli._batch_table import Table
 from trio_stream.cli._formats import Format, place_of
@@ -250,6 +252,8 @@ class Files:
 
     def _open_journal(self, path: Path) -> Journal:
         options = self._options
+        if options.overwrite:
+            _tell_of_batches(path)
         fsync: dict[str, Literal["group"] | bool] = {"never": False, "group": "group", "always": True}
         return Journal(
             path,
@@ -265,6 +269,14 @@ class Files:
             shown_as=None if self.table is None else self.table.name,
             continued=self._output_path is not None,
         )
+
+
+def _tell_of_batches(path: Path) -> None:
+    """Name the message batches that nobody finds again without this journal. They go on, and are billed."""
+    with contextlib.suppress(JournalError):  # it is none, or there is none: opening it says more
+        batches = journal_overview(path).batches
+        if batches:
+            write_line(f"discarded with {path}, and billed all the same: the message batches {' '.join(batches)}")
 
 
 def _same_file(path: Path, other: Path) -> bool:
