@@ -438,3 +438,31 @@ async def test_what_may_be_answered_next_time_is_no_error_of_a_run_that_stops(au
     assert statuses(outcomes) == {"ok": 3, "skipped": 2}
     outcomes, _ = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
     assert statuses(outcomes) == {"cached": 3, "ok": 2}
+
+
+@pytest.mark.parametrize("inflight", ["skip", "partial"])
+@pytest.mark.parametrize("how", ["cancelled", "refused", "unsent", "absent", "absent-detach"])
+async def test_what_was_certainly_not_answered_was_not_under_way(autojump_clock, tmp_path, inflight, how):
+    """A run that leaves out what was under way when the last one ended asks it."""
+    path = tmp_path / "j"
+    batches = Odd(lambda _: None, seconds=400, cancel_seconds=5)
+    client, _ = api_of(batches)
+    if how == "refused":
+        batches.odds = always(is_creation, 429)
+    elif how != "cancelled":
+        batches.odds = always(is_creation, 502)
+    with trio.move_on_after(200):
+        await run(client, items_of(10), via=AT_ONCE, journal=path)
+    if how == "unsent":
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(line for line in lines if b'"intent"' not in line))
+    batches.odds = lambda _: None
+    await trio.sleep(400)
+    with ts.Journal(path, inflight=inflight) as journal:
+        outcomes, _ = await run(client, items_of(10), via=DETACH if "detach" in how else AT_ONCE, journal=journal)
+    if "detach" in how:
+        await trio.sleep(400)
+        outcomes, _ = await run(client, items_of(10), via=AT_ONCE, journal=path)
+        assert statuses(outcomes) == {"cached": 10}
+    else:
+        assert statuses(outcomes) == ({"cached": 5, "ok": 5} if how == "cancelled" else {"ok": 10})

@@ -117,6 +117,15 @@ class BatchBook:
         self.ids: set[str] = set()
         self._started: dict[str, dict[int, StartedItem]] = {}
 
+    def items_of(self, nonce: str) -> list[StartedItem]:
+        """Return the items of an open batch."""
+        return list(self.open[nonce].items.values()) if nonce in self.open else []
+
+    @property
+    def unsent(self) -> list[StartedItem]:
+        """The items of batches that were not asked for yet when a run ended."""
+        return [item for items in self._started.values() for item in items.values()]
+
     def read(self, head: RecordHead) -> None:
         """Look at one record. The order is that of the file."""
         if head.record == "start":

@@ -7,13 +7,14 @@ under way. What does not: files (`_journal`, `_journal_overview`, `_compact`), a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final, final
 
 import msgspec
 
 from trio_stream._money import ChargeSums
-from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook
+from trio_stream.batch._journal_batches import BATCH_RECORDS, BatchBook, StartedItem
 from trio_stream.batch._journal_format import CHARGED, RecordHead, charges_in
 
 
@@ -93,6 +94,8 @@ class JournalIndex:
           line: All of it.
         """
         known = self.known
+        if head.record == "refused":
+            self._forget(self.batches.items_of(head.nonce))
         if head.record in BATCH_RECORDS or head.custom_id:
             self.batches.read(head)
         if head.record in CHARGED:
@@ -115,8 +118,15 @@ class JournalIndex:
 
     def close(self) -> None:
         """All records have been looked at: take items that a killed run left to have cost what the others did."""
+        self._forget(self.batches.unsent)
         self.killed += len(self.left_by_a_kill())
         self.charges.add_unknown(self.killed)
+
+    def _forget(self, items: Iterable[StartedItem]) -> None:
+        """Items were to be in a batch that was certainly not made, so they were not under way."""
+        for item in items:
+            if item.key in self._in_batch and kind_of(self.known.get(item.key, Kind.OK)) is Kind.STARTED:
+                del self.known[item.key]
 
     def is_answered(self, key: str) -> bool:
         """Whether an item has a whole answer."""

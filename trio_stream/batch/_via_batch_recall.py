@@ -152,9 +152,17 @@ class Recall:
             patience.bear(error)  # it is no news
         if isinstance(found, MessageBatch) and found.ended:
             return found
-        if found is not NotFound.ABSENT:
+        if found is NotFound.ABSENT:
+            self._forget(open_batch)
+        else:
             self.held.update(item.key for item in open_batch.items.values())
         return None
+
+    def _forget(self, open_batch: OpenBatch) -> None:
+        """There is no such batch, so its items were not sent."""
+        taker = _Taker(self._journal, self._ledger, self._via.on_expired)
+        for item in open_batch.items.values():
+            taker.skip(item)
 
     async def _is_old(self, open_batch: OpenBatch) -> bool:
         """Whether a batch would have been found for long. Otherwise it is no news that it is not."""
@@ -168,7 +176,8 @@ class Recall:
             with trio.CancelScope(deadline=self._until + cancel_wait):
                 found = await self._creation.find(open_batch)
                 if found is None:
-                    return None  # there is no such batch, so its items are sent
+                    self._forget(open_batch)
+                    return None
                 batch_id = open_batch.batch_id = found.id
         ended = None
         if batch_id is not None:
@@ -195,8 +204,12 @@ class _Taker:
         made = item.key.startswith(item.request_hash)  # from the request: the item has no id
         return Outcome(id=None if made else item.key, index=item.index, status=status, error=error, attempts=1)
 
+    def skip(self, item: StartedItem) -> None:
+        """An item was in no batch."""
+        self._journal.end_started(item, self._outcome(item, "skipped"))
+
     def take(self, item: StartedItem, result: Result) -> None:
-        """An item has its result. What may succeed when it is sent again is not noted, so that it is."""
+        """An item has its result. What may succeed when it is sent again is noted as not sent, so that it is."""
         if isinstance(result, Message):
             charges = self._ledger.add(result.usage, model=result.model)
             outcome = msgspec.structs.replace(
@@ -209,13 +222,12 @@ class _Taker:
             )
         elif isinstance(result, APIError):
             judgement = judge(result)
-            if judgement.retryable or judgement.reason is not None:
-                return
-            outcome = self._outcome(item, "error", result)
+            unsent = judgement.retryable or judgement.reason is not None
+            outcome = self._outcome(item, "skipped" if unsent else "error", result)
         elif result is NoAnswer.MISSING:
             outcome = self._outcome(item, "error", IncompleteStreamError(f"no answer: {result.value}"))
         elif result is NoAnswer.EXPIRED and self._on_expired == "error":
             outcome = self._outcome(item, "error", APIError(f"no answer: {result.value}"))
         else:
-            return
+            outcome = self._outcome(item, "skipped", APIError(f"no answer: {result.value}"))
         self._journal.end_started(item, outcome)
