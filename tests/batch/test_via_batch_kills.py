@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pytest
 import trio
@@ -22,6 +22,9 @@ pytestmark = pytest.mark.no_cover
 PROMPTS = ["a", "b", "c"]
 
 
+Via: TypeAlias = ts.ViaBatch | Literal["stream"]
+
+
 class Books:
     """Keeps the books of a scripted API: which prompts it has answered, and so bills, in batches and in streams."""
 
@@ -36,7 +39,7 @@ class Books:
         return echo(request)
 
 
-async def answers_of(client: ts.Client, journal: Path, via: ts.ViaBatch, **options: Any) -> list[str]:
+async def answers_of(client: ts.Client, journal: Path, via: Via, **options: Any) -> list[str]:
     options = {**PARAMS, **options}
     async with ts.fan_out(client, PROMPTS, journal=journal, via=via, **options) as results:
         return sorted([outcome.unwrap() async for outcome in results if outcome.status != "skipped"])
@@ -53,7 +56,7 @@ SYSTEM = "You are a judge. " * 300
 class Way(NamedTuple):
     """What happens: the runs that may be ended at any step, and the server's part in it."""
 
-    runs: tuple[ts.ViaBatch, ...] = (TWO,)
+    runs: tuple[Via, ...] = (TWO,)
     faults: tuple[BatchFault, ...] = ()
     list_lag: float = 0.0
     options: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
@@ -70,6 +73,7 @@ WAYS = {
     "resumed-lost": Way(runs=(DETACH, DETACH, TWO), faults=("lost_answer",)),
     "warmed": Way(options={"cache": "1h", "system": SYSTEM}),
     "deadline": Way(runs=(LATE,)),
+    "then-streams": Way(runs=(DETACH, "stream"), faults=("lost_answer",)),
 }
 
 
@@ -104,7 +108,9 @@ async def test_a_run_that_ends_at_any_step(autojump_clock, tmp_path, monkeypatch
         await trio.sleep(1000)
         assert len(books.batches.billed) == books.batched.total()
         assert max(books.batched.values(), default=1) == 1
-        if way == "deadline":
+        if way == "then-streams":
+            assert not books.batched.keys() & books.streamed.keys()
+        if way in ("deadline", "then-streams"):
             assert books.batched.keys() | books.streamed.keys() == set(PROMPTS)
             assert max(books.streamed.values(), default=0) <= 2
         else:
