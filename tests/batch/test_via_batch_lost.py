@@ -23,6 +23,7 @@ from .via import (
     creations,
     is_creation,
     items_of,
+    once,
     reason_of,
     records,
     run,
@@ -344,6 +345,15 @@ async def test_a_full_queue_that_is_to_be_waited_for(autojump_clock, tmp_path, h
         assert statuses([outcome async for outcome in results]) == {"skipped": 3}
     assert trio.current_time() - began == pytest.approx(60 + seconds, abs=60)
     assert len(api.batches.created) == (how == "detach")
+
+
+@pytest.mark.parametrize("seconds", ["1e400", "86400000"])
+async def test_a_full_queue_that_asks_to_wait_for_ever(autojump_clock, seconds):
+    """It is asked again in an hour."""
+    client, api = api_of(Odd(once(is_creation, 429, "full", headers={"retry-after": seconds})))
+    outcomes, _ = await run(client, items_of(3), via=AT_ONCE)
+    assert (statuses(outcomes), len(creations(api))) == ({"ok": 3}, 2)
+    assert trio.current_time() < 4000
 
 
 # Results.

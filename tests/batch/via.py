@@ -97,7 +97,7 @@ def is_list(request: RecordedRequest) -> bool:
     return (request.method, request.path) == ("GET", "/v1/messages/batches")
 
 
-def once(which: Callable[[RecordedRequest], bool], status: int, message: str) -> Odds:
+def once(which: Callable[[RecordedRequest], bool], status: int, message: str, **more: Any) -> Odds:
     """The first such request fails."""
     done: list[RecordedRequest] = []
 
@@ -105,7 +105,7 @@ def once(which: Callable[[RecordedRequest], bool], status: int, message: str) ->
         if not which(request) or done:
             return None
         done.append(request)
-        return http_error(status, message=message)
+        return http_error(status, message=message, **more)
 
     return odds
 

@@ -50,6 +50,9 @@ _TOO_LARGE: Final = 413
 _BUSY: Final = (429, 529)
 """Waited for without end: a full queue empties as batches end, which may take hours."""
 
+_LONGEST_PAUSE_SECONDS: Final = 3600.0
+"""Until a batch is asked for again, whatever the API asks for: some gateways write nonsense into `retry-after`."""
+
 
 @final
 class GroupLife:
@@ -247,6 +250,7 @@ class GroupLife:
                 else:
                     patience.bear(error)
                 wait = judgement.retry_after or pause_after(trio.current_time() - began_at)
+                wait = min(wait, _LONGEST_PAUSE_SECONDS)
             except APIError as error:
                 patience.bear(error)
                 wait = pause_after(trio.current_time() - began_at)

@@ -26,7 +26,8 @@ class ViaBatch(msgspec.Struct, frozen=True, kw_only=True):
         streamed; None to wait for as long as batches take, which is up to 24 hours.
       cancel_wait: The most seconds to wait for a batch that was cancelled for the deadline. What has no result by then
         is streamed, and perhaps paid twice (``stats.paid_twice``).
-      resubmit: How many more times an item is put into a batch, if a failure of the API kept it from being answered.
+      resubmit: How many more times an item is put into a batch, if a failure of the API kept it from being answered, or
+        somebody has deleted the batch.
       on_expired: What becomes of an item that expired in its batch: ``"batch"`` puts it into another one (this counts
         as ``resubmit`` does), ``"stream"`` streams it, and ``"error"`` makes its outcome an error.
       settle: If the answer to the creation of a batch was lost: the seconds within which the API's list certainly shows
