@@ -426,7 +426,7 @@ async def test_a_run_that_streams_collects_batches_first(autojump_clock, tmp_pat
 
 async def test_a_run_that_streams_stops_waiting_when_it_is_drained(autojump_clock, tmp_path):
     """The batches are for the next run."""
-    client, api = api_of(Batches(seconds=80_000))
+    client, api = api_of(Batches(seconds=8000))
     await leave_a_batch(client, tmp_path / "j")
     async with ts.fan_out(client, iter(items_of(5)), journal=tmp_path / "j", **PARAMS) as results:
         await trio.sleep(100)

@@ -131,6 +131,15 @@ async def test_ids_lead_nowhere_else(batch_id: str) -> None:
     assert api.requests == []
 
 
+@pytest.mark.parametrize("batch_id", ["msgbatch_1", "bGl0ZWxsbQ==", "arn:aws:batch:1,2;v=3", "$-_.+!*'()@&~"])
+async def test_ids_of_gateways(batch_id: str) -> None:
+    """They arrive as they are."""
+    client, api = client_of()
+    with pytest.raises(ts.NotFoundError):
+        await client.messages.batches.retrieve(batch_id)
+    assert [request.path for request in api.requests] == [f"/v1/messages/batches/{batch_id}"]
+
+
 # ----- create
 
 

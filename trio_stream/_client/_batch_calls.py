@@ -33,8 +33,9 @@ _HEADER_PARAMS: Final = frozenset({"betas", "user_profile_id", "workspace_id"})
 _LIST_PARAMS: Final = frozenset({"after_id", "before_id", "limit"})
 _LARGEST_PAGE: Final = 1000
 
-_ID = re.compile(r"(?=.*[^.])[A-Za-z0-9._~-]{1,200}")
-"""What needs no quoting in a path (RFC 3986, 2.3). Ids of the API are ``msgbatch_`` and letters and digits."""
+_ID = re.compile(r"(?=.*[^.])[A-Za-z0-9._~!$&'()*+,;=:@-]{1,200}")
+"""What needs no quoting in one step of a path (RFC 3986, 3.3). Ids of the API are ``msgbatch_`` and letters and digits,
+but gateways have ids of their own, such as Base64."""
 
 _SEND_BYTES_PER_SECOND: Final = 250_000
 _SHORTEST_SEND_SECONDS: Final = 60.0
