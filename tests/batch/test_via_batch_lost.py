@@ -314,6 +314,24 @@ async def test_batches_whose_times_cannot_be_read(autojump_clock, tmp_path, crea
     assert (statuses(outcomes), len(creations(api))) == ({"ok": 5}, 2)
 
 
+async def test_batches_whose_requests_nobody_has_counted(autojump_clock, tmp_path):
+    """Some gateways leave the counts out, and have no results at first: the batch is found all the same."""
+    empty = [True] * 2
+
+    class Uncounted(Batches):
+        def _json(self, fields: Any, *arguments: Any) -> Any:
+            batches = [{**batch, "request_counts": None} for batch in fields.get("data", [])]
+            return super()._json({**fields, "data": batches} if batches else fields, *arguments)
+
+        def _results(self, *arguments: Any) -> Any:
+            moments = super()._results(*arguments)
+            return iter([next(moments)]) if empty and empty.pop() else moments
+
+    client, api = api_of(Uncounted(faults=["lost_answer", "foreign"]))
+    outcomes, _ = await run(client, items_of(4), via=AT_ONCE, journal=tmp_path / "j")
+    assert (statuses(outcomes), len(creations(api)), empty) == ({"ok": 4}, 1, [])
+
+
 async def test_the_deadline_passes_while_nobody_answers_a_creation(autojump_clock, tmp_path):
     """If the list shows soon enough that there is no batch, nothing is paid twice."""
     client, api = api_of(Odd(lambda request: NEVER if is_creation(request) else None))

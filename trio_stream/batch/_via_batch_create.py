@@ -30,7 +30,7 @@ from typing import Any, Final, cast, final
 import trio
 
 from trio_stream._client import MessageBatchPage
-from trio_stream._errors import APIError
+from trio_stream._errors import APIError, IncompleteStreamError
 from trio_stream._protocol import MessageBatch, may_have_been_done
 
 from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
@@ -172,7 +172,7 @@ class Creation:
         undecided = False
         failure: APIError | None = None
         for batch in await _since(page, _earliest(intent)):
-            if batch.request_counts.total != intent.requests or batch.id in self._ids or batch.id in others:
+            if not _may_have(batch, intent.requests) or batch.id in self._ids or batch.id in others:
                 continue
             if batch.archived_at is not None:  # nobody can read its results any more, should they be ours
                 others.add(batch.id)
@@ -225,8 +225,14 @@ class Creation:
     async def _nonce_in(self, batch: MessageBatch, call: Mapping[str, Any]) -> str:
         """What stands in the first result of a batch where ours have their nonce."""
         async with self._access.results(batch, call) as lines:
-            # There is one: where the batch has fewer than its counts say, it is an error.
-            return read_custom_id((await anext(lines)).custom_id)[0]
+            async for line in lines:
+                return read_custom_id(line.custom_id)[0]
+        raise IncompleteStreamError("the results of the batch have no lines")
+
+
+def _may_have(batch: MessageBatch, requests: int) -> bool:
+    """Whether a batch may have so many requests. None has no request, so where all counts are 0 nobody has counted."""
+    return batch.request_counts.total in (requests, 0)
 
 
 def _earliest(intent: OpenBatch) -> float:
