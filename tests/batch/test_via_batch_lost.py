@@ -429,6 +429,26 @@ async def test_a_line_that_cannot_be_read(autojump_clock, tmp_path):
 # Both ways, and a stop.
 
 
+@pytest.mark.parametrize("detach", [False, True])
+async def test_answers_that_name_a_model_of_a_gateway(autojump_clock, tmp_path, detach):
+    """They are charged by the model that was asked, also by a later run: else there would be no budget any more."""
+
+    class Renamed(Batches):
+        def _results(self, batch: Any, context: Any, now: float) -> Any:
+            for line in batch.results(now):
+                line["result"]["message"]["model"] = "gateway/model"
+            return super()._results(batch, context, now)
+
+    client, _ = api_of(Renamed())
+    options: dict[str, Any] = {"journal": tmp_path / "j", "model": "claude-sonnet-5-5", "budget": ts.Budget(cost=3)}
+    if detach:
+        await run(client, items_of(5), via=DETACH, **options)
+        await trio.sleep(100)
+    outcomes, results = await run(client, items_of(5), via=AT_ONCE, **options)
+    assert statuses(outcomes) == {"cached" if detach else "ok": 5}
+    assert (results.stats.cost, reason_of(results)) == (pytest.approx(5 * 2.7e-5), None)
+
+
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_run_that_streams_collects_batches_first(autojump_clock, tmp_path, lost):
     """Whatever earlier runs have asked in batches is not asked again."""

@@ -15,7 +15,8 @@ by which the results of its batch can be told from those of any other. It is fol
 certainly no batch, or by ``created``. An ``intent`` with neither says that there may be a batch; and a batch is open
 until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that
 of this machine, as the API did not say. ``newest`` is when the newest batch was created that the list had then, and
-``workspace`` whose list that was, as far as the API said. ``call`` has the options that hold for the batch, without
+``workspace`` whose list that was, as far as the API said. ``model`` is what all its items ask for, and is left out if
+they differ. ``call`` has the options that hold for the batch, without
 secrets. A batch that somebody has deleted is ``collected`` with ``"gone":true``.
 """
 
@@ -60,6 +61,7 @@ class OpenBatch(msgspec.Struct, kw_only=True):
       dated: Whether it is the API's time; otherwise it is that of the machine.
       newest: When the newest batch was created that the list had then, in Unix time; None if that is not known.
       workspace: The workspace, or the organization, that the API named then; empty if it named none.
+      model: The model that all its items ask for; empty if they differ.
       call: The options of the calls about it.
       batch_id: The id of the batch; None where it is not known whether there is one.
       items: Its items, by their place in it.
@@ -72,6 +74,7 @@ class OpenBatch(msgspec.Struct, kw_only=True):
     dated: bool = True
     newest: float | None = None
     workspace: str = ""
+    model: str = ""
     batch_id: str | None = None
     items: dict[int, StartedItem] = msgspec.field(default_factory=dict[int, StartedItem])
 
@@ -140,6 +143,7 @@ class BatchBook:
                 dated=head.dated,
                 newest=head.newest,
                 workspace=head.workspace,
+                model=head.model,
                 call=head.call,
                 items=items,
             )

@@ -117,6 +117,7 @@ class RecordHead(msgspec.Struct, frozen=True, gc=False):
     dated: bool = True
     newest: float | None = None
     workspace: str = ""
+    model: str = ""
     batch: str = ""
     call: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 

@@ -201,7 +201,9 @@ class Creation:
         self.note("created", nonce, batch=batch.id)
 
     def _note_intent(self, intent: OpenBatch) -> None:
-        undated = {} if intent.dated else {"dated": False}
+        more: dict[str, Any] = {} if intent.dated else {"dated": False}
+        if intent.model:
+            more["model"] = intent.model
         self.note(
             "intent",
             intent.nonce,
@@ -210,7 +212,7 @@ class Creation:
             newest=intent.newest,
             workspace=intent.workspace,
             call=_without_secrets(intent.call),
-            **undated,
+            **more,
         )
 
     async def _look_before(self, call: Mapping[str, Any], patience: Patience) -> ListState:

@@ -42,6 +42,7 @@ class BatchGroup:
       call: The same.
       nonce: What the ids of its requests begin with; empty before it is sent.
       requests: How many were sent.
+      model: The model that all items ask for that were sent; empty if they differ.
       before: What the list said right before it was sent; None before that.
       asked: Whether a batch may have been asked for under this nonce.
       waiting: Its items that have no result yet, by place.
@@ -55,6 +56,7 @@ class BatchGroup:
     def __init__(self, call: dict[str, Any]) -> None:
         self.call: dict[str, Any] = call
         self.nonce: str = ""
+        self.model: str = ""
         self.before: ListState | None = None
         self.asked: bool = False
         self.waiting: dict[int, ActiveItem] = {}
@@ -86,6 +88,8 @@ class BatchGroup:
         self.nonce, self.before, self.requests = nonce, before, len(self.waiting)
         self.asked = False
         self.waiting = dict(enumerate(self.waiting.values()))
+        models = {_model_of(active) for active in self.waiting.values()}
+        self.model = models.pop() if len(models) == 1 else ""
 
     def empty(self) -> list[ActiveItem]:
         """Take out all items."""
@@ -140,6 +144,7 @@ class BatchGroup:
             dated=before.dated,
             newest=before.newest,
             workspace=before.workspace,
+            model=self.model,
             call=self.call,
         )
 

@@ -100,7 +100,7 @@ class Recall:
             try:
                 ended = await look(open_batch)
                 if ended is not None:
-                    taker = _Taker(self._journal, self._ledger, self._via.on_expired)
+                    taker = self._taker(open_batch)
                     await self._collector.collect(
                         ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take
                     )
@@ -160,9 +160,12 @@ class Recall:
 
     def _forget(self, open_batch: OpenBatch) -> None:
         """There is no such batch, so its items were not sent."""
-        taker = _Taker(self._journal, self._ledger, self._via.on_expired)
+        taker = self._taker(open_batch)
         for item in open_batch.items.values():
             taker.skip(item)
+
+    def _taker(self, open_batch: OpenBatch) -> _Taker:
+        return _Taker(self._journal, self._ledger, self._via.on_expired, model=open_batch.model)
 
     async def _is_old(self, open_batch: OpenBatch) -> bool:
         """Whether a batch would have been found for long. Otherwise it is no news that it is not."""
@@ -195,7 +198,10 @@ class Recall:
 class _Taker:
     """Notes what a batch of an earlier run has for its items."""
 
-    def __init__(self, journal: BatchJournal, ledger: Ledger, on_expired: Literal["batch", "stream", "error"]) -> None:
+    def __init__(
+        self, journal: BatchJournal, ledger: Ledger, on_expired: Literal["batch", "stream", "error"], *, model: str
+    ) -> None:
+        self._model = model
         self._journal = journal
         self._ledger = ledger
         self._on_expired = on_expired
@@ -211,7 +217,8 @@ class _Taker:
     def take(self, item: StartedItem, result: Result) -> None:
         """An item has its result. What may succeed when it is sent again is noted as not sent, so that it is."""
         if isinstance(result, Message):
-            charges = self._ledger.add(result.usage, model=result.model)
+            model = self._ledger.known_model(result.model, asked=self._model or result.model)
+            charges = self._ledger.add(result.usage, model=model)
             outcome = msgspec.structs.replace(
                 self._outcome(item, "ok"),
                 text=result.text,
