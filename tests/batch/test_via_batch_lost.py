@@ -514,3 +514,17 @@ async def test_what_was_certainly_not_answered_was_not_under_way(autojump_clock,
         assert statuses(outcomes) == {"cached": 10}
     else:
         assert statuses(outcomes) == ({"cached": 5, "ok": 5} if how == "cancelled" else {"ok": 10})
+
+
+def test_an_answer_outlives_a_batch_that_was_refused(tmp_path):
+    """An item that is asked again, being cut, keeps the answer that it has."""
+    path = tmp_path / "j"
+    with ts.Journal(path) as journal:
+        journal.start("a", "hash", index=0)
+        journal.end("a", ts.Outcome(id="a", index=0, status="ok", text="cut"))
+        journal.start("a", "hash", index=0, custom_id="x-0")
+        journal.start("b", "hash", index=1, custom_id="x-1")
+        journal.note_batch({"record": "intent", "nonce": "x", "n": 2, "since": 1.0, "call": {}})
+        journal.note_batch({"record": "refused", "nonce": "x"})
+    with ts.Journal(path) as journal:
+        assert (journal.is_answered("a"), len(journal)) == (True, 1)

@@ -15,8 +15,8 @@ by which the results of its batch can be told from those of any other. It is fol
 certainly no batch, or by ``created``. An ``intent`` with neither says that there may be a batch; and a batch is open
 until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that
 of this machine, as the API did not say. ``newest`` is when the newest batch was created that the list had then, and
-``workspace`` whose list that was, as far as the API said. ``model`` is what all its items ask for, and is left out if
-they differ. ``call`` has the options that hold for the batch, without
+``workspace`` whose list that was, as far as the API said. ``model`` is what all its items ask for, and is empty if they
+differ. ``call`` has the options that hold for the batch, without
 secrets. A batch that somebody has deleted is ``collected`` with ``"gone":true``.
 """
 

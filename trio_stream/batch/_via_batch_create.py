@@ -201,9 +201,7 @@ class Creation:
         self.note("created", nonce, batch=batch.id)
 
     def _note_intent(self, intent: OpenBatch) -> None:
-        more: dict[str, Any] = {} if intent.dated else {"dated": False}
-        if intent.model:
-            more["model"] = intent.model
+        undated = {} if intent.dated else {"dated": False}
         self.note(
             "intent",
             intent.nonce,
@@ -211,8 +209,9 @@ class Creation:
             since=intent.since,
             newest=intent.newest,
             workspace=intent.workspace,
+            model=intent.model,
             call=_without_secrets(intent.call),
-            **more,
+            **undated,
         )
 
     async def _look_before(self, call: Mapping[str, Any], patience: Patience) -> ListState:

@@ -163,15 +163,18 @@ class GroupLife:
         if self._state.detached:
             return
         with group.begin_watch():
+            missing: NotFoundError | None = None
             try:
                 ended = await self._wait_ended(batch)
                 if ended is not None:
                     await self._collector.collect(ended, group.call, group.nonce, group.waiting, fates.take)
             except NotFoundError as error:
+                missing = error
+            if missing is not None:
                 if not await self._watch.is_gone(batch.id, group.call, group.intent().workspace):
-                    raise
+                    raise missing
                 self._creation.note("collected", group.nonce, gone=True)
-                fates.lose_all(group, error)
+                fates.lose_all(group, missing)
                 return
             self._creation.note("collected", group.nonce)
             self._state.paid_twice += len(group.waiting)

@@ -95,21 +95,30 @@ class Recall:
             self._job.stop(stop)
 
     async def _collect(self, open_batch: OpenBatch) -> None:
-        look = self._look if self._via.detach else self._wait
         try:
-            try:
-                ended = await look(open_batch)
-                if ended is not None:
-                    taker = self._taker(open_batch)
-                    await self._collector.collect(
-                        ended, open_batch.call, open_batch.nonce, open_batch.items, taker.take
-                    )
-                    self._creation.note("collected", open_batch.nonce)
-            except NotFoundError:
-                if not await self._give_up_if_gone(open_batch):
-                    raise
+            missing = await self._collect_if_found(open_batch)
+            if missing is not None and not await self._give_up_if_gone(open_batch):
+                raise missing
         except APIError as error:
             self._errors.append(error)
+
+    async def _collect_if_found(self, open_batch: OpenBatch) -> NotFoundError | None:
+        """Collect a batch. The error is returned where it, or its results, were not found for too long.
+
+        Raises:
+          APIError: It could not be read for too long, for another reason.
+        """
+        look = self._look if self._via.detach else self._wait
+        items = open_batch.items
+        try:
+            ended = await look(open_batch)
+            if ended is not None:
+                take = self._taker(open_batch).take
+                await self._collector.collect(ended, open_batch.call, open_batch.nonce, items, take)
+                self._creation.note("collected", open_batch.nonce)
+        except NotFoundError as error:
+            return error
+        return None
 
     async def _give_up_if_gone(self, open_batch: OpenBatch) -> bool:
         """Note that a batch which was not found for too long is not there any more, if so: its items are asked again.
