@@ -344,7 +344,8 @@ def fan_out(
         says otherwise; or, if it has none, for a `HeaderRateLimiter` of this fan-out alone.
       journal: A path or a journal. Items that it has an answer for are not sent again (their status is ``cached``), and
         every item that ends is written to it before its outcome is handed out. If ``items`` is a sequence, all ids are
-        compared with each other and with the journal before anything is sent; otherwise each is as it is taken.
+        compared with each other and with the journal before anything is sent; otherwise each is as it is taken. The
+        message batches that earlier runs have left are waited for and collected first, whatever ``via`` is.
       on_error: With ``"capture"`` every error becomes an outcome. With ``"raise"`` the first error cancels everything,
         and is raised.
       max_errors: Stop when more items than this have failed or, if it is a float below 1, when a larger share of them
