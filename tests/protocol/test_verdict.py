@@ -203,6 +203,66 @@ def test_an_empty_balance_in_the_middle_of_a_stream(said: bytes) -> None:
     assert judge(error_from_event(event, None)) == (Verdict.ACCOUNT, "spend_limit", None)
 
 
+SPENT_BODIES = [
+    (400, '{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified workspace API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}}'),
+    (400, '{"type":"error","error":{"type":"invalid_request_error","message":"This organization has been disabled."}}'),
+    (403, '{"error":{"message":"用户额度不足, 剩余额度: $0.00 (request id: 2026)","type":"new_api_error","code":"insufficient_user_quota"}}'),
+    (403, '{"error":{"message":"user quota is not enough","type":"one_api_error","code":"insufficient_user_quota"}}'),
+    (403, '{"error":{"message":"x","code":"insufficient_user_quota"}}'),
+    (403, '{"code":"INSUFFICIENT_BALANCE","message":"x"}'),
+    (429, '{"error":{"code":"1113","message":"Insufficient balance or no resource package. Please recharge."}}'),
+    (429, '{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota"}}'),
+    (429, '{"type":"error","error":{"type":"rate_limit_error","message":"Upstream returned 429.\\n{\\"message\\":\\"suspended due to insufficient balance, please recharge\\"}"}}'),
+    (400, '{"error":{"message":"Budget has been exceeded! Current cost: 26.1, Max budget: 25","type":"budget_exceeded","code":"400"}}'),
+    (429, '{"error":{"message":"No deployments available - crossed budget: Exceeded budget for deployment"}}'),
+    (400, '{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\\"message\\":\\"Your credit balance is too low\\"}"}}}'),
+    (500, '{"type":"error","error":{"type":"api_error","message":"insufficient balance (1008)"}}'),
+    (400, '{"error":"Your credit balance is too low"}'),
+    (400, '{"detail":"Insufficient credits"}'),
+    (400, '{"detail":[{"msg":"Not enough credits"}]}'),
+    (400, '{"message":"You have run out of credits."}'),
+    (403, "Insufficient funds"),
+    (400, "<html><title>Payment Required</title></html>"),
+    (400, '{"error":{"message":"余额不足，请充值"}}'),
+    (400, '{"error":{"message":"Saldo insuficiente"}}'),
+    (400, '{"error":{"message":"Votre solde est nul : crédits insuffisants"}}'),
+    (400, '{"error":{"message":"Ihr Guthaben ist aufgebraucht."}}'),
+    (400, '{"error":{"message":"Недостаточно средств на балансе"}}'),
+    (400, '{"error":{"message":"クレジット残高が不足しています"}}'),
+    (400, '{"error":{"message":"잔액이 부족합니다"}}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "body"), SPENT_BODIES)
+def test_an_empty_balance_in_other_words(code: int, body: str) -> None:
+    """As the API itself and gateways before it say it: in other bodies, under names of their own, in other languages."""
+    error = error_from_response(code, {"x-should-retry": "true"}, body.encode(), now=0.0)
+    assert judge(error) == (Verdict.ACCOUNT, "spend_limit", None)
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (429, '{"error":{"message":"You exceeded your current quota, please check your plan and billing details. Please retry in 7 s."}}'),
+        (429, '{"error":{"message":"Number of request tokens has exceeded your per-minute rate limit"}}'),
+        (400, '{"detail":[{"msg":"field required","input":{"messages":["Your credit balance is too low"]}}]}'),
+        (400, '{"error":{"message":"thinking: budget exceeded max_tokens"}}'),
+        (400, '{"error":{"message":"prompt is too long: not enough context"}}'),
+        (503, '{"error":"no healthy upstream to balance"}'),
+    ],
+)  # fmt: skip
+def test_what_is_no_empty_balance(code: int, body: str) -> None:
+    """The quota of a minute, and words of the prompt that an answer repeats."""
+    assert judge(error_from_response(code, {}, body.encode(), now=0.0)).reason is None
+
+
+def test_a_quota_that_will_be_there_again() -> None:
+    """Some APIs call the quota of a minute the same, and then say how long to wait."""
+    body = b'{"error":{"message":"x","code":"insufficient_quota"}}'
+    assert judge(error_from_response(429, {"retry-after": "7"}, body, now=0.0)).verdict is Verdict.RATE_LIMITED
+    assert judge(error_from_response(429, {}, body, now=0.0)).verdict is Verdict.ACCOUNT
+
+
 def test_other_sentences_say_nothing() -> None:
     assert judge(status(400, api_message="the balance of credit")).verdict is Verdict.PERMANENT
     assert judge(status(429, api_message="usage limits")).verdict is Verdict.RATE_LIMITED

@@ -14,6 +14,7 @@ Two rules stand above the rest:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from enum import Enum
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -26,6 +27,7 @@ from trio_stream._errors import (
     IncompleteStreamError,
     TotalTimeoutError,
 )
+from trio_stream._protocol._error_words import find_words
 
 
 class Verdict(Enum):
@@ -71,7 +73,8 @@ class _Row(NamedTuple):
     status: Container[int] | None = None
     type: str | None = None
     error_code: Container[str | None] | None = None
-    sentences: tuple[str, ...] | None = None  # in lower case; the message of the API has one of them
+    words: re.Pattern[str] | None = None  # found in what the answer says
+    asks_to_wait: bool | None = None  # by `retry-after`
     should_retry: bool | None = None
     retryable: bool | None = None  # of an APIConnectionError
 
@@ -84,7 +87,8 @@ class _Row(NamedTuple):
                 (self.status is None or error.status_code in self.status)
                 and (self.type is None or error.type == self.type)
                 and (self.error_code is None or error.error_code in self.error_code)
-                and (self.sentences is None or _says_any(error, self.sentences))
+                and (self.asks_to_wait is None or (error.retry_after is not None) is self.asks_to_wait)
+                and (self.words is None or self.words.search(_words_of(error)) is not None)
                 and (self.should_retry is None or error.should_retry is self.should_retry)
             )
         if isinstance(error, APIConnectionError):
@@ -92,9 +96,17 @@ class _Row(NamedTuple):
         return True
 
 
-def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
-    message = (error.api_message or "").lower()
-    return any(sentence in message for sentence in sentences)
+_MOST_WORDS: Final = 8192
+"""The number of characters of an error that are looked at."""
+
+
+def _words_of(error: APIStatusError) -> str:
+    """What an answer says, in lower case and with blanks between words: names of a cause are written in other ways."""
+    words = (error.message, error.type or "", error.error_code or "", error.api_message or "", *find_words(error.body))
+    return _BETWEEN_WORDS.sub(" ", "\n".join(words)[:_MOST_WORDS].lower())
+
+
+_BETWEEN_WORDS: Final = re.compile(r"[ _-]+")
 
 
 # The status of an `error` event, and of an error object where an event stream should be. It says nothing, so
@@ -102,9 +114,7 @@ def _says_any(error: APIStatusError, sentences: tuple[str, ...]) -> bool:
 _IN_STREAM: Final = (200,)
 _SERVER_ERRORS: Final = range(500, 1000)  # not all are below 600 in the wild
 
-# Refusals that no waiting ends: a person has to do something. Some answers tell an empty balance by their sentence
-# alone, as a 400 `invalid_request_error`: "Your credit balance is too low to access the Anthropic API. ...", "You have
-# reached your specified API usage limits. You will regain access on ...".
+# Refusals that no waiting ends: a person has to do something.
 _SPENT_CODES: Final = frozenset[str | None](
     {
         "enforced_spend_limit_reached",
@@ -113,14 +123,36 @@ _SPENT_CODES: Final = frozenset[str | None](
         "organization_on_hold",
     }
 )
-_SPENT_SENTENCES: Final = ("credit balance is too low", "specified api usage limits")
+
+# Some tell an empty balance by their words alone. The API itself says in a 400 `invalid_request_error`: "Your credit
+# balance is too low to access the Anthropic API. ...", "You have reached your specified workspace API usage limits. You
+# will regain access on ...". Gateways say it with any status from 400 to 500, in their own languages, under names of
+# their own: `insufficient_user_quota` (one-api, 403), "Budget has been exceeded!" (LiteLLM, 400), "insufficient balance
+# (1008)" (MiniMax, 500), "Insufficient balance or no resource package. Please recharge." (Z.ai, 429).
+_SPENT_WORDS: Final = re.compile(
+    r"credit balance (is )?too low|specified (\w+ )?api usage limits|(spend|spending|monthly usage) limit"
+    r"|(insufficient|not enough) (\w+ )?(balance|credits?|funds)\b|out of (\w+ )?(credits|funds)\b"
+    r"|(balance|credits?|funds) (is|are) (insufficient|not enough|exhausted|used up)"
+    r"|budget has been exceeded|^budget exceeded$|crossed budget|billing hard limit|payment required"
+    r"|billing (is )?(disabled|not active)|organization has been disabled"
+    r"|余额不足|餘額不足|额度不足|額度不足|欠费|残高不足|残高が不足|잔액.{0,3} ?부족"
+    r"|(saldo|crédito|credito)s? insuficientes?|(solde|crédits?) insuffisants?|guthaben.{0,30} (aufgebraucht|erschöpft)"
+    r"|(nicht genügend|kein|unzureichendes) guthaben|guthaben.{0,20} (reicht nicht|zu niedrig)|недостаточно средств",
+    re.MULTILINE,
+)
+
+# These too, unless the answer asks to wait: then some other APIs mean the quota of a minute.
+_QUOTA_WORDS: Final = re.compile(
+    r"insufficient (\w+ )?quota|quota is not enough|exceeded current quota|check your plan and billing(?!.*retry)"
+)
 _RAMP_CODES: Final = ("ramp_limit_exceeded",)
 
 # The first row that fits decides.
 _TABLE: Final = (
     # The account: whatever the status is, and whatever x-should-retry says.
     _Row(Verdict.ACCOUNT, "spend_limit", error_code=_SPENT_CODES),
-    _Row(Verdict.ACCOUNT, "spend_limit", sentences=_SPENT_SENTENCES),
+    _Row(Verdict.ACCOUNT, "spend_limit", words=_SPENT_WORDS),
+    _Row(Verdict.ACCOUNT, "spend_limit", words=_QUOTA_WORDS, asks_to_wait=False),
     _Row(Verdict.ACCOUNT, "authentication", status=(401,)),
     _Row(Verdict.ACCOUNT, "authentication", type="authentication_error"),
     _Row(Verdict.ACCOUNT, "spend_limit", status=(402,)),
