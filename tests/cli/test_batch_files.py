@@ -105,6 +105,67 @@ def test_devices(run: Run, tmp_path: Path, name: str, what: str) -> None:
     assert (done.code, done.err) == (2, f"trio-stream batch: {why}\n")
 
 
+OPTIONS = ["--output", "--journal", "--skip-invalid", "--summary", "--report"]
+
+
+def loop(path: Path) -> Path:
+    path.symlink_to(path.name)
+    return path
+
+
+def leading_nowhere(path: Path) -> Path:
+    path.symlink_to("none/x")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        (loop, "cannot be used: "),
+        (leading_nowhere, "there is no "),
+        (lambda path: path / "none" / "x", "there is no "),
+        (lambda path: path.with_name("p") / "x", "cannot be used: Not a directory"),
+        (lambda path: path.with_name("x" * 300), "cannot be used: File name too long"),
+    ],
+    ids=["a loop of links", "a link to nowhere", "no folder", "in a file", "a long name"],
+)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_places_that_cannot_be_written(
+    run: Run, tmp_path: Path, option: str, place: Callable[[Path], Path], why: str
+) -> None:
+    """One line says so before anything is sent, also for what is written at the end; and nothing is made."""
+    (tmp_path / "p").write_bytes(GOOD)
+    path = place(tmp_path / "x")
+    before = {name.name for name in tmp_path.iterdir()}
+    more = [] if option == "--output" else ["--output", tmp_path / "out"]
+    done = run("batch", tmp_path / "p", option, path, *more)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{option} {path}" in done.err
+    assert why in done.err
+    assert {name.name for name in tmp_path.iterdir()} == before
+
+
+def test_a_journal_whose_name_would_be_too_long(run: Run, tmp_path: Path) -> None:
+    """The name of the output alone is not."""
+    (tmp_path / "p").write_bytes(GOOD)
+    done = run("batch", tmp_path / "p", "-o", tmp_path / ("x" * 250))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert ".journal cannot be used: File name too long" in done.err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_files_that_nobody_may_write(run: Run, tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where permissions say so, or a file system that is mounted for reading only."""
+    (tmp_path / "p").write_bytes(GOOD)
+    if there:
+        (tmp_path / "o").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "o")
+    words = "o may not be written" if there else f"nothing can be written to {tmp_path}"
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert words in done.err
+
+
 def test_a_summary_that_is_a_directory(run: Run, tmp_path: Path) -> None:
     """It is told before anything is sent, not afterwards."""
     (tmp_path / "p").write_bytes(GOOD)
@@ -201,8 +262,6 @@ def test_rejected_lines_that_cannot_be_written(run: Run, tmp_path: Path) -> None
     (tmp_path / "p").write_bytes(b"{\n")
     done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", "/dev/full")
     assert (done.code, done.err) == (1, "trio-stream batch: /dev/full cannot be written: No space left on device\n")
-    done = run("batch", tmp_path / "p", "-o", tmp_path / "out", "--skip-invalid", tmp_path / "none" / "rejects")
-    assert (done.code, done.err.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
@@ -263,7 +322,21 @@ def doubled(lines: list[bytes]) -> None:
     lines.insert(2, lines[0])
 
 
-@pytest.mark.parametrize("damage", [cut, zeros, first, joined, not_utf_8, doubled])
+def only_zeros(lines: list[bytes]) -> None:
+    lines[:] = [b"\0" * sum(map(len, lines))]
+
+
+def mostly_cut(lines: list[bytes]) -> None:
+    lines[:] = [line[:10] + b"\n" for line in lines]
+
+
+def without_beginnings(lines: list[bytes]) -> None:
+    lines[:] = [line[5:] for line in lines]
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, zeros, first, joined, not_utf_8, doubled, only_zeros, mostly_cut, without_beginnings]
+)
 @pytest.mark.parametrize("order", ["input", "completion"])
 async def test_damaged_lines_are_made_again(tmp_path: Path, damage: Callable[[list[bytes]], None], order: str) -> None:
     """The journal has their answers: nothing is sent again, and each item has one line."""
@@ -277,7 +350,7 @@ async def test_damaged_lines_are_made_again(tmp_path: Path, damage: Callable[[li
     api = ScriptedAPI(default=echo)
     done = await batch(*args, api=api)
     assert api.requests == []
-    assert (f"damaged lines of {output}: 1, which" in done.err) == (damage is not doubled)
+    assert (f"damaged lines of {output}: " in done.err) == (damage not in (doubled, only_zeros))
     again = output.read_bytes().splitlines()
     assert sorted(again) == rows
     if order == "input":
@@ -308,11 +381,26 @@ async def test_a_damaged_line_without_a_journal_is_asked_again(tmp_path: Path) -
         (b'{"id": "a", "stat', False),
         (b"[]\n", False),
         (b"\xff\n", False),
+        (b'{"id":"a","prompt":"x', False),
+        (b'tus":"ok","hash":"h"}\n', False),
+        (b'"status":"ok","text":"x","hash":"h"}\n', True),
+        (b"\0\0\0\n", True),
+        (b"\n", False),
     ],
 )
 def test_lines_of_an_output(line: bytes, is_one: bool) -> None:
-    """Those that are torn are known by how they begin."""
+    """Those that are damaged are known by how they begin, and by what else they have."""
     assert is_output_line(line) == is_one
+
+
+def test_a_prompt_that_was_cut_is_no_output(run: Run, tmp_path: Path) -> None:
+    """It begins like a row; but a file of prompts is not emptied for that."""
+    (tmp_path / "p").write_bytes(GOOD)
+    torn = b'{"id":"a","prompt":"x"}\n{"id":"b","prompt":"y'
+    (tmp_path / "o").write_bytes(torn)
+    done = run("batch", tmp_path / "p", "-o", tmp_path / "o", "--overwrite")
+    assert (done.code, (tmp_path / "o").read_bytes()) == (2, torn)
+    assert is_output_line(torn, has_journal=True) is True
 
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other kinds of files")

@@ -11,6 +11,7 @@ because a second run must not begin beside one that is under way.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import sys
@@ -141,12 +142,13 @@ class Files:
     def _check_kinds(self) -> None:
         if self._output_path is not None:
             _check_regular("--output", self._output_path, "write to standard output with `-o -`")
+        has_journal = self._journal_path is not None and bool(_first_lines(self._journal_path))
         if self._lines_path is not None:
             _check_regular("--output", self._lines_path, "name another file")
-            _check_ours("--output", self._lines_path, _is_output, "an output of this command")
+            is_output = functools.partial(_is_output, has_journal=has_journal)
+            _check_ours("--output", self._lines_path, is_output, "an output of this command")
         if self.table is not None:
-            journal = self._journal_path
-            self.table.check_is_ours(has_journal=journal is not None and bool(_first_lines(journal)))
+            self.table.check_is_ours(has_journal=has_journal)
         if self._journal_path is not None:
             _check_regular("--journal", self._journal_path, "name a file")
             _check_ours("--journal", self._journal_path, _is_journal, "a journal")
@@ -154,13 +156,10 @@ class Files:
             _check_regular("--skip-invalid", self._rejects_path, "name a file")
             _check_ours("--skip-invalid", self._rejects_path, _is_rejects, "a file of rejected lines")
         if self.summary is not None:
-            if self.summary.is_dir():
-                raise TargetError(f"--summary {self.summary} is a directory: name a file")
+            _check_figures("--summary", self.summary)
             _check_ours("--summary", self.summary, _is_summary, "a summary of this command")
-        if self.report is not None and self.report.is_dir():
-            raise TargetError(f"--report {self.report} is a directory: name a file")
-        if self.report is not None and not self.report.parent.is_dir():
-            raise TargetError(f"--report {self.report}: there is no {self.report.parent}")
+        if self.report is not None:
+            _check_figures("--report", self.report)
 
     def open_earlier(self) -> None:
         """Open what an earlier run has left, and find out what is in it.
@@ -283,7 +282,7 @@ def _same_file(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
     except OSError:  # one of them is not there yet
-        return path.resolve() == other.resolve()
+        return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _is_open_as(file: TextIO | None, path: Path) -> bool:
@@ -298,7 +297,7 @@ def _is_open_as(file: TextIO | None, path: Path) -> bool:
 
 
 def _is_device(path: Path) -> bool:
-    return path.is_char_device() or path.is_block_device()
+    return _other_kind(path) == "a device"
 
 
 def _check_regular(option: str, path: Path, instead: str) -> None:
@@ -310,6 +309,39 @@ def _check_regular(option: str, path: Path, instead: str) -> None:
     what = _other_kind(path)
     if what is not None:
         raise TargetError(f"{option} {path} is {what}, and a run continues from its files: {instead}")
+    _check_place(option, path)
+
+
+def _check_figures(option: str, path: Path) -> None:
+    """Look whether a file can be written at the end of a run, which is too late to find out that it cannot.
+
+    Raises:
+      TargetError: It cannot.
+    """
+    _check_place(option, path)
+    if path.is_dir():
+        raise TargetError(f"{option} {path} is a directory: name a file")
+
+
+def _check_place(option: str, path: Path) -> None:
+    """Look whether a file may be written where it is, or can be created where it is not.
+
+    Raises:
+      TargetError: It cannot.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        folder = Path(os.path.realpath(path)).parent  # a link may lead elsewhere
+        if not folder.is_dir():
+            raise TargetError(f"{option} {path}: there is no {folder}") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise TargetError(f"{option} {path}: nothing can be written to {folder}") from None
+    except OSError as error:
+        raise TargetError(f"{option} {path} cannot be used: {error.strerror or error}") from None
+    else:
+        if not os.access(path, os.W_OK):
+            raise TargetError(f"{option} {path} may not be written")
 
 
 def _other_kind(path: Path) -> str | None:
@@ -346,17 +378,17 @@ def check_is_output_or_journal(path: Path) -> None:
 
 def _first_lines(path: Path) -> list[bytes]:
     """Read the beginning of a file; nothing where that is not possible, as writing it says why."""
-    if not path.is_file():  # opening a FIFO would wait for its other end
-        return []
     try:
+        if not path.is_file():  # opening a FIFO would wait for its other end
+            return []
         with path.open("rb") as file:
             return file.read(_HEAD).splitlines(keepends=True)
     except OSError:
         return []
 
 
-def _is_output(lines: list[bytes]) -> bool:
-    return any(map(is_output_line, lines))  # the first may be the one that is damaged
+def _is_output(lines: list[bytes], *, has_journal: bool = False) -> bool:
+    return any(is_output_line(line, has_journal=has_journal) for line in lines)  # the first may be damaged
 
 
 def _is_journal(lines: list[bytes]) -> bool:

@@ -112,13 +112,26 @@ def output_line(outcome: Outcome, pending: Pending, *, same_as: str | None = Non
     return msgspec.json.encode(row | ours) + b"\n"
 
 
-def is_output_line(line: bytes) -> bool:
-    """Whether a line, of which the end may be missing or parts damaged, is one of an output."""
+def is_output_line(line: bytes, *, has_journal: bool = False) -> bool:
+    """Whether a line, of which the end may be missing or parts damaged, is one of an output.
+
+    Args:
+      line: The line.
+      has_journal: Whether a journal has answers. Without one, a line that only begins like a row may be a prompt.
+    """
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return line.startswith(BEGINNING)
+        if _is_zeros(line):
+            return True
+        begins = line.startswith(BEGINNING)
+        return (begins and has_journal) or (b'"status":"' in line and (begins or b'"hash":"' in line))
     return fields_of(line) is not None
+
+
+def _is_zeros(line: bytes) -> bool:
+    """Whether nothing is left of a line, as after a power cut: the file has its length, and zeros in place of data."""
+    return b"\0" in line and not line.strip(b"\0\r\n")
 
 
 def fields_of(line: bytes) -> dict[str, Any] | None:

@@ -97,13 +97,14 @@ class Output:
           OutputError: The file cannot be read.
         """
         lines = foreign = 0
+        has_journal = journal is not None and len(journal) > 0
         for line in self._lines():
             lines += 1
             fields = fields_of(line)
             if fields is None:
                 self.damaged += 1
                 self._is_changed = True
-                foreign += not is_output_line(line)
+                foreign += not is_output_line(line, has_journal=has_journal)
                 continue
             key = cast("str", fields["id"])
             if fields.get("same_as") is None:
