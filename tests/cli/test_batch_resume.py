@@ -17,6 +17,7 @@ from tests.forked import FORKS, SECONDS
 from tests.processes import PYTHON
 from tests.soak.form import LONG
 from trio_stream.batch import read_journal
+from trio_stream.cli._batch_job import signals_that_end_a_run
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, http_error, pause, say, stall
 
 from .running import SECRET, Running, program, run_cli
@@ -278,7 +279,19 @@ async def test_an_outage_is_exit_code_5(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, None), (signal.SIGINT, signal.SIGTERM)]
+    ("first", "second"),
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, None),
+        (signal.SIGINT, signal.SIGTERM),
+        pytest.param(
+            signal.SIGHUP,
+            None,
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL, reason="nohup keeps it away from the command"
+            ),
+        ),
+    ],
 )
 async def test_ctrl_c_twice_aborts_and_keeps_partial_texts(tmp_path: Path, first: int, second: int | None) -> None:
     api = ScriptedAPI(default=lambda request: [say("began ", stall())])
@@ -297,6 +310,14 @@ async def test_ctrl_c_twice_aborts_and_keeps_partial_texts(tmp_path: Path, first
     assert (tmp_path / "a.jsonl").read_bytes() == b""
     outcomes = list(read_journal(tmp_path / "a.jsonl.journal"))
     assert [(o.status, o.text) for o in outcomes] == [("cancelled", "began ")] * 3
+
+
+def test_nohup_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose terminal may be closed goes on."""
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+    assert signal.SIGHUP in signals_that_end_a_run()
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    assert signal.SIGHUP not in signals_that_end_a_run()
 
 
 @pytest.mark.parametrize(

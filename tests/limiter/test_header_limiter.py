@@ -195,14 +195,16 @@ async def test_a_pause_is_not_capped_below_ten_minutes(asked, pause, autojump_cl
     assert await waited(limiter, permit()) == pytest.approx(pause)
 
 
-async def test_refusals_without_retry_after_pause_longer_and_longer(autojump_clock):
+@pytest.mark.parametrize("asked", [None, 1e-9, 0.1])
+async def test_refusals_without_retry_after_pause_longer_and_longer(asked, autojump_clock):
+    """So do those with one that is nearly zero, which would be asked for again at once."""
     limiter = ts.HeaderRateLimiter(rng=lambda: 0.0)
     pauses = []
     for _ in range(7):
         request = permit()
         pauses.append(await waited(limiter, request))
-        limiter.penalise(request, refusal(None))
-        limiter.penalise(request, refusal(None))  # of the same wave
+        limiter.penalise(request, refusal(asked))
+        limiter.penalise(request, refusal(asked))  # of the same wave
         limiter.release(request)
     assert pauses == [0, 0.5, 1, 2, 4, 8, 8]
 

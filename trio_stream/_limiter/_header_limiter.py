@@ -249,6 +249,8 @@ class HeaderRateLimiter(RateLimiter):
         """See `RateLimiter.penalise`."""
         now = self._clock.now()
         asked = error.retry_after if isinstance(error, APIStatusError) else None
+        if asked is not None and asked < _GUESSED_PAUSES[0]:
+            asked = None  # nearly zero, which counts as absent: taken at its word, it would be asked for again at once
         limits = error.rate_limits if isinstance(error, APIStatusError) else None
         account = self._model(permit).account
         # The first requests are sent before any limit is known: then it is the refusal that tells it.

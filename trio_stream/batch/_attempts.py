@@ -36,7 +36,15 @@ _MOST_REFUSALS: Final = 100
 """How many requests of one item the API may refuse. Refusals cost nothing, but an item must not go on for ever."""
 
 _MOST_SECONDS: Final = 600.0
-"""An item whose `retry-after` is longer than this is not tried again."""
+"""An item that is to wait for longer than this, by a `retry-after` of its own, is not tried again."""
+
+_MOST_SECONDS_OUT_OF_ORDER: Final = 60.0
+"""The most of the `retry-after` of an API that is out of order that an item waits for. Nobody knows when that will be
+over: answers 503 say an hour where it takes a minute, and other items are sent to look."""
+
+_SHARED_BLAME: Final = 0.25
+"""What a failure counts for while most requests fail alike: it is hardly the fault of the item. With half of them
+failing, one item of 250 would fail eight times in a row."""
 
 
 @final
@@ -49,7 +57,8 @@ class Attempts:
     Three counts end the retries of an item: its failures (at most ``max_attempts``); the refusals (429, 529) that
     cost nothing and say nothing about the item, of which there may be many more; and the answers that are whole and no
     value of the type that was asked for (``retry_invalid``). While nothing at all is answered, nothing is counted: then
-    it is the API that fails, and the job waits for it or stops as a whole.
+    it is the API that fails, and the job waits for it or stops as a whole. While most requests fail, a failure counts
+    for less than one.
 
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
@@ -167,15 +176,19 @@ class Attempts:
                 delay = 0.0
             elif out_of_order and nothing_answered and self._proves_outage():
                 # It says nothing about this item.
-                delay = _delay(judgement, spared)
+                delay = _delay(judgement, spared, out_of_order=True)
                 spared += 1
             elif verdict is Verdict.OVERLOADED and active.stream is None:
                 active.refusals += 1
-                delay = _delay(judgement, spared)
+                delay = _delay(judgement, spared, out_of_order=True)
+                spared += 1
+            elif out_of_order and self._governor.mostly_failing and len(self._job.active) > 1:
+                active.failures += _SHARED_BLAME
+                delay = _delay(judgement, spared, out_of_order=True)
                 spared += 1
             else:
-                delay = _delay(judgement, active.failures)
-                active.failures += 1
+                delay = _delay(judgement, int(active.failures), out_of_order=out_of_order)
+                active.failures += 1.0
             if delay is None or active.failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
                 return active.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
             given_up = await self._back_off(active, error, delay)
@@ -186,12 +199,13 @@ class Attempts:
         """Whether failures of all items under way prove that the API fails, and not they.
 
         An item alone has nothing to be compared with. At the end of a job there may be a few that fail always, and no
-        other answer disproves that the API does: so few are taken for an outage for a while only.
+        other answer disproves that the API does: so few are taken for an outage for a while only. Neither do any number
+        of them prove it for longer that have failed while others were answered.
         """
-        under_way = len(self._job.active)
+        active = self._job.active.values()
         if self._job.all_taken and self._governor.wants_witnesses:
-            return under_way >= WITNESSES
-        return under_way > 1
+            return sum(not item.failures for item in active) >= WITNESSES
+        return len(active) > 1
 
     def reread(self, known: Outcome | None) -> Outcome | None:
         """Give an answer of the journal its value: that is not written, since the message is.
@@ -410,9 +424,11 @@ def _judge(
         return msgspec.structs.replace(outcome, status=error.fault, error=error), error
 
 
-def _delay(judgement: Judgement, retries_taken: int) -> float | None:
+def _delay(judgement: Judgement, retries_taken: int, *, out_of_order: bool) -> float | None:
     """Return the seconds to wait before an item is tried again; None if it is not."""
     asked = judgement.retry_after
+    if out_of_order and asked is not None:
+        asked = min(asked, _MOST_SECONDS_OUT_OF_ORDER)
     if not judgement.retryable or (asked is not None and asked > _MOST_SECONDS):
         return None
     return retry_delay(retries_taken, jitter=random.random(), retry_after=asked)  # noqa: S311 - no secret

@@ -80,6 +80,11 @@ class Governor:
         return self._breaker.is_open
 
     @property
+    def mostly_failing(self) -> bool:
+        """Whether at least half of the last requests failed without an answer, as in an outage of a part of the API."""
+        return self._breaker.mostly_failing
+
+    @property
     def signs_of_life(self) -> int:
         """How many answers have shown that the API works."""
         return self._outage.signs_of_life

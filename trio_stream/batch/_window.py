@@ -151,16 +151,22 @@ class Breaker:
     the first answer that shows that the API works.
     """
 
-    __slots__ = ("_last", "_probe_at")
+    __slots__ = ("_last", "_noted", "_probe_at")
 
     def __init__(self) -> None:
         self._last: deque[bool] = deque(maxlen=_LOOKED_BACK)
+        self._noted = 0
         self._probe_at: float | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether only probes may be sent."""
         return self._probe_at is not None
+
+    @property
+    def mostly_failing(self) -> bool:
+        """Whether at least half of the last requests failed, of which there have been enough to tell."""
+        return self._noted >= _LOOKED_BACK and 2 * sum(self._last) >= len(self._last)
 
     def note(self, *, failed: bool, now: float) -> None:
         """Count a request that has its answer, or failed without one.
@@ -169,6 +175,7 @@ class Breaker:
           failed: Whether it says that the API is out of order.
           now: The time in seconds, by the same clock as for `wait`.
         """
+        self._noted += 1
         if not failed:
             if self._probe_at is not None:
                 # What came before the end of the storm says nothing about the time after it.

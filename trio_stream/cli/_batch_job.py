@@ -8,6 +8,7 @@ not: opening files and errors of the command (`_batch`), exit status and report 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Final, Literal, cast, final
 
@@ -116,7 +117,7 @@ class BatchJob:
             )
             self._report = report = Report(lambda: results.stats, total=found.total, max_cost=options.max_cost)
             view = make_view(report, options.progress, stdout_used=options.output == "-", live=self._live)
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, view:
+            with trio.open_signal_receiver(*signals_that_end_a_run()) as signals, view:
                 view.tell(self._opening)
                 if self._journal is not None and self._journal.batches.open:
                     names = " ".join(batch.batch_id or batch.nonce for batch in self._journal.batches.open.values())
@@ -195,6 +196,18 @@ class BatchJob:
             else:
                 view.tell("aborting: what has arrived is kept")
                 results.abort()
+
+
+def signals_that_end_a_run() -> list[signal.Signals]:
+    """Return the signals that end a run early.
+
+    SIGHUP is one of them, as a terminal sends it that is closed, but not for who has asked for it to be ignored, as
+    ``nohup`` does: then the run is to outlive its terminal.
+    """
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signals.append(signal.SIGHUP)
+    return signals
 
 
 @final
