@@ -422,14 +422,11 @@ async def test_no_item_is_lost_when_half_of_the_answers_fail(autojump_clock):
     assert {outcome.status for outcome in outcomes} == {"ok"}
 
 
-@pytest.mark.parametrize("answered", [2, 4])
-async def test_a_half_outage_costs_no_item(answered, autojump_clock):
-    """Of a server behind which one machine of two is dead, or of four: so many fail in a row that an item may be lost."""
+async def test_a_half_outage_costs_no_item(autojump_clock):
+    """One machine of two is dead behind a server: of so many items some fail as often in a row as they may."""
     requests = itertools.count()
-    client, _ = client_of(
-        default=lambda request: [say("x", pause(20))] if next(requests) % answered == 0 else [http_error(502)]
-    )
-    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(300)], **PARAMS)
+    client, _ = client_of(default=lambda request: [http_error(502)] if next(requests) % 2 else [say("x", pause(20))])
+    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(300)], max_attempts=8, **PARAMS)
     assert {outcome.status for outcome in outcomes} == {"ok"}
 
 

@@ -43,7 +43,7 @@ _MOST_SECONDS_OUT_OF_ORDER: Final = 60.0
 over: answers 503 say an hour where it takes a minute, and other items are sent to look."""
 
 _SHARED_BLAME: Final = 0.25
-"""What a failure counts for while most requests fail alike: it is hardly the fault of the item. With half of them
+"""What a failure counts for while many requests fail alike: it is hardly the fault of the item. With half of them
 failing, one item of 250 would fail eight times in a row."""
 
 
@@ -57,7 +57,7 @@ class Attempts:
     Three counts end the retries of an item: its failures (at most ``max_attempts``); the refusals (429, 529) that
     cost nothing and say nothing about the item, of which there may be many more; and the answers that are whole and no
     value of the type that was asked for (``retry_invalid``). While nothing at all is answered, nothing is counted: then
-    it is the API that fails, and the job waits for it or stops as a whole. While most requests fail, a failure counts
+    it is the API that fails, and the job waits for it or stops as a whole. While many requests fail, a failure counts
     for less than one.
 
     Args:
@@ -169,25 +169,26 @@ class Attempts:
                 return active.outcome("error", error)
             nothing_answered = signs_of_life == self._governor.signs_of_life
             signs_of_life = self._governor.signs_of_life
+            comparable = out_of_order and len(self._job.active) > 1  # an item alone has nothing to be compared with
             delay: float | None
             if verdict in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
                 # The limiter holds everyone back, this item too.
                 active.refusals += 1
                 delay = 0.0
-            elif out_of_order and nothing_answered and self._proves_outage():
+            elif comparable and nothing_answered and self._proves_outage():
                 # It says nothing about this item.
-                delay = _delay(judgement, spared, out_of_order=True)
+                delay = _delay(judgement, spared, comparable=True)
                 spared += 1
             elif verdict is Verdict.OVERLOADED and active.stream is None:
                 active.refusals += 1
-                delay = _delay(judgement, spared, out_of_order=True)
+                delay = _delay(judgement, spared, comparable=True)
                 spared += 1
-            elif out_of_order and self._governor.mostly_failing and len(self._job.active) > 1:
+            elif comparable and self._governor.often_failing:
                 active.failures += _SHARED_BLAME
-                delay = _delay(judgement, spared, out_of_order=True)
+                delay = _delay(judgement, spared, comparable=True)
                 spared += 1
             else:
-                delay = _delay(judgement, int(active.failures), out_of_order=out_of_order)
+                delay = _delay(judgement, int(active.failures), comparable=comparable)
                 active.failures += 1.0
             if delay is None or active.failures >= self._max_attempts or active.refusals >= _MOST_REFUSALS:
                 return active.outcome("timeout" if isinstance(error, APITimeoutError) else "error", error)
@@ -198,14 +199,13 @@ class Attempts:
     def _proves_outage(self) -> bool:
         """Whether failures of all items under way prove that the API fails, and not they.
 
-        An item alone has nothing to be compared with. At the end of a job there may be a few that fail always, and no
-        other answer disproves that the API does: so few are taken for an outage for a while only. Neither do any number
-        of them prove it for longer that have failed while others were answered.
+        At the end of a job there may be a few that fail always, and no other answer disproves that the API does: so few
+        are taken for an outage for a while only. Neither do any number of them prove it for longer that have failed
+        while others were answered.
         """
-        active = self._job.active.values()
         if self._job.all_taken and self._governor.wants_witnesses:
-            return sum(not item.failures for item in active) >= WITNESSES
-        return len(active) > 1
+            return sum(not item.failures for item in self._job.active.values()) >= WITNESSES
+        return True
 
     def reread(self, known: Outcome | None) -> Outcome | None:
         """Give an answer of the journal its value: that is not written, since the message is.
@@ -424,10 +424,10 @@ def _judge(
         return msgspec.structs.replace(outcome, status=error.fault, error=error), error
 
 
-def _delay(judgement: Judgement, retries_taken: int, *, out_of_order: bool) -> float | None:
+def _delay(judgement: Judgement, retries_taken: int, *, comparable: bool) -> float | None:
     """Return the seconds to wait before an item is tried again; None if it is not."""
     asked = judgement.retry_after
-    if out_of_order and asked is not None:
+    if comparable and asked is not None:
         asked = min(asked, _MOST_SECONDS_OUT_OF_ORDER)
     if not judgement.retryable or (asked is not None and asked > _MOST_SECONDS):
         return None

@@ -80,9 +80,9 @@ class Governor:
         return self._breaker.is_open
 
     @property
-    def mostly_failing(self) -> bool:
-        """Whether at least half of the last requests failed without an answer, as in an outage of a part of the API."""
-        return self._breaker.mostly_failing
+    def often_failing(self) -> bool:
+        """Whether a third of the last requests or more failed without an answer, as where a part of the API is dead."""
+        return self._breaker.often_failing
 
     @property
     def signs_of_life(self) -> int:
