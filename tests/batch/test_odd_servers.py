@@ -426,7 +426,7 @@ async def test_a_half_outage_costs_no_item(autojump_clock):
     """One machine of two is dead behind a server: of so many items some fail as often in a row as they may."""
     requests = itertools.count()
     client, _ = client_of(default=lambda request: [http_error(502)] if next(requests) % 2 else [say("x", pause(20))])
-    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(300)], max_attempts=8, **PARAMS)
+    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(200)], max_attempts=8, **PARAMS)
     assert {outcome.status for outcome in outcomes} == {"ok"}
 
 
@@ -441,15 +441,14 @@ async def test_prompts_that_always_fail_are_no_outage(every, autojump_clock):
     assert len(api.requests) < 60 * 15
 
 
-@pytest.mark.parametrize("seconds", [5, 3600])
-async def test_an_outage_that_tells_when_it_will_be_over(seconds, autojump_clock):
+async def test_an_outage_that_tells_when_it_will_be_over(autojump_clock):
     """Answers 503 may say an hour; an item waits for a minute at most, and is asked again."""
     began = trio.current_time()
-    down = [http_error(503, retry_after=seconds)]
+    down = [http_error(503, retry_after=3600)]
     client, _ = client_of(
         default=lambda request: down if 5 < trio.current_time() - began < 95 else [say("x", pause(10))]
     )
-    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(400)], **PARAMS)
+    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(200)], **PARAMS)
     assert {outcome.status for outcome in outcomes} == {"ok"}
     assert trio.current_time() - began < 240
 
