@@ -12,8 +12,23 @@ import trio
 
 import trio_stream as ts
 from tests.bench import budgets
+from trio_stream._money import ChargeSums
 from trio_stream.batch import Journal
-from trio_stream.testing import RecordedRequest, Step, disconnect, event, fail, http_error, pause, say, stall, usage
+from trio_stream.testing import (
+    Batches,
+    PromptCache,
+    RecordedRequest,
+    ScriptedAPI,
+    Step,
+    disconnect,
+    event,
+    fail,
+    http_error,
+    pause,
+    say,
+    stall,
+    usage,
+)
 
 from .api import PARAMS, Notes, client_of, echo, prompt_of
 
@@ -219,8 +234,68 @@ async def test_what_was_under_way_when_a_run_was_killed(autojump_clock, tmp_path
         journal.start("q7", "0" * 32, index=7)
         journal.end("q7", note)
         assert journal.charges[-1] == ts.Charge(model="m", output=200)
-    with Journal(path) as journal:  # 600 of five answers, and two that died
-        assert sum(charge.output for charge in journal.charges) == 840
+    with Journal(path) as journal:  # 600 of five answers, and two that died, like most of these
+        assert sum(charge.output for charge in journal.charges) == 800
+
+
+async def test_what_was_under_way_when_nothing_had_ended_yet(autojump_clock, tmp_path: Path):
+    """No answer tells what it cost: at first each may have been as long as it may, then as long as those that end."""
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        for number in range(4):
+            journal.start(f"q{number}", "0" * 32, index=number)
+    with Journal(path) as journal:
+        assert (journal.charges, journal.uncounted) == ((), 4)
+    client, api = client_of(default=answers(50))
+    options: dict[str, Any] = {**PARAMS, "budget": ts.Budget(cost=600), "prices": PRICES, "max_tokens": 100}
+    async with ts.fan_out(client, ITEMS[10:], journal=path, **options) as results:
+        await trio.sleep(0.5)
+        assert (len(api.requests), results.stats.cost_before) == (2, 0)
+        async for _ in results:
+            pass
+    stats = results.stats
+    assert (stats.cost, stats.cost_before) == pytest.approx((350, 200))  # the next may cost 56
+    with Journal(path) as journal:
+        assert (sum(charge.output for charge in journal.charges), journal.uncounted) == (550, 0)
+    _, stats = await run(client, ITEMS[20:], journal=path, **options)
+    assert (stats.cost, stats.cost_before) == pytest.approx((0, 550))
+
+
+async def test_what_was_under_way_counts_for_a_budget_of_tokens(autojump_clock, tmp_path: Path):
+    """Likewise."""
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.start("q1", "0" * 32, index=1)
+    client, api = client_of(default=answers())
+    _, stats = await run(client, ITEMS[10:], journal=path, budget=ts.Budget(output_tokens=1000), max_tokens=100)
+    assert (len(api.requests), stats.output_tokens) == (9, 900)
+
+
+@pytest.mark.parametrize("via", ["stream", "batch"])
+async def test_a_budget_expects_prompts_to_be_read_from_the_cache(autojump_clock, via: Any):
+    """One is written at full price; the others cost a twentieth of what their length makes them look like."""
+    cache = PromptCache()
+    api = ScriptedAPI(default=[say("x"), usage(output_tokens=10)], batches=Batches(), prompt_cache=cache)
+    async with ts.Client(api_key="test", transport=api) as client:
+        items = [ts.Item(str(number)) for number in range(400)]
+        options: dict[str, Any] = {"budget": ts.Budget(cost=0.2), "system": "word " * 12_000, "cache": "5m", "via": via}
+        _, stats = await run(client, items, **options)
+    assert stats.stopped.reason == "budget"
+    assert 0.2 * 0.97 < stats.cost <= 0.2 * 1.05
+    assert (cache.writes, stats.cache_hits > 50) == (1, True)
+
+
+def test_long_prompts_stay_long_when_charges_are_added_up():
+    """Those of a job that is continued cost what they cost, and those that a kill left under way too."""
+    prices = ts.Prices.of("claude-haiku-5-5")
+    assert prices is not None
+    charges = [ts.Charge(model="claude-haiku-5-5", input=tokens) for tokens in (100_000, 100_001, 108_000, 9_000)]
+    sums = ChargeSums()
+    sums.add(charges)
+    exact = sum(prices.costs(charge).total for charge in charges)
+    assert sum(prices.costs(charge).total for charge in sums.totals()) == pytest.approx(exact)
+    sums.add_unknown(4)
+    assert sum(prices.costs(charge).total for charge in sums.totals()) == pytest.approx(2 * exact)
 
 
 async def test_a_journal_of_an_earlier_version(autojump_clock, tmp_path: Path):

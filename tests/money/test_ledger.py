@@ -203,4 +203,4 @@ def test_sums_of_charges():
     )
     assert sums.totals()[0].prompt == 15
     sums.add_unknown(5)
-    assert sums.totals()[4] == Charge(model="a", input=30, output=4, answers=2, estimated=True)
+    assert Charge(model="a", input=30, output=4, answers=2, estimated=True) in sums.totals()[4:]

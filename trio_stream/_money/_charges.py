@@ -5,6 +5,7 @@ What belongs here: reading a `Usage` as charges, and adding charges up. What doe
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Final, final
@@ -13,8 +14,9 @@ import msgspec
 
 from trio_stream._protocol import CacheCreation, CompactionIterationUsage, MessageIterationUsage, UnknownObject, Usage
 
-_PROMPTS_ALIKE: Final = 10_000
-"""Charges are summed up where their prompts differ by fewer tokens than this: long prompts may cost more per token."""
+_PROMPTS_ALIKE: Final = 1_000
+"""Charges are summed up where their prompts are of the same thousand of tokens: those that are longer than a number of
+thousands may cost more per token, and so must not be mixed with others."""
 
 
 @final
@@ -122,6 +124,10 @@ _COUNTS: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1
 _counts_of: Final = operator.attrgetter(*_COUNTS)
 
 
+def _length_of_prompt(charge: Charge) -> float:
+    return charge.prompt
+
+
 @final
 class ChargeSums:
     """Adds up charges of the same kind whose prompts have about the same length, in little memory."""
@@ -138,7 +144,7 @@ class ChargeSums:
                 charge.speed,
                 charge.geo,
                 charge.estimated,
-                charge.prompt // _PROMPTS_ALIKE,
+                math.ceil(charge.prompt / _PROMPTS_ALIKE),
             )
             counts = _counts_of(charge)
             known = self._sums.get(key)
@@ -148,12 +154,21 @@ class ChargeSums:
                 known[1][:] = map(operator.add, known[1], counts)
 
     def add_unknown(self, answers: int) -> None:
-        """Add answers whose charges are not known, as estimates: they are taken to be like those added before."""
-        totals = self.totals() if answers else ()
+        """Add answers whose charges are not known, as estimates: they are taken to be like those added before.
+
+        They are spread over the kinds of charges, so that their prompts are as long as real ones. If nothing has been
+        added before, nothing is added.
+        """
+        totals = self.totals()
         known = sum(charge.answers for charge in totals)
-        for charge in totals:
-            share = {name: round(getattr(charge, name) * answers / known) for name in _COUNTS}
-            self.add([msgspec.structs.replace(charge, **share, estimated=True)])
+        passed = given = 0
+        for charge in sorted(totals if known else (), key=_length_of_prompt):
+            passed += charge.answers
+            share = (2 * answers * passed + known) // (2 * known) - given  # rounded, so that all together are `answers`
+            given += share
+            if share:
+                counts = {name: round(getattr(charge, name) * share / charge.answers) for name in _COUNTS}
+                self.add([msgspec.structs.replace(charge, **counts, estimated=True)])
 
     def totals(self) -> tuple[Charge, ...]:
         """Return the sums."""

@@ -16,12 +16,18 @@ on. The request is sent if
 
 With nothing under way (a) decides alone, and the very first request of a job is always sent. A limit on output tokens
 is compared in the same way, except that with nothing under way a request is sent as long as any token is left.
+
+What a prompt costs is estimated from its length before it is sent, and comes out otherwise: mostly at a tenth or less
+where it is read from the prompt cache. So each estimate is multiplied by what the prompts so far have cost in relation
+to theirs.
+
+Answers of earlier runs that have left no figures count as the mean of all that have; before any has ended, as *E*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import final
+from collections.abc import Callable, Iterable
+from typing import Literal, final
 
 from trio_stream._money._budget import Budget
 from trio_stream._money._charges import Charge, charges_of
@@ -47,7 +53,6 @@ class Ledger:
       cache_read_tokens: Input tokens read from the prompt cache.
       cache_write_tokens: Input tokens written to the prompt cache.
       costs: What all that has a known price cost, by kind.
-      cost_before: What earlier runs of the job cost.
       cost_failed: The part of the cost that was for attempts which failed or were cancelled.
       cost_estimated: The part of the cost that was for answers which were cut, so that their output is estimated.
       unpriced: The models that were used and whose prices are not known.
@@ -60,13 +65,19 @@ class Ledger:
         "_ended",
         "_held_cost",
         "_held_tokens",
+        "_known_before",
         "_lookup",
+        "_prompts_estimated",
+        "_prompts_paid",
         "_reserved",
+        "_reserved_output",
+        "_reserved_prompts",
+        "_reserved_tokens",
+        "_unknown",
         "_unsent",
         "_written",
         "cache_read_tokens",
         "cache_write_tokens",
-        "cost_before",
         "cost_estimated",
         "cost_failed",
         "costs",
@@ -81,10 +92,17 @@ class Ledger:
         self._budget = budget
         self._lookup = lookup_of(budget.prices if prices is None else prices)
         self._reserved: set[Reservation] = set()
+        self._reserved_prompts = 0.0  # sums over those: a message batch may reserve for 100,000 requests
+        self._reserved_output = 0.0  # what their answers cost at most
+        self._reserved_tokens = 0  # and how long they are at most
+        self._prompts_estimated = 0.0  # of answers that have ended
+        self._prompts_paid = 0.0
         self._unsent = 0  # of those reserved
         self._ended = 0  # answers of all runs, and their output
         self._written = 0
         self._before_tokens = 0
+        self._known_before = 0.0
+        self._unknown = 0  # answers of earlier runs that have left no figures
         self._held_cost = 0.0
         self._held_tokens = 0.0
         self.requests: int = 0
@@ -93,7 +111,6 @@ class Ledger:
         self.cache_read_tokens: int = 0
         self.cache_write_tokens: int = 0
         self.costs: Costs = Costs()
-        self.cost_before: float = 0.0
         self.cost_failed: float = 0.0
         self.cost_estimated: float = 0.0
         self.unpriced: set[str] = set()
@@ -103,6 +120,12 @@ class Ledger:
     def cost(self) -> float:
         """What everything cost that has a known price, without `cost_before`."""
         return self.costs.total
+
+    @property
+    def cost_before(self) -> float:
+        """What earlier runs of the job cost."""
+        mean = (self._known_before + self.cost) / self._ended if self._unknown and self._ended else 0.0
+        return self._known_before + self._unknown * mean
 
     @property
     def limited(self) -> bool:
@@ -142,13 +165,28 @@ class Ledger:
         self._ended += 1
         return charges
 
-    def add_before(self, charges: Iterable[Charge]) -> None:
-        """Add what earlier runs of the job were charged for."""
+    def add_before(self, charges: Iterable[Charge], *, unknown: int = 0) -> None:
+        """Add what earlier runs of the job were charged for.
+
+        Args:
+          charges: The charges.
+          unknown: How many further answers have left no figures.
+        """
         for charge in charges:
             self._before_tokens += charge.output
             self._written += charge.output
             self._ended += charge.answers
-            self.cost_before += self._cost(charge).total
+            self._known_before += self._cost(charge).total
+        self._unknown = unknown
+
+    def learn_prompt(self, reservation: Reservation, charges: Iterable[Charge]) -> None:
+        """A request was charged for: compare what its prompt cost with the estimate of that."""
+        paid = 0.0
+        for charge in charges:
+            costs = self._cost(charge)
+            paid += costs.total - costs.output
+        self._prompts_estimated += reservation.prompt
+        self._prompts_paid += paid
 
     def _cost(self, charge: Charge) -> Costs:
         prices = self._lookup(charge.model)
@@ -186,6 +224,7 @@ class Ledger:
     def reserve(self, wanted: Reservation) -> None:
         """A request is about to be sent. Call `release` in the end."""
         self._reserved.add(wanted)
+        self._add_to_sums(wanted, 1)
         self._unsent += 1
 
     def sent(self, reservation: Reservation) -> None:
@@ -196,9 +235,19 @@ class Ledger:
 
     def release(self, reservation: Reservation) -> None:
         """A request is over, and was charged, or has not been sent."""
-        self._reserved.discard(reservation)
+        if reservation in self._reserved:
+            self._reserved.remove(reservation)
+            self._add_to_sums(reservation, -1)
         if not reservation.sent:
             self._unsent -= 1
+
+    def _add_to_sums(self, reservation: Reservation, times: Literal[1, -1]) -> None:
+        if self._reserved:
+            self._reserved_prompts += times * reservation.prompt
+            self._reserved_output += times * reservation.price * reservation.max_tokens
+            self._reserved_tokens += times * reservation.max_tokens
+        else:  # what rounding has left is forgotten
+            self._reserved_prompts, self._reserved_output, self._reserved_tokens = 0.0, 0.0, 0
 
     def hold(self, elsewhere: Reservation) -> None:
         """A request of an earlier run goes on, and will be charged to a later one: what it is expected to cost is gone.
@@ -224,7 +273,8 @@ class Ledger:
 
     @property
     def _tokens_gone(self) -> float:
-        return self._before_tokens + self.output_tokens + self._held_tokens
+        mean = self._written / self._ended if self._unknown and self._ended else 0.0
+        return self._before_tokens + self._unknown * mean + self.output_tokens + self._held_tokens
 
     @property
     def _cost_gone(self) -> float:
@@ -237,11 +287,10 @@ class Ledger:
             return Room.NEVER
         if budget.requests is not None and self.requests + self._unsent >= budget.requests:
             return Room.LATER
-        tokens, cost = budget.output_tokens, budget.cost
-        if tokens is not None and self._reserved and not self._fits(wanted, self._tokens_gone, tokens, in_tokens=True):
+        if budget.output_tokens is not None and self._reserved and not self._fits_tokens(wanted, budget.output_tokens):
             return Room.LATER
         is_first = not (self._ended or self._reserved or self._held_cost)
-        if cost is not None and not is_first and not self._fits(wanted, self._cost_gone, cost, in_tokens=False):
+        if budget.cost is not None and not is_first and not self._fits_cost(wanted, budget.cost):
             return Room.LATER if self._reserved else Room.NEVER
         return Room.YES
 
@@ -250,25 +299,59 @@ class Ledger:
         spent, limit = self._cost_gone, self._budget.cost
         return self.used_up() or (
             f"the budget is used up: {spent:.6g} of {limit:.10g} cost, and another answer is expected to cost "
-            f"{wanted.prompt + wanted.price * self._expected(wanted, 0):.2g}"
+            f"{self._prompt_share(wanted) * wanted.prompt + wanted.price * self._expected(wanted, 0):.2g}"
         )
 
-    def _fits(self, wanted: Reservation, spent: float, limit: float, *, in_tokens: bool) -> bool:
-        """Rules (a) and (b), in output tokens or in money."""
+    def _fits_tokens(self, wanted: Reservation, limit: float) -> bool:
+        """Rules (a) and (b), in output tokens."""
+        gone = self._tokens_gone + self._of_the_unknown(self._expected(wanted, 0))
+        most = gone + self._reserved_tokens + wanted.max_tokens
+        return self._fits(wanted, gone, most, limit, lambda _, tokens: tokens)
+
+    def _fits_cost(self, wanted: Reservation, limit: float) -> bool:
+        """Rules (a) and (b), in money."""
+        share = self._prompt_share(wanted)
 
         def value(reservation: Reservation, tokens: float) -> float:
-            return tokens if in_tokens else reservation.prompt + reservation.price * tokens
+            return share * reservation.prompt + reservation.price * tokens
 
-        most: float = spent + value(wanted, wanted.max_tokens)
-        for reservation in self._reserved:
-            most += value(reservation, reservation.max_tokens)
+        gone = self._cost_gone + self._of_the_unknown(value(wanted, self._expected(wanted, 0)))
+        most = gone + share * self._reserved_prompts + self._reserved_output + value(wanted, wanted.max_tokens)
+        return self._fits(wanted, gone, most, limit, value)
+
+    def _prompt_share(self, wanted: Reservation) -> float:
+        """What prompts cost, as a share of their estimates. That of the asker counts as one that came out as it was."""
+        estimated = self._prompts_estimated + wanted.prompt
+        return (self._prompts_paid + wanted.prompt) / estimated if estimated else 1.0
+
+    def _of_the_unknown(self, each: float) -> float:
+        """What answers without figures have used, while no answer of this run says what one does."""
+        return 0.0 if self._ended else self._unknown * each
+
+    def _fits(
+        self,
+        wanted: Reservation,
+        gone: float,
+        most: float,
+        limit: float,
+        value: Callable[[Reservation, float], float],
+    ) -> bool:
+        """Rules (a) and (b).
+
+        Args:
+          wanted: Whose request asks.
+          gone: What is spent.
+          most: The same, with all that is reserved and asked for, should each answer be as long as it may.
+          limit: The limit.
+          value: What a reservation comes to with an answer of so many tokens.
+        """
         if most <= limit:
             return True  # then (a) holds too, and nothing else need be known about those under way
         if self._reserved and most > limit * (1 + self._budget.overshoot):
             return False
         arrived = {reservation: reservation.written() for reservation in self._reserved}
         under_way = sum(arrived.values())
-        expected: float = spent + value(wanted, self._expected(wanted, under_way))
+        expected = gone + value(wanted, self._expected(wanted, under_way))
         for reservation, so_far in arrived.items():
             length = self._expected(reservation, under_way)
             expected += value(reservation, min(reservation.max_tokens, max(length, so_far + length / 2)))

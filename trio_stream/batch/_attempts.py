@@ -245,7 +245,7 @@ class Attempts:
     def charge_in_batch(self, active: ActiveItem, message: Message) -> None:
         """Add the tokens of an answer in a message batch to the ledger."""
         model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
-        active.charges += self._ledger.add(message.usage, model=model)
+        self._note_charges(active, self._ledger.add(message.usage, model=model))
 
     def _reservation(self, params: Mapping[str, Any], permit: Permit, *, tier: str | None = None) -> Reservation:
         """Make the reservation of a request.
@@ -360,7 +360,12 @@ class Attempts:
         elif cut:
             usage = msgspec.structs.replace(usage, output_tokens=self._ledger.estimate.tokens_in(message))
         model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
-        active.charges += self._ledger.add(usage, model=model, failed=not whole, estimated=cut)
+        self._note_charges(active, self._ledger.add(usage, model=model, failed=not whole, estimated=cut))
+
+    def _note_charges(self, active: ActiveItem, charges: tuple[Charge, ...]) -> None:
+        active.charges += charges
+        if active.reservation is not None and self._ledger.limited:
+            self._ledger.learn_prompt(active.reservation, charges)
 
     def _prepare(self, params: Mapping[str, Any], admission: Admission) -> MessageStreamManager:
         # Retries are made here, so that the governor sees every refusal. The permit is the stream's from now on.

@@ -146,7 +146,7 @@ class FanOut(Generic[TagT, ValueT]):
         self._job.watch = None if audience is None else JobWatch(audience)
         await self._block.enter(self._run)
         # Before any task of the job runs: `enter` waits for nothing.
-        self._ledger.add_before(self._keeper.charges_before)
+        self._ledger.add_before(self._keeper.charges_before, unknown=self._keeper.uncounted_before)
         return self
 
     @trio.lowlevel.enable_ki_protection

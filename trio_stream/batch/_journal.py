@@ -165,6 +165,15 @@ class Journal:
         return self._charges.totals()
 
     @property
+    def uncounted(self) -> int:
+        """How many items earlier runs had under way when they were killed that are not in `charges`.
+
+        There are any only where no answer had ended by then, which would tell what an answer costs. A budget counts
+        each as an answer of the run that goes on.
+        """
+        return self._index.uncounted
+
+    @property
     def answered(self) -> int:
         """How many items have a whole answer."""
         return sum(kind_of(entry) is Kind.OK for entry in self._known.values())

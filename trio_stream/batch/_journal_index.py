@@ -73,6 +73,8 @@ class JournalIndex:
       runs: The runs that have noted when they began.
       killed: How many items had been started when a run died and were started again later, or are not known to
         have been. `close` adds those that were not started again.
+      uncounted: How many of these are not in ``charges`` as estimates, since nothing tells what an answer costs. Known
+        once it is closed.
     """
 
     def __init__(self) -> None:
@@ -81,6 +83,7 @@ class JournalIndex:
         self.batches = BatchBook()
         self.runs: list[JobRun] = []
         self.killed = 0
+        self.uncounted = 0
         self._in_batch: set[str] = set()  # whose last start was in a batch: what those cost tell its results
 
     def read(self, offset: int, head: RecordHead, line: bytes) -> None:
@@ -120,6 +123,7 @@ class JournalIndex:
         """All records have been looked at: take items that a killed run left to have cost what the others did."""
         self._forget(self.batches.unsent)
         self.killed += len(self.left_by_a_kill())
+        self.uncounted = 0 if self.charges.totals() else self.killed
         self.charges.add_unknown(self.killed)
 
     def _forget(self, items: Iterable[StartedItem]) -> None:

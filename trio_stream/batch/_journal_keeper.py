@@ -18,7 +18,7 @@ from ._active_item import ActiveItem
 from ._id_check import repeated_id
 from ._journal import Journal
 from ._journal_batches import BatchJournal
-from ._records import FAILED, ChargedJournal, Item, JournalLike, Outcome, request_hash
+from ._records import FAILED, ChargedJournal, CountingJournal, Item, JournalLike, Outcome, request_hash
 
 
 @final
@@ -64,6 +64,11 @@ class JournalKeeper:
     def charges_before(self) -> Iterable[Charge]:
         """What earlier runs of the job were charged for, where the journal knows that."""
         return self._journal.charges if isinstance(self._journal, ChargedJournal) else ()
+
+    @property
+    def uncounted_before(self) -> int:
+        """How many answers of earlier runs are not in `charges_before`, as nothing is known of them."""
+        return self._journal.uncounted if isinstance(self._journal, CountingJournal) else 0
 
     @property
     def can_note_batches(self) -> bool:

@@ -289,6 +289,16 @@ class ChargedJournal(JournalLike, Protocol):
         ...
 
 
+@runtime_checkable
+class CountingJournal(ChargedJournal, Protocol):
+    """A journal that also knows how many items were under way when earlier runs were killed, as `Journal` does."""
+
+    @property
+    def uncounted(self) -> int:
+        """How many of them are not in `charges`, as nothing tells what an answer costs."""
+        ...
+
+
 def as_item(value: object) -> Item:
     """Make an `Item` of a prompt or of parameters; return an `Item` as it is.
 

@@ -78,6 +78,11 @@ class JobJournal:
         """What everything in the journal was charged for."""
         return self._journal.charges
 
+    @property
+    def uncounted(self) -> int:
+        """How many items that a kill left under way are not in `charges`."""
+        return self._journal.uncounted
+
     def partial(
         self,
         key: str,
