@@ -271,6 +271,65 @@ def test_a_mark_that_is_there_is_kept():
     assert mark_shared({"system": [block]}, "5m", prefixed=False) == {"system": [block]}
 
 
+def text(words: str, ttl: str | None = None) -> dict[str, Any]:
+    mark = {} if ttl is None else {"cache_control": {"type": "ephemeral", "ttl": ttl}}
+    return {"type": "text", "text": words, **mark}
+
+
+def user(*blocks: Any) -> dict[str, Any]:
+    return {"role": "user", "content": list(blocks)}
+
+
+THREE = [text("q", "5m")] * 3
+AUTOMATIC = {"cache_control": {"type": "ephemeral"}}
+TOOL = {"name": "a", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("params", "duration", "new"),
+    [
+        ({"system": "s", "tools": [{**TOOL, **AUTOMATIC}]}, "1h", {"system.0": "5m"}),
+        ({"system": [text("1", "5m"), text("2")]}, "1h", {"system.1": "5m"}),
+        ({"system": [text("1", "1h"), text("2")]}, "5m", {"system.1": "5m"}),
+        ({"system": "s", "messages": [user(text("q", "1h"))]}, "5m", {"system.0": "1h"}),
+        ({"system": "s", "cache_control": {"type": "ephemeral", "ttl": "1h"}}, "5m", {"system.0": "1h"}),
+        ({"system": "s", "messages": [user(*THREE)]}, "1h", {"system.0": "1h"}),
+        ({"system": "s", "messages": [user(*THREE, text("q", "5m"))]}, "5m", {}),
+        ({"system": "s", "messages": [user(*THREE)], **AUTOMATIC}, "5m", {"system.0": "5m"}),
+        ({"system": "s", "messages": [user(*THREE, text("q"))], **AUTOMATIC}, "5m", {}),
+        ({"system": [text("s", "5m")], "tools": [TOOL]}, "1h", {}),
+        ({"tools": [TOOL], "messages": [user(*THREE, text("q", "5m"))]}, "5m", {}),
+    ],
+)
+async def test_the_new_mark_fits_among_those_that_are_there(params, duration, new):
+    """There are no more than four, and none lasts longer than one before it: the API refuses all others."""
+    before = {"messages": MESSAGES, **params}
+    marked: Any = mark_shared(before, duration, prefixed=False)
+    found = {}
+    for name in set(marks(marked)).difference(marks(before)):
+        kind, place = name.split(".")
+        found[name] = marked[kind][int(place)]["cache_control"]["ttl"]
+    assert found == new
+    client, _ = client_of(default=[say("x")])
+    assert (await client.messages.create(**{**PARAMS, **marked})).text == "x"
+
+
+def test_marks_in_the_results_of_tools_count():
+    """They are blocks of the prompt too. What is no block is left to the API."""
+    result = {"type": "tool_result", "content": [text("r", "1h")]}
+    marked: Any = mark_shared({"system": "s", "messages": ["?", user("?", result)]}, "5m", prefixed=False)
+    assert marked["system"] == [text("s", "1h")]
+
+
+def test_a_prefix_between_marks_of_ones_own():
+    """It comes after ``system``, and before what the item says."""
+    for system, words, expected in (("5m", None, "5m"), ("1h", "1h", "1h"), (None, "1h", "1h"), (None, None, "5m")):
+        params = {"system": [text("s", system)], "messages": [user(text("q", words))]}
+        marked = mark_shared(with_prefix(params, "document"), "5m", prefixed=True)
+        assert marked is not None
+        assert marked["messages"][0]["content"][0] == text("document", expected)
+
+
 @pytest.mark.parametrize(
     "content", ["q", [{"type": "text", "text": "q"}], ({"type": "text", "text": "q"},)], ids=["str", "list", "tuple"]
 )

@@ -82,6 +82,16 @@ async def test_one_that_fails_is_followed_by_another(autojump_clock):
     assert (cache.writes, cache.reads) == (1, 6)
 
 
+async def test_after_three_that_fail_the_others_go_together(autojump_clock):
+    """Otherwise each of thousands would take as long as a batch; the entry is written by one of the others."""
+    cache = PromptCache()
+    client, api = api_of(cache, [http_error(400)], [http_error(400)], [http_error(400)], [http_error(400)])
+    outcomes, _ = await run(client, items_of(9), via=ts.ViaBatch(probe=False), cache="1h", system=SYSTEM)
+    assert statuses(outcomes) == {"ok": 5, "error": 4}
+    assert sizes(api) == [1, 1, 1, 6]
+    assert cache.writes >= 1
+
+
 async def test_a_group_of_one_model_waits_for_its_own_entry(autojump_clock):
     """Each model has one; items that share nothing wait for none."""
     cache = PromptCache()

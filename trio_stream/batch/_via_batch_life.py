@@ -188,7 +188,7 @@ class GroupLife:
                 if group.waiting and self._warmup.begin(model):
                     first = group.split_one(model)
                     if first is None:
-                        self._warmup.end(model)
+                        self._warmup.call_off(model)
                     else:
                         self.add(first)
             if not group.waiting or not any(self._warmup.is_warming(model) for model in group.cached_models):

@@ -16,12 +16,15 @@ from trio_stream._protocol import Usage
 _LASTS: Final = 3590.0
 """Seconds after its last use until an entry counts as ended: an hour, but for a margin."""
 
+_MOST_FAILURES: Final = 3
+"""If so many items in a row go alone and have no answer, the others go together: each may take as long as a batch."""
+
 
 class _State(Enum):
     COLD = "nothing is in the cache: the next item goes alone"
     WARMING = "that item is in a batch"
     WARM = "the entry exists"
-    USELESS = "nothing was written and nothing read: there is nothing to wait for"
+    USELESS = "nothing was written and nothing read, or nobody was answered: there is nothing to wait for"
 
 
 @final
@@ -39,6 +42,7 @@ class BatchWarmup:
         self.misses: int = 0
         self.writes: int = 0
         self._states: dict[str, _State] = {}
+        self._failures: dict[str, int] = {}
         self._used_at: dict[str, float] = {}
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -66,6 +70,7 @@ class BatchWarmup:
         self.misses += read == 0
         if written or read:
             self._states[model] = _State.WARM
+            self._failures[model] = 0
             self._used_at[model] = trio.current_time()
         elif self._states.get(model) is _State.WARMING:
             self._states[model] = _State.USELESS
@@ -73,7 +78,13 @@ class BatchWarmup:
     def end(self, model: str) -> None:
         """The item that went alone is in no batch any more."""
         if self._states.get(model) is _State.WARMING:  # it has no answer
-            self._states[model] = _State.COLD
+            failures = self._failures[model] = self._failures.get(model, 0) + 1
+            self._states[model] = _State.COLD if failures < _MOST_FAILURES else _State.USELESS
+        self._changed.unpark_all()
+
+    def call_off(self, model: str) -> None:
+        """There is no item to go alone."""
+        self._states[model] = _State.COLD
         self._changed.unpark_all()
 
     def _state(self, model: str) -> _State:
