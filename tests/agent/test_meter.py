@@ -30,6 +30,18 @@ def test_counts():
     assert meter.used_up() is None
 
 
+def test_replies_of_a_gateway_with_names_of_its_own():
+    """They are charged by the model that was asked, whole and cut; one without any price has no cost."""
+    reply = msgspec.structs.replace(message(50), model="gateway/sonnet")
+    meter = agent.Meter(cost=1)
+    meter.add(reply, asked="claude-sonnet-5-5")
+    meter.add_cut(reply, asked="claude-sonnet-5-5")
+    assert meter.cost == pytest.approx((2 * 100 * 2 + 50 * 10) / 1e6)
+    assert meter.used_up() is None
+    meter.add(reply)
+    assert (meter.cost, meter.used_up() is None) == (None, False)
+
+
 def test_a_cut_reply_is_estimated_for_the_limit_alone():
     """Its output is not known."""
     meter = agent.Meter(output_tokens=50)

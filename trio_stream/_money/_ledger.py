@@ -235,9 +235,8 @@ class Ledger:
 
     def release(self, reservation: Reservation) -> None:
         """A request is over, and was charged, or has not been sent."""
-        if reservation in self._reserved:
-            self._reserved.remove(reservation)
-            self._add_to_sums(reservation, -1)
+        self._reserved.remove(reservation)
+        self._add_to_sums(reservation, -1)
         if not reservation.sent:
             self._unsent -= 1
 

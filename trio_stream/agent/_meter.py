@@ -108,23 +108,27 @@ class Meter:
             self.tool_calls += 1
         return refusal
 
-    def add(self, message: Message) -> None:
+    def add(self, message: Message, *, asked: str = "") -> None:
         """Add what a reply used that came to its end.
 
         Args:
           message: The reply.
+          asked: The model that was asked. Where the one that answered has no price, as gateways may have names of their
+            own, its prices hold.
         """
-        self._known.add(message.usage, model=message.model)
-        self._limited.add(message.usage, model=message.model)
+        for ledger in (self._known, self._limited):
+            ledger.add(message.usage, model=ledger.known_model(message.model, asked=asked))
         self._limited.estimate.learn(message, 0)
 
-    def add_cut(self, message: Message) -> None:
+    def add_cut(self, message: Message, *, asked: str = "") -> None:
         """Add what a reply used that was cut.
 
         Args:
           message: As much of it as has arrived.
+          asked: As for `add`.
         """
         estimate = self._limited.estimate.tokens_in(message)
         for ledger, tokens in ((self._known, 0), (self._limited, estimate)):
             usage = msgspec.structs.replace(message.usage, output_tokens=tokens)
-            ledger.add(usage, model=message.model, failed=True, estimated=True)
+            model = ledger.known_model(message.model, asked=asked)
+            ledger.add(usage, model=model, failed=True, estimated=True)

@@ -341,7 +341,7 @@ class TurnLoop:
             self.message = message
             if whole:
                 dialogue.count(message, cut=False)
-                self._options.meter.add(message)
+                self._options.meter.add(message, asked=self._model)
             else:
                 self._count_cut(message)
             if message.container is not None:
@@ -357,7 +357,12 @@ class TurnLoop:
 
     def _count_cut(self, message: Message) -> None:
         self._dialogue.count(message, cut=True)
-        self._options.meter.add_cut(message)
+        self._options.meter.add_cut(message, asked=self._model)
+
+    @property
+    def _model(self) -> str:
+        """The model that is asked."""
+        return str(self._params.get("model", self._dialogue.params.get("model", "")))
 
     # Saving.
 
