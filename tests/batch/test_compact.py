@@ -100,6 +100,26 @@ def test_any_story_is_compacted_without_a_difference(tmp_path: Path) -> None:
         assert found(plain) == found(compacted)
 
 
+def test_an_answer_that_was_asked_for_again_when_a_run_was_killed(tmp_path: Path) -> None:
+    """As with ``--retry-truncated``: it stays, and the request that was under way has to be paid."""
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.start("q0", A, index=0)
+        journal.end("q0", outcome("q0", stop_reason="max_tokens"))
+    for _ in range(2):
+        with Journal(path) as journal:
+            journal.start("q0", A, index=0)
+    assert sum(charge.answers for charge in journal_overview(path).charges) == 3
+    compact_journal(path)
+    with Journal(path) as journal:
+        assert sum(charge.answers for charge in journal.charges) == 3
+        journal.start("q0", A, index=0)
+        journal.end("q0", outcome("q0"))
+        journal.start("q0", A, index=0, custom_id="nonce-0")  # what that costs its results tell
+    with Journal(path) as journal:
+        assert (sum(charge.answers for charge in journal.charges), journal.is_answered("q0")) == (4, True)
+
+
 def test_the_overview(tmp_path: Path) -> None:
     """Done, failed by class, without a value, unfinished; runs; what is damaged; when it was last written."""
     path = tmp_path / "a.journal"

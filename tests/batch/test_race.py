@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
 import trio_stream as ts
-from trio_stream.testing import cancel_everywhere, disconnect, http_error, pause, say, stall, stop
+from trio_stream.testing import cancel_everywhere, disconnect, event, http_error, pause, say, stall, stop, usage
 
 from .api import PARAMS, by_prompt, client_of, prompt_of
 
+START: dict[str, Any] = {
+    "type": "message_start",
+    "message": {"id": "m", "type": "message", "role": "assistant", "model": "", "content": []}
+    | {"usage": {"input_tokens": 3, "output_tokens": 1}},
+}
 NO_RETRIES = {**PARAMS, "max_retries": 0}
 
 
@@ -26,6 +33,23 @@ async def test_the_first_text_wins_and_the_others_are_cancelled(autojump_clock):
     assert sorted(map(prompt_of, api.disconnects)) == ["a", "c"]
     assert {r.closed_at for r in api.disconnects} == {began + 2}  # litellm pays both, and waits for the slowest
     assert api.open_streams == 0
+
+
+@pytest.mark.parametrize("win_on", ["first_text", "done"])
+async def test_what_the_losers_cost_is_told(win_on, autojump_clock):
+    """They have to be paid too: what had arrived of them is estimated. Who was not answered costs nothing."""
+    client, _ = client_of(
+        default=by_prompt(
+            a=[event(START), pause(9)],
+            b=[say("quick", pause(5), " and long", ttft=2), usage(output_tokens=9)],
+            c=[pause(99)],
+        )
+    )
+    winner = await ts.race(client, ["a", "b", "c"], win_on=win_on, **PARAMS)
+    assert winner.index == 1
+    charges = {charge.estimated: (charge.model, charge.output) for charge in winner.charges}
+    assert len(winner.charges) == 2
+    assert charges == {True: (PARAMS["model"], 1), False: (PARAMS["model"], 9)}
 
 
 async def test_the_first_to_be_done_wins(autojump_clock):

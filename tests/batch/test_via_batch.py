@@ -423,6 +423,23 @@ async def test_at_the_deadline_the_rest_is_streamed(autojump_clock, tmp_path):
     assert results.stats.paid_twice == 0
 
 
+async def test_a_run_that_is_killed_while_it_streams_the_rest(autojump_clock, tmp_path):
+    """The streams that were under way have to be paid, so the next run counts them."""
+    path = tmp_path / "j"
+    client, api = api_of(Batches(seconds=1000))
+    via = ts.ViaBatch(probe=False, deadline=500)
+    async with ts.fan_out(client, items_of(10), via=via, journal=path, **PARAMS) as results:
+        while len(streamed(api)) < 5:
+            await trio.sleep(0.25)  # each is answered after a second
+        left_by_a_kill = path.read_bytes()
+    path.write_bytes(left_by_a_kill)
+    overview = ts.journal_overview(path)
+    streams = [charge for charge in overview.charges if charge.estimated]
+    assert api.batches is not None
+    assert (overview.ok, overview.unfinished) == (5, 5)
+    assert sum(charge.answers for charge in streams) == 5
+
+
 async def test_a_batch_that_does_not_end_after_the_deadline_is_paid_twice(autojump_clock):
     """Nobody waits longer than ``cancel_wait``."""
     client, _ = api_of(Batches(seconds=5000, cancel_seconds=4000))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from trio_stream._protocol import InputBlock, Message, TextBlock, ThinkingBlock
+import msgspec
+
+from trio_stream._protocol import InputBlock, Message, TextBlock, ThinkingBlock, UnknownObject, Usage
+from trio_stream.types import CompactionBlock
 
 _FIRST_TOKENS_PER_CHARACTER: Final = 1 / 2.7
 """From recordings; until an answer of the model has ended."""
@@ -47,7 +50,26 @@ class OutputEstimate:
 
     def tokens_in(self, message: Message) -> int:
         """Estimate the output tokens of an answer that was cut. They are at least those that it told."""
-        return max(message.usage.output_tokens, round(self.tokens_in_characters(message.model, _characters(message))))
+        characters = _characters(message) + _compacted(message)
+        return max(message.usage.output_tokens, round(self.tokens_in_characters(message.model, characters)))
+
+    def usage_of_cut(self, message: Message) -> Usage:
+        """Return the usage of an answer that was cut, with an estimate of its output.
+
+        Args:
+          message: As much of it as has arrived.
+        """
+        tokens = self.tokens_in(message)
+        usage = msgspec.structs.replace(message.usage, output_tokens=tokens)
+        if not usage.iterations:
+            return usage
+        # Its steps are what is charged for. What was written last belongs to the last of them.
+        *earlier, last = usage.iterations
+        if isinstance(last, UnknownObject):
+            return usage
+        tokens -= sum(0 if isinstance(step, UnknownObject) else step.output_tokens for step in earlier)
+        last = msgspec.structs.replace(last, output_tokens=max(last.output_tokens, tokens))
+        return msgspec.structs.replace(usage, iterations=(*earlier, last))
 
     def tokens_in_characters(self, model: str, characters: float) -> float:
         """Estimate the output tokens of so many characters."""
@@ -70,3 +92,8 @@ def _characters(message: Message) -> int:
         elif isinstance(block, InputBlock):
             characters += len(block.input_json)
     return characters
+
+
+def _compacted(message: Message) -> int:
+    """The characters of summaries. Nothing is learned of them: the output tokens of a whole answer leave them out."""
+    return sum(len(block.content or "") for block in message.content if isinstance(block, CompactionBlock))

@@ -127,8 +127,7 @@ class Meter:
           message: As much of it as has arrived.
           asked: As for `add`.
         """
-        estimate = self._limited.estimate.tokens_in(message)
-        for ledger, tokens in ((self._known, 0), (self._limited, estimate)):
-            usage = msgspec.structs.replace(message.usage, output_tokens=tokens)
+        known = msgspec.structs.replace(message.usage, output_tokens=0)
+        for ledger, usage in ((self._known, known), (self._limited, self._limited.estimate.usage_of_cut(message))):
             model = ledger.known_model(message.model, asked=asked)
             ledger.add(usage, model=model, failed=True, estimated=True)

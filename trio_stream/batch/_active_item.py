@@ -36,6 +36,7 @@ class ActiveItem:
       attempts: Requests made so far.
       failures: How many of them failed in another way; less than one each while many requests fail.
       refusals: How many of them the API refused to take (429, 529).
+      noted: Whether the journal knows that it is streamed. It may have been in a message batch before.
       began_at: When its first request was made, by `trio.current_time`; None before.
       used: Seconds of ``item_timeout`` that are used up by attempts and back-offs that are over.
       charges: What its attempts were charged for.
@@ -58,6 +59,7 @@ class ActiveItem:
         "index",
         "item",
         "key",
+        "noted",
         "params",
         "place",
         "refusals",
@@ -82,6 +84,7 @@ class ActiveItem:
         self.attempts: int = 0
         self.failures: float = 0.0
         self.refusals: int = 0
+        self.noted: bool = False
         self.began_at: float | None = None
         self.used: float = 0.0
         self.charges: tuple[Charge, ...] = ()

@@ -292,9 +292,11 @@ class Attempts:
     def _begin(self, active: ActiveItem) -> None:
         if active.began_at is None:
             active.began_at = trio.current_time()
-            self._keeper.start(active)
         else:
             self.retries += 1
+        if not active.noted:
+            active.noted = True
+            self._keeper.start(active)
         active.attempts += 1
         active.stream = None
 
@@ -358,7 +360,7 @@ class Attempts:
         if whole:
             self._ledger.estimate.learn(message, stream.stats.events)
         elif cut:
-            usage = msgspec.structs.replace(usage, output_tokens=self._ledger.estimate.tokens_in(message))
+            usage = self._ledger.estimate.usage_of_cut(message)
         model = self._ledger.known_model(message.model, asked=str(active.params.get("model", "")))
         self._note_charges(active, self._ledger.add(usage, model=model, failed=not whole, estimated=cut))
 

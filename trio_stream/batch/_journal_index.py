@@ -30,6 +30,8 @@ class Kind(IntEnum):
 ENDED: Final = (Kind.OK, Kind.FAILED)
 _UNFINISHED: Final = {"start": Kind.STARTED, "partial": Kind.PARTIAL}
 
+_ENDINGS: Final = frozenset({"end", "partial"})
+
 # An index entry is the offset of a record, shifted left, with its kind in the two lowest bits: one integer an item.
 _BITS: Final = 2
 _KIND: Final = (1 << _BITS) - 1
@@ -71,8 +73,8 @@ class JournalIndex:
       charges: What all records together were charged for. `close` adds what nobody noted.
       batches: The message batches.
       runs: The runs that have noted when they began.
-      killed: How many items had been started when a run died and were started again later, or are not known to
-        have been. `close` adds those that were not started again.
+      killed: How many items had been started when a run died and were started again later, had an answer all the
+        same, or are not known to have been. `close` adds those that were not started again.
       uncounted: How many of these are not in ``charges`` as estimates, since nothing tells what an answer costs. Known
         once it is closed.
     """
@@ -82,9 +84,14 @@ class JournalIndex:
         self.charges = ChargeSums()
         self.batches = BatchBook()
         self.runs: list[JobRun] = []
-        self.killed = 0
         self.uncounted = 0
+        self._killed = 0
+        self._answered_again: set[str] = set()  # started although they had an answer, and not ended
         self._in_batch: set[str] = set()  # whose last start was in a batch: what those cost tell its results
+
+    @property
+    def killed(self) -> int:
+        return self._killed + len(self._answered_again)
 
     def read(self, offset: int, head: RecordHead, line: bytes) -> None:
         """Look at one record. The order is that of the file.
@@ -105,10 +112,14 @@ class JournalIndex:
             self.charges.add(charges_in(head, line))
         if head.record == "start":
             was_started = head.key in known and kind_of(known[head.key]) is Kind.STARTED
-            self.killed += was_started and head.key not in self._in_batch
+            self._killed += (was_started and head.key not in self._in_batch) or head.key in self._answered_again
             (self._in_batch.add if head.custom_id else self._in_batch.discard)(head.key)
+            if self.is_answered(head.key):
+                (self._answered_again.discard if head.custom_id else self._answered_again.add)(head.key)
+        elif head.record in _ENDINGS:
+            self._answered_again.discard(head.key)
         elif head.record == "charges":
-            self.killed += head.n
+            self._killed += head.n
         elif head.record == "run":
             self.runs.append(JobRun(at=head.at, items=head.n or None))
         if head.record == "end" and head.status == "skipped":
@@ -122,7 +133,7 @@ class JournalIndex:
     def close(self) -> None:
         """All records have been looked at: take items that a killed run left to have cost what the others did."""
         self._forget(self.batches.unsent)
-        self.killed += len(self.left_by_a_kill())
+        self._killed += len(self.left_by_a_kill())
         self.uncounted = 0 if self.charges.totals() else self.killed
         self.charges.add_unknown(self.killed)
 

@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack, final
 
+import msgspec
 import trio
 
 from trio_stream._client import Client, RaceCall
 from trio_stream._errors import OutputParseError
+from trio_stream._money import Charge, OutputEstimate, charges_of
 from trio_stream._runs import current_run
 from trio_stream._stream import MessageStream
 
@@ -44,7 +46,8 @@ async def race(
       **params: The parameters that all requests share.
 
     Returns:
-      The winner's outcome, with the status ``ok``; ``index`` is its zero-based position among ``requests``.
+      The winner's outcome, with the status ``ok``; ``index`` is its zero-based position among ``requests``. Its
+      ``charges`` are those of all requests that have begun to be answered, with estimates for what was cancelled.
 
     Raises:
       APIError: The only request that was started failed, or its answer had no text (`OutputParseError`).
@@ -77,7 +80,8 @@ async def hedge(
       **params: Further parameters.
 
     Returns:
-      The outcome, with the status ``ok``; ``index`` is 0 for the request and 1 for its copy.
+      The outcome, with the status ``ok``; ``index`` is 0 for the request and 1 for its copy. Its ``charges`` are those
+      of both, if both have begun to be answered.
 
     Raises:
       APIError: The request failed after its text had begun, so that its copy was not or no longer wanted.
@@ -107,6 +111,7 @@ class _Race:
         self._scopes = [trio.CancelScope() for _ in items]
         self._leader: int | None = None
         self._outcome: Outcome | None = None
+        self._charges: tuple[Charge, ...] = ()
         self._errors: list[Exception] = []
         self._started = 0
         self._ended = 0
@@ -122,7 +127,7 @@ class _Race:
                 if self._outcome is not None:
                     break
         if self._outcome is not None:
-            return self._outcome
+            return msgspec.structs.replace(self._outcome, charges=self._charges)
         if len(self._errors) == 1:
             raise self._errors[0]
         raise ExceptionGroup("every request of the race failed", self._errors)
@@ -178,12 +183,15 @@ class _Race:
         call = merge_params(self._items[index].request, self._params)
         messages = self._client.beta.messages if "betas" in call else self._client.messages
         async with messages.stream(**call) as stream:
-            if self._on_text:
-                async for event in stream:
-                    if event.type == "text":
-                        self._lead(index)
-                        break
-            await stream.until_done()
+            try:
+                if self._on_text:
+                    async for event in stream:
+                        if event.type == "text":
+                            self._lead(index)
+                            break
+                await stream.until_done()
+            finally:
+                self._charge(stream, asked=str(call.get("model", "")))
         if not stream.text:
             raise OutputParseError(
                 f"the answer has no text (stop_reason {stream.stop_reason})",
@@ -192,6 +200,14 @@ class _Race:
                 partial=stream.message,
             )
         return stream
+
+    def _charge(self, stream: MessageStream, *, asked: str) -> None:
+        """A request is over. Those that lose have to be paid too."""
+        message = stream.partial
+        if message is not None:
+            cut = message.stop_reason is None
+            usage = OutputEstimate().usage_of_cut(message) if cut else message.usage
+            self._charges += charges_of(usage, message.model or asked, estimated=cut)
 
     def _lead(self, index: int) -> bool:
         """Make a request the leader and cancel the others, unless another one leads.
