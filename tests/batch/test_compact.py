@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 import trio_stream as ts
-from trio_stream.batch import Journal, JournalError, Outcome, compact_journal, journal_overview, merge_journals
+from trio_stream.batch import (
+    Journal,
+    JournalError,
+    Outcome,
+    StartedItem,
+    compact_journal,
+    journal_overview,
+    merge_journals,
+)
 from trio_stream.batch._file_lock import has_name, is_locked
 from trio_stream.batch._journal_format import HEADER
 
@@ -118,6 +126,30 @@ def test_an_answer_that_was_asked_for_again_when_a_run_was_killed(tmp_path: Path
         journal.start("q0", A, index=0, custom_id="nonce-0")  # what that costs its results tell
     with Journal(path) as journal:
         assert (sum(charge.answers for charge in journal.charges), journal.is_answered("q0")) == (4, True)
+        journal.start("q0", A, index=0)
+    with Journal(path) as journal:
+        journal.start("q0", A, index=0, custom_id="nonce-1")
+        journal.end("q0", outcome("q0"))
+    with Journal(path) as journal:
+        assert sum(charge.answers for charge in journal.charges) == 6
+
+
+def test_what_a_batch_answered_beside_another_answer_is_charged_too(tmp_path: Path) -> None:
+    """The answer that was there first stays, as the item was streamed meanwhile; both have to be paid."""
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.start("q0", A, index=0)
+        journal.end("q0", outcome("q0", text="streamed"))
+        late = StartedItem("q0", A, 0)
+        journal.end_started(late, outcome("q0", text="batched"))
+        journal.end_started(late, Outcome(status="error"))
+        assert sum(charge.answers for charge in journal.charges) == 2
+    for _ in range(2):
+        with Journal(path) as journal:
+            assert sum(charge.answers for charge in journal.charges) == 2
+            known = journal.lookup("q0", A)
+            assert (known is not None and known.text) == "streamed"
+        compact_journal(path)
 
 
 def test_the_overview(tmp_path: Path) -> None:

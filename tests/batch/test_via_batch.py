@@ -428,7 +428,7 @@ async def test_a_run_that_is_killed_while_it_streams_the_rest(autojump_clock, tm
     path = tmp_path / "j"
     client, api = api_of(Batches(seconds=1000))
     via = ts.ViaBatch(probe=False, deadline=500)
-    async with ts.fan_out(client, items_of(10), via=via, journal=path, **PARAMS) as results:
+    async with ts.fan_out(client, items_of(10), via=via, journal=path, **PARAMS):
         while len(streamed(api)) < 5:
             await trio.sleep(0.25)  # each is answered after a second
         left_by_a_kill = path.read_bytes()

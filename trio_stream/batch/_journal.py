@@ -36,6 +36,7 @@ from trio_stream.batch._journal_format import (
     HEADER,
     JournalError,
     batch_record,
+    charges_record,
     check_version,
     end_record,
     is_journal,
@@ -300,7 +301,10 @@ class Journal:
         self._sync_now()
 
     def end_started(self, item: StartedItem, outcome: Outcome) -> None:
-        """Note how an item ended that an earlier run started, in a batch. An answer that is there already stays.
+        """Note how an item ended that an earlier run started, in a batch.
+
+        An answer that is there already stays, as the item may have been streamed meanwhile. Then only what it was
+        charged for is noted.
 
         Args:
           item: The item.
@@ -312,6 +316,10 @@ class Journal:
         if not self._index.is_answered(item.key):
             self._running[item.key] = (item.request_hash, item.index)
             self.end(item.key, outcome)
+        elif outcome.charges:
+            self._write(charges_record(outcome.charges, 0))
+            self._charges.add(outcome.charges)
+            self._sync()
 
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended.

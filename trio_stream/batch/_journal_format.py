@@ -15,7 +15,8 @@ There may also be records that are of no item::
     {"record":"charges","at":1795252000.0,"charges":[...],"n":3}      what records that were left out had
 
 ``charges`` is written where a journal is made of others (`_merge`, `_compact`): what the records of these that it does
-not have were charged for, and how many items were under way in them when a run was killed.
+not have were charged for, and how many items were under way in them when a run was killed. And where a batch has an
+answer to an item that was answered in another way meanwhile: what that was charged for.
 
 A journal with records of message batches (`_journal_batches`) has the version 2: a program that does not know them
 would send again what a batch is answering.

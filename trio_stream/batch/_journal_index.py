@@ -84,14 +84,10 @@ class JournalIndex:
         self.charges = ChargeSums()
         self.batches = BatchBook()
         self.runs: list[JobRun] = []
+        self.killed = 0
         self.uncounted = 0
-        self._killed = 0
         self._answered_again: set[str] = set()  # started although they had an answer, and not ended
         self._in_batch: set[str] = set()  # whose last start was in a batch: what those cost tell its results
-
-    @property
-    def killed(self) -> int:
-        return self._killed + len(self._answered_again)
 
     def read(self, offset: int, head: RecordHead, line: bytes) -> None:
         """Look at one record. The order is that of the file.
@@ -112,14 +108,17 @@ class JournalIndex:
             self.charges.add(charges_in(head, line))
         if head.record == "start":
             was_started = head.key in known and kind_of(known[head.key]) is Kind.STARTED
-            self._killed += (was_started and head.key not in self._in_batch) or head.key in self._answered_again
+            self.killed += was_started and head.key not in self._in_batch
             (self._in_batch.add if head.custom_id else self._in_batch.discard)(head.key)
-            if self.is_answered(head.key):
-                (self._answered_again.discard if head.custom_id else self._answered_again.add)(head.key)
-        elif head.record in _ENDINGS:
-            self._answered_again.discard(head.key)
+            self._answered_again.discard(head.key)  # and so it stays counted
+            if self.is_answered(head.key) and not head.custom_id:
+                self._answered_again.add(head.key)
+                self.killed += 1  # until it has ended
+        elif head.record in _ENDINGS and head.key in self._answered_again:
+            self._answered_again.remove(head.key)
+            self.killed -= 1
         elif head.record == "charges":
-            self._killed += head.n
+            self.killed += head.n
         elif head.record == "run":
             self.runs.append(JobRun(at=head.at, items=head.n or None))
         if head.record == "end" and head.status == "skipped":
@@ -133,9 +132,9 @@ class JournalIndex:
     def close(self) -> None:
         """All records have been looked at: take items that a killed run left to have cost what the others did."""
         self._forget(self.batches.unsent)
-        self._killed += len(self.left_by_a_kill())
-        self.uncounted = 0 if self.charges.totals() else self.killed
+        self.killed += len(self.left_by_a_kill())
         self.charges.add_unknown(self.killed)
+        self.uncounted = 0 if self.charges.totals() else self.killed
 
     def _forget(self, items: Iterable[StartedItem]) -> None:
         """Items were to be in a batch that was certainly not made, so they were not under way."""
