@@ -43,9 +43,10 @@ async def test_what_the_losers_cost_is_told(win_on, autojump_clock):
             a=[event(START), pause(9)],
             b=[say("quick", pause(5), " and long", ttft=2), usage(output_tokens=9)],
             c=[pause(99)],
+            d=[event({"type": "of_next_year"}), pause(99)],
         )
     )
-    winner = await ts.race(client, ["a", "b", "c"], win_on=win_on, **PARAMS)
+    winner = await ts.race(client, ["a", "b", "c", "d"], win_on=win_on, **PARAMS)
     assert winner.index == 1
     charges = {charge.estimated: (charge.model, charge.output) for charge in winner.charges}
     assert len(winner.charges) == 2

@@ -40,6 +40,7 @@ from trio_stream.batch._journal_format import (
     check_version,
     end_record,
     is_journal,
+    is_of_another,
     may_be_journal,
     partial_record,
     read_head,
@@ -167,10 +168,9 @@ class Journal:
 
     @property
     def uncounted(self) -> int:
-        """How many items earlier runs had under way when they were killed that are not in `charges`.
+        """How many items were under way when earlier runs were killed, and are not in `charges`, as there are none.
 
-        There are any only where no answer had ended by then, which would tell what an answer costs. A budget counts
-        each as an answer of the run that goes on.
+        A budget counts each as an answer of the run that goes on.
         """
         return self._index.uncounted
 
@@ -209,7 +209,7 @@ class Journal:
         running = self._running.get(key)
         kind = kind_of(entry)
         record: dict[str, Any] = {"hash": running[0]} if running is not None else self._record(offset_of(entry))
-        if _differs(record, request_hash):
+        if is_of_another(record, request_hash):
             loss = "" if self.answered else " (this one has no answers)"
             raise JournalConflictError(
                 f"{self.path} has {key!r} with another request: give it another id, or start another journal{loss}",
@@ -234,7 +234,7 @@ class Journal:
           JournalError: The file cannot be read.
         """
         entry = self._known.get(key)
-        return entry is not None and _differs(self._record(offset_of(entry)), request_hash)
+        return entry is not None and is_of_another(self._record(offset_of(entry)), request_hash)
 
     def _record(self, offset: int) -> dict[str, Any]:
         descriptor = self._open_descriptor()
@@ -303,8 +303,7 @@ class Journal:
     def end_started(self, item: StartedItem, outcome: Outcome) -> None:
         """Note how an item ended that an earlier run started, in a batch.
 
-        An answer that is there already stays, as the item may have been streamed meanwhile. Then only what it was
-        charged for is noted.
+        An answer that is there already stays: it was streamed meanwhile. Then only the charges are noted.
 
         Args:
           item: The item.
@@ -319,7 +318,6 @@ class Journal:
         elif outcome.charges:
             self._write(charges_record(outcome.charges, 0))
             self._charges.add(outcome.charges)
-            self._sync()
 
     def end(self, key: str, outcome: Outcome) -> None:
         """Note how an item ended.
@@ -497,8 +495,3 @@ class Journal:
 
     def _error(self, what: str, error: OSError) -> JournalError:
         return JournalError(f"{self.path} {what}: {error.strerror or error}", path=self.path)
-
-
-def _differs(record: dict[str, Any], request_hash: str) -> bool:
-    """Whether a record is that of another request. Some do not tell."""
-    return record.get("hash", request_hash) not in ("", None, request_hash)

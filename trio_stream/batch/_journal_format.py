@@ -208,6 +208,11 @@ def check_version(first: bytes, path: Path) -> int:
     return version
 
 
+def is_of_another(record: Mapping[str, Any], request_hash: str) -> bool:
+    """Whether a record is that of another request. Some do not tell."""
+    return record.get("hash", request_hash) not in ("", None, request_hash)
+
+
 def read_line(descriptor: int, offset: int) -> bytes:
     """Read the line that begins at an offset, with its line end.
 
