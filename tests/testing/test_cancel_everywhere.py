@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from trio_stream.testing import ScriptedAPI, _leftovers, cancel_everywhere, say, stall
-from trio_stream.testing._leftovers import open_descriptors
+from trio_stream.testing._leftovers import MOST_IMMORTAL, open_descriptors
 
 from .answers import BODY, KEY
 
@@ -299,7 +299,7 @@ async def test_everything_is_put_back() -> None:
     await cancel_everywhere(fn)
     assert sys.unraisablehook is hook
     assert list(warnings.filters) == filters
-    assert gc.get_freeze_count() == frozen
+    assert (gc.get_freeze_count() > MOST_IMMORTAL) == (frozen > MOST_IMMORTAL)
 
 
 async def test_other_warnings_are_passed_on() -> None:
@@ -320,7 +320,7 @@ async def test_a_frozen_heap_stays_frozen() -> None:
 
     gc.freeze()
     await cancel_everywhere(fn)
-    assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() > MOST_IMMORTAL
 
 
 async def test_a_heap_that_was_not_frozen_is_thawed_again() -> None:
@@ -334,10 +334,10 @@ async def test_a_heap_that_was_not_frozen_is_thawed_again() -> None:
     gc.unfreeze()
     try:
         await cancel_everywhere(fn)
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() < MOST_IMMORTAL
     finally:
         gc.freeze()
-    assert min(seen) > 0
+    assert min(seen) > MOST_IMMORTAL
 
 
 async def test_an_action_is_called_at_every_step_in_place_of_a_cancellation(
