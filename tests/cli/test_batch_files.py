@@ -264,6 +264,16 @@ def test_rejected_lines_that_cannot_be_written(run: Run, tmp_path: Path) -> None
     assert (done.code, done.err) == (1, "trio-stream batch: /dev/full cannot be written: No space left on device\n")
 
 
+def test_merging_into_a_pipe(run: Run, tmp_path: Path) -> None:
+    """It is refused, and not waited for."""
+    (tmp_path / "a").write_bytes(b'{"id":"a","index":0,"status":"ok","hash":"1"}\n')
+    os.mkfifo(tmp_path / "pipe")
+    done = run("merge", tmp_path / "a", "-o", tmp_path / "pipe", "--overwrite")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "pipe is not a file, so it cannot be replaced\n" in done.err
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 def test_merging_replaces_no_file_of_another_kind(run: Run, tmp_path: Path, content: bytes) -> None:
     """With ``--overwrite`` it replaces outputs and journals."""

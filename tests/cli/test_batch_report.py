@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 import trio_stream as ts
+from tests import processes
+from tests.forked import SECONDS
+from tests.processes import PYTHON
 from trio_stream.batch import FanOutStats, RecordedError
 from trio_stream.cli._batch_commands import batch as batch_command
 from trio_stream.cli._batch_options import BatchOptions
@@ -16,7 +20,7 @@ from trio_stream.cli._batch_prices import make_lookup
 from trio_stream.cli._batch_report import Tally
 from trio_stream.testing import RecordedRequest, ScriptedAPI, Step, disconnect, http_error, pause, say, stop, usage
 
-from .running import run_cli
+from .running import SECRET, run_cli
 from .test_batch import batch, prompt_of
 
 CHARGE = ts.Charge(model="claude-sonnet-5-5", output=1)
@@ -120,6 +124,46 @@ async def test_the_report_and_the_summary(tmp_path: Path) -> None:
     assert " · $3.01 of $20 · " in again.err
     quiet = await batch("--progress", "none", api=ScriptedAPI(default=answer), **more)
     assert quiet.err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
+@pytest.mark.parametrize(
+    ("option", "answer", "code"),
+    [("--summary", say("x"), 1), ("--report", say("x"), 1), ("--summary", http_error(400), 3)],
+)
+async def test_figures_that_cannot_be_written(tmp_path: Path, option: str, answer: Step, code: int) -> None:
+    """A run does not say that all went well, and what went worse is still told; a device is never replaced by a file."""
+    output, api = str(tmp_path / "a.jsonl"), ScriptedAPI(default=[answer])
+    done = await batch(option, "/dev/full", lines=['"1"'], folder=tmp_path, output=output, api=api)
+    assert (done.code, f"cannot write the {option[2:]}: No space left on device" in done.err) == (code, True), done
+    assert await trio.Path("/dev/full").is_char_device()
+
+
+_LIMITED = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+runpy.run_module("trio_stream.cli", run_name="__main__")
+"""
+
+
+async def test_a_summary_that_is_cut_is_replaced_by_the_next_run(tmp_path: Path) -> None:
+    """Half of one, where the disk is full, would be taken for a file of somebody else."""
+    (tmp_path / "p").write_text('"1"')
+    args = ["batch", str(tmp_path / "p"), "-o", "-", "--summary", str(tmp_path / "s"), "--progress", "none"]
+    async with ScriptedAPI(default=[say("x")]).serve() as server:
+        env = processes.environment(ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET)
+        with trio.fail_after(SECONDS):
+            cut = await trio.run_process(
+                [PYTHON, "-W", "error", "-c", _LIMITED, *args],
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                env=env,
+            )
+        assert (cut.returncode, (tmp_path / "s").read_bytes()) == (1, b""), cut
+        assert b"cannot write the summary: File too large" in cut.stderr
+        done = await run_cli(*args, base_url=server.base_url)
+    assert (done.code, json.loads((tmp_path / "s").read_bytes())["ok"]) == (0, 1)
 
 
 async def test_max_cost_counts_the_whole_life_of_a_job(tmp_path: Path) -> None:

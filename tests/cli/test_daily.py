@@ -8,6 +8,7 @@ import importlib.util
 import io
 import itertools
 import json
+import os
 import re
 import shlex
 from html.parser import HTMLParser
@@ -358,6 +359,10 @@ def test_a_report_of_nothing_and_of_what_was_left_out(tmp_path: Path) -> None:
         pass
     _report.write_report(path, page, ts.Prices.of)
     assert "Nothing has ended yet" in page.read_text()
+    os.mkfifo(tmp_path / "pipe")
+    with os.fdopen(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
+        _report.write_report(path, tmp_path / "pipe", ts.Prices.of)
+        assert end.read() == page.read_bytes()  # it goes through a pipe, and does not take its place
     assert "Nothing has been noted yet" in page.read_text()
     write_job(path)
     write_job(path)

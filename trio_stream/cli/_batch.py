@@ -154,10 +154,9 @@ def _run(options: BatchOptions, stack: ExitStack) -> int:
     if isinstance(found, PipeInput):
         _tell_of_rejects(files)
     code = exit_code(job, found)
-    report(job, options, found, files, output, code)
-    if files.report is not None and files.journal is not None:
-        _write_report(files.journal.path, files.report, options)
-    return code
+    if files.report is not None and files.journal is not None:  # before the summary, which has the exit code
+        code = _write_report(files.journal.path, files.report, options, code)
+    return report(job, options, found, files, output, code)
 
 
 def _opening(options: BatchOptions, found: Input, files: Files, checker: Checker) -> str:
@@ -169,11 +168,14 @@ def _opening(options: BatchOptions, found: Input, files: Files, checker: Checker
     return opening(found.total, known=known, at_once=at_once, each=each, max_cost=options.max_cost)
 
 
-def _write_report(journal: Path, output: Path, options: BatchOptions) -> None:
+def _write_report(journal: Path, output: Path, options: BatchOptions, code: int) -> int:
+    """Write the page, and return the exit code: that of a failure where all else went well and this did not."""
     try:
         write_report(journal, output, make_lookup(options))
     except OSError as error:
         complain("batch", f"cannot write the report: {error.strerror or error}")
+        return code or FAILED
+    return code
 
 
 def _open_input(options: BatchOptions, checker: Checker, rejects: RejectsFile | None = None) -> Input:

@@ -6,6 +6,8 @@ that keep a run from beginning (`_batch`).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +78,7 @@ def _detached(job: BatchJob, *, failed: int) -> int:
     return UNFINISHED
 
 
-def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, output: Output, code: int) -> None:
+def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, output: Output, code: int) -> int:
     """Write what became of a run, on standard error, and the summary, if one was asked for.
 
     Args:
@@ -85,7 +87,10 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
       found: Its input.
       files: Its files.
       output: Its output.
-      code: The exit code.
+      code: The exit code so far.
+
+    Returns:
+      The exit code: that of a failure where all else went well and the summary cannot be written.
     """
     if options.progress != "none":
         for line in job.tally.lines(job.stats, max_cost=options.max_cost):
@@ -107,7 +112,9 @@ def report(job: BatchJob, options: BatchOptions, found: Input, files: Files, out
         figures["deduplicated"] = 0 if job.same is None else job.same.given
         figures["gone_batches"] = job.results.gone_batches
         figures["exit_code"] = code
-        _write_summary(files.summary, figures)
+        if not _write_summary(files.summary, figures):
+            return code or FAILED
+    return code
 
 
 def _next_steps(job: BatchJob, options: BatchOptions, found: Input, files: Files) -> list[str]:
@@ -148,8 +155,14 @@ def _figures(stats: FanOutStats) -> dict[str, Any]:
     return figures
 
 
-def _write_summary(path: Path, figures: dict[str, Any]) -> None:
+def _write_summary(path: Path, figures: dict[str, Any]) -> bool:
+    """Write the summary, and return whether it was written."""
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
     except OSError as error:
         complain("batch", f"cannot write the summary: {error.strerror or error}")
+        if path.is_file():  # half of a summary is none, and so the next run would refuse to replace it
+            with contextlib.suppress(OSError):
+                os.truncate(path, 0)
+        return False
+    return True

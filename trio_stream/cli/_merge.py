@@ -55,6 +55,8 @@ def run(files: Sequence[Path], *, output: str, order: Literal["input", "completi
 
 def _what_instead(path: Path) -> str:
     """Say what a file is that is of no kind that can be merged, if that is known."""
+    if not path.is_file():  # opening a pipe would wait for its other end
+        return ""
     try:
         with path.open("rb") as file:
             what = what_it_is(file.read(4096))

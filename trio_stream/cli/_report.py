@@ -34,7 +34,7 @@ def check_matplotlib() -> None:
 
 
 def write_report(journal: Path, output: Path, prices: PriceLookup) -> None:
-    """Write the page of a journal, whole or not at all.
+    """Write the page of a journal: to a file whole or not at all, and into a pipe or a device as it is.
 
     Raises:
       JournalError: It cannot be read.
@@ -52,6 +52,9 @@ def write_report(journal: Path, output: Path, prices: PriceLookup) -> None:
         charts(data) if data.times else [],
         cost="not known" if used.cost is None else dollars(used.cost),
     )
+    if output.exists() and not output.is_file():  # replaced it would be gone: /dev/null too, where root may do that
+        output.write_text(page, encoding="utf-8", errors="replace")
+        return
     target = output.resolve()
     beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
