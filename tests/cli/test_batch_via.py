@@ -98,6 +98,27 @@ async def test_ctrl_c_twice_cancels(tmp_path: Path) -> None:
     assert "leaving the batches to go on (none yet)" in running.err
 
 
+async def test_ctrl_c_twice_cancels_batches_that_exist(tmp_path: Path) -> None:
+    """The first waits for a second, which somebody types who has read what was said."""
+    api = api_of(seconds=300)
+    command = program("batch", prompts(tmp_path), "-o", str(tmp_path / "a.jsonl"), "--via", "batch")
+    async with api.serve() as server:
+        async with Running(command, ANTHROPIC_BASE_URL=server.base_url, ANTHROPIC_API_KEY=SECRET) as running:
+            with trio.fail_after(SECONDS):
+                while not creations(api):
+                    await trio.sleep(0.01)
+            await trio.sleep(0.2)
+            running.interrupt()
+            await trio.sleep(1)
+            running.interrupt()
+            assert await running.finish() == 130
+    assert "leaving the batches to go on (msgbatch_" in running.err
+    assert "not finished" not in running.err
+    assert [request.path for request in api.requests if request.path.endswith("/cancel")] == [
+        f"/v1/messages/batches/{api.batches.created[0]}/cancel"
+    ]
+
+
 async def test_ctrl_c_leaves_the_batches(tmp_path: Path) -> None:
     """They go on, and their ids are told."""
     api = api_of(seconds=300)

@@ -35,6 +35,9 @@ from trio_stream.cli._batch_variants import ItemKeys
 _NAMED: Final = 3
 """How many failures are shown while it runs. All of them are in the output."""
 
+_SECOND_CHANCE: Final = 3.0
+"""Seconds after a Ctrl-C in which another one cancels the message batches that the first has left to go on."""
+
 
 @final
 class BatchJob:
@@ -124,7 +127,7 @@ class BatchJob:
                     view.tell(f"first, message batches of earlier runs are collected: {names}")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(view.run)
-                    nursery.start_soon(self._hear, signals, results, view)
+                    nursery.start_soon(self._hear, signals, results, view, nursery)
                     try:
                         await self._collect(results, view)
                     except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery
@@ -181,14 +184,19 @@ class BatchJob:
             more = " (further ones are in the output)" if self._told == _NAMED else ""
             view.tell(f"item {pending.entry.index}: {outcome.error}{more}")
 
-    async def _hear(self, signals: AsyncIterator[int], results: FanOut, view: View) -> None:
+    async def _hear(self, signals: AsyncIterator[int], results: FanOut, view: View, nursery: trio.Nursery) -> None:
         async for number in signals:
             self.interruptions += 1
             # After a SIGTERM (from a scheduler, or at a shutdown) a SIGKILL follows soon, so there is no time to drain.
             if self.interruptions == 1 and self._options.via == "batch" and self._journal is not None:
                 names = " ".join(batch.id for batch in results.batches if not batch.ended) or "none yet"
-                view.tell(f"leaving the batches to go on ({names}), Ctrl-C again to cancel them")
-                results.detach()
+                soon = ""
+                if number == signal.SIGINT:
+                    soon = f", Ctrl-C again within {_SECOND_CHANCE:.0f} seconds to cancel them"
+                    nursery.start_soon(self._detach_soon, results)
+                else:
+                    results.detach()
+                view.tell(f"leaving the batches to go on ({names}){soon}")
             elif self.interruptions == 1 and number == signal.SIGINT:
                 streams = results.stats.live
                 view.tell(f"finishing {streams} stream{'' if streams == 1 else 's'}, Ctrl-C again to abort")
@@ -196,6 +204,12 @@ class BatchJob:
             else:
                 view.tell("aborting: what has arrived is kept")
                 results.abort()
+
+    async def _detach_soon(self, results: FanOut) -> None:
+        """Leave the batches, unless they are to be cancelled: a run that has left them does not know them any more."""
+        await trio.sleep(_SECOND_CHANCE)
+        if self.interruptions == 1:
+            results.detach()
 
 
 def signals_that_end_a_run() -> list[signal.Signals]:
