@@ -63,6 +63,25 @@ async def test_detach_and_collect(tmp_path: Path, stdin: bytes) -> None:
     assert sorted(line["index"] for line in lines(tmp_path)) == [*range(5)]
 
 
+async def test_an_output_by_the_name_of_a_link(tmp_path: Path) -> None:
+    """It is the same job, so batches that go on are collected, not bought again; and the link stays one."""
+    api, link = api_of(seconds=0), trio.Path(tmp_path / "link.jsonl")
+    async with api.serve() as server:
+        done = await run(tmp_path, server.base_url, "--detach")
+        assert done.code in (0, 5), done
+        await link.symlink_to("a.jsonl")
+        args = ("batch", prompts(tmp_path), "-o", str(link), "--via", "batch")
+        collected = await run_cli(*args, base_url=server.base_url)
+        async with await trio.open_file(tmp_path / "a.jsonl", "a") as file:
+            await file.write("{\n")  # a damaged line is removed, for which the file is written again
+        again = await run_cli(*args, base_url=server.base_url)
+    assert (collected.code, again.code) == (0, 0), (collected, again)
+    assert creations(api) == 1
+    assert await link.is_symlink()
+    assert len(lines(tmp_path)) == 5
+    assert not await trio.Path(tmp_path / "link.jsonl.journal").exists()
+
+
 async def test_detach_of_a_run_with_errors(tmp_path: Path) -> None:
     """There is nothing to collect, and the exit status is that of the errors."""
     api = ScriptedAPI(default=lambda _: [http_error(400)], batches=Batches())

@@ -156,7 +156,8 @@ class Output:
     def _replace(self) -> None:
         assert self.path is not None
         assert self._descriptor is not None
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        path = self.path.resolve()  # a link stays one
+        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         left = set(self._there)
         old = self._descriptor
         try:
@@ -168,7 +169,7 @@ class Output:
                     if fields is not None and fields["id"] in left:
                         left.remove(fields["id"])
                         file.write(line)
-            beside.replace(self.path)
+            beside.replace(path)
         except OSError as error:
             raise self._error("cannot be written", error) from None
         finally:

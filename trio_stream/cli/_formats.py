@@ -7,6 +7,7 @@ What belongs here: which format a name stands for, and what a name says besides.
 from __future__ import annotations
 
 import enum
+import os
 from typing import Final
 
 import msgspec
@@ -66,8 +67,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stem(self) -> str:
-        """How the names of the files beside an output begin, such as its journal."""
-        return f"{self.path}.{self.table or TABLE}" if self.format is Format.SQLITE else self.path
+        """How the names of the files beside an output begin, such as its journal.
+
+        Under whichever name of a link an output is given, it is the same job, and what was paid for must be found.
+        """
+        is_link = os.path.islink(self.path)  # noqa: PTH114 - a name that is too long is told later, and raises nothing here
+        path = os.path.realpath(self.path) if is_link else self.path
+        return f"{path}.{self.table or TABLE}" if self.format is Format.SQLITE else path
 
     @property
     def journal(self) -> str:
