@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -139,3 +140,19 @@ def test_a_run_that_was_inherited_by_a_fork_is_over(monkeypatch):
         monkeypatch.setattr(os, "getpid", lambda: 0)
         assert 0 <= trio.run(seconds, limiter, clock=clock_at(5.0)) < 5
         assert limiter.waiting() == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_that_crashed_is_over():
+    """Trio itself failed (`trio.TrioInternalError`): everything is closed, but nobody noted that it is over."""
+    limiter = ts.HeaderRateLimiter()
+
+    async def crash() -> None:
+        await seconds(limiter)
+        with trio.move_on_after(0):
+            await trio.lowlevel.wait_task_rescheduled(lambda _: None)  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(trio.TrioInternalError):
+        trio.run(crash)
+    assert trio.run(seconds, limiter) < 5
+    gc.collect()  # what it has left is not noticed by another test
