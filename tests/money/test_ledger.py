@@ -204,3 +204,37 @@ def test_sums_of_charges():
     assert sums.totals()[0].prompt == 15
     sums.add_unknown(5)
     assert Charge(model="a", input=30, output=4, answers=2, estimated=True) in sums.totals()[4:]
+
+
+@pytest.mark.parametrize("limit", ["cost", "output_tokens"])
+def test_requests_in_message_batches_reserve_what_streams_do(limit, monkeypatch):
+    """At half the price, as nothing of an answer arrives before all of it; and how many there are costs no time."""
+    looked_at = 0
+    expected_of = Ledger._expected_of
+
+    def count(self: Ledger, max_tokens: int, under_way: int) -> float:
+        nonlocal looked_at
+        looked_at += 1
+        return expected_of(self, max_tokens, under_way)
+
+    monkeypatch.setattr(Ledger, "_expected_of", count)
+    sent: dict[str | None, list[int]] = {}
+    for tier, price in ((None, 1.0), ("batch", 0.5)):
+        most = 1e9 if limit == "output_tokens" else 40_000 * price
+        ledger = Ledger(ts.Budget(cost=most, output_tokens=40_000, overshoot=0.5), DOLLAR_A_TOKEN)
+        ledger.add(ts.Usage(output_tokens=20))
+        requests: list[Reservation] = []
+        sent[tier] = []
+        looked_at = 0
+        for number in range(2000):
+            reservation = ledger.reservation(Charge(input=3, tier=tier), max_tokens=100 + number % 3)
+            if ledger.room_for(reservation) is Room.YES:
+                ledger.reserve(reservation)
+                requests.append(reservation)
+                sent[tier].append(number)
+        for reservation in requests:
+            ledger.release(reservation)
+        assert ledger.room_for(want(ledger, max_tokens=10_000)) is Room.YES
+    assert sent["batch"] == sent[None]
+    assert 400 < len(sent[None]) < 800
+    assert looked_at < 2000 * 6

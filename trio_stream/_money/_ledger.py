@@ -60,6 +60,7 @@ class Ledger:
     """
 
     __slots__ = (
+        "_batched",
         "_before_tokens",
         "_budget",
         "_ended",
@@ -73,6 +74,7 @@ class Ledger:
         "_reserved_output",
         "_reserved_prompts",
         "_reserved_tokens",
+        "_streamed",
         "_unknown",
         "_unsent",
         "_written",
@@ -91,8 +93,11 @@ class Ledger:
     def __init__(self, budget: Budget, prices: Prices | PriceLookup | None = None) -> None:
         self._budget = budget
         self._lookup = lookup_of(budget.prices if prices is None else prices)
-        self._reserved: set[Reservation] = set()
-        self._reserved_prompts = 0.0  # sums over those: a message batch may reserve for 100,000 requests
+        self._reserved = 0  # requests; these are streamed, or in message batches:
+        self._streamed: set[Reservation] = set()
+        # By the price of a token and `max_tokens`: how many, and what their prompts cost. There may be 100,000.
+        self._batched: dict[tuple[float, int], tuple[int, float]] = {}
+        self._reserved_prompts = 0.0  # sums over all of them
         self._reserved_output = 0.0  # what their answers cost at most
         self._reserved_tokens = 0  # and how long they are at most
         self._prompts_estimated = 0.0  # of answers that have ended
@@ -223,7 +228,8 @@ class Ledger:
 
     def reserve(self, wanted: Reservation) -> None:
         """A request is about to be sent. Call `release` in the end."""
-        self._reserved.add(wanted)
+        if not wanted.batched:
+            self._streamed.add(wanted)
         self._add_to_sums(wanted, 1)
         self._unsent += 1
 
@@ -235,18 +241,25 @@ class Ledger:
 
     def release(self, reservation: Reservation) -> None:
         """A request is over, and was charged, or has not been sent."""
-        self._reserved.remove(reservation)
+        if not reservation.batched:
+            self._streamed.remove(reservation)
         self._add_to_sums(reservation, -1)
         if not reservation.sent:
             self._unsent -= 1
 
     def _add_to_sums(self, reservation: Reservation, times: Literal[1, -1]) -> None:
+        self._reserved += times
         if self._reserved:
             self._reserved_prompts += times * reservation.prompt
             self._reserved_output += times * reservation.price * reservation.max_tokens
             self._reserved_tokens += times * reservation.max_tokens
         else:  # what rounding has left is forgotten
             self._reserved_prompts, self._reserved_output, self._reserved_tokens = 0.0, 0.0, 0
+        if reservation.batched:
+            kind = reservation.price, reservation.max_tokens
+            count, prompts = self._batched.pop(kind, (0, 0.0))
+            if count + times:
+                self._batched[kind] = count + times, prompts + times * reservation.prompt
 
     def hold(self, elsewhere: Reservation) -> None:
         """A request of an earlier run goes on, and will be charged to a later one: what it is expected to cost is gone.
@@ -305,17 +318,18 @@ class Ledger:
         """Rules (a) and (b), in output tokens."""
         gone = self._tokens_gone + self._of_the_unknown(self._expected(wanted, 0))
         most = gone + self._reserved_tokens + wanted.max_tokens
-        return self._fits(wanted, gone, most, limit, lambda _, tokens: tokens)
+        return self._fits(wanted, gone, most, limit, lambda *parts: parts[2])
 
     def _fits_cost(self, wanted: Reservation, limit: float) -> bool:
         """Rules (a) and (b), in money."""
         share = self._prompt_share(wanted)
 
-        def value(reservation: Reservation, tokens: float) -> float:
-            return share * reservation.prompt + reservation.price * tokens
+        def value(prompt: float, price: float, tokens: float) -> float:
+            return share * prompt + price * tokens
 
-        gone = self._cost_gone + self._of_the_unknown(value(wanted, self._expected(wanted, 0)))
-        most = gone + share * self._reserved_prompts + self._reserved_output + value(wanted, wanted.max_tokens)
+        gone = self._cost_gone + self._of_the_unknown(value(wanted.prompt, wanted.price, self._expected(wanted, 0)))
+        under_way = share * self._reserved_prompts + self._reserved_output
+        most = gone + under_way + value(wanted.prompt, wanted.price, wanted.max_tokens)
         return self._fits(wanted, gone, most, limit, value)
 
     def _prompt_share(self, wanted: Reservation) -> float:
@@ -333,7 +347,7 @@ class Ledger:
         gone: float,
         most: float,
         limit: float,
-        value: Callable[[Reservation, float], float],
+        value: Callable[[float, float, float], float],
     ) -> bool:
         """Rules (a) and (b).
 
@@ -342,24 +356,29 @@ class Ledger:
           gone: What is spent.
           most: The same, with all that is reserved and asked for, should each answer be as long as it may.
           limit: The limit.
-          value: What a reservation comes to with an answer of so many tokens.
+          value: What requests come to, by what their prompts cost, what a token costs, and the tokens of their answers.
         """
         if most <= limit:
             return True  # then (a) holds too, and nothing else need be known about those under way
         if self._reserved and most > limit * (1 + self._budget.overshoot):
             return False
-        arrived = {reservation: reservation.written() for reservation in self._reserved}
+        arrived = {request: request.written() for request in self._streamed}
         under_way = sum(arrived.values())
-        expected = gone + value(wanted, self._expected(wanted, under_way))
-        for reservation, so_far in arrived.items():
-            length = self._expected(reservation, under_way)
-            expected += value(reservation, min(reservation.max_tokens, max(length, so_far + length / 2)))
+        expected = gone + value(wanted.prompt, wanted.price, self._expected(wanted, under_way))
+        for request, so_far in arrived.items():
+            length = self._expected(request, under_way)
+            length = min(request.max_tokens, max(length, so_far + length / 2))
+            expected += value(request.prompt, request.price, length)
+        for (price, max_tokens), (count, prompts) in self._batched.items():
+            expected += value(prompts, price, count * self._expected_of(max_tokens, under_way))
         return expected <= limit
 
     def _expected(self, reservation: Reservation, under_way: int) -> float:
         """*E*: how long an answer is expected to be, in tokens."""
-        most = reservation.max_tokens
-        return min(most, (self._written + under_way + most) / (self._ended + 1))
+        return self._expected_of(reservation.max_tokens, under_way)
+
+    def _expected_of(self, max_tokens: int, under_way: int) -> float:
+        return min(max_tokens, (self._written + under_way + max_tokens) / (self._ended + 1))
 
 
 def _say_used_up(name: str, limit: float | None, used: float) -> str | None:

@@ -36,14 +36,16 @@ class Reservation:
     Attributes:
       written: A function that returns the output tokens that have arrived, estimated.
       sent: Whether the request has been sent.
+      batched: Whether it is one of a message batch. Nothing of its answer arrives before all of it.
     """
 
-    __slots__ = ("max_tokens", "price", "prompt", "sent", "written")
+    __slots__ = ("batched", "max_tokens", "price", "prompt", "sent", "written")
 
     def __init__(self, prompt: Charge, *, max_tokens: int, prices: Prices | None) -> None:
         self.max_tokens: int = max_tokens
         self.written: Callable[[], int] = _nothing
         self.sent: bool = False
+        self.batched: bool = prompt.tier == "batch"
         self.prompt: float = 0.0
         """What the prompt costs."""
         self.price: float = 0.0
