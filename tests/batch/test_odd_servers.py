@@ -15,7 +15,7 @@ import trio
 
 import trio_stream as ts
 from tests.bench import odd_servers
-from trio_stream.batch._outage import Outage, says_out_of_order
+from trio_stream.batch._outage import Outage, Retries, says_out_of_order
 from trio_stream.testing import RecordedRequest, Step, disconnect, fail, headers, http_error, pause, say
 
 from .api import NO_LIMITS, PARAMS, client_of, prompt_of
@@ -430,15 +430,38 @@ async def test_a_half_outage_costs_no_item(autojump_clock):
     assert {outcome.status for outcome in outcomes} == {"ok"}
 
 
-@pytest.mark.parametrize("every", [2, 10])
-async def test_prompts_that_always_fail_are_no_outage(every, autojump_clock):
-    """However many they are: at the end of the job they are alone, but have failed while others were answered."""
+@pytest.mark.parametrize(("every", "items"), [(2, 60), (10, 60), (5, 200)])
+async def test_prompts_that_always_fail_are_no_outage(every, items, autojump_clock):
+    """However many they are: at the end of the job they are alone, but have failed while others were answered.
+
+    Nor are they a half-outage, in which they would be asked four times as often, and keep the others waiting.
+    """
+    began = trio.current_time()
     client, api = client_of(
         default=lambda request: [http_error(500)] if int(prompt_of(request)) % every == 1 else [say("x", pause(1))]
     )
-    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(60)], max_attempts=3, **PARAMS)
-    assert [outcome.status == "error" for outcome in outcomes] == [n % every == 1 for n in range(60)]
-    assert len(api.requests) < 60 * 15
+    outcomes = await ts.gather_outcomes(client, [str(n) for n in range(items)], max_attempts=5, **PARAMS)
+    assert [outcome.status == "error" for outcome in outcomes] == [n % every == 1 for n in range(items)]
+    assert len(api.requests) < items * (1 + 7 / every) + 90  # those at the end are alone for two minutes
+    assert trio.current_time() - began < 600
+
+
+def test_what_tells_a_half_outage():
+    """Among the last retries many have failed, and not all; a few tell nothing."""
+
+    def show(*, failed: int, answered: int) -> bool:
+        retries = Retries()
+        for number in range(failed + answered):
+            retries.note(failed=number < failed)
+        return retries.show_half_outage
+
+    assert not show(failed=6, answered=5)
+    assert show(failed=6, answered=6)
+    assert not show(failed=30, answered=70)
+    assert show(failed=90, answered=10)
+    assert not show(failed=96, answered=4)
+    assert not show(failed=500, answered=4)
+    assert show(failed=500, answered=50)
 
 
 async def test_an_outage_that_tells_when_it_will_be_over(autojump_clock):

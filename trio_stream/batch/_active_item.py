@@ -34,7 +34,7 @@ class ActiveItem:
       place: Its zero-based position among the items that are sent in this run; None if it is not sent.
       cached: Whether a part of its prompt is to be found in the prompt cache.
       attempts: Requests made so far.
-      failures: How many of them failed in another way; less than one each while many requests fail.
+      failures: How many of them failed in another way; less than one each in a half-outage.
       refusals: How many of them the API refused to take (429, 529).
       noted: Whether the journal knows that it is streamed. It may have been in a message batch before.
       began_at: When its first request was made, by `trio.current_time`; None before.

@@ -28,7 +28,7 @@ from ._governor import Governor
 from ._job import Job
 from ._journal_keeper import JournalKeeper
 from ._options import FanOutOptions, OnEvent
-from ._outage import WITNESSES, says_out_of_order
+from ._outage import WITNESSES, Retries, says_out_of_order
 from ._records import Item, Outcome
 from ._stopping import FanOutStoppedError, stopped_by
 
@@ -43,8 +43,8 @@ _MOST_SECONDS_OUT_OF_ORDER: Final = 60.0
 over: answers 503 say an hour where it takes a minute, and other items are sent to look."""
 
 _SHARED_BLAME: Final = 0.25
-"""What a failure counts for while many requests fail alike: it is hardly the fault of the item. With half of them
-failing, one item of 250 would fail eight times in a row."""
+"""What a failure counts for in a half-outage: it is hardly the fault of the item. With half of all requests failing,
+one item of 250 would fail eight times in a row."""
 
 
 @final
@@ -57,8 +57,8 @@ class Attempts:
     Three counts end the retries of an item: its failures (at most ``max_attempts``); the refusals (429, 529) that
     cost nothing and say nothing about the item, of which there may be many more; and the answers that are whole and no
     value of the type that was asked for (``retry_invalid``). While nothing at all is answered, nothing is counted: then
-    it is the API that fails, and the job waits for it or stops as a whole. While many requests fail, a failure counts
-    for less than one.
+    it is the API that fails, and the job waits for it or stops as a whole. In a half-outage a failure counts for less
+    than one.
 
     Args:
       client: Sends the requests. Its own ``max_retries`` plays no part.
@@ -93,6 +93,7 @@ class Attempts:
         self._wanted = options.wanted
         self._retry_invalid = options.retry_invalid
         self._lane: Lane = client.lane or "batch"
+        self._retried = Retries()
         self._told_pause: float | None = None  # the end of the last pause that instruments were told of
         self.retries: int = 0
 
@@ -156,6 +157,8 @@ class Attempts:
             finally:
                 self._governor.release(admission, reservation)
             out_of_order = active.stream is None and says_out_of_order(error, verdict)
+            if out_of_order and active.attempts > 1:
+                self._retried.note(failed=True)
             if self._governor.wants_witnesses:
                 self._job.room.unpark_all()
             stop = self._governor.outage(error) if out_of_order else None
@@ -183,7 +186,7 @@ class Attempts:
                 active.refusals += 1
                 delay = _delay(judgement, spared, comparable=True)
                 spared += 1
-            elif comparable and self._governor.often_failing:
+            elif comparable and self._retried.show_half_outage:
                 active.failures += _SHARED_BLAME
                 delay = _delay(judgement, spared, comparable=True)
                 spared += 1
@@ -328,6 +331,8 @@ class Attempts:
                 active.stream = stream
                 reservation.written = self._written_by(stream)
                 self._governor.began(admission.permit)
+                if active.attempts > 1:
+                    self._retried.note(failed=False)
                 if self._governor.may_use_growth:
                     self._job.room.unpark_all()
                 if self._on_event is None:

@@ -80,11 +80,6 @@ class Governor:
         return self._breaker.is_open
 
     @property
-    def often_failing(self) -> bool:
-        """Whether a third of the last requests or more failed without an answer, as where a part of the API is dead."""
-        return self._breaker.often_failing
-
-    @property
     def signs_of_life(self) -> int:
         """How many answers have shown that the API works."""
         return self._outage.signs_of_life

@@ -1,4 +1,4 @@
-"""Whether the API is out of order, and since when.
+"""Whether the API is out of order, wholly or in part, and since when.
 
 What belongs here: which failures say that, what disproves it, and when waiting is over, without a clock. What does not:
 sending less meanwhile (`_window`), and what it means for an item (`_attempts`).
@@ -6,6 +6,7 @@ sending less meanwhile (`_window`), and what it means for an item (`_attempts`).
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 from trio_stream._errors import APIError, APIStatusError
@@ -26,6 +27,16 @@ then further ones are asked too."""
 
 _FEW_SECONDS: Final = 120.0
 """How long that is."""
+
+_LOOKED_BACK: Final = 100
+"""How many of the last retries tell the share that fails: requests that went out together end in no fair order."""
+
+_ENOUGH: Final = 12
+"""How many of them tell it at least."""
+
+_OFTEN: Final = 1 / 3
+_ALWAYS: Final = 19 / 20
+"""Between these shares lies a half-outage."""
 
 
 def says_out_of_order(error: APIError, verdict: Verdict) -> bool:
@@ -101,3 +112,27 @@ class Outage:
         stop = FanOutStoppedError(f"the API is out of order, {since}: {error}", reason="outage")
         stop.__cause__ = error
         return stop
+
+
+@final
+class Retries:
+    """How the last retries have ended, which tells a half-outage from items that always fail.
+
+    In a half-outage an item that has failed is answered when it is asked again, sooner or later. Where none is, it is
+    the items that fail, however many of all requests they make; or nothing is answered at all (`Outage`).
+    """
+
+    __slots__ = ("_failed",)
+
+    def __init__(self) -> None:
+        self._failed: deque[bool] = deque(maxlen=_LOOKED_BACK)
+
+    def note(self, *, failed: bool) -> None:
+        """Count a retry whose answer has begun, or that failed without one."""
+        self._failed.append(failed)
+
+    @property
+    def show_half_outage(self) -> bool:
+        """Whether many of them failed but not all, of which there have been enough to tell."""
+        number = len(self._failed)
+        return number >= _ENOUGH and _OFTEN * number <= sum(self._failed) <= _ALWAYS * number

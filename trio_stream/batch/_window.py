@@ -30,9 +30,6 @@ _SECONDS_TO_DOUBLE: Final = 60.0
 _LOOKED_BACK: Final = 12
 """How many of the last answers the breaker looks at."""
 
-_LOOKED_FURTHER_BACK: Final = 100
-"""How many of them tell the share that fails: answers to requests that went out together come in no fair order."""
-
 _FAILURES_TO_OPEN: Final = 8
 """How many of these must have failed to open it."""
 
@@ -154,22 +151,16 @@ class Breaker:
     the first answer that shows that the API works.
     """
 
-    __slots__ = ("_last", "_lately", "_probe_at")
+    __slots__ = ("_last", "_probe_at")
 
     def __init__(self) -> None:
         self._last: deque[bool] = deque(maxlen=_LOOKED_BACK)
-        self._lately: deque[bool] = deque(maxlen=_LOOKED_FURTHER_BACK)
         self._probe_at: float | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether only probes may be sent."""
         return self._probe_at is not None
-
-    @property
-    def often_failing(self) -> bool:
-        """Whether a third of the last requests failed or more, of which there have been enough to tell."""
-        return len(self._lately) >= _LOOKED_BACK and sum(self._lately) >= len(self._lately) / 3
 
     def note(self, *, failed: bool, now: float) -> None:
         """Count a request that has its answer, or failed without one.
@@ -178,7 +169,6 @@ class Breaker:
           failed: Whether it says that the API is out of order.
           now: The time in seconds, by the same clock as for `wait`.
         """
-        self._lately.append(failed)
         if not failed:
             if self._probe_at is not None:
                 # What came before the end of the storm says nothing about the time after it.
