@@ -83,13 +83,20 @@ async def test_a_batch_that_somebody_deletes(autojump_clock, tmp_path, resubmit)
     assert trio.current_time() - before < 1
 
 
+@pytest.mark.parametrize(("age", "most"), [(100, 900), (700, 80)])
 @pytest.mark.parametrize("via", [AT_ONCE, "stream"], ids=["batch", "stream"])
-async def test_a_batch_of_an_earlier_run_that_somebody_deletes(autojump_clock, tmp_path, via):
-    """It does not block the journal for ever: the run that waits for it asks its items, and the next one waits no more."""
+async def test_a_batch_of_an_earlier_run_that_somebody_deletes(autojump_clock, tmp_path, via, age, most):
+    """It does not block the journal for ever: the run that waits for it asks its items, and the next one waits no more.
+
+    One that is old is not waited for at all.
+    """
     client, api = api_of(Deleted(seconds=50))
     await leave_a_batch(client, tmp_path / "j")
-    await trio.sleep(100)
+    await trio.sleep(age)
+    before = trio.current_time()
     outcomes, results = await run(client, items_of(7), via=via, journal=tmp_path / "j")
+    assert (trio.current_time() - before < 600) is (age > 600)
+    assert trio.current_time() - before < most
     assert (statuses(outcomes), results.stats.paid_twice) == ({"ok": 7}, 5)
     assert results.gone_batches == (api.batches.created[0],)
     assert len(streamed(api)) == (7 if via == "stream" else 0)
@@ -113,6 +120,35 @@ async def test_a_run_that_waits_for_nothing_finds_that_a_batch_is_gone(autojump_
     await trio.sleep(60)
     outcomes, _ = await run(client, items_of(5), via=DETACH, journal=tmp_path / "j")
     assert (statuses(outcomes), len(creations(api))) == ({"cached": 5}, 2)
+
+
+@pytest.mark.parametrize("status", [404, 501])
+async def test_a_run_that_streams_from_a_server_without_batches(autojump_clock, tmp_path, status):
+    """It says at once what to do: whether the batch of an earlier run goes on cannot be found out there."""
+    batches = Odd(lambda _: None)
+    client, api = api_of(batches)
+    await leave_a_batch(client, tmp_path / "j")
+    await trio.sleep(700)
+    batches.odds = lambda request: http_error(status)
+    before = trio.current_time()
+    with pytest.raises(ts.APIError, match="base URL" if status == 404 else None):
+        await run(client, items_of(7), via="stream", journal=tmp_path / "j")
+    assert trio.current_time() - before < 60
+    batches.odds = lambda _: None
+    outcomes, _ = await run(client, items_of(7), via="stream", journal=tmp_path / "j")
+    assert (statuses(outcomes), len(streamed(api))) == ({"cached": 5, "ok": 2}, 2)
+
+
+async def test_an_old_batch_that_cannot_be_looked_at_at_first(autojump_clock, tmp_path):
+    """That is no news, as always."""
+    batches = Odd(lambda _: None)
+    client, api = api_of(batches)
+    await leave_a_batch(client, tmp_path / "j")
+    await trio.sleep(700)
+    began = trio.current_time()
+    batches.odds = lambda _: http_error(503) if trio.current_time() - began < 30 else None
+    outcomes, _ = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
+    assert (statuses(outcomes), len(creations(api))) == ({"cached": 5}, 1)
 
 
 async def test_what_was_read_of_a_batch_before_it_was_deleted_is_not_asked_again(autojump_clock, tmp_path):

@@ -82,13 +82,19 @@ class BatchAccess:
           workspace: The workspace it is in, as the API named it; empty if that is not known.
 
         Raises:
-          APIError: A request failed, or the list is of another workspace than the batch.
+          APIError: A request failed, or the list is of another workspace than the batch, or there is no list.
         """
         try:
             return (await self.retrieve(batch_id, call)).archived_at is not None
         except NotFoundError:
             pass
-        first = await self.list(call)
+        try:
+            first = await self.list(call)
+        except NotFoundError as error:
+            raise APIError(
+                f"the batch {batch_id} is not on this server, which has no message batches: "
+                "with the base URL that it was created with the same run collects it"
+            ) from error
         here = workspace_of(first)
         if workspace and here and here != workspace:
             raise APIError(
@@ -249,12 +255,11 @@ class BatchWatch:
         self.live[batch_id] = call
         self.seen[batch_id] = MessageBatch(id=batch_id, processing_status="in_progress") if batch is None else batch
 
-    async def wait_ended(self, batch_id: str, *, until: float, at_once: bool = False) -> MessageBatch | None:
+    async def wait_ended(self, batch_id: str, *, until: float) -> MessageBatch | None:
         """Wait for the end of a batch.
 
         Args:
           batch_id: The id of a batch that was added.
-          at_once: Whether to look before the first pause: it may have ended long ago.
           until: The time by `trio.current_time` when to give up.
 
         Returns:
@@ -268,8 +273,7 @@ class BatchWatch:
         began_at = trio.current_time()
         with trio.CancelScope(deadline=until):
             while True:
-                await trio.sleep(0.0 if at_once else pause_after(trio.current_time() - began_at))
-                at_once = False
+                await trio.sleep(pause_after(trio.current_time() - began_at))
                 try:
                     batch = await self.look(batch_id)
                     patience.news()

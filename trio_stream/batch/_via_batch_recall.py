@@ -152,11 +152,9 @@ class Recall:
             else:
                 self._watch.add(batch_id, open_batch.call)
             if batch_id is not None:
-                try:
-                    found = await self._watch.look(batch_id)
-                except NotFoundError:
-                    if await self._is_old(open_batch) and await self._give_up_if_gone(open_batch):
-                        return None
+                found = await self._look_once(open_batch, batch_id)
+                if found is NotFound.ABSENT:
+                    return None
         except APIError as error:
             patience.bear(error)  # it is no news
         if isinstance(found, MessageBatch) and found.ended:
@@ -176,10 +174,19 @@ class Recall:
     def _taker(self, open_batch: OpenBatch) -> _Taker:
         return _Taker(self._journal, self._ledger, self._via.on_expired, model=open_batch.model)
 
-    async def _is_old(self, open_batch: OpenBatch) -> bool:
-        """Whether a batch would have been found for long. Otherwise it is no news that it is not."""
-        now = state_of(await self._access.list(open_batch.call, limit=1))
-        return now.dated == open_batch.dated and now.since - open_batch.since >= NO_NEWS_SECONDS
+    async def _look_once(self, open_batch: OpenBatch, batch_id: str) -> MessageBatch | NotFound:
+        """Look at a batch. That one is not there any more is noted.
+
+        Raises:
+          APIError: A request failed.
+        """
+        try:
+            return await self._watch.look(batch_id)
+        except NotFoundError:
+            now = state_of(await self._access.list(open_batch.call, limit=1))
+        # It would have been found for long. That a young one is not, is no news.
+        is_old = now.dated == open_batch.dated and now.since - open_batch.since >= NO_NEWS_SECONDS
+        return NotFound.ABSENT if is_old and await self._give_up_if_gone(open_batch) else NotFound.YET
 
     async def _wait(self, open_batch: OpenBatch) -> MessageBatch | None:
         """Wait for its end. None if there is no such batch, or it has not ended at the deadline."""
@@ -194,7 +201,17 @@ class Recall:
         ended = None
         if batch_id is not None:
             self._watch.add(batch_id, open_batch.call)
-            ended = await self._watch.wait_ended(batch_id, until=self._until, at_once=True)
+            try:
+                at_first = await self._look_once(open_batch, batch_id)
+            except APIError as error:
+                if not judge(error).retryable:
+                    raise
+                at_first = NotFound.YET
+            if at_first is NotFound.ABSENT:
+                return None
+            if isinstance(at_first, MessageBatch) and at_first.ended:
+                return at_first
+            ended = await self._watch.wait_ended(batch_id, until=self._until)
             if ended is None:
                 await self._access.cancel(batch_id, open_batch.call)
                 ended = await self._watch.wait_ended(batch_id, until=trio.current_time() + cancel_wait)
