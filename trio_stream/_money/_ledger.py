@@ -318,7 +318,11 @@ class Ledger:
         """Rules (a) and (b), in output tokens."""
         gone = self._tokens_gone + self._of_the_unknown(self._expected(wanted, 0))
         most = gone + self._reserved_tokens + wanted.max_tokens
-        return self._fits(wanted, gone, most, limit, lambda *parts: parts[2])
+
+        def value(_prompt: float, _price: float, tokens: float) -> float:
+            return tokens
+
+        return self._fits(wanted, gone, most, limit, value)
 
     def _fits_cost(self, wanted: Reservation, limit: float) -> bool:
         """Rules (a) and (b), in money."""
