@@ -249,6 +249,9 @@ def test_an_empty_balance_in_other_words(code: int, body: str) -> None:
         (400, '{"error":{"message":"thinking: budget exceeded max_tokens"}}'),
         (400, '{"error":{"message":"prompt is too long: not enough context"}}'),
         (503, '{"error":"no healthy upstream to balance"}'),
+        (400, '{"error":{"message":"messages.0.content: \'insufficient funds\' is not allowed"}}'),
+        (422, '{"detail":[{"msg":"Input should be \\"a\\" or \\"b\\", not \\"payment required\\""}]}'),
+        (400, '{"error":{"message":"stop_sequences: `out of credits` is the user\'s, and isn\'t one"}}'),
     ],
 )  # fmt: skip
 def test_what_is_no_empty_balance(code: int, body: str) -> None:

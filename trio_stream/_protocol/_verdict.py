@@ -101,9 +101,21 @@ _MOST_WORDS: Final = 8192
 
 
 def _words_of(error: APIStatusError) -> str:
-    """What an answer says, in lower case and with blanks between words: names of a cause are written in other ways."""
-    words = (error.message, error.type or "", error.error_code or "", error.api_message or "", *find_words(error.body))
-    return _BETWEEN_WORDS.sub(" ", "\n".join(words)[:_MOST_WORDS].lower())
+    """What an answer says, in lower case and with blanks between words: names of a cause are written in other ways.
+
+    What is wrong with a request is told with words of the request, in quotes: those say nothing of the account.
+    """
+    said = (error.message, error.type or "", error.error_code or "", error.api_message or "", *find_words(error.body))
+    words = "\n".join(said)[:_MOST_WORDS].lower()
+    if error.status_code in _OF_THE_REQUEST:
+        words = _QUOTED.sub(" ", words)
+    return _BETWEEN_WORDS.sub(" ", words)
+
+
+_OF_THE_REQUEST: Final = (400, 422)
+
+# Not within a word, as an apostrophe is, and no value in JSON, in which gateways put the words of what is behind them.
+_QUOTED: Final = re.compile(r"""(?<![\w:{\[,\\])(['"`])(?=[\w(]).{0,300}?(?<!\\)\1(?![\w:])""")
 
 
 _BETWEEN_WORDS: Final = re.compile(r"[ _-]+")
