@@ -14,9 +14,31 @@ import trio_stream as ts
 from trio_stream.testing import Batches, ScriptedAPI, http_error, say, stall
 
 from .api import PARAMS, echo, prompt_of
-from .via import NEVER, Odd, api_of, asked, creations, is_creation, items_of, records, run, statuses, streamed
+from .via import (
+    NEVER,
+    Odd,
+    api_of,
+    asked,
+    creations,
+    is_creation,
+    is_list,
+    items_of,
+    reason_of,
+    records,
+    run,
+    statuses,
+    streamed,
+)
 
 AT_ONCE = ts.ViaBatch(probe=False)
+
+
+def is_results(request: Any) -> bool:
+    return request.path.endswith("/results")
+
+
+def is_cancel(request: Any) -> bool:
+    return request.path.endswith("/cancel")
 
 
 async def test_a_queue_that_is_full_for_an_hour(autojump_clock, tmp_path):
@@ -300,3 +322,77 @@ async def test_a_beta_that_no_header_can_carry(autojump_clock, tmp_path):
     assert creations(api) == []
     kinds = [record["record"] for record in records(tmp_path / "j") if "nonce" in record]
     assert kinds == ["intent", "refused"]
+
+
+# Rate limits, refusals and outages of the calls about batches that exist.
+
+
+@pytest.mark.parametrize("retry_after", ["0", "1e9"])
+@pytest.mark.parametrize("call", ["retrieve", "results", "list"])
+async def test_a_rate_limit_of_an_hour_on_calls_about_a_batch(autojump_clock, tmp_path, call, retry_after):
+    """It is waited for, in this run and in the one that continues: the batch is there, and is paid."""
+
+    def odds(request: Any) -> Any:
+        wanted = {"retrieve": request.path.count("/") == 4, "results": is_results(request), "list": is_list(request)}
+        late = began + 1 <= request.at < began + 3600
+        return http_error(429, retry_after=retry_after) if request.method == "GET" and wanted[call] and late else None
+
+    client, api = api_of(Odd(odds, faults=["lost_answer"] if call == "list" else []))
+    for path in (tmp_path / "whole", tmp_path / "continued"):
+        began = trio.current_time()
+        requests = len(api.requests)
+        if path.name == "continued":
+            with trio.move_on_after(900):
+                await run(client, items_of(5), via=AT_ONCE, journal=path)
+        outcomes, results = await run(client, items_of(5), via=AT_ONCE, journal=path)
+        assert statuses(outcomes) == {"ok" if path.name == "whole" else "cached": 5}
+        assert results.stats.stopped is None
+        assert len(api.requests) - requests < 400
+        assert trio.current_time() - began < 7500
+    assert len(creations(api)) == 2
+
+
+@pytest.mark.parametrize("continued", [False, True])
+async def test_a_batch_is_cancelled_at_the_deadline_although_that_fails_at_first(autojump_clock, tmp_path, continued):
+    """It is asked again: a batch that goes on is paid, and its items are streamed."""
+    client, api = api_of(Odd(lambda r: http_error(503) if is_cancel(r) and r.at < broken else None, seconds=5000))
+    via = ts.ViaBatch(probe=False, deadline=60, cancel_wait=300)
+    broken = trio.current_time() + 170
+    if continued:
+        await run(client, items_of(5), via=ts.ViaBatch(probe=False, detach=True), journal=tmp_path / "j")
+    outcomes, results = await run(client, items_of(5), via=via, journal=tmp_path / "j")
+    assert (statuses(outcomes), results.stats.paid_twice) == ({"ok": 5}, 0)
+    await trio.sleep(10_000)
+    assert api.batches.billed == []
+
+
+async def test_a_batch_whose_cancellation_is_not_answered_at_the_deadline(autojump_clock, tmp_path):
+    """Waiting for it is over after `cancel_wait`, whatever is waited for."""
+    client, _ = api_of(Odd(lambda r: NEVER if is_cancel(r) else None, seconds=5000))
+    via = ts.ViaBatch(probe=False, deadline=60, cancel_wait=30)
+    outcomes, results = await run(client, items_of(5), via=via, journal=tmp_path / "j")
+    assert (statuses(outcomes), results.stats.paid_twice) == ({"ok": 5}, 5)
+    assert trio.current_time() < 100
+
+
+@pytest.mark.parametrize("fault", [http_error(503), NEVER], ids=["503", "silent"])
+async def test_an_outage_while_many_batches_are_watched(autojump_clock, tmp_path, fault):
+    """One list tells all of them that it failed, too: neither requests nor waits add up."""
+    client, api = api_of(Odd(lambda r: fault if is_list(r) and r.at >= began + 5 else None))
+    began = trio.current_time()
+    via = ts.ViaBatch(probe=False, max_requests=1)
+    outcomes, results = await run(client, items_of(40), via=via, journal=tmp_path / "j")
+    assert (statuses(outcomes), reason_of(results)) == ({"skipped": 40}, "outage")
+    assert trio.current_time() - began < 1300
+    assert sum(map(is_list, api.requests)) < 40 + 200
+    assert len(creations(api)) == 40
+
+
+@pytest.mark.parametrize(("status", "reason"), [(401, "authentication"), (402, "spend_limit"), (503, "outage")])
+async def test_detaching_from_batches_that_cannot_be_made(autojump_clock, tmp_path, status, reason):
+    """It is told why there are none, rather than that they go on."""
+    which = is_list if status == 503 else is_creation
+    client, _ = api_of(Odd(lambda r: http_error(status) if which(r) else None))
+    via = ts.ViaBatch(probe=False, detach=True)
+    outcomes, results = await run(client, items_of(3), via=via, journal=tmp_path / "j")
+    assert (statuses(outcomes), reason_of(results), results.batches) == ({"skipped": 3}, reason, ())

@@ -57,7 +57,8 @@ class Job:
 
     Attributes:
       state: The state.
-      stopped: What stopped it, the first reason of all; None while nothing has. An abort replaces a drain.
+      stopped: What stopped it, the first reason of all; None while nothing has. An abort replaces a drain, and what
+        keeps batches from being made replaces a detach, which would say that they go on.
       sends_nothing: The stop after which no request is made any more, not even for an item that has made one before;
         None while requests are made.
       active: The items that are under way, by index.
@@ -104,7 +105,8 @@ class Job:
         Items that wait to make their first request are skipped at once; so are those that wait to try again, where no
         request is made any more (`FanOutStoppedError.sends_nothing`): a pause may last for ten minutes.
         """
-        self.stopped = self.stopped or why
+        if self.stopped is None or (self.stopped.reason == "detach" and why.prevents_requests):
+            self.stopped = why
         if why.sends_nothing:
             self.sends_nothing = self.sends_nothing or why
         if self.state in (JobState.NEW, JobState.RUNNING):

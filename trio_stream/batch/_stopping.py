@@ -49,7 +49,9 @@ _SENTENCES: Final[Mapping[AccountReason, str]] = {
     "spend_limit": "a spend limit, or the account's balance",
 }
 
-_SENDS_NOTHING: Final = frozenset[str]({*_SENTENCES, "outage", "items", "drain", "abort"})
+_PREVENTS_REQUESTS: Final = frozenset[str]({*_SENTENCES, "outage"})
+
+_SENDS_NOTHING: Final = _PREVENTS_REQUESTS | {"items", "drain", "abort"}
 
 
 @final
@@ -78,6 +80,11 @@ class FanOutStoppedError(Exception):
     def sends_nothing(self) -> bool:
         """Whether no request is made any more, so that items that wait to be tried again are given up too."""
         return self.reason in _SENDS_NOTHING
+
+    @property
+    def prevents_requests(self) -> bool:
+        """Whether the API takes no request, whatever the program wants."""
+        return self.reason in _PREVENTS_REQUESTS
 
 
 def _rebuild(message: str, reason: StopReason) -> FanOutStoppedError:

@@ -20,7 +20,7 @@ import trio
 
 from trio_stream._client import Client, MessageBatchPage
 from trio_stream._errors import APIError, NotFoundError
-from trio_stream._protocol import MessageBatch, judge
+from trio_stream._protocol import MessageBatch, Verdict, judge
 from trio_stream._stream import BatchResults
 
 NO_NEWS_SECONDS: Final = 600.0
@@ -30,6 +30,9 @@ _FIRST_LOOK_SECONDS: Final = 10.0
 """Also what the API asks to wait, in the `retry-after` of its answers about batches."""
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+
+LONGEST_ASKED_SECONDS: Final = 3600.0
+"""The longest pause that an answer can ask for: some gateways write nonsense into `retry-after`."""
 
 _SINGLE_LOOKS: Final = 5
 """How many batches are asked about one by one. For more of them there is one list."""
@@ -230,6 +233,22 @@ class Patience:
         if judge(error).reason is not None or now - self._failing_since >= NO_NEWS_SECONDS:
             raise error
 
+    def bear_or_wait(self, error: APIError) -> float:
+        """A call about a batch that exists has failed. A rate limit is waited for without end: the API is there.
+
+        Returns:
+          The seconds that it asks to wait; 0 if it does not.
+
+        Raises:
+          APIError: As `bear`.
+        """
+        judgement = judge(error)
+        if judgement.verdict not in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
+            self.bear(error)
+            return 0.0
+        self.news()
+        return min(judgement.retry_after or 0.0, LONGEST_ASKED_SECONDS)
+
 
 @final
 class BatchWatch:
@@ -249,18 +268,22 @@ class BatchWatch:
         self._unlisted = frozenset[str]()
         self._turn = trio.Lock()
         self._listed_at = -_FIRST_LOOK_SECONDS
+        self._list_error: APIError | None = None  # what the last list failed with: that, too, holds for all
 
     def add(self, batch_id: str, call: Mapping[str, Any], batch: MessageBatch | None = None) -> None:
         """There is a batch, which has not ended as far as is known."""
         self.live[batch_id] = call
         self.seen[batch_id] = MessageBatch(id=batch_id, processing_status="in_progress") if batch is None else batch
 
-    async def wait_ended(self, batch_id: str, *, until: float) -> MessageBatch | None:
+    async def wait_ended(self, batch_id: str, *, until: float, cancelling: bool = False) -> MessageBatch | None:
         """Wait for the end of a batch.
 
         Args:
           batch_id: The id of a batch that was added.
           until: The time by `trio.current_time` when to give up.
+          at_once: Whether to look before the first pause: it may have ended long ago.
+          cancelling: Whether to cancel it, again and again as long as it is not seen that the API does so: a batch that
+            goes on is paid.
 
         Returns:
           The batch; None if it had not ended by then.
@@ -271,16 +294,20 @@ class BatchWatch:
         """
         patience = Patience()
         began_at = trio.current_time()
+        asked = 0.0
         with trio.CancelScope(deadline=until):
             while True:
-                await trio.sleep(pause_after(trio.current_time() - began_at))
+                if cancelling and self.seen[batch_id].processing_status == "in_progress":
+                    await self._access.cancel(batch_id, self.live[batch_id])
+                await trio.sleep(max(asked, pause_after(trio.current_time() - began_at)))
+                asked = 0.0
                 try:
                     batch = await self.look(batch_id)
                     patience.news()
                     if batch.ended:
                         return batch
                 except APIError as error:
-                    patience.bear(error)
+                    asked = patience.bear_or_wait(error)
         return None
 
     async def look(self, batch_id: str) -> MessageBatch:
@@ -321,13 +348,19 @@ class BatchWatch:
         # The batches wake up at moments of their own, and whoever comes first makes the list for all.
         async with self._turn:
             if trio.current_time() - self._listed_at >= _FIRST_LOOK_SECONDS:
-                await self._list(self.live[batch_id])
+                self._list_error = None
+                try:
+                    await self._list(self.live[batch_id])
+                except APIError as error:
+                    self._list_error = error
+                self._listed_at = trio.current_time()
+            if self._list_error is not None:
+                raise self._list_error
         if batch_id in self._unlisted:  # it is in another workspace, or the list is late, or the batch was deleted
             self.seen[batch_id] = await self._access.retrieve(batch_id, self.live[batch_id])
 
     async def _list(self, call: Mapping[str, Any]) -> None:
         page: MessageBatchPage | None = await self._access.list(call)
-        self._listed_at = trio.current_time()
         unseen, listed = set(self.live), set[str]()
         while page is not None:
             self.seen.update((batch.id, batch) for batch in page.data if batch.id in unseen)

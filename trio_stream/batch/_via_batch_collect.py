@@ -94,9 +94,10 @@ class Collector:
           Exception: Whatever ``take`` raised.
         """
         patience = Patience()
+        since = trio.current_time()  # that nothing was read
         incomplete = 0
         while True:
-            lines_read = 0
+            lines_read, asked = 0, 0.0
             waited_for = len(waiting)
             try:
                 # By the id: whether a line is missing, `waiting` tells, and a body that was cut is another thing.
@@ -115,14 +116,15 @@ class Collector:
             except APIError as error:
                 if len(waiting) < waited_for:
                     patience.news()
+                    since = trio.current_time()
                 elif lines_read and not judge(error).retryable:
                     incomplete += 1  # there is a line that cannot be read
                 else:
-                    patience.bear(error)
+                    asked = patience.bear_or_wait(error)
             if not waiting:
                 return
             if incomplete >= _MOST_READINGS:
                 while waiting:
                     take(waiting.popitem()[1], NoAnswer.MISSING)
                 return
-            await trio.sleep(pause_after(0.0))
+            await trio.sleep(max(asked, pause_after(trio.current_time() - since)))

@@ -142,6 +142,7 @@ class Creation:
         others: set[str] = set()
         began_at = trio.current_time()
         while True:
+            asked = 0.0
             try:
                 found = await self.look_for(intent, others)
                 patience.news()
@@ -150,8 +151,8 @@ class Creation:
                 if found is NotFound.ABSENT:
                     return None
             except APIError as error:
-                patience.bear(error)
-            await trio.sleep(pause_after(trio.current_time() - began_at))
+                asked = patience.bear_or_wait(error)
+            await trio.sleep(max(asked, pause_after(trio.current_time() - began_at)))
 
     async def look_for(self, intent: OpenBatch, others: set[str]) -> MessageBatch | NotFound:
         """Look once for the batch of an intent whose end is unknown.

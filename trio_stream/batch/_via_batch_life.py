@@ -27,7 +27,7 @@ from trio_stream._protocol import MessageBatch, judge
 from ._attempts import Attempts
 from ._job import Job
 from ._outbox import Outbox
-from ._via_batch_calls import BatchAccess, BatchWatch, Patience, pause_after
+from ._via_batch_calls import LONGEST_ASKED_SECONDS, BatchAccess, BatchWatch, Patience, pause_after
 from ._via_batch_collect import Collector
 from ._via_batch_create import Creation
 from ._via_batch_fates import Fates
@@ -49,9 +49,6 @@ _TOO_LARGE: Final = 413
 
 _BUSY: Final = (429, 529)
 """Waited for without end: a full queue empties as batches end, which may take hours."""
-
-_LONGEST_PAUSE_SECONDS: Final = 3600.0
-"""Until a batch is asked for again, whatever the API asks for: some gateways write nonsense into `retry-after`."""
 
 
 @final
@@ -80,7 +77,6 @@ class GroupLife:
         warmup: BatchWarmup,
     ) -> None:
         self._state = state
-        self._access = access
         self._watch = watch
         self._outbox = outbox
         self._ledger = ledger
@@ -253,7 +249,7 @@ class GroupLife:
                 else:
                     patience.bear(error)
                 wait = judgement.retry_after or pause_after(trio.current_time() - began_at)
-                wait = min(wait, _LONGEST_PAUSE_SECONDS)
+                wait = min(wait, LONGEST_ASKED_SECONDS)
             except APIError as error:
                 patience.bear(error)
                 wait = pause_after(trio.current_time() - began_at)
@@ -282,8 +278,8 @@ class GroupLife:
         """Wait for the end of a batch; None if it does not come soon enough after the deadline."""
         ended = await self._watch.wait_ended(batch.id, until=self._state.deadline)
         if ended is None:
-            await self._access.cancel(batch.id, self._watch.live[batch.id])
-            ended = await self._watch.wait_ended(batch.id, until=trio.current_time() + self._state.via.cancel_wait)
+            until = trio.current_time() + self._state.via.cancel_wait
+            ended = await self._watch.wait_ended(batch.id, until=until, cancelling=True)
         return ended
 
     def _count_attempt(self, group: BatchGroup) -> None:

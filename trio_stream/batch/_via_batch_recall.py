@@ -213,8 +213,8 @@ class Recall:
                 return at_first
             ended = await self._watch.wait_ended(batch_id, until=self._until)
             if ended is None:
-                await self._access.cancel(batch_id, open_batch.call)
-                ended = await self._watch.wait_ended(batch_id, until=trio.current_time() + cancel_wait)
+                until = trio.current_time() + cancel_wait
+                ended = await self._watch.wait_ended(batch_id, until=until, cancelling=True)
         if ended is None:
             self._lose(open_batch)
         return ended
