@@ -21,6 +21,7 @@ from .via import (
     Odd,
     always,
     api_of,
+    asked,
     creations,
     is_creation,
     is_list,
@@ -269,6 +270,27 @@ async def test_answers_of_a_type(autojump_clock):
         "q1": ("invalid", None),
     }
     assert [len(request.body["requests"]) for request in creations(api)] == [2, 1]
+
+
+@pytest.mark.parametrize("via", [AT_ONCE, "stream"], ids=["batch", "stream"])
+async def test_an_answer_of_an_earlier_run_that_is_no_value_counts(autojump_clock, tmp_path, via):
+    """``retry_invalid`` is how often an item is sent again, whichever run its answers came in, and by whichever way."""
+    client, api = api_of(default=lambda _: [say("no number")])
+    options: dict[str, Any] = {"journal": tmp_path / "j", "output": int, "retry_invalid": 1}
+    await run(client, items_of(2), via=ts.ViaBatch(probe=False, detach=True), **options)
+    await trio.sleep(100)
+    outcomes, _ = await run(client, items_of(2), via=via, **options)
+    assert statuses(outcomes) == {"invalid": 2}
+    assert set(asked(api).values()) == {2}
+
+
+async def test_answers_that_are_no_value_before_the_deadline_count_after_it(autojump_clock):
+    """Failures of the API count for themselves."""
+    client, api = api_of(Batches(seconds=50, faults=["errored"]), default=lambda _: [say("no number")])
+    via = ts.ViaBatch(probe=False, deadline=150)
+    outcomes, _ = await run(client, items_of(2), via=via, output=int, retry_invalid=2)
+    assert statuses(outcomes) == {"invalid": 2}
+    assert asked(api) == {"prompt 0": 4, "prompt 1": 3}
 
 
 async def test_instruments_are_told_of_each_item_once(autojump_clock):

@@ -36,6 +36,7 @@ class ActiveItem:
       attempts: Requests made so far.
       failures: How many of them failed in another way; less than one each in a half-outage.
       refusals: How many of them the API refused to take (429, 529).
+      unfit: How many whole answers were no value of the type that was asked for, one of an earlier run among them.
       noted: Whether the journal knows that it is streamed. It may have been in a message batch before.
       began_at: When its first request was made, by `trio.current_time`; None before.
       used: Seconds of ``item_timeout`` that are used up by attempts and back-offs that are over.
@@ -69,6 +70,7 @@ class ActiveItem:
         "spooled",
         "stop",
         "stream",
+        "unfit",
         "used",
         "waiting",
     )
@@ -84,6 +86,7 @@ class ActiveItem:
         self.attempts: int = 0
         self.failures: float = 0.0
         self.refusals: int = 0
+        self.unfit: int = 0
         self.noted: bool = False
         self.began_at: float | None = None
         self.used: float = 0.0

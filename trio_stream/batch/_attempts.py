@@ -104,15 +104,14 @@ class Attempts:
           JournalError: The journal cannot be written.
           Exception: ``on_event`` raised it, or the client was closed.
         """
-        unfit = 0
         while True:
             outcome = await self._ask(active)
             if outcome.status != "ok" or self._wanted is None:
                 return outcome
             outcome, error = _judge(outcome, self._wanted)
-            if error is None or unfit == self._retry_invalid:
+            if error is None or active.unfit >= self._retry_invalid:
                 return outcome
-            unfit += 1
+            active.unfit += 1
             if self._job.watch is not None:
                 self._job.watch.item_retries(active, error, 0.0)
 
@@ -210,8 +209,12 @@ class Attempts:
             return sum(not item.failures for item in self._job.active.values()) >= WITNESSES
         return True
 
-    def reread(self, known: Outcome | None) -> Outcome | None:
+    def reread(self, active: ActiveItem, known: Outcome | None) -> Outcome | None:
         """Give an answer of the journal its value: that is not written, since the message is.
+
+        Args:
+          active: The item.
+          known: What the journal has for it.
 
         Returns:
           None if the item is to be sent: there is no answer, or one that does not fit, where such are sent again.
@@ -223,7 +226,10 @@ class Attempts:
         if message is None:
             message = Message(content=(TextBlock(text=known.text),), stop_reason=known.stop_reason)
         outcome, error = _judge(known, wanted, message)
-        return outcome if error is None or not self._retry_invalid else None
+        if error is None or not self._retry_invalid:
+            return outcome
+        active.unfit += 1
+        return None
 
     def judge_answer(self, outcome: Outcome) -> Outcome:
         """Give an answer its value, or the status that says why it has none, if a type was asked for."""

@@ -190,7 +190,7 @@ class Feeder:
             active.place = self._next_place()
             self._settler.settle(active, active.outcome("error", error))
             return
-        known = self._attempts.reread(self._keeper.lookup(active))
+        known = self._attempts.reread(active, self._keeper.lookup(active))
         if known is not None:
             self._settler.settle(active, known, from_journal=True)
         elif self._job.stopped is not None:

@@ -103,9 +103,8 @@ class Fates:
         if active.cached:
             self._warmup.note(str(active.params.get("model", "")), message.usage)
         outcome = self._attempts.judge_answer(active.outcome("ok", batched=message))
-        again = state.again.get(active.index, 0)
-        if outcome.status != "ok" and again < self._retry_invalid:
-            state.again[active.index] = again + 1
+        if outcome.status != "ok" and active.unfit < self._retry_invalid:
+            active.unfit += 1
             self._intake.put(active)
         else:
             state.settle(active, outcome)

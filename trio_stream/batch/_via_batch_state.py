@@ -38,7 +38,7 @@ class BatchState:
       deadline: When the batches are cancelled, by `trio.current_time`.
       detached: Whether the batches are left to go on when the block is left.
       paid_twice: Items that were asked again although a batch may have answered them too.
-      again: By the index of an item, how many more times it was put into a batch.
+      again: By the index of an item, how many more times it was put into a batch because the API had failed.
     """
 
     def __init__(self, via: ViaBatch, *, job: Job, ledger: Ledger, settler: Settler) -> None:
