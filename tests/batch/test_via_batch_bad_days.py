@@ -352,6 +352,19 @@ async def test_a_rate_limit_of_an_hour_on_calls_about_a_batch(autojump_clock, tm
     assert len(creations(api)) == 2
 
 
+async def test_a_rate_limit_that_outlasts_the_deadline(autojump_clock, tmp_path):
+    """It is not waited for without end then; the next run reads what is there."""
+    batches = Odd(lambda r: http_error(429, retry_after=9999) if is_results(r) else None)
+    client, api = api_of(batches)
+    via = ts.ViaBatch(probe=False, deadline=500)
+    outcomes, _ = await run(client, items_of(5), via=via, journal=tmp_path / "j")
+    assert statuses(outcomes) == {"error": 5}
+    assert 1000 < trio.current_time() < 1300
+    batches.odds = lambda _: None
+    outcomes, _ = await run(client, items_of(5), via=via, journal=tmp_path / "j")
+    assert (statuses(outcomes), len(creations(api))) == ({"cached": 5}, 1)
+
+
 @pytest.mark.parametrize("continued", [False, True])
 async def test_a_batch_is_cancelled_at_the_deadline_although_that_fails_at_first(autojump_clock, tmp_path, continued):
     """It is asked again: a batch that goes on is paid, and its items are streamed."""

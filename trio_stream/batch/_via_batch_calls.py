@@ -233,21 +233,26 @@ class Patience:
         if judge(error).reason is not None or now - self._failing_since >= NO_NEWS_SECONDS:
             raise error
 
-    def bear_or_wait(self, error: APIError) -> float:
-        """A call about a batch that exists has failed. A rate limit is waited for without end: the API is there.
+    def bear_or_wait(self, error: APIError, *, until: float = math.inf) -> float:
+        """A call about a batch that exists has failed. A rate limit is waited for: the API is there.
+
+        Args:
+          error: The failure.
+          until: When a rate limit is borne as any other failure, by `trio.current_time`.
 
         Returns:
-          The seconds that it asks to wait; 0 if it does not.
+          The seconds that it asks to wait, at most until then; 0 if it does not.
 
         Raises:
           APIError: As `bear`.
         """
         judgement = judge(error)
-        if judgement.verdict not in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
+        left = until - trio.current_time()
+        if left <= 0 or judgement.verdict not in (Verdict.RATE_LIMITED, Verdict.RAMP_LIMITED):
             self.bear(error)
             return 0.0
         self.news()
-        return min(judgement.retry_after or 0.0, LONGEST_ASKED_SECONDS)
+        return min(judgement.retry_after or 0.0, LONGEST_ASKED_SECONDS, left)
 
 
 @final

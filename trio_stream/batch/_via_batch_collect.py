@@ -76,6 +76,8 @@ class Collector:
         nonce: str,
         waiting: MutableMapping[int, ItemT],
         take: Callable[[ItemT, Result], None],
+        *,
+        until: float,
     ) -> None:
         """Read the results of a batch that has ended, until every item has its own.
 
@@ -88,6 +90,7 @@ class Collector:
           nonce: What the ids of its requests begin with.
           waiting: Its items without a result, by place. They are taken out one by one.
           take: Called with an item and its result.
+          until: How long a rate limit is waited for, by `trio.current_time`; ten minutes at least.
 
         Raises:
           APIError: The results could not be read for too long, or the API refuses the key.
@@ -120,7 +123,7 @@ class Collector:
                 elif lines_read and not judge(error).retryable:
                     incomplete += 1  # there is a line that cannot be read
                 else:
-                    asked = patience.bear_or_wait(error)
+                    asked = patience.bear_or_wait(error, until=until)
             if not waiting:
                 return
             if incomplete >= _MOST_READINGS:

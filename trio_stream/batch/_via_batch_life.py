@@ -163,7 +163,10 @@ class GroupLife:
             try:
                 ended = await self._wait_ended(batch)
                 if ended is not None:
-                    await self._collector.collect(ended, group.call, group.nonce, group.waiting, fates.take)
+                    until = self._state.deadline
+                    await self._collector.collect(
+                        ended, group.call, group.nonce, group.waiting, fates.take, until=until
+                    )
             except NotFoundError as error:
                 missing = error
             if missing is not None:

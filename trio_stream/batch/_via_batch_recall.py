@@ -114,7 +114,8 @@ class Recall:
             ended = await look(open_batch)
             if ended is not None:
                 take = self._taker(open_batch).take
-                await self._collector.collect(ended, open_batch.call, open_batch.nonce, items, take)
+                call, nonce = open_batch.call, open_batch.nonce
+                await self._collector.collect(ended, call, nonce, items, take, until=self._until)
                 self._creation.note("collected", open_batch.nonce)
         except NotFoundError as error:
             return error
