@@ -359,8 +359,8 @@ class BatchWatch:
                 except APIError as error:
                     self._list_error = error
                 self._listed_at = trio.current_time()
-            if self._list_error is not None:
-                raise self._list_error
+        if self._list_error is not None:
+            raise self._list_error
         if batch_id in self._unlisted:  # it is in another workspace, or the list is late, or the batch was deleted
             self.seen[batch_id] = await self._access.retrieve(batch_id, self.live[batch_id])
 
