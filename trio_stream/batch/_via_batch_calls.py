@@ -352,17 +352,21 @@ class BatchWatch:
             return
         # The batches wake up at moments of their own, and whoever comes first makes the list for all.
         async with self._turn:
-            if trio.current_time() - self._listed_at >= _FIRST_LOOK_SECONDS:
-                self._list_error = None
-                try:
-                    await self._list(self.live[batch_id])
-                except APIError as error:
-                    self._list_error = error
-                self._listed_at = trio.current_time()
+            await self._list_if_due(self.live[batch_id])
         if self._list_error is not None:
             raise self._list_error
         if batch_id in self._unlisted:  # it is in another workspace, or the list is late, or the batch was deleted
             self.seen[batch_id] = await self._access.retrieve(batch_id, self.live[batch_id])
+
+    async def _list_if_due(self, call: Mapping[str, Any]) -> None:
+        if trio.current_time() - self._listed_at < _FIRST_LOOK_SECONDS:
+            return
+        self._list_error = None
+        try:
+            await self._list(call)
+        except APIError as error:
+            self._list_error = error
+        self._listed_at = trio.current_time()
 
     async def _list(self, call: Mapping[str, Any]) -> None:
         page: MessageBatchPage | None = await self._access.list(call)
