@@ -286,7 +286,6 @@ class BatchWatch:
         Args:
           batch_id: The id of a batch that was added.
           until: The time by `trio.current_time` when to give up.
-          at_once: Whether to look before the first pause: it may have ended long ago.
           cancelling: Whether to cancel it, again and again as long as it is not seen that the API does so: a batch that
             goes on is paid.
 
