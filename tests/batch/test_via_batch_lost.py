@@ -11,9 +11,9 @@ import pytest
 import trio
 
 import trio_stream as ts
-from trio_stream.testing import Batches, http_error
+from trio_stream.testing import Batches, ScriptedAPI, http_error
 
-from .api import PARAMS
+from .api import PARAMS, echo
 from .via import (
     NEVER,
     Odd,
@@ -229,15 +229,46 @@ async def test_a_key_of_another_workspace(autojump_clock, tmp_path, detach):
     await leave_a_batch(client, tmp_path / "j")
     await trio.sleep(1000)
     batches.workspace = "wrkspc_theirs"
-    if detach:
-        outcomes, _ = await run(client, items_of(5), via=DETACH, journal=tmp_path / "j")
-        assert statuses(outcomes) == {"skipped": 5}
-    else:
-        with pytest.raises(ts.APIError, match="another workspace"):
-            await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
+    with pytest.raises(ts.APIError, match="another workspace"):
+        await run(client, items_of(5), via=DETACH if detach else AT_ONCE, journal=tmp_path / "j")
     batches.workspace = "wrkspc_ours"
     outcomes, _ = await run(client, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
     assert (statuses(outcomes), len(creations(api))) == ({"cached": 5}, 1)
+
+
+class Nameless(Batches):
+    """A server that does not say whose workspace it is, as gateways are."""
+
+    def _headers(self, *arguments: Any) -> Any:
+        named = ("anthropic-workspace-id", "anthropic-organization-id")
+        return [header for header in super()._headers(*arguments) if header[0].lower() not in named]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["a batch", "perhaps a batch"])
+@pytest.mark.parametrize("via", [AT_ONCE, DETACH, "stream"], ids=["batch", "detach", "stream"])
+async def test_the_server_of_somebody_else(autojump_clock, tmp_path, via, lost):
+    """It has no batch of ours, which says nothing about where that is: nothing is bought again there."""
+
+    def client_at(host: str, api: ScriptedAPI) -> ts.Client:
+        return ts.Client(api_key="test-key", transport=api, base_url=f"https://{host}")
+
+    here, elsewhere = ScriptedAPI(default=echo, batches=Nameless()), ScriptedAPI(default=echo, batches=Nameless())
+    ours, theirs = client_at("one.example", here), client_at("two.example", elsewhere)
+    if lost:
+        assert here.batches is not None
+        here.batches._faults["lost_answer"] = 1
+        with trio.move_on_after(5):
+            await run(ours, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
+    else:
+        await leave_a_batch(ours, tmp_path / "j")
+    await trio.sleep(1000)
+    began_at = trio.current_time()
+    with pytest.raises(ts.APIError, match=r"another workspace \(one.example\)"):
+        await run(theirs, items_of(5), via=via, journal=tmp_path / "j")
+    assert trio.current_time() - began_at < 60
+    assert not asked(elsewhere)
+    outcomes, results = await run(ours, items_of(5), via=AT_ONCE, journal=tmp_path / "j")
+    assert (statuses(outcomes), len(creations(here)), results.stats.paid_twice) == ({"cached": 5}, 1, 0)
 
 
 async def test_a_deleted_batch_after_the_deadline_and_after_a_stop(autojump_clock, tmp_path):

@@ -15,9 +15,9 @@ by which the results of its batch can be told from those of any other. It is fol
 certainly no batch, or by ``created``. An ``intent`` with neither says that there may be a batch; and a batch is open
 until it is ``collected``. ``since`` is the API's own time, right before the request; with ``"dated":false`` it is that
 of this machine, as the API did not say. ``newest`` is when the newest batch was created that the list had then, and
-``workspace`` whose list that was, as far as the API said. ``model`` is what all its items ask for, and is empty if they
-differ. ``call`` has the options that hold for the batch, without
-secrets. A batch that somebody has deleted is ``collected`` with ``"gone":true``.
+``workspace`` whose list that was: the workspace or the organization where the API names one, or else the host.
+``model`` is what all its items ask for, and is empty if they differ. ``call`` has the options that hold for the batch,
+without secrets. A batch that somebody has deleted is ``collected`` with ``"gone":true``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class OpenBatch(msgspec.Struct, kw_only=True):
       since: The API's time right before it was created, in Unix time.
       dated: Whether it is the API's time; otherwise it is that of the machine.
       newest: When the newest batch was created that the list had then, in Unix time; None if that is not known.
-      workspace: The workspace, or the organization, that the API named then; empty if it named none.
+      workspace: The workspace or the organization that the API named then, or else the host; empty if unknown.
       model: The model that all its items ask for; empty if they differ.
       call: The options of the calls about it.
       batch_id: The id of the batch; None where it is not known whether there is one.

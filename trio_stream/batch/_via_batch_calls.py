@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, final
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -82,7 +83,7 @@ class BatchAccess:
         Args:
           batch_id: The id of the batch.
           call: The options of the calls about it.
-          workspace: The workspace it is in, as the API named it; empty if that is not known.
+          workspace: The workspace it is in, as `workspace_of` names it; empty if that is not known.
 
         Raises:
           APIError: A request failed, or the list is of another workspace than the batch, or there is no list.
@@ -98,12 +99,7 @@ class BatchAccess:
                 f"the batch {batch_id} is not on this server, which has no message batches: "
                 "with the base URL that it was created with the same run collects it"
             ) from error
-        here = workspace_of(first)
-        if workspace and here and here != workspace:
-            raise APIError(
-                f"the batch {batch_id} is in another workspace ({workspace}) than this key ({here}): "
-                "with a key of that workspace the same run collects it"
-            )
+        check_workspace(first, workspace)
         page: MessageBatchPage | None = first
         listed = set[str]()
         while page is not None:
@@ -150,7 +146,7 @@ class ListState(msgspec.Struct, frozen=True, kw_only=True):
       dated: Whether it is that; otherwise it is ours, as the API does not say.
       newest: When the newest batch was created; 0 where there is none yet. What is created later has a later time by
         the same clock, whatever clock writes the date of the answer. None if that is not known.
-      workspace: The workspace whose list it is, or else the organization; empty if the answer names neither.
+      workspace: The workspace whose list it is, as `workspace_of` names it.
     """
 
     since: float
@@ -180,9 +176,29 @@ def time_of(page: MessageBatchPage) -> float | None:
 
 
 def workspace_of(page: MessageBatchPage) -> str:
-    """Return the workspace whose list a page is of, or else the organization; empty if the answer names neither."""
+    """Return the workspace whose list a page is of, or else the organization, or else the host that was asked."""
     headers = page.response.headers
-    return headers.find(b"anthropic-workspace-id") or headers.find(b"anthropic-organization-id")
+    named = headers.find(b"anthropic-workspace-id") or headers.find(b"anthropic-organization-id")
+    return named or urlsplit(page.response.url).hostname or ""
+
+
+@final
+class OtherWorkspaceError(APIError):
+    """A batch is looked for where it cannot be found, so that nothing is known of it."""
+
+
+def check_workspace(page: MessageBatchPage, workspace: str) -> None:
+    """Look whether a list is that of the workspace in which a batch is; empty if that is not known.
+
+    Raises:
+      OtherWorkspaceError: It is not.
+    """
+    here = workspace_of(page)
+    if workspace and here and here != workspace:
+        raise OtherWorkspaceError(
+            f"a batch of this job is in another workspace ({workspace}) than this key ({here}): "
+            "with the key and the base URL that it was created with the same run collects it"
+        )
 
 
 def created_at(batch: MessageBatch) -> float:
@@ -230,7 +246,8 @@ class Patience:
         now = trio.current_time()
         if self._failing_since is None:
             self._failing_since = now
-        if judge(error).reason is not None or now - self._failing_since >= NO_NEWS_SECONDS:
+        is_lasting = isinstance(error, OtherWorkspaceError) or judge(error).reason is not None
+        if is_lasting or now - self._failing_since >= NO_NEWS_SECONDS:
             raise error
 
     def bear_or_wait(self, error: APIError, *, until: float = math.inf) -> float:

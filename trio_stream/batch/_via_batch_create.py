@@ -34,7 +34,17 @@ from trio_stream._errors import APIError, IncompleteStreamError
 from trio_stream._protocol import MessageBatch, may_have_been_done
 
 from ._journal_batches import BatchJournal, OpenBatch, custom_id_of, read_custom_id
-from ._via_batch_calls import BatchAccess, ListState, Patience, created_at, next_page, pause_after, state_of, time_of
+from ._via_batch_calls import (
+    BatchAccess,
+    ListState,
+    Patience,
+    check_workspace,
+    created_at,
+    next_page,
+    pause_after,
+    state_of,
+    time_of,
+)
 from ._via_batch_group import BatchGroup
 
 _CLOCKS_APART_SECONDS: Final = 600.0
@@ -169,6 +179,7 @@ class Creation:
           JournalError: The journal cannot be written.
         """
         page = await self._access.list(intent.call)
+        check_workspace(page, intent.workspace)
         listed_at = time_of(page) if intent.dated else None
         undecided = False
         failure: APIError | None = None

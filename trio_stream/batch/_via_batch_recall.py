@@ -21,7 +21,7 @@ from trio_stream._protocol import Message, MessageBatch, judge
 from ._job import Job
 from ._journal_batches import BatchJournal, OpenBatch, StartedItem
 from ._records import Outcome, Status
-from ._via_batch_calls import NO_NEWS_SECONDS, BatchAccess, BatchWatch, Patience, state_of
+from ._via_batch_calls import NO_NEWS_SECONDS, BatchAccess, BatchWatch, Patience, check_workspace, state_of
 from ._via_batch_collect import Collector, NoAnswer, Result
 from ._via_batch_create import Creation, NotFound
 from ._via_batch_fates import stop_after
@@ -184,7 +184,9 @@ class Recall:
         try:
             return await self._watch.look(batch_id)
         except NotFoundError:
-            now = state_of(await self._access.list(open_batch.call, limit=1))
+            page = await self._access.list(open_batch.call, limit=1)
+        check_workspace(page, open_batch.workspace)
+        now = state_of(page)
         # It would have been found for long. That a young one is not, is no news.
         is_old = now.dated == open_batch.dated and now.since - open_batch.since >= NO_NEWS_SECONDS
         return NotFound.ABSENT if is_old and await self._give_up_if_gone(open_batch) else NotFound.YET
