@@ -251,7 +251,8 @@ def _decoder() -> Callable[[bytes], MessageBatchIndividualResponse]:
 def _decode_usual(data: bytes) -> MessageBatchIndividualResponse | None:
     """Decode a line in one step, if that makes of it what two steps would make; None otherwise.
 
-    Nearly all results are messages of text. Those take a fifth of the time so: 2.3 us instead of 11.9 for 2 kB.
+    Nearly all results are messages of text. A line of 2 kB is read in 7.8 us of CPU so, and otherwise in 15.6
+    (`tests.bench.batch_results`).
     """
     if _NAME_OF_OURS in data:
         return None

@@ -197,9 +197,7 @@ def members_by_tag(union: object) -> dict[str, Any]:
 
 def names_of_values(cls: type[Value]) -> Iterator[str]:
     """The names of the API's fields of a class that hold other values."""
-    for field in msgspec.structs.fields(cls):
-        if not field.encode_name.startswith(OURS) and any(True for _ in _values_within(field.type)):
-            yield field.encode_name
+    return (name for name, field in _parts(cls).items() if field.part is not None)
 
 
 def read_fields(cls: type[Extended], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
